@@ -1,0 +1,76 @@
+import type { DeviceTypeName } from './device-types.ts';
+import type { GROUP_VERSION } from './names.ts';
+
+/** Where a mount stands. `Released` and `Failed` are ends. */
+export type Phase = 'Pending' | 'Mounted' | 'Releasing' | 'Released' | 'Failed';
+
+/** A device that the target can use. */
+export interface MountedDevice {
+  /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`. */
+  readonly id: string;
+  readonly resource: string;
+  /** Device nodes in the container that belong to it. */
+  readonly nodes: readonly DeviceNodeStatus[];
+}
+
+export interface DeviceNodeStatus {
+  /** In the container. */
+  readonly path: string;
+  readonly type: 'c' | 'b';
+  readonly major: number;
+  readonly minor: number;
+  /** Any of `r`, `w`, `m`. */
+  readonly access: string;
+}
+
+/** A placeholder pod that holds devices for a target. */
+export interface SlaveRef {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** What clients see of a mount. */
+export interface DeviceMount {
+  readonly apiVersion: typeof GROUP_VERSION;
+  readonly kind: 'DeviceMount';
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    /** The first run id of the owning workflow. */
+    readonly uid: string;
+    readonly creationTimestamp: string;
+    readonly resourceVersion: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
+  readonly spec: {
+    readonly podName: string;
+    readonly podUid: string;
+    readonly container: string;
+    readonly deviceType: DeviceTypeName;
+    readonly resources: Readonly<Record<string, string>>;
+    readonly onRestart: 'reapply' | 'release';
+    readonly leaseSeconds?: number;
+  };
+  readonly status: {
+    readonly phase: Phase;
+    readonly user: string;
+    readonly node?: string;
+    readonly devices: readonly MountedDevice[];
+    readonly slaves: readonly SlaveRef[];
+    /** Key of `FAILURES`, or the reason of the release. */
+    readonly reason?: string;
+    readonly message?: string;
+    /** RFC 3339. */
+    readonly mountedAt?: string;
+    /** RFC 3339. */
+    readonly leaseEndsAt?: string;
+  };
+}
+
+export interface DeviceMountList {
+  readonly apiVersion: typeof GROUP_VERSION;
+  readonly kind: 'DeviceMountList';
+  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly items: readonly DeviceMount[];
+}

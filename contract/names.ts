@@ -1,0 +1,67 @@
+/** Kubernetes API group and version that the apiserver serves. */
+export const API_GROUP = 'device-mounter.io';
+export const API_VERSION = 'v1alpha1';
+export const GROUP_VERSION = `${API_GROUP}/${API_VERSION}`;
+
+/** Label of nodes that run a node worker. */
+export const NODE_LABEL = { key: 'device-mounter-enable', value: 'enable' } as const;
+
+/** Labels of slave pods. The first five are those of the original device-mounter, so that its slaves are recognised. */
+export const SLAVE_LABELS = {
+  component: 'app.kubernetes.io/component',
+  managedBy: 'app.kubernetes.io/managed-by',
+  ownerName: 'device-mounter.io/owner-name',
+  ownerUid: 'device-mounter.io/owner-uid',
+  container: 'device-mounter.io/mounted-container',
+  mount: 'device-mounter.io/mount',
+} as const;
+
+/** Value of the labels `component` and `managed-by` of slave pods. */
+export const MANAGER = 'device-mounter';
+
+export const ANNOTATIONS = {
+  /** On slaves: device type in upper case. */
+  deviceType: 'device-mounter.io/device-type',
+  /** On slaves: name of the DeviceMount, in full (a label value may be cut). */
+  mount: 'device-mounter.io/mount',
+  /** On slaves: user who asked for the mount. */
+  user: 'device-mounter.io/user',
+  /** On targets: JSON list of what is mounted now. */
+  devices: 'device-mounter.io/devices',
+} as const;
+
+/** Task queue of workflows and cluster activities. */
+export const CONTROL_QUEUE = 'device-mounter-control';
+
+/** Task queue of the node worker on `node`. */
+export function nodeQueue(node: string): string {
+  return `device-mounter-node-${node}`;
+}
+
+/** Name of the `coordination.k8s.io/Lease` by which the node worker on `node` shows that it is alive. */
+export function nodeLease(node: string): string {
+  return `device-mounter-node-${node}`;
+}
+
+/** Seconds without renewal after which a node worker counts as gone; it renews three times as often. */
+export const NODE_LEASE_SECONDS = 9;
+
+/** Workflow ID that owns the mount `name`. At most 317 characters, Temporal's limit is 1,000. */
+export function mountWorkflowId(namespace: string, name: string): string {
+  return `mount/${namespace}/${name}`;
+}
+
+/** Workflow ID of one unmount request. */
+export function unmountWorkflowId(namespace: string, requestId: string): string {
+  return `unmount/${namespace}/${requestId}`;
+}
+
+/** Search attributes, all of type Keyword; they must be registered before the first workflow starts. */
+export const SEARCH_ATTRIBUTES = {
+  phase: 'MountPhase',
+  node: 'MountNode',
+  namespace: 'MountNamespace',
+  pod: 'MountPod',
+  deviceType: 'MountDeviceType',
+  user: 'MountUser',
+} as const;

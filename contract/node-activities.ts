@@ -1,0 +1,53 @@
+import type { MountedDevice, SlaveRef } from './device-mount.ts';
+import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
+
+/** Names one mount to the node that holds it. */
+export interface MountRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface AttachInput {
+  readonly signed: Signed<MountRequest>;
+  readonly slaves: readonly SlaveRef[];
+}
+
+export interface AttachResult {
+  /** The container that got the devices; after a restart it has another id. */
+  readonly containerId: string;
+  readonly devices: readonly MountedDevice[];
+}
+
+export interface DetachInput {
+  /** All of them, or none: busy devices of one leave every one attached. */
+  readonly mounts: readonly MountRef[];
+  /** A later attach for one of these is refused. */
+  readonly slaves: readonly SlaveRef[];
+  /** Only this device of the mounts. */
+  readonly device?: string;
+  /** Detach also what is in use. Processes are ended first when `signed` asks for force or the mount itself is at its end. */
+  readonly force: boolean;
+  readonly signed?: Signed<UnmountRequest>;
+}
+
+export interface DetachResult {
+  readonly mounts: readonly { readonly mount: MountRef; readonly devices: readonly MountedDevice[] }[];
+}
+
+/**
+ * What the worker on a node does when a workflow asks. Every step is idempotent. Failures are those of `FAILURES`.
+ * One release of the node worker serves workflows of the release before and after: fields are only added.
+ */
+export interface NodeActivities {
+  /**
+   * Waits until the kubelet has allocated the slaves' devices, then lets the target's container use exactly those.
+   * Heartbeats while it waits.
+   * @throws NotAllocated, InvalidSignature, ContainerNotReady, ContainerUnsupported, SlaveEnded, TargetGone
+   */
+  attachDevices(input: AttachInput): Promise<AttachResult>;
+  /**
+   * Takes back what the node's own checkpoint says was attached for the mounts. A mount it does not know is detached already.
+   * @throws DeviceBusy with a cause for each process, only without `force`
+   */
+  detachDevices(input: DetachInput): Promise<DetachResult>;
+}

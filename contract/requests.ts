@@ -1,0 +1,77 @@
+import type { DeviceTypeName } from './device-types.ts';
+
+/** Who asked, as kube-apiserver authenticated them. */
+export interface User {
+  readonly name: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+}
+
+/** A container of one certain pod: a pod that takes over the name is another target. */
+export interface Target {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly podUid: string;
+  readonly container: string;
+}
+
+/** An operation of RFC 6902 on the slave pod, already checked against the allow-list. */
+export interface PatchOperation {
+  readonly op: 'add' | 'replace' | 'remove' | 'test';
+  /** JSON Pointer, RFC 6901. */
+  readonly path: string;
+  readonly value?: unknown;
+}
+
+/** An authorised request to mount, parsed and complete: nothing is defaulted after this. */
+export interface MountRequest {
+  readonly kind: 'mount';
+  /** Name of the DeviceMount, unique in the namespace; a DNS subdomain. */
+  readonly name: string;
+  readonly target: Target;
+  readonly deviceType: DeviceTypeName;
+  /** Extended resource to quantity, for example `hostdev.k8s.io/dev_fuse` to `1`. */
+  readonly resources: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly patches: readonly PatchOperation[];
+  /** Stay Pending while no device is free, instead of failing at once. */
+  readonly queue: boolean;
+  /** What happens to the mount when the container restarts. */
+  readonly onRestart: 'reapply' | 'release';
+  /** The mount ends this many seconds after it was made or renewed. Absent: it lives as long as its target. */
+  readonly leaseSeconds?: number;
+  readonly idempotencyKey?: string;
+  readonly user: User;
+  /** RFC 3339. */
+  readonly requestedAt: string;
+  /** Seconds from `requestedAt` in which the mount must be made, or else it is undone. */
+  readonly deadlineSeconds: number;
+}
+
+/** An authorised request to unmount. */
+export interface UnmountRequest {
+  readonly kind: 'unmount';
+  /** Identifies the request: last part of its workflow ID. */
+  readonly id: string;
+  readonly target: Target;
+  /** Only mounts of this type. */
+  readonly deviceType: DeviceTypeName;
+  /** Only this mount. */
+  readonly mount?: string;
+  /** Only this device, by the id of its device plugin. */
+  readonly device?: string;
+  /** End processes that use the devices. */
+  readonly force: boolean;
+  readonly user: User;
+  /** RFC 3339. */
+  readonly requestedAt: string;
+  readonly deadlineSeconds: number;
+}
+
+/** A request with the apiserver's proof that it authorised exactly this. Temporal is not trusted with root. */
+export interface Signed<Request extends MountRequest | UnmountRequest> {
+  readonly request: Request;
+  /** Ed25519 over the canonical JSON of `request`, base64. */
+  readonly signature: string;
+}

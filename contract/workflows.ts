@@ -1,0 +1,48 @@
+import type { DeviceMount, DeviceMountList } from './device-mount.ts';
+import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
+
+/** Names by which clients start and reach workflows; the functions are exported by `workflows/index.ts`. */
+export const WORKFLOWS = { mount: 'mountDevices', unmount: 'unmountDevices', reconcile: 'reconcileMounts' } as const;
+
+export type MountInput = Signed<MountRequest>;
+export type UnmountInput = Signed<UnmountRequest>;
+
+/** Updates: a call that answers when the state is reached, or fails with one of `FAILURES`. */
+export const UPDATES = {
+  /** On a mount: answers the DeviceMount once mounted; fails once the mount has failed and is undone. */
+  mounted: 'mounted',
+  /** On an unmount: answers the DeviceMountList of what the container has lost. */
+  released: 'released',
+} as const;
+export type MountedResult = DeviceMount;
+export type ReleasedResult = DeviceMountList;
+
+/** Queries. `deviceMount` answers the DeviceMount as it is now. */
+export const QUERIES = { deviceMount: 'deviceMount' } as const;
+
+/** Key of the memo that holds the DeviceMount, also after the workflow has closed. */
+export const MOUNT_MEMO = 'deviceMount';
+
+/** Why a mount ends or changes, told to its workflow by signal. */
+export const SIGNALS = {
+  /** Give the devices back; the node has not been asked yet. */
+  release: 'release',
+  /** The node has detached the devices already. */
+  released: 'released',
+  /** The target pod was deleted, has finished or was evicted. */
+  targetGone: 'targetGone',
+  /** A slave pod is ending, whoever ended it. */
+  slaveEnding: 'slaveEnding',
+  /** Set the lease to this many seconds from now. */
+  renew: 'renew',
+} as const;
+
+export interface ReleaseSignal {
+  /** Who asked, for the record. */
+  readonly by: string;
+  readonly reason: string;
+}
+
+export interface RenewSignal {
+  readonly leaseSeconds: number;
+}

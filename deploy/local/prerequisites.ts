@@ -1,0 +1,55 @@
+import { existsSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { Progress } from './progress.ts';
+import { runToFile } from './run.ts';
+
+/** A Debian package that the local cluster needs, and a file that shows that it is installed. */
+interface SystemPackage {
+  readonly name: string;
+  readonly shownBy: readonly string[];
+  readonly why: string;
+}
+
+const PACKAGES: readonly SystemPackage[] = [
+  { name: 'libseccomp-dev', shownBy: ['/usr/include/seccomp.h'], why: 'runc is built with seccomp' },
+  { name: 'pkg-config', shownBy: ['pkg-config'], why: 'finds libseccomp for the build' },
+  { name: 'nftables', shownBy: ['nft'], why: 'kube-proxy writes its rules with it' },
+  { name: 'iptables', shownBy: ['iptables'], why: 'the CNI plugins look for it' },
+  { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
+  { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
+  { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
+];
+
+/** `null` when `command` is on the PATH or is the path of a file that exists. */
+function isPresent(command: string): boolean {
+  if (command.startsWith('/')) return existsSync(command);
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => existsSync(join(folder, command)));
+}
+
+/** What is wrong with this machine, one sentence each; nothing is changed. */
+export function missingPrerequisites(): string[] {
+  const problems: string[] = [];
+  if (process.platform !== 'linux') problems.push(`Linux is needed, this is ${process.platform}.`);
+  if (process.getuid?.() !== 0) problems.push('Root is needed to make containers and cgroups: run it with sudo.');
+  if (!isPresent('go')) problems.push('Go 1.26 is needed to build the servers: https://go.dev/doc/install');
+  if (!isPresent('gcc')) problems.push('gcc is needed to build runc and pause: apt-get install gcc libc6-dev');
+  if (!existsSync('/sys/fs/cgroup') || !statSync('/sys/fs/cgroup').isDirectory())
+    problems.push('cgroups are needed: nothing is mounted on /sys/fs/cgroup.');
+  return problems;
+}
+
+/** Installs missing system packages with apt, or throws naming the command that does. */
+export async function ensureSystemPackages(progress: Progress, logFolder: string): Promise<void> {
+  const missing = PACKAGES.filter(({ shownBy }) => !shownBy.every(isPresent));
+  if (missing.length === 0) return;
+  const names = missing.map(({ name }) => name);
+  if (!isPresent('apt-get')) throw new Error(`Missing: ${names.join(', ')}. Install them with your package manager.`);
+  for (const { name, why } of missing) progress.say(`  needs ${name}: ${why}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await progress.step(`install ${names.join(' ')}`, async () => {
+    await runToFile('apt-get', ['update', '-q'], join(logFolder, 'apt-update.log'), { env });
+    const install = ['install', '-q', '-y', '--no-install-recommends', ...names];
+    await runToFile('apt-get', install, join(logFolder, 'apt-install.log'), { env });
+  });
+}

@@ -1,0 +1,30 @@
+/** The suites of `npm test`; each is run by its own `npm run test:<name>`. */
+const suite = (name, testMatch, more = {}) => ({
+  displayName: name,
+  testMatch: testMatch.map((pattern) => `<rootDir>/${pattern}`),
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } },
+    ],
+  },
+  modulePathIgnorePatterns: ['<rootDir>/.local/'],
+  ...more,
+});
+
+export default {
+  projects: [
+    suite(
+      'unit',
+      ['{contract,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts'],
+      {
+        testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$'],
+      },
+    ),
+    suite('workflows', ['test/workflows/**/*.test.ts']),
+    suite('kernel', ['node-worker/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts']),
+    suite('e2e', ['test/e2e/**/*.test.ts']),
+  ],
+};
