@@ -18,7 +18,7 @@ export default {
   projects: [
     suite(
       'unit',
-      ['{contract,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts'],
+      ['{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts'],
       {
         testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$'],
       },

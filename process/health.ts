@@ -1,0 +1,41 @@
+import { createServer, type Server } from 'node:http';
+
+/** Answers `undefined` when all is well, else what is wrong. */
+export type HealthCheck = () => string | undefined | Promise<string | undefined>;
+
+export interface HealthOptions {
+  readonly port: number;
+  /** By default all addresses: the kubelet probes from outside of the pod. */
+  readonly host?: string;
+  /** Checks of `/readyz` by name; `/livez` only shows that the process answers. */
+  readonly ready: Readonly<Record<string, HealthCheck>>;
+  /** Body of `/metrics` in the Prometheus text format, if there are any. */
+  readonly metrics?: () => Promise<string>;
+}
+
+/** Serves `/livez`, `/readyz` and `/metrics` over plain HTTP for the kubelet and Prometheus. Resolves when it listens. */
+export async function serveHealth(options: HealthOptions): Promise<Server> {
+  const server = createServer((request, response) => {
+    answer(options, request.url ?? '/').then(
+      ({ code, body }) => response.writeHead(code, { 'content-type': 'text/plain; charset=utf-8' }).end(body),
+      () => response.writeHead(500).end('a health check threw\n'),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host ?? '0.0.0.0', resolve);
+  });
+  return server;
+}
+
+async function answer(options: HealthOptions, url: string): Promise<{ code: number; body: string }> {
+  const path = url.split('?', 1)[0];
+  if (path === '/livez') return { code: 200, body: 'ok\n' };
+  if (path === '/metrics' && options.metrics !== undefined) return { code: 200, body: await options.metrics() };
+  if (path !== '/readyz') return { code: 404, body: 'not found\n' };
+  const results = await Promise.all(
+    Object.entries(options.ready).map(async ([name, check]) => ({ name, problem: await check() })),
+  );
+  const body = results.map(({ name, problem }) => (problem === undefined ? `[+]${name} ok` : `[-]${name} ${problem}`));
+  return { code: results.every(({ problem }) => problem === undefined) ? 200 : 503, body: `${body.join('\n')}\n` };
+}
