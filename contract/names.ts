@@ -46,6 +46,16 @@ export function nodeLease(node: string): string {
 /** Seconds without renewal after which a node worker counts as gone; it renews three times as often. */
 export const NODE_LEASE_SECONDS = 9;
 
+/**
+ * Name of the slave pod `index` (from 0) of a mount for the pod `pod`. `mountUid` is the mount's `metadata.uid`, so that a retry
+ * finds the slave that is there and two mounts never share one. At most 63 characters.
+ */
+export function slaveName(pod: string, mountUid: string, index: number): string {
+  const start = pod.slice(0, 40).replace(/[^a-z0-9]+$/, '');
+  // A run id is a UUID of version 7: only its end is random.
+  return `${start}-slave-${mountUid.replaceAll('-', '').slice(-12)}-${index}`;
+}
+
 /** Workflow ID that owns the mount `name`. At most 317 characters, Temporal's limit is 1,000. */
 export function mountWorkflowId(namespace: string, name: string): string {
   return `mount/${namespace}/${name}`;

@@ -41,7 +41,11 @@ const countOf = (code: number): Counts => (code === 0 ? { passed: 1, failed: 0 }
 
 /** Runs a command with this terminal's output and answers its exit status; 1 when a signal ended it. */
 async function ended(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
-  const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...env } });
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, ...env },
+  });
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));
@@ -67,7 +71,8 @@ async function jest(project: string): Promise<Counts> {
 mkdirSync(RESULTS, { recursive: true });
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));
-if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${SUITES.map(({ name }) => name).join(', ')}`);
+if (unknown.length > 0)
+  throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${SUITES.map(({ name }) => name).join(', ')}`);
 const lines: string[] = [];
 let total: Counts = { passed: 0, failed: 0 };
 for (const { name, run } of SUITES.filter((suite) => names.length === 0 || names.includes(suite.name))) {

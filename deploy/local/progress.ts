@@ -1,37 +1,48 @@
 /** Prints named steps with their time: on a terminal as a line that counts up, elsewhere as one line per step. */
 export class Progress {
   readonly #out: NodeJS.WriteStream;
+  readonly #running = new Map<symbol, () => string>();
+  #ticker: NodeJS.Timeout | undefined;
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out;
   }
 
   say(text: string): void {
-    this.#out.write(`${text}\n`);
+    this.#print(text);
   }
 
-  /** Runs `body` under `title`. What it throws passes through after the step is marked as failed. */
+  /** Runs `body` under `title`; steps may run side by side. What it throws passes through after the step is marked as failed. */
   async step<T>(title: string, body: () => Promise<T>): Promise<T> {
+    const id = Symbol(title);
     const started = performance.now();
-    const line = (mark: string): string => `${mark} ${title}  ${elapsed(performance.now() - started)}`;
-    const ticker = setInterval(() => this.#tick(line('…')), this.#out.isTTY ? 1_000 : 60_000);
+    const text = (): string => `${title}  ${elapsed(performance.now() - started)}`;
+    this.#running.set(id, text);
+    this.#ticker ??= setInterval(() => this.#tick(), this.#out.isTTY ? 1_000 : 60_000);
     try {
       const result = await body();
-      this.#end(line('✓'));
+      this.#end(id, `✓ ${text()}`);
       return result;
     } catch (err) {
-      this.#end(line('✗'));
+      this.#end(id, `✗ ${text()}`);
       throw err;
-    } finally {
-      clearInterval(ticker);
     }
   }
 
-  #tick(text: string): void {
-    this.#out.write(this.#out.isTTY ? `\r\u001b[K${text}` : `${text}\n`);
+  #tick(): void {
+    const text = `… ${[...this.#running.values()].map((line) => line()).join(' · ')}`;
+    this.#out.write(this.#out.isTTY ? `\r\u001b[K${text.slice(0, this.#out.columns - 1)}` : `${text}\n`);
   }
 
-  #end(text: string): void {
+  #end(id: symbol, text: string): void {
+    this.#running.delete(id);
+    this.#print(text);
+    if (this.#running.size > 0) return;
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+  }
+
+  #print(text: string): void {
     this.#out.write(this.#out.isTTY ? `\r\u001b[K${text}\n` : `${text}\n`);
   }
 }
@@ -39,7 +50,7 @@ export class Progress {
 /** `340 ms`, `12.3 s`, `7 min 05 s`. */
 export function elapsed(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
+  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1_000);
   return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
 }

@@ -1,9 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
 const execFileAsync = promisify(execFile);
+const running = new Set<ChildProcess>();
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -27,12 +28,18 @@ export async function runToFile(
   const log = openSync(logFile, 'w');
   const child = spawn(command, args, { ...options, stdio: ['ignore', log, log] });
   closeSync(log);
+  running.add(child);
   const code = await new Promise<number | string>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (status, signal) => resolve(status ?? signal ?? 'unknown'));
-  });
+  }).finally(() => running.delete(child));
   if (code !== 0) {
     const tail = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-15).join('\n');
     throw new Error(`Cannot run "${command} ${args[0] ?? ''}": ended with ${code}, see ${logFile}\n${tail}`);
   }
+}
+
+/** Asks the commands that write to a file (long builds, installations) to end. */
+export function endRunning(): void {
+  for (const child of running) child.kill('SIGTERM');
 }

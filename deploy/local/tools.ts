@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from './progress.ts';
 import { runToFile } from './run.ts';
+import { cacheFolder } from './state.ts';
 
 interface Tool {
   readonly name: string;
@@ -30,6 +30,7 @@ export const TOOLS = [
     tags: 'seccomp',
     usualMinutes: 0.5,
   },
+  { name: 'runc-without-limits', version: '1', packages: ['.'], binary: 'runc-without-limits', usualMinutes: 0.2 },
   {
     name: 'cni',
     version: '1.9.1',
@@ -75,16 +76,16 @@ export type ToolFolders = Readonly<Record<ToolName, string>>;
 
 const MODULES = join(import.meta.dirname, 'tools');
 
-/** `DEVICE_MOUNTER_TOOLS` names ready-made ones, else they lie in the user's cache (XDG Base Directory Specification). */
-function cacheFolder(env: NodeJS.ProcessEnv): string {
-  const cache = env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  return env['DEVICE_MOUNTER_TOOLS'] ?? join(cache, 'device-mounter', 'tools');
+/** `DEVICE_MOUNTER_TOOLS` names ready-made ones. */
+function toolsFolder(env: NodeJS.ProcessEnv): string {
+  return env['DEVICE_MOUNTER_TOOLS'] ?? join(cacheFolder(env), 'tools');
 }
 
 /** Name, version and a digest of all that decides what is built, so that a changed flag is a new folder. */
 function folderName(tool: Tool): string {
   const digest = createHash('sha256').update(JSON.stringify([tool.packages, tool.ldflags, tool.tags]));
-  for (const file of ['go.mod', 'go.sum']) digest.update(readFileSync(join(MODULES, tool.name, file)));
+  const module = join(MODULES, tool.name);
+  for (const file of readdirSync(module).sort()) digest.update(readFileSync(join(module, file)));
   return `${tool.name}-${tool.version}-${digest.digest('hex').slice(0, 8)}`;
 }
 
@@ -108,7 +109,7 @@ async function build(tool: Tool, folder: string, logFile: string): Promise<void>
  * Throws with the end of the compiler's output when a build fails.
  */
 export async function ensureTools(progress: Progress, logFolder: string): Promise<ToolFolders> {
-  const cache = cacheFolder(process.env);
+  const cache = toolsFolder(process.env);
   const folders = TOOLS.map((tool) => ({ tool, folder: join(cache, folderName(tool)) }));
   const missing = folders.filter(({ folder }) => !existsSync(folder));
   for (const [index, { tool, folder }] of missing.entries()) {

@@ -1,0 +1,51 @@
+import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+
+/** Where a pod is. */
+export interface PodRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface PodEvent {
+  /** `BOOKMARK` only brings a newer resource version. */
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly pod: V1Pod;
+}
+
+/** What the cluster activities need of Kubernetes. Every method throws `ClusterError` for an answer that is not a success. */
+export interface Cluster {
+  getPod(ref: PodRef): Promise<V1Pod | undefined>;
+  getNode(name: string): Promise<V1Node | undefined>;
+  getLease(namespace: string, name: string): Promise<V1Lease | undefined>;
+  createPod(namespace: string, pod: V1Pod): Promise<V1Pod>;
+  /** Succeeds when the pod is not there, or is another one than `uid`. */
+  deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void>;
+  /** JSON merge patch, RFC 7386. With `metadata.resourceVersion` in it a pod that has changed since answers 409. */
+  mergePod(ref: PodRef, patch: object): Promise<void>;
+  /** `labels` is a label selector; without `namespace`, of all namespaces. */
+  listPods(
+    labels: string,
+    namespace?: string,
+  ): Promise<{ readonly items: readonly V1Pod[]; readonly resourceVersion: string }>;
+  /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
+  watchPods(labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent>;
+  createEvent(namespace: string, event: CoreV1Event): Promise<void>;
+}
+
+/** An answer of kube-apiserver that is not a success. */
+export class ClusterError extends Error {
+  override readonly name = 'ClusterError';
+  /** HTTP status code. */
+  readonly code: number;
+  /** `metav1.Status.reason`. */
+  readonly reason: string;
+  /** `metav1.Status.details.causes[].reason`. */
+  readonly causes: readonly string[];
+
+  constructor(code: number, reason: string, message: string, causes: readonly string[] = []) {
+    super(message);
+    this.code = code;
+    this.reason = reason;
+    this.causes = causes;
+  }
+}

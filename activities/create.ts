@@ -1,0 +1,32 @@
+import type { SlaveRef } from '../contract/device-mount.ts';
+import { type AwaitScheduledInput, awaitScheduled, type Scheduling } from './await-scheduled.ts';
+import { type CreateSlaveInput, createSlave } from './create-slave.ts';
+import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
+import type { Dependencies } from './dependencies.ts';
+import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts.ts';
+import { type NodeState, nodeState } from './node-state.ts';
+import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
+import { type PublishInput, publish } from './publish.ts';
+
+/** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
+export interface ClusterActivities {
+  planMount(input: PlanMountInput): Promise<MountPlan>;
+  createSlave(input: CreateSlaveInput): Promise<SlaveRef>;
+  awaitScheduled(input: AwaitScheduledInput): Promise<Scheduling>;
+  deleteSlave(input: DeleteSlaveInput): Promise<void>;
+  findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
+  nodeState(input: { readonly node: string }): Promise<NodeState>;
+  publish(input: PublishInput): Promise<void>;
+}
+
+export function createClusterActivities(deps: Dependencies): ClusterActivities {
+  return {
+    planMount: (input) => planMount(deps, input),
+    createSlave: (input) => createSlave(deps, input),
+    awaitScheduled: (input) => awaitScheduled(deps, input),
+    deleteSlave: (input) => deleteSlave(deps, input),
+    findMounts: (input) => findMounts(deps, input),
+    nodeState: ({ node }) => nodeState(deps, node),
+    publish: (input) => publish(deps, input),
+  };
+}

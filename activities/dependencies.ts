@@ -1,0 +1,18 @@
+import type { KeyObject } from 'node:crypto';
+import type { Cluster } from './cluster.ts';
+import type { Owners } from './owners.ts';
+import type { PodWatch } from './pod-watch.ts';
+
+/** What the cluster activities work with. */
+export interface Dependencies {
+  readonly cluster: Cluster;
+  /** Follows all slave pods. */
+  readonly slaves: PodWatch;
+  readonly owners: Owners;
+  /** Keys of the apiserver; two while they are rotated. */
+  readonly publicKeys: readonly KeyObject[];
+  /** Namespace of device-mounter, where the node workers' Leases are. */
+  readonly namespace: string;
+  readonly slaveImage: string;
+  readonly now: () => Date;
+}

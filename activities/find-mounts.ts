@@ -1,0 +1,106 @@
+import type { V1Pod } from '@kubernetes/client-node';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { isDeviceType } from '../contract/device-types.ts';
+import { fail } from '../contract/failures.ts';
+import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
+import type { Signed, Target, UnmountRequest } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import type { Dependencies } from './dependencies.ts';
+import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
+
+export interface FindMountsInput {
+  readonly signed: Signed<UnmountRequest>;
+}
+
+export interface FoundMount {
+  readonly mount: DeviceMount;
+  /** Whether an open workflow owns it. */
+  readonly owned: boolean;
+}
+
+/**
+ * The mounts that a request to unmount means: by the slaves of the target, and by open workflows, since a mount that
+ * begins has no slave yet.
+ * @throws InvalidSignature, NothingMounted
+ */
+export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
+  const request = verifiedRequest(signed, deps.publicKeys);
+  const { target } = request;
+  const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
+  const names = new Set([...slaves.keys(), ...open.map(({ metadata }) => metadata.name)]);
+  const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
+  const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  if (meant.length > 0) return meant;
+  const which = request.mount === undefined ? `a ${request.deviceType} device` : `mount "${request.mount}"`;
+  const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
+  throw fail('NothingMounted', `Cannot unmount from ${where}: ${which} must be mounted, is not`);
+}
+
+/** By the name of the mount. */
+async function slavesOf(deps: Dependencies, target: Target): Promise<Map<string, V1Pod[]>> {
+  const { items } = await deps.cluster.listPods(
+    `${SLAVE_SELECTOR},${SLAVE_LABELS.ownerUid}=${target.podUid}`,
+    target.namespace,
+  );
+  // Tenants can write labels; what the garbage collector acts on says whose a slave is.
+  return Map.groupBy(
+    items.filter((pod) => isOwnedBy(pod, target.podUid)),
+    (pod) => mountNameOf(pod) ?? pod.metadata?.name ?? '',
+  );
+}
+
+async function foundMount(
+  deps: Dependencies,
+  target: Target,
+  name: string,
+  slaves: readonly V1Pod[],
+): Promise<FoundMount | undefined> {
+  const owner = await deps.owners.describe(target.namespace, name);
+  if (owner?.open === true) return owner.mount && { mount: owner.mount, owned: true };
+  const [slave] = slaves;
+  return slave && { mount: ownerless(name, slave, slaves), owned: false };
+}
+
+function isMeant({ metadata, spec, status }: DeviceMount, request: UnmountRequest): boolean {
+  return (
+    spec.podUid === request.target.podUid &&
+    spec.container === request.target.container &&
+    spec.deviceType === request.deviceType &&
+    (request.mount === undefined || metadata.name === request.mount) &&
+    status.phase !== 'Released' &&
+    status.phase !== 'Failed'
+  );
+}
+
+/** What slaves without an owner tell of their mount. */
+function ownerless(name: string, slave: V1Pod, slaves: readonly V1Pod[]): DeviceMount {
+  const { namespace = '', labels = {}, annotations = {}, creationTimestamp, ownerReferences } = slave.metadata ?? {};
+  const deviceType = annotations[ANNOTATIONS.deviceType] ?? '';
+  const node = slave.spec?.nodeName;
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name,
+      namespace,
+      uid: slave.metadata?.uid ?? '',
+      creationTimestamp: new Date(creationTimestamp ?? 0).toISOString(),
+      resourceVersion: '0',
+    },
+    spec: {
+      podName: ownerReferences?.[0]?.name ?? '',
+      podUid: labels[SLAVE_LABELS.ownerUid] ?? '',
+      container: labels[SLAVE_LABELS.container] ?? '',
+      deviceType: isDeviceType(deviceType) ? deviceType : 'GENERIC',
+      resources: {},
+      onRestart: 'release',
+    },
+    status: {
+      phase: 'Mounted',
+      user: annotations[ANNOTATIONS.user] ?? '',
+      ...(node !== undefined && { node }),
+      devices: [],
+      slaves: slaves.map(({ metadata }) => ({ namespace, name: metadata?.name ?? '', uid: metadata?.uid ?? '' })),
+    },
+  };
+}

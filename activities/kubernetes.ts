@@ -1,0 +1,144 @@
+import {
+  ApiException,
+  CoordinationV1Api,
+  CoreV1Api,
+  type CoreV1Event,
+  type KubeConfig,
+  PatchStrategy,
+  setHeaderOptions,
+  type V1Lease,
+  type V1Node,
+  type V1Pod,
+  Watch,
+} from '@kubernetes/client-node';
+import { type Cluster, ClusterError, type PodEvent, type PodRef } from './cluster.ts';
+
+const FIELD_MANAGER = 'device-mounter';
+
+/** The cluster of `config`. */
+export function kubernetesCluster(config: KubeConfig): Cluster {
+  const core = config.makeApiClient(CoreV1Api);
+  const coordination = config.makeApiClient(CoordinationV1Api);
+  return {
+    getPod: (ref: PodRef): Promise<V1Pod | undefined> => found(core.readNamespacedPod(ref)),
+    getNode: (name: string): Promise<V1Node | undefined> => found(core.readNode({ name })),
+    getLease: (namespace: string, name: string): Promise<V1Lease | undefined> =>
+      found(coordination.readNamespacedLease({ namespace, name })),
+    createPod: (namespace: string, body: V1Pod): Promise<V1Pod> =>
+      answered(core.createNamespacedPod({ namespace, body, fieldManager: FIELD_MANAGER })),
+    async deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void> {
+      const body = { gracePeriodSeconds: graceSeconds, preconditions: { uid } };
+      try {
+        await answered(core.deleteNamespacedPod({ ...ref, body }));
+      } catch (err) {
+        if (!(err instanceof ClusterError) || (err.code !== 404 && err.code !== 409)) throw err;
+      }
+    },
+    async mergePod(ref: PodRef, body: object): Promise<void> {
+      const options = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+      await answered(core.patchNamespacedPod({ ...ref, body, fieldManager: FIELD_MANAGER }, options));
+    },
+    async listPods(
+      labelSelector: string,
+      namespace?: string,
+    ): Promise<{ items: readonly V1Pod[]; resourceVersion: string }> {
+      const list = await answered(
+        namespace === undefined
+          ? core.listPodForAllNamespaces({ labelSelector })
+          : core.listNamespacedPod({ namespace, labelSelector }),
+      );
+      return { items: list.items, resourceVersion: list.metadata?.resourceVersion ?? '' };
+    },
+    watchPods: (labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent> =>
+      podEvents(config, labels, resourceVersion, signal),
+    async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
+      await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));
+    },
+  };
+}
+
+async function found<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answered(answer);
+  } catch (err) {
+    if (err instanceof ClusterError && err.code === 404) return undefined;
+    throw err;
+  }
+}
+
+async function answered<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (err) {
+    if (err instanceof ApiException) throw clusterErrorOf(err.code, err.body);
+    throw err;
+  }
+}
+
+interface Status {
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: { readonly causes?: readonly { readonly reason?: string }[] };
+}
+
+/** `body` is a `metav1.Status`, which client-node 2.0.1 hands out as text where the code is not in the API's description. */
+function clusterErrorOf(code: number, body: unknown): ClusterError {
+  const status = statusOf(body);
+  const causes = (status.details?.causes ?? []).map((cause) => cause.reason ?? '');
+  return new ClusterError(code, status.reason ?? '', status.message ?? `kube-apiserver answered ${code}`, causes);
+}
+
+function statusOf(body: unknown): Status {
+  if (typeof body === 'object' && body !== null) return body;
+  try {
+    return JSON.parse(String(body)) as Status;
+  } catch {
+    return { message: String(body).slice(0, 1_000) };
+  }
+}
+
+type WatchLine = PodEvent | { readonly type: 'ERROR'; readonly pod: Status };
+
+async function* podEvents(
+  config: KubeConfig,
+  labels: string,
+  resourceVersion: string,
+  signal: AbortSignal,
+): AsyncIterable<PodEvent> {
+  const lines: WatchLine[] = [];
+  const wake = { up: (): void => undefined };
+  let ended: { readonly error: unknown } | undefined;
+  const end = (error: unknown): void => {
+    ended ??= { error };
+    wake.up();
+  };
+  const query = { labelSelector: labels, resourceVersion, allowWatchBookmarks: true };
+  const onLine = (type: string, pod: unknown): void => {
+    lines.push({ type, pod } as WatchLine);
+    wake.up();
+  };
+  const request = await new Watch(config).watch('/api/v1/pods', query, onLine, end);
+  const abort = (): void => {
+    request.abort();
+    end(null);
+  };
+  signal.addEventListener('abort', abort);
+  try {
+    if (signal.aborted) abort();
+    for (;;) {
+      for (let line = lines.shift(); line !== undefined; line = lines.shift()) {
+        if (line.type === 'ERROR') throw clusterErrorOf(line.pod.code ?? 500, line.pod);
+        yield line;
+      }
+      if (ended !== undefined) break;
+      await new Promise<void>((resolve) => {
+        wake.up = resolve;
+      });
+    }
+    if (ended.error instanceof Error && !signal.aborted) throw ended.error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    request.abort();
+  }
+}

@@ -1,0 +1,63 @@
+import { fail } from '../contract/failures.ts';
+import { NODE_LABEL } from '../contract/names.ts';
+import type { MountRequest, Signed } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import type { Dependencies } from './dependencies.ts';
+import { nodeState } from './node-state.ts';
+import { checkContainer, livingTarget } from './target.ts';
+
+export interface PlanMountInput {
+  readonly signed: Signed<MountRequest>;
+}
+
+export interface MountPlan {
+  readonly node: string;
+}
+
+/**
+ * Checks everything about a mount that can be known before anything is made.
+ * @throws InvalidSignature, Timeout, PodNotFound, TargetGone, ContainerNotReady, Invalid, NodeNotEnabled, NodeUnreachable
+ */
+export async function planMount(deps: Dependencies, { signed }: PlanMountInput): Promise<MountPlan> {
+  const request = verifiedMount(deps, signed);
+  const target = await livingTarget(deps.cluster, request.target);
+  checkContainer(target, request.target.container);
+  const node = target.spec?.nodeName;
+  if (node === undefined) {
+    throw fail(
+      'ContainerNotReady',
+      `Cannot use pod "${request.target.pod}": it must be on a node, is not scheduled yet`,
+    );
+  }
+  const state = await nodeState(deps, node);
+  if (state === 'notEnabled' || state === 'gone') {
+    const label = `${NODE_LABEL.key}=${NODE_LABEL.value}`;
+    throw fail('NodeNotEnabled', `Cannot mount on node "${node}": it must have the label ${label}, has not`);
+  }
+  if (state === 'unreachable') throw nodeUnreachable(node);
+  return { node };
+}
+
+/**
+ * A request counts only until its deadline, so that whoever has seen a signed one cannot use it again later.
+ * @throws InvalidSignature, Timeout
+ */
+export function verifiedMount(
+  deps: Pick<Dependencies, 'publicKeys' | 'now'>,
+  signed: Signed<MountRequest>,
+): MountRequest {
+  const request = verifiedRequest(signed, deps.publicKeys);
+  const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000;
+  if (deps.now().getTime() > endsAt) {
+    throw fail('Timeout', `Cannot mount "${request.name}": the request ended at ${new Date(endsAt).toISOString()}`);
+  }
+  return request;
+}
+
+/** What a mount or unmount fails with when the Lease of the node's worker has lapsed. */
+export function nodeUnreachable(node: string): Error {
+  return fail(
+    'NodeUnreachable',
+    `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
+  );
+}

@@ -1,0 +1,94 @@
+import type { V1Pod } from '@kubernetes/client-node';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { ANNOTATIONS } from '../contract/names.ts';
+import type { Dependencies } from './dependencies.ts';
+
+export interface PublishInput {
+  readonly mount: DeviceMount;
+  readonly event: {
+    readonly type: 'Normal' | 'Warning';
+    /** One word in upper camel case. */
+    readonly reason: string;
+    readonly message: string;
+  };
+}
+
+/** An item of the annotation that tells the target what it can use; a downward-API volume shows it inside the pod. */
+interface AnnotatedDevice {
+  readonly mount: string;
+  readonly container: string;
+  readonly type: string;
+  readonly resource: string;
+  readonly id: string;
+  /** Device nodes in the container. */
+  readonly nodes: readonly string[];
+}
+
+const REPORTER = 'device-mounter';
+/** Longest message of an Event that kube-apiserver takes. */
+const MESSAGE_LENGTH = 1_024;
+
+/** Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date. */
+export async function publish(deps: Dependencies, { mount, event }: PublishInput): Promise<void> {
+  const { namespace } = mount.metadata;
+  const { podName: name, podUid } = mount.spec;
+  const pod = await deps.cluster.getPod({ namespace, name });
+  if (pod !== undefined && pod.metadata?.uid === podUid) await annotate(deps, pod, mount);
+  const now = deps.now();
+  await deps.cluster.createEvent(namespace, {
+    metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: podUid },
+    type: event.type,
+    reason: event.reason,
+    message: event.message.slice(0, MESSAGE_LENGTH),
+    source: { component: REPORTER },
+    reportingComponent: REPORTER,
+    reportingInstance: REPORTER,
+    firstTimestamp: now,
+    lastTimestamp: now,
+    count: 1,
+  });
+}
+
+async function annotate(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
+  const before = pod.metadata?.annotations?.[ANNOTATIONS.devices];
+  const devices = [
+    ...parseAnnotation(before).filter((device) => device.mount !== mount.metadata.name),
+    ...annotatedDevices(mount),
+  ];
+  const after = devices.length > 0 ? JSON.stringify(devices) : undefined;
+  if (after === before) return;
+  const { namespace, podName: name } = { ...mount.spec, namespace: mount.metadata.namespace };
+  await deps.cluster.mergePod(
+    { namespace, name },
+    // With the resource version, so that of two mounts at once neither loses its entry.
+    {
+      metadata: {
+        resourceVersion: pod.metadata?.resourceVersion,
+        annotations: { [ANNOTATIONS.devices]: after ?? null },
+      },
+    },
+  );
+}
+
+function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly AnnotatedDevice[] {
+  if (status.phase !== 'Mounted') return [];
+  return status.devices.map(({ id, resource, nodes }) => ({
+    mount: metadata.name,
+    container: spec.container,
+    type: spec.deviceType,
+    resource,
+    id,
+    nodes: nodes.map(({ path }) => path),
+  }));
+}
+
+/** A tenant may have written anything there: what is not ours is dropped. */
+function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
+  try {
+    const value: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(value) ? value.filter((item) => typeof item?.mount === 'string') : [];
+  } catch {
+    return [];
+  }
+}

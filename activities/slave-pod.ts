@@ -1,0 +1,190 @@
+import type { V1Affinity, V1Container, V1Pod, V1PodSpec, V1Toleration } from '@kubernetes/client-node';
+import jsonPatch from 'fast-json-patch';
+import { fail } from '../contract/failures.ts';
+import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
+import type { MountRequest } from '../contract/requests.ts';
+
+/** Selects every slave pod, those of the original device-mounter too. */
+export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABELS.managedBy}=${MANAGER}`;
+
+/** Seconds that `preStop` holds an ending slave, in which the node worker takes its devices back from the target. */
+const PRE_STOP_SECONDS = 25;
+const GRACE_SECONDS = 30;
+
+/**
+ * The slave's own use. Limits equal requests, for quotas and limit ranges that demand both. The CPU limit also holds for
+ * the runtime's start of the container: with less it takes seconds.
+ */
+const OWN_RESOURCES = { cpu: '50m', memory: '32Mi' } as const;
+
+/** Taints of a node that is full or cordoned: the target runs there already, and the slave uses next to nothing. */
+const TOLERATED = ['unschedulable', 'network-unavailable', 'memory-pressure', 'disk-pressure', 'pid-pressure'];
+
+/** Opt-outs of the known sidecar injectors: a sidecar would take resources and keep an ended slave alive. */
+const NO_SIDECARS = {
+  labels: { 'sidecar.istio.io/inject': 'false' },
+  annotations: {
+    'sidecar.istio.io/inject': 'false',
+    'linkerd.io/inject': 'disabled',
+    'kuma.io/sidecar-injection': 'disabled',
+    'consul.hashicorp.com/connect-inject': 'false',
+  },
+} as const;
+
+/** The client's types are classes, its values are plain objects. */
+type Plain<T> = { [Key in keyof T]: T[Key] };
+type Base = Omit<Plain<V1Pod>, 'spec'> & { readonly spec: Plain<V1PodSpec> };
+
+export interface SlaveOptions {
+  /** First run id of the owning workflow: kept over retry, reset and continue-as-new. */
+  readonly mountUid: string;
+  /** Of the mount's slaves, from 0. */
+  readonly index: number;
+  readonly node: string;
+  readonly image: string;
+}
+
+/**
+ * The placeholder pod that gets the devices of `request` on the target's node.
+ * @throws Invalid when a patch does not fit
+ */
+export function slavePod(request: MountRequest, target: V1Pod, options: SlaveOptions): V1Pod {
+  const base = basePod(request, target, options);
+  const pod: Plain<V1Pod> = patched(structuredClone(base), request);
+  return {
+    ...pod,
+    metadata: {
+      name: slaveName(request.target.pod, options.mountUid, options.index),
+      namespace: request.target.namespace,
+      labels: { ...pod.metadata?.labels, ...NO_SIDECARS.labels, ...slaveLabels(request) },
+      annotations: { ...pod.metadata?.annotations, ...NO_SIDECARS.annotations, ...slaveAnnotations(request) },
+      ownerReferences: [
+        {
+          apiVersion: 'v1',
+          kind: 'Pod',
+          name: request.target.pod,
+          uid: request.target.podUid,
+          // Volcano counts pods by their controller and would take the slave for a member of the target's group.
+          controller: pod.spec?.schedulerName !== 'volcano',
+          blockOwnerDeletion: false,
+        },
+      ],
+    },
+    spec: shaped(base, pod),
+  };
+}
+
+/**
+ * `base` with only that of `patched` which may shape a slave. The apiserver has checked the patches; a gap there must not
+ * become a pod of the user's making with our rights.
+ */
+function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
+  const { schedulerName, priorityClassName, tolerations, runtimeClassName, containers } = patched.spec ?? base.spec;
+  return {
+    ...base.spec,
+    ...(schedulerName !== undefined && { schedulerName }),
+    ...(priorityClassName !== undefined && { priorityClassName }),
+    ...(tolerations !== undefined && { tolerations }),
+    ...(runtimeClassName !== undefined && { runtimeClassName }),
+    containers: base.spec.containers.map((container: Plain<V1Container>, index) => ({
+      ...container,
+      ...(containers[index]?.resources !== undefined && { resources: containers[index].resources }),
+    })),
+  };
+}
+
+function basePod(request: MountRequest, target: V1Pod, { image, node }: SlaveOptions): Base {
+  const spec = target.spec;
+  const resources = { ...OWN_RESOURCES, ...request.resources };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { labels: { ...request.labels }, annotations: { ...request.annotations } },
+    spec: {
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      dnsPolicy: 'Default',
+      restartPolicy: 'Always',
+      affinity: pinnedTo(node),
+      terminationGracePeriodSeconds: GRACE_SECONDS,
+      ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
+      ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),
+      tolerations: [...(spec?.tolerations ?? []), ...TOLERATED.map(tolerationOf)],
+      securityContext: { runAsNonRoot: true, runAsUser: 65_535, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'slave',
+          image,
+          imagePullPolicy: 'IfNotPresent',
+          resources: { requests: resources, limits: resources },
+          lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+          },
+        },
+      ],
+    },
+  };
+}
+
+function tolerationOf(taint: string): V1Toleration {
+  return { key: `node.kubernetes.io/${taint}`, operator: 'Exists', effect: 'NoSchedule' };
+}
+
+/** By the node's name: its `kubernetes.io/hostname` may be another. The scheduler still counts and allocates. */
+function pinnedTo(node: string): V1Affinity {
+  const term = { matchFields: [{ key: 'metadata.name', operator: 'In', values: [node] }] };
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [term] } } };
+}
+
+function patched(pod: V1Pod, request: MountRequest): V1Pod {
+  for (const [index, operation] of request.patches.entries()) {
+    try {
+      // The library's type of an operation has no optional value.
+      jsonPatch.applyPatch(pod, [operation as jsonPatch.Operation], true, true);
+    } catch (err) {
+      const message = err instanceof Error ? (err.message.split('\n', 1)[0] ?? '') : String(err);
+      const field = `body.patches[${index}]`;
+      throw fail('Invalid', `Cannot apply ${field} to the slave pod: ${message}`, err, [
+        { reason: 'FieldValueInvalid', message, field },
+      ]);
+    }
+  }
+  return pod;
+}
+
+function slaveLabels(request: MountRequest): Record<string, string> {
+  return {
+    [SLAVE_LABELS.component]: MANAGER,
+    [SLAVE_LABELS.managedBy]: MANAGER,
+    [SLAVE_LABELS.ownerName]: labelValue(request.target.pod),
+    [SLAVE_LABELS.ownerUid]: request.target.podUid,
+    [SLAVE_LABELS.container]: request.target.container,
+    [SLAVE_LABELS.mount]: labelValue(request.name),
+  };
+}
+
+function slaveAnnotations(request: MountRequest): Record<string, string> {
+  return {
+    [ANNOTATIONS.deviceType]: request.deviceType,
+    [ANNOTATIONS.mount]: request.name,
+    [ANNOTATIONS.user]: request.user.name,
+  };
+}
+
+/** The longest beginning that is a valid label value, which a name of up to 253 characters need not be. */
+function labelValue(name: string): string {
+  return name.slice(0, 63).replace(/[^a-zA-Z0-9]+$/, '');
+}
+
+/** Whether `pod` belongs to the pod with `targetUid`. Labels can be written by tenants; this the garbage collector acts on. */
+export function isOwnedBy(pod: V1Pod, targetUid: string): boolean {
+  return (pod.metadata?.ownerReferences ?? []).some((owner) => owner.kind === 'Pod' && owner.uid === targetUid);
+}
+
+/** The mount that a slave was made for, in full, if it was made by us. */
+export function mountNameOf(pod: V1Pod): string | undefined {
+  return pod.metadata?.annotations?.[ANNOTATIONS.mount];
+}

@@ -1,0 +1,45 @@
+import type { V1Pod } from '@kubernetes/client-node';
+import { fail } from '../contract/failures.ts';
+import type { Target } from '../contract/requests.ts';
+import type { Cluster } from './cluster.ts';
+
+/**
+ * The target pod, if it is the one that was asked for and not at its end.
+ * @throws PodNotFound, TargetGone
+ */
+export async function livingTarget(cluster: Pick<Cluster, 'getPod'>, target: Target): Promise<V1Pod> {
+  const ref = { namespace: target.namespace, name: target.pod };
+  const pod = await cluster.getPod(ref);
+  const which = `Cannot use pod "${target.namespace}/${target.pod}"`;
+  if (pod === undefined) throw fail('PodNotFound', `${which}: it must exist, is not there`);
+  const end = endOf(pod, target.podUid);
+  if (end !== undefined) throw fail('TargetGone', `${which}: ${end}`);
+  return pod;
+}
+
+/** Why the pod can no longer be a target, as the end of a sentence, or `undefined` when it can. */
+export function endOf(pod: V1Pod, uid: string): string | undefined {
+  if (pod.metadata?.uid !== uid) return `it must have the UID ${uid}, is another pod of that name`;
+  if (pod.metadata.deletionTimestamp !== undefined) return 'it must run, is being deleted';
+  const phase = pod.status?.phase;
+  if (phase === 'Succeeded' || phase === 'Failed') return `it must run, is ${phase}`;
+  return undefined;
+}
+
+/**
+ * Checks that the container is there and runs; it need not be ready, since it may become so only by the device.
+ * @throws ContainerNotReady, Invalid
+ */
+export function checkContainer(pod: V1Pod, container: string): void {
+  const which = `Cannot use container "${container}" of pod "${pod.metadata?.namespace}/${pod.metadata?.name}"`;
+  const names = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].map(({ name }) => name);
+  if (!names.includes(container)) {
+    throw fail('Invalid', `${which}: it must be one of ${names.join(', ')}`);
+  }
+  const statuses = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])];
+  const state = statuses.find(({ name }) => name === container)?.state;
+  if (state?.running === undefined) {
+    const now = state?.waiting?.reason ?? state?.terminated?.reason ?? 'not started yet';
+    throw fail('ContainerNotReady', `${which}: it must run, is ${now}`);
+  }
+}

@@ -1,0 +1,112 @@
+import type { TLSSocket } from 'node:tls';
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
+import type { Logger } from 'pino';
+import { fail } from '../contract/failures.ts';
+import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
+import { accessLog } from './access.ts';
+import { authenticate, type DistinctHeaders, type Identity } from './authentication.ts';
+import { type Call, identified, InFlight } from './call.ts';
+import { GROUP_DOCUMENT, groupsDocument, RESOURCES_DOCUMENT } from './discovery.ts';
+import { healthRoutes, type Readiness } from './health.ts';
+import { getMount, listMounts } from './mount-routes.ts';
+import { peerOf } from './peer.ts';
+import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
+import { checkRawPath } from './raw-path.ts';
+import { sendDocument, sendFailure } from './respond.ts';
+import type { Trust } from './trust.ts';
+
+export interface AppDeps extends PodRoutesDeps {
+  /** Undefined until it was read once: then nobody is believed. */
+  readonly trust: () => Trust | undefined;
+  readonly readiness: Readiness;
+  readonly log: Logger;
+  readonly maxMutatingRequests: number;
+  readonly maxReadRequests: number;
+}
+
+const NO_TRUST: Trust = { pem: '', clientCas: [] };
+const ROOT = `/apis/${GROUP_VERSION}`;
+
+/** The whole HTTP surface. It listens nowhere by itself. */
+export function createApp(deps: AppDeps): Express {
+  const app = express();
+  // One spelling for each path: /MOUNT and /mount/ are not /mount, or else they would be authorised as something else.
+  app.enable('case sensitive routing');
+  app.enable('strict routing');
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.disable('query parser');
+
+  app.use(accessLog(deps.log));
+  app.use(rawPathChecked);
+  serveDiscovery(app);
+  healthRoutes(app, deps.readiness);
+
+  const identify = (req: Request) => identityOf(req, deps.trust() ?? NO_TRUST);
+  servePods(app, deps, identify);
+  serveMounts(app, deps, identify);
+  app.use((req, res) => {
+    sendFailure(req, res, fail('NotFound', 'the server could not find the requested resource'));
+  });
+  app.use(((err, req, res, _next) => sendFailure(req, res, err)) satisfies ErrorRequestHandler);
+  return app;
+}
+
+const rawPathChecked: RequestHandler = (req, res, next) => {
+  try {
+    checkRawPath(req.url);
+  } catch (err) {
+    sendFailure(req, res, err);
+    return;
+  }
+  next();
+};
+
+/** Public and from memory: while these fail, no namespace of the cluster can be deleted. */
+function serveDiscovery(app: Express): void {
+  app.get('/apis', (req, res) => sendDocument(req, res, groupsDocument(req.headers.accept)));
+  app.get(`/apis/${API_GROUP}`, (req, res) => sendDocument(req, res, GROUP_DOCUMENT));
+  app.get(`/apis/${API_GROUP}/${API_VERSION}`, (req, res) => sendDocument(req, res, RESOURCES_DOCUMENT));
+  app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
+}
+
+function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
+  const inFlight = new InFlight(deps.maxMutatingRequests);
+  const subject = (req: Request) => ({ name: req.params['name']?.toString() ?? '', group: API_GROUP, kind: 'pods' });
+  const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
+    app.put(path, identified({ identify, inFlight, subject }, (call) => handle(deps, call)));
+    app.all(path, methodNotAllowed('PUT', 'pods'));
+  };
+  route(`${ROOT}/namespaces/:namespace/pods/:name/mount`, mountDevices);
+  route(`${ROOT}/namespaces/:namespace/pods/:name/unmount`, unmountDevices);
+}
+
+function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
+  const inFlight = new InFlight(deps.maxReadRequests);
+  const subject = (req: Request) => {
+    const name = req.params['name']?.toString();
+    return { ...(name !== undefined && { name }), group: API_GROUP, kind: 'devicemounts' };
+  };
+  const route = (path: string, handle: (deps: AppDeps, call: Call) => Promise<void>) => {
+    app.get(path, identified({ identify, inFlight, subject }, (call) => handle(deps, call)));
+    app.all(path, methodNotAllowed('GET', 'devicemounts'));
+  };
+  route(`${ROOT}/devicemounts`, listMounts);
+  route(`${ROOT}/namespaces/:namespace/devicemounts`, listMounts);
+  route(`${ROOT}/namespaces/:namespace/devicemounts/:name`, getMount);
+}
+
+function methodNotAllowed(allowed: string, resource: string): RequestHandler {
+  return (req, res) => {
+    res.setHeader('Allow', allowed);
+    const verb = VERBS[req.method] ?? req.method.toLowerCase();
+    const message = `${verb} is not supported on resources of kind "${resource}.${API_GROUP}"`;
+    sendFailure(req, res, fail('MethodNotAllowed', message), { group: API_GROUP, kind: resource });
+  };
+}
+
+const VERBS: Readonly<Record<string, string>> = { POST: 'create', GET: 'get', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
+
+function identityOf(req: Request, trust: Trust): Identity {
+  return authenticate(req.headersDistinct as DistinctHeaders, peerOf(req.socket as TLSSocket), trust, new Date());
+}

@@ -1,0 +1,55 @@
+import { type Options, wholeNumber } from '../process/options.ts';
+
+export const SUMMARY = 'Serves the aggregated API device-mounter.io/v1alpha1 behind kube-apiserver.';
+
+export const OPTIONS = {
+  'bind-address': { default: '0.0.0.0', help: 'Address to listen on.', value: 'address' },
+  'secure-port': { default: '8443', help: 'Port to listen on.', value: 'port', check: wholeNumber(0, 65_535) },
+  'tls-dir': {
+    default: '/etc/device-mounter/tls',
+    help: 'Directory with tls.crt and tls.key. They are read again when they change.',
+    value: 'directory',
+  },
+  'signing-key': {
+    default: '/etc/device-mounter/signing/private.pem',
+    help: 'Ed25519 private key (PEM, PKCS#8) that signs each authorised request.',
+    value: 'file',
+  },
+  'temporal-address': {
+    env: 'TEMPORAL_ADDRESS',
+    default: '127.0.0.1:7233',
+    help: 'Temporal frontend.',
+    value: 'host:port',
+  },
+  'temporal-namespace': {
+    env: 'TEMPORAL_NAMESPACE',
+    default: 'default',
+    help: 'Temporal namespace of the mounts.',
+    value: 'name',
+  },
+  namespace: {
+    env: 'POD_NAMESPACE',
+    default: 'device-mounter',
+    help: 'Kubernetes namespace of the product.',
+    value: 'name',
+  },
+  kubeconfig: { env: 'KUBECONFIG', help: 'File with the cluster to use; without it the pod’s own.', value: 'file' },
+  'shutdown-delay': {
+    default: '5',
+    help: 'Time to go on serving, not ready, after SIGTERM, until no client is sent here any more.',
+    value: 'seconds',
+    check: wholeNumber(0, 60),
+  },
+  'max-mutating-requests': {
+    default: '200',
+    help: 'Mounts and unmounts to wait for at once; more are answered 429.',
+    value: 'number',
+    check: wholeNumber(1, 1_000),
+  },
+  'max-read-requests': {
+    default: '400',
+    help: 'Other requests to serve at once; more are answered 429. Discovery and health are not counted.',
+    value: 'number',
+    check: wholeNumber(1, 10_000),
+  },
+} as const satisfies Options;

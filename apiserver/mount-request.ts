@@ -1,0 +1,166 @@
+import { createHash, randomInt } from 'node:crypto';
+import { type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
+import { type FailureCause, fail } from '../contract/failures.ts';
+import type { MountRequest, Target } from '../contract/requests.ts';
+import type { Identity } from './authentication.ts';
+import { fieldOf, type MountBody } from './mount-body.ts';
+import type { Parameters } from './parameters.ts';
+import { isDeviceResource, operationOf, patchProblems } from './patches.ts';
+import { isLabelValue, isQualifiedName, reservedBecause } from './reserved-keys.ts';
+
+/** `wait_second` when it is absent, as the original has it. */
+const DEFAULT_WAIT_SECONDS = 10;
+/** Deadline of a mount that nobody waits for (`wait_second=0`). */
+const UNATTENDED_SECONDS = 600;
+/** An hour, since nobody waits on the line for longer than kube-apiserver allows anyway. */
+const MAX_WAIT_SECONDS = 3_600;
+
+/** What the query of mount and unmount says in the same way. */
+export interface CommonQuery {
+  readonly deviceType: DeviceTypeName | undefined;
+  readonly container: string | undefined;
+  /** 0: answer at once. */
+  readonly waitSeconds: number;
+  readonly deadlineSeconds: number;
+  /** The client's own patience, from kubectl's `--request-timeout`. */
+  readonly timeoutMs: number | undefined;
+  readonly dryRun: boolean;
+}
+
+export function parseCommonQuery(parameters: Parameters): CommonQuery {
+  const given = parameters.text('device_type');
+  const deviceType = given?.toUpperCase();
+  if (given === undefined) {
+    parameters.problems.push({ reason: 'FieldValueRequired', field: 'device_type', message: 'Required value' });
+  } else if (!isDeviceType(given.toUpperCase())) {
+    const message = `Unsupported value: ${JSON.stringify(given)}: this server does not know the type`;
+    parameters.problems.push({ reason: 'FieldValueNotSupported', field: 'device_type', message });
+  }
+  const waitSeconds = Math.min(parameters.count('wait_second') ?? DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS);
+  const container = parameters.text('container');
+  parameters.text('fieldManager');
+  parameters.text('pretty');
+  return {
+    deviceType: deviceType !== undefined && isDeviceType(deviceType) ? deviceType : undefined,
+    container,
+    waitSeconds,
+    deadlineSeconds: waitSeconds === 0 ? UNATTENDED_SECONDS : waitSeconds,
+    timeoutMs: parameters.duration('timeout'),
+    dryRun: parameters.choice('dryRun', ['All']) === 'All',
+  };
+}
+
+/** What is wrong with the body for this device type; field paths begin with the body's own keys. */
+export function bodyProblems(body: MountBody, deviceType: DeviceTypeName): readonly FailureCause[] {
+  return [
+    ...resourceProblems(body.resources, deviceType),
+    ...keyProblems('labels', body.labels, (value) => (isLabelValue(value) ? undefined : 'must be a label value')),
+    ...keyProblems('annotations', body.annotations, (value) =>
+      value.length <= 16_384 ? undefined : 'must have at most 16384 characters',
+    ),
+    ...body.patches.flatMap((patch, index) => patchProblems(patch, deviceType, `patches[${index}]`)),
+  ];
+}
+
+function resourceProblems(resources: MountBody['resources'], deviceType: DeviceTypeName): readonly FailureCause[] {
+  const names = Object.keys(resources);
+  if (names.length === 0) return [{ reason: 'FieldValueRequired', field: 'resources', message: 'Required value' }];
+  return names
+    .filter((resource) => !isDeviceResource(resource, deviceType))
+    .map((resource) => ({
+      reason: 'FieldValueNotSupported',
+      field: fieldOf(['resources', resource]),
+      message: `Unsupported value: "${resource}": it is not a resource of ${deviceType}`,
+    }));
+}
+
+function keyProblems(
+  field: string,
+  map: Readonly<Record<string, string>>,
+  rule: (value: string) => string | undefined,
+): readonly FailureCause[] {
+  return Object.entries(map).flatMap(([key, value]): readonly FailureCause[] => {
+    const at = fieldOf([field, key]);
+    const shown = JSON.stringify(key);
+    if (!isQualifiedName(key)) {
+      return [{ reason: 'FieldValueInvalid', field: at, message: `Invalid value: ${shown}: must be a qualified name` }];
+    }
+    const reserved = reservedBecause(key);
+    if (reserved !== undefined)
+      return [{ reason: 'FieldValueForbidden', field: at, message: `Forbidden: ${reserved}` }];
+    const broken = rule(value);
+    return broken === undefined
+      ? []
+      : [{ reason: 'FieldValueInvalid', field: at, message: `Invalid value: ${broken}` }];
+  });
+}
+
+/**
+ * Reports all problems of a request at once: those of parameters as a bad request, those of the body alone as an invalid object.
+ * @throws BadRequest, Invalid
+ */
+export function refuseProblems(
+  parameters: readonly FailureCause[],
+  body: readonly FailureCause[],
+  object: { readonly kind: string; readonly name: string },
+): void {
+  const all = [...parameters, ...body];
+  if (all.length === 0) return;
+  const listed = all.map(({ field, message }) => `${field}: ${message}`);
+  const text = listed.length === 1 ? listed.join() : `[${listed.join(', ')}]`;
+  if (parameters.length > 0) throw fail('BadRequest', text, undefined, all);
+  throw fail('Invalid', `${object.kind}.device-mounter.io "${object.name}" is invalid: ${text}`, undefined, all);
+}
+
+export interface MountRequestParts {
+  readonly target: Target;
+  readonly query: CommonQuery & { readonly deviceType: DeviceTypeName; readonly queue: boolean };
+  readonly body: MountBody;
+  readonly identity: Identity;
+  readonly now: Date;
+}
+
+/** The complete request to sign. */
+export function mountRequestOf({ target, query, body, identity, now }: MountRequestParts): MountRequest {
+  return {
+    kind: 'mount',
+    name: body.name ?? defaultName(target, body.idempotencyKey),
+    target,
+    deviceType: query.deviceType,
+    resources: body.resources,
+    labels: body.labels,
+    annotations: body.annotations,
+    patches: body.patches.map(operationOf),
+    queue: query.queue,
+    onRestart: body.onRestart,
+    ...(body.leaseSeconds !== undefined && { leaseSeconds: body.leaseSeconds }),
+    ...(body.idempotencyKey !== undefined && { idempotencyKey: body.idempotencyKey }),
+    user: userOf(identity),
+    requestedAt: now.toISOString(),
+    deadlineSeconds: query.deadlineSeconds,
+  };
+}
+
+export function userOf({ name, uid, groups }: Identity): MountRequest['user'] {
+  return { name, ...(uid !== undefined && { uid }), groups };
+}
+
+/** Letters and digits that Kubernetes' own generated names use: no vowels, nothing to misread. */
+const ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
+/** The part after the pod's name; pod names have 253 characters at most, so have ours. */
+const MAX_POD_PART = 240;
+
+/** `<pod>-<5 random>`; with an idempotency key always the same name, so that the second request meets the first. */
+function defaultName({ pod, podUid }: Target, idempotencyKey: string | undefined): string {
+  const bytes =
+    idempotencyKey === undefined
+      ? Array.from({ length: 5 }, () => randomInt(ALPHABET.length))
+      : [
+          ...createHash('sha256')
+            .update(JSON.stringify([podUid, idempotencyKey]))
+            .digest()
+            .subarray(0, 10),
+        ];
+  const suffix = bytes.map((byte) => ALPHABET[byte % ALPHABET.length]).join('');
+  return `${pod.slice(0, MAX_POD_PART).replace(/[^a-z0-9]+$/, '')}-${suffix}`;
+}

@@ -1,0 +1,24 @@
+import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
+import type { MountInput, UnmountInput } from '../contract/workflows.ts';
+
+export type MountAnswer =
+  | { readonly state: 'mounted'; readonly mount: DeviceMount }
+  /** It goes on, to its own deadline. */
+  | { readonly state: 'pending'; readonly mount: DeviceMount };
+
+export type UnmountAnswer =
+  | { readonly state: 'released'; readonly list: DeviceMountList }
+  /** It goes on until it is done; the list is what is still mounted. */
+  | { readonly state: 'releasing'; readonly list: DeviceMountList };
+
+/** What the API needs of the mounts. Every call fails with `TemporalUnavailable` within seconds when nobody is there to answer. */
+export interface Mounts {
+  /** Rejects with `TemporalUnavailable` when a mount would fail so. */
+  check(): Promise<void>;
+  /** Begins a mount and waits for it, at most `patienceMs`. `first` is what the mount is before anybody has looked at it. */
+  mount(input: MountInput, first: DeviceMount, patienceMs: number): Promise<MountAnswer>;
+  unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer>;
+  get(namespace: string, name: string): Promise<DeviceMount | undefined>;
+  /** Mounts that are open or ended a short while ago, of one namespace or, without one, of all. */
+  list(namespace: string | undefined): Promise<DeviceMountList>;
+}

@@ -1,0 +1,196 @@
+import { type KeyObject, randomUUID } from 'node:crypto';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import type { DeviceTypeName } from '../contract/device-types.ts';
+import type { FailureCause } from '../contract/failures.ts';
+import { GROUP_VERSION } from '../contract/names.ts';
+import type { MountRequest, UnmountRequest } from '../contract/requests.ts';
+import { signRequest } from '../contract/signature.ts';
+import { ownAttributes, type Review } from './authorization.ts';
+import { allow, type Call, nameIn } from './call.ts';
+import { type MountBody, parseMountBody } from './mount-body.ts';
+import {
+  bodyProblems,
+  type CommonQuery,
+  mountRequestOf,
+  parseCommonQuery,
+  refuseProblems,
+  userOf,
+} from './mount-request.ts';
+import type { Mounts } from './mounts.ts';
+import { type Form, formOf } from './negotiation.ts';
+import { answerWithinMs, LONGEST_ANSWER_MS } from './patience.ts';
+import { readBody } from './request-body.ts';
+import { sendJson, sendText, warn } from './respond.ts';
+import { type GetPod, getTarget, targetOf } from './target.ts';
+
+export interface PodRoutesDeps {
+  readonly review: Review;
+  readonly getPod: GetPod;
+  readonly mounts: Mounts;
+  /** Ed25519. */
+  readonly signingKey: KeyObject;
+}
+
+type TypedQuery = CommonQuery & { readonly deviceType: DeviceTypeName };
+
+/** `PUT …/pods/{name}/mount`. */
+export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<void> {
+  const { req, res, identity, parameters, access } = call;
+  const where = await allowedPod(deps, call, 'mount');
+  const form = formOf(req.headers.accept, ['json', 'text']);
+  const common = parseCommonQuery(parameters);
+  const queue = parameters.flag('queue');
+  const { deviceType, body } = await mountBody(call, common);
+  if (body.patches.length > 0) {
+    // A patch shapes a pod that the server makes: whoever sends one must be allowed to make pods.
+    await allow(deps.review, call, { verb: 'create', group: '', version: 'v1', resource: 'pods', namespace: where.namespace });
+  }
+  const pod = await reachablePod(deps, where);
+  const query = { ...common, deviceType, queue };
+  const request = mountRequestOf({ target: targetOf(pod, query.container), query, body, identity, now: new Date() });
+  const first = pendingMount(request, pod.node);
+  access.mount = `${where.namespace}/${request.name}`;
+  if (query.dryRun) return answer(call, form, 200, first, `Would mount ${deviceType} devices`);
+  if (query.waitSeconds * 1_000 > LONGEST_ANSWER_MS) {
+    warn(res, `wait_second is longer than ${LONGEST_ANSWER_MS / 1_000} s: the answer may come before the devices do`);
+  }
+  const input = signRequest(request, deps.signingKey);
+  const { state, mount } = await deps.mounts.mount(input, first, patienceMs(call, query));
+  if (state === 'mounted') answer(call, form, 200, mount, `Successfully mounted ${deviceType} devices`);
+  else answer(call, form, 202, mount, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
+}
+
+/** `PUT …/pods/{name}/unmount`. Its body is not read. */
+export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<void> {
+  const { req, identity, parameters } = call;
+  const where = await allowedPod(deps, call, 'unmount');
+  const form = formOf(req.headers.accept, ['json', 'text']);
+  const common = parseCommonQuery(parameters);
+  const force = parameters.flag('force');
+  const mount = parameters.text('mount');
+  const device = parameters.text('device');
+  parameters.choice('fieldValidation', ['Ignore', 'Warn', 'Strict']);
+  const query = knownType(common, parameters.problems, []);
+  warnOfUnknown(call, []);
+  const pod = await reachablePod(deps, where);
+  const request: UnmountRequest = {
+    kind: 'unmount',
+    id: randomUUID(),
+    target: targetOf(pod, query.container),
+    deviceType: query.deviceType,
+    ...(mount !== undefined && { mount }),
+    ...(device !== undefined && { device }),
+    force,
+    user: userOf(identity),
+    requestedAt: new Date().toISOString(),
+    deadlineSeconds: query.deadlineSeconds,
+  };
+  if (query.dryRun) {
+    const list = await deps.mounts.list(where.namespace);
+    const items = list.items.filter((item) => wouldRelease(item, request));
+    return answer(call, form, 200, { ...list, items }, `Would uninstall ${query.deviceType} devices`);
+  }
+  // What is asked for goes forward, never back, so the deadline is only how long its caller waits.
+  const patience = Math.min(patienceMs(call, query), query.waitSeconds * 1_000);
+  const { state, list } = await deps.mounts.unmount(signRequest(request, deps.signingKey), patience);
+  if (state === 'released') answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
+  else answer(call, form, 202, list, `Uninstalling ${query.deviceType} devices goes on`);
+}
+
+async function allowedPod(deps: PodRoutesDeps, call: Call, subresource: 'mount' | 'unmount') {
+  const namespace = nameIn(call.req, 'namespace');
+  const name = nameIn(call.req, 'name');
+  await allow(deps.review, call, ownAttributes({ verb: 'update', resource: 'pods', subresource, namespace, name }));
+  return { namespace, name };
+}
+
+/** The pod; Temporal is asked at the same time whether it is there, so that nobody waits for one that is not. */
+async function reachablePod(deps: PodRoutesDeps, { namespace, name }: { namespace: string; name: string }) {
+  const reachable = deps.mounts.check();
+  // A missing pod is the better answer; the rejection is taken up below otherwise.
+  reachable.catch(() => undefined);
+  const pod = await getTarget(deps.getPod, namespace, name);
+  await reachable;
+  return pod;
+}
+
+async function mountBody(call: Call, common: CommonQuery): Promise<{ deviceType: DeviceTypeName; body: MountBody }> {
+  const { req, parameters } = call;
+  const validation = parameters.choice('fieldValidation', ['Ignore', 'Warn', 'Strict']);
+  const { body, problems, unknown } = parseMountBody(await readBody(req));
+  const all = [
+    ...problems,
+    ...(body !== undefined && common.deviceType !== undefined ? bodyProblems(body, common.deviceType) : []),
+    ...(validation === 'Strict'
+      ? unknown.map((field) => ({ reason: 'FieldValueInvalid', field, message: `Invalid value: unknown field "${field}"` }))
+      : []),
+  ];
+  const { deviceType } = knownType(common, parameters.problems, all, body?.name);
+  if (body === undefined) throw new Error('a body without problems was not parsed');
+  warnOfUnknown(call, validation === 'Ignore' ? [] : unknown);
+  return { deviceType, body };
+}
+
+/** @throws BadRequest, Invalid */
+function knownType(
+  common: CommonQuery,
+  queryProblems: readonly FailureCause[],
+  bodyProblems: readonly FailureCause[],
+  name = '',
+): TypedQuery {
+  refuseProblems(queryProblems, bodyProblems, { kind: 'DeviceMount', name });
+  const { deviceType } = common;
+  if (deviceType === undefined) throw new Error('a query without problems has a device type');
+  return { ...common, deviceType };
+}
+
+function warnOfUnknown({ res, parameters }: Call, fields: readonly string[]): void {
+  for (const name of parameters.unknown().slice(0, 8)) warn(res, `unknown parameter "${name}"`);
+  for (const field of fields.slice(0, 8)) warn(res, `unknown field "${field}"`);
+}
+
+/** How long the caller is let wait: 0 when they do not want to, and what is left of their own patience and kube-apiserver's. */
+function patienceMs({ access }: Call, { waitSeconds, timeoutMs }: CommonQuery): number {
+  return waitSeconds === 0 ? 0 : answerWithinMs(timeoutMs, performance.now() - access.startedAtMs);
+}
+
+function answer({ req, res }: Call, form: Form, code: number, value: unknown, sentence: string): void {
+  if (form === 'text') sendText(res, code, sentence);
+  else sendJson(req, res, code, value);
+}
+
+function pendingMount(request: MountRequest, node: string | undefined): DeviceMount {
+  const { name, target, labels, leaseSeconds, user, requestedAt } = request;
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name,
+      namespace: target.namespace,
+      uid: '',
+      creationTimestamp: requestedAt,
+      resourceVersion: '1',
+      ...(Object.keys(labels).length > 0 && { labels }),
+    },
+    spec: {
+      podName: target.pod,
+      podUid: target.podUid,
+      container: target.container,
+      deviceType: request.deviceType,
+      resources: request.resources,
+      onRestart: request.onRestart,
+      ...(leaseSeconds !== undefined && { leaseSeconds }),
+    },
+    status: { phase: 'Pending', user: user.name, ...(node !== undefined && { node }), devices: [], slaves: [] },
+  };
+}
+
+function wouldRelease({ metadata, spec, status }: DeviceMount, { target, deviceType, mount }: UnmountRequest): boolean {
+  return (
+    (status.phase === 'Mounted' || status.phase === 'Pending') &&
+    spec.podUid === target.podUid &&
+    spec.container === target.container &&
+    spec.deviceType === deviceType &&
+    (mount === undefined || metadata.name === mount)
+  );
+}

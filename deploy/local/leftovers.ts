@@ -1,0 +1,112 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { POD_RANGE } from './addresses.ts';
+import { removeCgroups } from './cgroup.ts';
+import { releaseMachine, removeAddresses } from './machine.ts';
+import type { NodePlan } from './node/plan.ts';
+import { run } from './run.ts';
+import { OWNER_VARIABLE } from './server.ts';
+import type { StatePaths } from './state.ts';
+import { until } from './wait.ts';
+
+/** What is looked at to tell whether a process belongs to a cluster. */
+export interface ProcessTraces {
+  /** /proc/PID/environ, NUL-separated. */
+  readonly environ: string;
+  /** /proc/PID/mountinfo. */
+  readonly mountinfo: string;
+  /** Link text of /proc/PID/ns/mnt. */
+  readonly mountNamespace: string;
+}
+
+/**
+ * Whether a process is of the cluster under `root`: a server or its descendant (environment), a process that entered a node (mount
+ * namespace), or one of a container (its root file system lies in the node's containerd folder).
+ */
+export function belongsTo(root: string, namespaces: readonly string[], traces: ProcessTraces): boolean {
+  return (
+    namespaces.includes(traces.mountNamespace) ||
+    traces.environ.split('\0').includes(`${OWNER_VARIABLE}=${root}`) ||
+    traces.mountinfo.includes(`upperdir=${root}/`)
+  );
+}
+
+function tracesOf(pid: string): ProcessTraces | undefined {
+  try {
+    return {
+      environ: readFileSync(`/proc/${pid}/environ`, 'utf8'),
+      mountinfo: readFileSync(`/proc/${pid}/mountinfo`, 'utf8'),
+      mountNamespace: readlinkSync(`/proc/${pid}/ns/mnt`),
+    };
+  } catch {
+    // Ended meanwhile, or a zombie.
+    return undefined;
+  }
+}
+
+function processesOf(root: string, namespaces: readonly string[]): number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  return pids
+    .filter((pid) => {
+      const traces = tracesOf(pid);
+      return traces !== undefined && belongsTo(root, namespaces, traces);
+    })
+    .map(Number);
+}
+
+function namespaceLinks(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  const inodes = readdirSync(folder).map((name) => statSync(join(folder, name)).ino);
+  return inodes.map((inode) => `mnt:[${inode}]`);
+}
+
+/** Ends every process of the cluster with SIGKILL, until none is left: what is killed may just have started another. */
+async function endProcesses(paths: StatePaths): Promise<void> {
+  const namespaces = namespaceLinks(paths.namespaces);
+  const none = (): boolean => {
+    const pids = processesOf(paths.root, namespaces);
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Ended meanwhile.
+      }
+    }
+    return pids.length === 0;
+  };
+  await until('the processes of the local cluster to end', none, { timeoutMs: 30_000, everyMs: 10 });
+}
+
+/** Unmounts, deepest first, whatever is mounted under `root` on the host. */
+async function unmountBelow(root: string): Promise<void> {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '');
+  const ours = mounts.filter((target) => target === root || target.startsWith(`${root}/`));
+  for (const target of ours.reverse()) await run('umount', ['-l', target]);
+}
+
+async function removeNetwork(nodes: readonly NodePlan[]): Promise<void> {
+  const tables = await run('nft', ['list', 'tables']);
+  for (const family of ['ip', 'ip6']) {
+    if (tables.includes(`table ${family} kube-proxy\n`)) await run('nft', ['delete', 'table', family, 'kube-proxy']);
+  }
+  await removeAddresses(nodes);
+  // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic.
+  await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });
+}
+
+async function podRoutesGone(): Promise<boolean> {
+  return (await run('ip', ['route', 'show', 'root', POD_RANGE])) === '';
+}
+
+/** Takes down all that the cluster under `paths` is or left behind, whatever state it is in. */
+export async function removeCluster(paths: StatePaths, nodes: readonly NodePlan[]): Promise<void> {
+  await endProcesses(paths);
+  await unmountBelow(paths.root);
+  await removeCgroups(nodes);
+  await removeNetwork(nodes);
+  for (const folder of [paths.pids, paths.namespaces]) rmSync(folder, { recursive: true, force: true });
+  releaseMachine(paths);
+  rmSync(paths.description, { force: true });
+}

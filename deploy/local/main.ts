@@ -1,0 +1,133 @@
+import { join } from 'node:path';
+import { type Cluster, describedNodes, isIntact, loadCluster } from './cluster.ts';
+import { runDemo } from './demo.ts';
+import { parseFlags, type StartFlags, USAGE } from './flags.ts';
+import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
+import { removeCluster } from './leftovers.ts';
+import { ensureSystemPackages, missingPrerequisites } from './prerequisites.ts';
+import { elapsed, Progress } from './progress.ts';
+import { endRunning } from './run.ts';
+import { startCluster } from './start.ts';
+import { cacheFolder, isDescribed, statePaths } from './state.ts';
+import { ensureTools } from './tools.ts';
+import { until } from './wait.ts';
+
+const paths = statePaths(process.env);
+const progress = new Progress(process.stdout);
+const interrupted = new AbortController();
+
+async function main(): Promise<number> {
+  const flags = parseFlags(process.argv.slice(2));
+  if (flags.command === 'stop') return stop();
+  const problems = missingPrerequisites();
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  return start(flags);
+}
+
+/** The first signal ends what goes on, and everything is taken down; more of them (a terminal sends to the whole group) change nothing. */
+function interrupt(): void {
+  interrupted.abort(new Error('Interrupted.'));
+  endRunning();
+}
+
+async function start(flags: StartFlags): Promise<number> {
+  const other = livePid(paths.starter);
+  if (other !== undefined)
+    throw new Error(`Cannot start: process ${other} runs this cluster already; end it with npm stop.`);
+  const self = identityOf(process.pid);
+  if (self !== undefined) writeIdentity(paths.starter, self);
+  let keep = false;
+  try {
+    const started = performance.now();
+    const found = runningCluster(flags.nodes);
+    keep = found !== undefined;
+    const cluster = found ?? (await freshCluster(flags));
+    progress.say(`\nThe cluster is ready after ${elapsed(performance.now() - started)}.`);
+    if (flags.demo) await runDemo(cluster, progress);
+    progress.say(`\nDone after ${elapsed(performance.now() - started)}.`);
+    keep ||= flags.detach;
+    if (!flags.once) invite(cluster);
+    if (!flags.once && !flags.detach) keep = await interruption();
+    return 0;
+  } catch (err) {
+    if (!interrupted.signal.aborted) throw err;
+    return 130;
+  } finally {
+    if (!keep) await takeDown();
+    forgetIdentity(paths.starter);
+  }
+}
+
+/** A cluster that was left running is used again, when all of it still runs. */
+function runningCluster(nodes: number): Cluster | undefined {
+  if (!isDescribed(paths)) return undefined;
+  const cluster = loadCluster(paths.root);
+  if (!isIntact(cluster) || cluster.nodes.length !== nodes) return undefined;
+  progress.say('The cluster runs already.');
+  return cluster;
+}
+
+async function freshCluster(flags: StartFlags): Promise<Cluster> {
+  const buildLog = join(paths.root, 'build-log');
+  await ensureSystemPackages(progress, buildLog);
+  const tools = await ensureTools(progress, buildLog);
+  const imageCache = join(cacheFolder(process.env), 'images');
+  return startCluster({ paths, tools, nodes: flags.nodes, imageCache, progress, signal: interrupted.signal });
+}
+
+function invite({ kubeconfig, kubectl, uiAddress }: Cluster): void {
+  progress.say(`
+  export KUBECONFIG=${kubeconfig} PATH=$PATH:${join(kubectl, '..')}
+  Temporal's UI: ${uiAddress}
+
+Try:
+  kubectl get nodes -o wide
+  kubectl get pods -A
+  kubectl api-resources --api-group=device-mounter.io
+`);
+}
+
+/** Waits for Ctrl-C; answers false: the cluster ends then. */
+function interruption(): Promise<boolean> {
+  progress.say('Ctrl-C takes everything down.');
+  return new Promise((resolve) => {
+    const alive = setInterval(() => undefined, 1 << 30);
+    const end = (): void => {
+      clearInterval(alive);
+      resolve(false);
+    };
+    if (interrupted.signal.aborted) end();
+    else interrupted.signal.addEventListener('abort', end, { once: true });
+  });
+}
+
+async function takeDown(): Promise<void> {
+  if (isDescribed(paths))
+    await progress.step('take the cluster down', () => removeCluster(paths, describedNodes(paths)));
+}
+
+async function stop(): Promise<number> {
+  const starter = livePid(paths.starter);
+  if (starter !== undefined) {
+    process.kill(starter, 'SIGTERM');
+    await progress.step(`end the start with pid ${starter}`, () =>
+      until('it to end', () => livePid(paths.starter) === undefined, { timeoutMs: 60_000 }),
+    );
+  }
+  if (!isDescribed(paths)) progress.say('No cluster runs.');
+  await takeDown();
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (err) {
+  process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`);
+  if (process.env['DEBUG'] !== undefined && err instanceof Error) process.stderr.write(`${err.stack ?? ''}\n`);
+  process.stderr.write(err instanceof TypeError ? USAGE : '');
+  process.exitCode = 1;
+} finally {
+  // Kept-alive connections to the API server would hold the process.
+  process.exit();
+}

@@ -1,0 +1,40 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { run } from '../run.ts';
+import type { NodePaths } from './paths.ts';
+import type { NodePlan } from './plan.ts';
+
+/** `'` ends the quotes, `\'` is one, `'` begins again. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** Shell text that turns a fresh mount namespace into the node's: its own folders on the names that production uses. */
+export function namespaceScript(plan: NodePlan, paths: NodePaths): string {
+  const lines = ['set -e'];
+  // On a hybrid host this shows a pure v2 one.
+  if (plan.cgroupRoot !== '/sys/fs/cgroup') lines.push(`mount --bind ${quoted(plan.cgroupRoot)} /sys/fs/cgroup`);
+  for (const [folder, name] of Object.entries(paths.binds))
+    lines.push(`mount --bind ${quoted(folder)} ${quoted(name)}`);
+  // Pods with `mountPropagation: Bidirectional`, and the kubelet's own volumes, need shared mounts.
+  lines.push('mount --make-rshared /');
+  return lines.join('\n');
+}
+
+/** Makes the mount namespace of a node, kept by a bound file, so that no process has to hold it. */
+export async function createNamespace(plan: NodePlan, paths: NodePaths): Promise<void> {
+  for (const [folder, name] of Object.entries(paths.binds)) {
+    mkdirSync(folder, { recursive: true });
+    mkdirSync(name, { recursive: true });
+  }
+  writeFileSync(paths.namespace, '');
+  await run('unshare', [
+    `--mount=${paths.namespace}`,
+    '--propagation=slave',
+    ...['sh', '-c', namespaceScript(plan, paths)],
+  ]);
+}
+
+/** A namespace's file may only be bound where mounts are private; else it would appear inside of itself. */
+export async function prepareNamespaceFolder(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  await run('mount', ['--bind', folder, folder]);
+  await run('mount', ['--make-private', folder]);
+}

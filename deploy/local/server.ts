@@ -1,0 +1,88 @@
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
+import type { StatePaths } from './state.ts';
+import { until } from './wait.ts';
+
+/** How to start one long-running program of the cluster. */
+export interface ServerSpec {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** File of the mount namespace to run in; ours when left out. */
+  readonly mountNamespace?: string;
+}
+
+/** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
+export const OWNER_VARIABLE = 'DEVICE_MOUNTER_LOCAL_CLUSTER';
+
+/** A program of the cluster: it outlives the process that started it and is known by its pid file. */
+export class Server {
+  readonly name: string;
+  readonly logFile: string;
+  readonly #spec: ServerSpec;
+  readonly #root: string;
+  readonly #pidFile: string;
+
+  constructor(paths: StatePaths, spec: ServerSpec) {
+    this.name = spec.name;
+    this.#spec = spec;
+    this.#root = paths.root;
+    this.#pidFile = join(paths.pids, spec.name);
+    this.logFile = join(paths.log, `${spec.name}.log`);
+  }
+
+  /** `undefined` when it does not run. */
+  pid(): number | undefined {
+    return livePid(this.#pidFile);
+  }
+
+  /** Starts it in a session of its own, its output appended to `logFile`. Does nothing when it runs. */
+  start(): void {
+    if (this.pid() !== undefined) return;
+    mkdirSync(join(this.logFile, '..'), { recursive: true });
+    const log = openSync(this.logFile, 'a');
+    const { command, args, env, mountNamespace } = this.#spec;
+    // nsenter replaces itself by the command, so the pid is the server's own.
+    const enter = mountNamespace === undefined ? [] : ['nsenter', `--mount=${mountNamespace}`, '--'];
+    const [program = command, ...rest] = [...enter, command, ...args];
+    const child = spawn(program, rest, {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...env, [OWNER_VARIABLE]: this.#root },
+    });
+    // Said by the wait for its readiness, with the log.
+    child.once('error', () => undefined);
+    child.unref();
+    closeSync(log);
+    const identity = child.pid === undefined ? undefined : identityOf(child.pid);
+    if (identity !== undefined) writeIdentity(this.#pidFile, identity);
+  }
+
+  /** Sends `signal` and waits until it is gone; a server that does not run is fine. Throws when it stays for 30 s. */
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    const pid = this.pid();
+    if (pid !== undefined) {
+      process.kill(pid, signal);
+      await until(`${this.name} to end`, () => this.pid() === undefined, { timeoutMs: 30_000, everyMs: 5 });
+    }
+    forgetIdentity(this.#pidFile);
+  }
+
+  /** For `until`: why it can not become ready any more. */
+  hopeless(): string | undefined {
+    if (this.pid() !== undefined) return undefined;
+    return `${this.name} has ended, see ${this.logFile}\n${this.#lastLines(12)}`;
+  }
+
+  #lastLines(count: number): string {
+    try {
+      return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
+    } catch {
+      return '';
+    }
+  }
+}

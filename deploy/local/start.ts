@@ -1,0 +1,136 @@
+import { mkdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { CONTROL_ADDRESS, PORTS } from './addresses.ts';
+import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
+import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
+import { writeControlPlaneConfig } from './control-plane.ts';
+import { smallImages } from './image/small.ts';
+import { hasCondition } from './kube-api.ts';
+import { removeCluster } from './leftovers.ts';
+import { addAddresses, claimMachine, obstacles } from './machine.ts';
+import { createNamespace, prepareNamespaceFolder } from './node/namespace.ts';
+import { type ClusterNode, writeNodeConfig } from './node/node.ts';
+import { type NodePlan, planNodes } from './node/plan.ts';
+import { createPki } from './pki/pki.ts';
+import type { Progress } from './progress.ts';
+import type { Server } from './server.ts';
+import { isDescribed, type StatePaths } from './state.ts';
+import { setTemporalRetention } from './temporal.ts';
+import type { ToolFolders } from './tools.ts';
+import { until } from './wait.ts';
+
+export interface StartOptions {
+  readonly paths: StatePaths;
+  readonly tools: ToolFolders;
+  readonly nodes: 2 | 3;
+  /** Folder of small images, made when missing. */
+  readonly imageCache: string;
+  readonly progress: Progress;
+  /** Ends the start at its next step; what was started stays for `removeCluster`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Longer than any of these took on 2 busy cores (apiserver 15 s), shorter than a reader's patience. */
+const READY_TIMEOUT_MS = 90_000;
+
+/** Starts Kubernetes and Temporal from nothing; what an earlier run left is removed first. Throws saying what did not become ready. */
+export async function startCluster(options: StartOptions): Promise<Cluster> {
+  const { paths, progress } = options;
+  if (isDescribed(paths))
+    await progress.step('remove what an earlier run left', () => removeCluster(paths, describedNodes(paths)));
+  const plans = planNodes(options.nodes, cgroupHost());
+  const problems = await obstacles(plans);
+  if (problems.length > 0) throw new Error(`Cannot start: ${problems.join(' ')}`);
+  claimMachine(paths);
+  forgetCluster(paths, plans);
+  describeCluster(paths, plans, options.tools);
+  await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
+  const cluster = loadCluster(paths.root);
+  const images = smallImages(options.imageCache);
+  await Promise.all([
+    progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, options)),
+    progress.step('start Temporal', () => startTemporal(cluster, options)),
+    ...cluster.nodes.map((node) =>
+      progress.step(`start containerd on ${node.name}`, async () => startContainerd(node, await images, options)),
+    ),
+  ]);
+  await progress.step('nodes Ready', async () => {
+    for (const name of ['kube-controller-manager', 'kube-scheduler', 'kube-proxy'] as const)
+      cluster.servers[name].start();
+    await Promise.all(cluster.nodes.map((node) => startKubelet(cluster, node, options)));
+  });
+  markComplete(paths);
+  return cluster;
+}
+
+async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[]): Promise<void> {
+  createPki(
+    paths,
+    plans.map(({ name }) => name),
+  );
+  writeControlPlaneConfig(paths);
+  mkdirSync(dirname(paths.temporalDatabase), { recursive: true });
+  for (const plan of plans) {
+    writeNodeConfig(plan, paths, tools);
+    preparePodsCgroup(plan);
+  }
+  await addAddresses(plans);
+  await prepareNamespaceFolder(paths.namespaces);
+}
+
+async function startApiserver({ servers, api }: Cluster, options: StartOptions): Promise<void> {
+  servers.etcd.start();
+  await ready(servers.etcd, () => listens('127.0.0.1', PORTS.etcdClient), options);
+  servers['kube-apiserver'].start();
+  await ready(servers['kube-apiserver'], () => api.isReady(), options);
+}
+
+async function startTemporal({ servers, tools }: Cluster, options: StartOptions): Promise<void> {
+  servers.temporal.start();
+  await ready(servers.temporal, () => listens(CONTROL_ADDRESS, PORTS.temporal), options);
+  await ready(servers.temporal, () => setTemporalRetention(tools), options);
+}
+
+async function startContainerd(node: ClusterNode, images: readonly string[], options: StartOptions): Promise<void> {
+  await createNamespace(node, node.paths);
+  node.containerd.start();
+  const answers = (): Promise<boolean> =>
+    node.ctr('version').then(
+      () => true,
+      () => false,
+    );
+  await ready(node.containerd, answers, options);
+  for (const archive of images) await node.ctr('images', 'import', archive);
+}
+
+async function startKubelet({ api }: Cluster, node: ClusterNode, options: StartOptions): Promise<void> {
+  node.kubelet.start();
+  const isReady = async (): Promise<boolean> => isSchedulable(await api.find(`/api/v1/nodes/${node.name}`));
+  await ready(node.kubelet, isReady, options);
+}
+
+interface NodeObject {
+  readonly spec?: { readonly taints?: readonly unknown[] };
+}
+
+/** Ready, and rid of the taint that keeps pods away until the controllers have seen that. */
+function isSchedulable(node: unknown): boolean {
+  return hasCondition(node, 'Ready') && (node as NodeObject).spec?.taints === undefined;
+}
+
+async function ready(server: Server, condition: () => Promise<boolean>, { signal }: StartOptions): Promise<void> {
+  const hopeless = (): string | undefined => server.hopeless();
+  await until(`${server.name} to be ready`, condition, { timeoutMs: READY_TIMEOUT_MS, everyMs: 40, signal, hopeless });
+}
+
+function listens(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

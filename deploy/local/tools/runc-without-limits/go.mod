@@ -1,0 +1,3 @@
+module device-mounter.io/local/runc-without-limits
+
+go 1.26

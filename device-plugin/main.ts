@@ -1,0 +1,22 @@
+import { existsSync } from 'node:fs';
+import { pino } from 'pino';
+import { settingsOrExit } from '../process/options.ts';
+import { configOf, OPTIONS, SUMMARY } from './config.ts';
+import { HostDevPlugin } from './host-dev-plugin.ts';
+
+const config = configOf(settingsOrExit(SUMMARY, OPTIONS));
+const log = pino({ name: 'device-plugin' });
+const plugin = new HostDevPlugin({
+  devs: config.devs,
+  pluginDir: config.pluginDir,
+  devRoot: config.devRoot ?? (existsSync('/host/dev') ? '/host/dev' : '/dev'),
+  pollMs: 2_000,
+  log,
+});
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, () => {
+    log.info({ signal }, 'stopping');
+    void plugin.close().then(() => process.exit(0));
+  });
+}

@@ -1,0 +1,56 @@
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
+import type { MountRequest } from '../../contract/requests.ts';
+import type { Allocation } from '../kubelet/checkpoint.ts';
+import { claimOf } from '../kubelet/claim.ts';
+import type { NodeDependencies } from './dependencies.ts';
+
+type Deps = Pick<NodeDependencies, 'kubelet' | 'changes' | 'endOfSlave' | 'store'>;
+
+/** Notifications are what usually wakes; polling is for those that were lost. */
+const POLL_MS = 100;
+
+/**
+ * Waits until the kubelet has allocated what was asked for to the slaves and has accepted each of them.
+ * @throws NotAllocated, SlaveEnded, KubeletUnavailable, and the reason of `signal`
+ */
+export async function awaitAllocation(
+  deps: Deps,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+  signal: AbortSignal,
+): Promise<readonly Allocation[]> {
+  for (;;) {
+    const seen = deps.changes.count;
+    checkAlive(deps, slaves);
+    const allocations = await allocated(deps, request, slaves);
+    if (allocations !== undefined) return allocations;
+    await deps.changes.next(seen, POLL_MS, signal);
+  }
+}
+
+/**
+ * What the slaves have now; undefined while the kubelet may still come to it.
+ * @throws NotAllocated when it never will, KubeletUnavailable
+ */
+export async function allocated(
+  { kubelet }: Pick<Deps, 'kubelet'>,
+  { resources }: Pick<MountRequest, 'resources'>,
+  slaves: readonly SlaveRef[],
+): Promise<readonly Allocation[] | undefined> {
+  const uids = slaves.map(({ uid }) => uid);
+  const claim = claimOf(await kubelet.allocations(), uids, resources);
+  if (claim.state === 'wrong') {
+    throw fail('NotAllocated', `Cannot attach what "${slaves[0]?.name}" has: ${claim.message}`);
+  }
+  const accepted = await Promise.all(uids.map((uid) => kubelet.accepted(uid)));
+  return claim.state === 'complete' && accepted.every(Boolean) ? claim.allocations : undefined;
+}
+
+/** @throws SlaveEnded when a slave has ended, or was detached while this step still ran */
+export function checkAlive({ endOfSlave, store }: Pick<Deps, 'endOfSlave' | 'store'>, slaves: readonly SlaveRef[]): void {
+  for (const { name, uid } of slaves) {
+    const end = store.buried(uid) ? 'it was detached' : endOfSlave(uid);
+    if (end !== undefined) throw fail('SlaveEnded', `Cannot attach what "${name}" has: ${end}`);
+  }
+}

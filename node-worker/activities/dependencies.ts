@@ -1,0 +1,41 @@
+import type { KeyObject } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { PodReader } from '../cluster/pods.ts';
+import type { KernelEngine } from '../kernel/engine.ts';
+import type { Changes } from '../kubelet/changes.ts';
+import type { Kubelet } from '../kubelet/kubelet-files.ts';
+import type { Containers } from '../runtime/cri.ts';
+import type { Locks } from '../state/locks.ts';
+import type { MountStore } from '../state/mount-store.ts';
+
+/** What the node activities need; made by main.ts, and in memory by tests. */
+export interface NodeDependencies {
+  readonly node: string;
+  /** Keys that a request may be signed with, as they are now. */
+  readonly publicKeys: () => readonly KeyObject[];
+  readonly pods: PodReader;
+  readonly kubelet: Kubelet;
+  readonly containers: Containers;
+  readonly engine: KernelEngine;
+  readonly store: MountStore;
+  /** By container of a pod, see `lockOf`: attach, detach, revocation and healing of one never interleave. */
+  readonly locks: Locks;
+  /** Why a slave has ended, as far as the watch of this node's slaves knows. */
+  readonly endOfSlave: (uid: string) => string | undefined;
+  /** Wakes those who wait for the kubelet or a slave. */
+  readonly changes: Pick<Changes, 'count' | 'next'>;
+  /** Root of the host's file system, where device files are looked up. */
+  readonly hostRoot: string;
+  readonly log: Logger;
+}
+
+/** What a step knows of the call it serves. */
+export interface Call {
+  /** Aborted when the workflow no longer waits or this process stops. */
+  readonly signal: AbortSignal;
+}
+
+/** Key in `Locks` of a container; restarts keep it. */
+export function lockOf({ podUid, container }: { readonly podUid: string; readonly container: string }): string {
+  return `${podUid}/${container}`;
+}

@@ -1,0 +1,25 @@
+import { describe, expect, test } from '@jest/globals';
+import { podViewOf } from './pod-view.ts';
+
+const metadata = { namespace: 'd', name: 's', uid: 'u' };
+
+describe('podViewOf()', () => {
+  test('reads owners and node', () => {
+    const pod = { metadata: { ...metadata, ownerReferences: [{ uid: 'o', kind: 'Pod' }] }, spec: { nodeName: 'n' } };
+    expect(podViewOf(pod)).toEqual({ ...metadata, nodeName: 'n', ownerUids: ['o'], end: undefined });
+  });
+
+  test.each([
+    [{ status: { phase: 'Running' } }, undefined],
+    [{ status: { phase: 'Pending' }, metadata: { ...metadata, deletionTimestamp: null } }, undefined],
+    [{ status: { phase: 'Running' }, metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } }, 'it is being deleted'],
+    [{ metadata: { ...metadata, deletionTimestamp: new Date() } }, 'it is being deleted'],
+    [{ status: { phase: 'Succeeded' } }, 'it has ended'],
+    [
+      { status: { phase: 'Failed', reason: 'UnexpectedAdmissionError', message: 'no healthy device' } },
+      'it has failed: UnexpectedAdmissionError: no healthy device',
+    ],
+  ])('tells of the end of %j', (pod, end) => {
+    expect(podViewOf({ metadata, spec: {}, ...pod }).end).toBe(end);
+  });
+});

@@ -1,0 +1,52 @@
+import { z } from 'zod';
+
+/** What the node worker needs to know of a pod. */
+export interface PodView {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  /** Undefined until it is scheduled. */
+  readonly nodeName: string | undefined;
+  readonly ownerUids: readonly string[];
+  /** Why its devices are no longer its own or soon will not be; undefined while it is well. */
+  readonly end: string | undefined;
+}
+
+const POD = z.object({
+  metadata: z.object({
+    namespace: z.string(),
+    name: z.string(),
+    uid: z.string(),
+    deletionTimestamp: z.unknown().optional(),
+    ownerReferences: z.array(z.object({ uid: z.string() })).optional(),
+  }),
+  spec: z.object({ nodeName: z.string().optional() }),
+  status: z
+    .object({ phase: z.string().optional(), reason: z.string().optional(), message: z.string().optional() })
+    .optional(),
+});
+
+/** Reads a v1.Pod, as an object of the client or as plain JSON of a watch. */
+export function podViewOf(pod: unknown): PodView {
+  const { metadata, spec, status } = POD.parse(pod);
+  return {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    uid: metadata.uid,
+    nodeName: spec.nodeName,
+    ownerUids: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
+    end: endOf(status?.phase, status, metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null),
+  };
+}
+
+function endOf(
+  phase: string | undefined,
+  status: { readonly reason?: string | undefined; readonly message?: string | undefined } | undefined,
+  deleting: boolean,
+): string | undefined {
+  if (phase === 'Failed' || phase === 'Succeeded') {
+    const words = [status?.reason, status?.message].filter((word) => word !== undefined && word !== '');
+    return [phase === 'Failed' ? 'it has failed' : 'it has ended', ...words].join(': ');
+  }
+  return deleting ? 'it is being deleted' : undefined;
+}

@@ -1,0 +1,66 @@
+import { type Options, wholeNumber } from '../process/options.ts';
+
+export const SUMMARY = 'Gives devices to running containers of this node, and takes them back.';
+
+export const OPTIONS = {
+  'temporal-address': { env: 'TEMPORAL_ADDRESS', required: true, help: 'Temporal frontend.', value: 'host:port' },
+  'temporal-namespace': {
+    env: 'TEMPORAL_NAMESPACE',
+    default: 'default',
+    help: 'Namespace in Temporal.',
+    value: 'name',
+  },
+  namespace: {
+    env: 'POD_NAMESPACE',
+    required: true,
+    help: 'Kubernetes namespace of the product; the Lease of this worker is there.',
+    value: 'name',
+  },
+  'node-name': { env: 'NODE_NAME', required: true, help: 'Kubernetes name of this node.', value: 'name' },
+  kubeconfig: {
+    env: 'KUBECONFIG',
+    help: 'File with the cluster to use; without it that of the pod.',
+    value: 'file',
+  },
+  'signing-public-keys': {
+    default: '/etc/device-mounter/signing-public/public.pem',
+    help: 'File with the public keys, in PEM, of which one must have signed a request. It is read again for each.',
+    value: 'file',
+  },
+  'kubelet-dir': {
+    default: '/var/lib/kubelet',
+    help: 'Root directory of the kubelet.',
+    value: 'directory',
+  },
+  'device-plugin-dir': {
+    default: '/var/lib/kubelet/device-plugins',
+    help: 'Where the kubelet keeps its checkpoint of devices; fixed in the kubelet, whatever its root directory.',
+    value: 'directory',
+  },
+  'cri-socket': {
+    help: 'Socket of the container runtime; without it the first of those of containerd, CRI-O and k3s that exists.',
+    value: 'path',
+  },
+  'cgroup-root': {
+    default: '/sys/fs/cgroup',
+    help: 'Where the cgroup hierarchies of the host are mounted.',
+    value: 'directory',
+  },
+  'host-root': {
+    default: '/proc/1/root',
+    help: 'Where the root of the host is seen; device files are looked up in its /dev.',
+    value: 'directory',
+  },
+  'state-dir': {
+    default: '/var/lib/device-mounter',
+    help: 'Where the checkpoint of each mount is kept; must outlive the pod.',
+    value: 'directory',
+  },
+  'health-port': {
+    env: 'HEALTH_PORT',
+    default: '8081',
+    help: 'Port of /livez, /readyz and /metrics.',
+    value: 'port',
+    check: wholeNumber(1, 65_535),
+  },
+} as const satisfies Options;

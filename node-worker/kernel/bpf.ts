@@ -1,0 +1,167 @@
+import { closeSync } from 'node:fs';
+import { decode, encode, type Program } from '../cgroup/instruction.ts';
+import { addressOf, hasCode, stableBytes, syscall } from './syscall.ts';
+
+/** bpf(2) for programs of type BPF_PROG_TYPE_CGROUP_DEVICE. Numbers and layouts: include/uapi/linux/bpf.h. */
+const COMMAND = { load: 5, attach: 8, detach: 9, fdById: 13, info: 15, query: 16 } as const;
+const PROG_TYPE_CGROUP_DEVICE = 15;
+const ATTACH_TYPE_CGROUP_DEVICE = 6;
+const QUERY_EFFECTIVE = 1;
+export const ATTACH = { override: 1, multi: 2, replace: 4 } as const;
+
+/** Larger than every attr the kernel knows: kernels 6.17 to 7.1 write `query.revision` past a shorter one. */
+const ATTR_BYTES = 256;
+const NAME_BYTES = 16;
+/** The kernel gives up a load with EAGAIN when a signal is pending; libbpf tries as often. */
+const LOAD_ATTEMPTS = 30;
+const MAX_PROGRAMS = 1024;
+
+export interface AttachedPrograms {
+  readonly ids: readonly number[];
+  /** The flags they were attached with; a replacement must give the same. */
+  readonly flags: number;
+  /** Counts changes; 0 on kernels before 6.16, which do not tell. */
+  readonly revision: bigint;
+}
+
+export interface ProgramInfo {
+  readonly id: number;
+  readonly name: string;
+  /** Hash of the instructions as they were loaded, hex. */
+  readonly tag: string;
+  /** The kernel's dump, or undefined when it hides it (bpf_jit_harden=2 with kptr_restrict=2). */
+  readonly dump: Program | undefined;
+}
+
+function bpf(command: keyof typeof COMMAND, attr: Buffer): number {
+  return syscall('bpf', [COMMAND[command], attr, ATTR_BYTES], command);
+}
+
+/** Device programs attached to a cgroup; with `effective`, also those above it, which are asked as well. */
+export function attachedPrograms(cgroupFd: number, effective = false): AttachedPrograms {
+  const ids = stableBytes(MAX_PROGRAMS * 4);
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(cgroupFd, 0);
+  attr.writeUInt32LE(ATTACH_TYPE_CGROUP_DEVICE, 4);
+  attr.writeUInt32LE(effective ? QUERY_EFFECTIVE : 0, 8);
+  attr.writeBigUInt64LE(addressOf(ids), 16);
+  attr.writeUInt32LE(MAX_PROGRAMS, 24);
+  bpf('query', attr);
+  const count = attr.readUInt32LE(24);
+  return {
+    ids: Array.from({ length: count }, (_, index) => ids.readUInt32LE(index * 4)),
+    flags: attr.readUInt32LE(12),
+    revision: attr.readBigUInt64LE(56),
+  };
+}
+
+/** Runs `use` with a descriptor of a loaded program. Throws `SyscallError` ENOENT when it is gone. */
+export function withProgram<T>(id: number, use: (fd: number) => T): T {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(id, 0);
+  return closing(bpf('fdById', attr), use);
+}
+
+/** Loads a program for as long as `use` runs (or it is attached there). The kernel's reason is in the error. */
+export function withLoaded<T>(program: Program, name: string, use: (fd: number) => T): T {
+  return closing(load(program, name), use);
+}
+
+function closing<T>(fd: number, use: (fd: number) => T): T {
+  try {
+    return use(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function load(program: Program, name: string): number {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return loadOnce(program, name);
+    } catch (err) {
+      if (!hasCode(err, 'EAGAIN') || attempt === LOAD_ATTEMPTS) throw err;
+    }
+  }
+}
+
+function loadOnce(program: Program, name: string): number {
+  const instructions = encode(program);
+  // "Apache" is not GPL-compatible, which only matters for helper functions, and device filters call none.
+  const license = stableBytes(16);
+  license.write('Apache');
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(PROG_TYPE_CGROUP_DEVICE, 0);
+  attr.writeUInt32LE(program.length, 4);
+  attr.writeBigUInt64LE(addressOf(instructions), 8);
+  attr.writeBigUInt64LE(addressOf(license), 16);
+  attr.write(name.slice(0, NAME_BYTES - 1), 48);
+  const fd = bpf('load', attr);
+  // Keeps both alive across the call.
+  instructions.fill(0);
+  license.fill(0);
+  return fd;
+}
+
+export function programInfo(fd: number): ProgramInfo {
+  const length = readInfo(fd, undefined).readUInt32LE(20);
+  const dump = stableBytes(length);
+  const info = readInfo(fd, { bytes: dump, length });
+  const hidden = length === 0 || info.readBigUInt64LE(32) === 0n;
+  return {
+    id: info.readUInt32LE(4),
+    tag: info.toString('hex', 8, 16),
+    name: info.toString('latin1', 64, 64 + NAME_BYTES).replace(/\0.*$/s, ''),
+    dump: hidden ? undefined : decode(dump.subarray(0, info.readUInt32LE(20))),
+  };
+}
+
+function readInfo(fd: number, dump: { bytes: Buffer; length: number } | undefined): Buffer {
+  const info = stableBytes(ATTR_BYTES);
+  if (dump !== undefined) {
+    info.writeUInt32LE(dump.length, 20);
+    info.writeBigUInt64LE(addressOf(dump.bytes), 32);
+  }
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(fd, 0);
+  attr.writeUInt32LE(ATTR_BYTES, 4);
+  attr.writeBigUInt64LE(addressOf(info), 8);
+  bpf('info', attr);
+  return info;
+}
+
+/** The tag alone, without a dump. */
+export function programTag(fd: number): string {
+  return readInfo(fd, undefined).toString('hex', 8, 16);
+}
+
+/**
+ * Puts a program in the place of `oldFd`, at once for every open. ENOENT: `oldFd` is not attached (any more), so this is
+ * a compare-and-swap. Cgroups attached without BPF_F_ALLOW_MULTI hold one program, which a plain attach replaces.
+ */
+export function replaceProgram(cgroupFd: number, newFd: number, oldFd: number, flags: number): void {
+  const replace = (flags & ATTACH.multi) !== 0;
+  attach(cgroupFd, newFd, replace ? flags | ATTACH.replace : flags, replace ? oldFd : 0);
+}
+
+export function attachProgram(cgroupFd: number, fd: number, flags: number): void {
+  attach(cgroupFd, fd, flags, 0);
+}
+
+function attach(cgroupFd: number, fd: number, flags: number, replaceFd: number): void {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(cgroupFd, 0);
+  attr.writeUInt32LE(fd, 4);
+  attr.writeUInt32LE(ATTACH_TYPE_CGROUP_DEVICE, 8);
+  attr.writeUInt32LE(flags, 12);
+  attr.writeUInt32LE(replaceFd, 16);
+  bpf('attach', attr);
+}
+
+export function detachProgram(cgroupFd: number, fd: number): void {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(cgroupFd, 0);
+  attr.writeUInt32LE(fd, 4);
+  attr.writeUInt32LE(ATTACH_TYPE_CGROUP_DEVICE, 8);
+  bpf('detach', attr);
+}

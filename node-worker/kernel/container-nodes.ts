@@ -1,0 +1,148 @@
+import { fstatSync } from 'node:fs';
+import { fail } from '../../contract/failures.ts';
+import { deviceKey } from '../cgroup/rule.ts';
+import type { OpenContainer } from './container.ts';
+import { isHostFilesystem } from './container-dev.ts';
+import {
+  deviceAt,
+  isSameDevice,
+  makeDirectories,
+  makeNode,
+  removeDirectory,
+  removeNode,
+  temporaryName,
+  unwritable,
+  withDirectory,
+} from './device-node.ts';
+import type { DeviceNode, GrantedDevice } from './engine.ts';
+import { O_DIRECTORY } from './flags.ts';
+import { componentsBelowDev, withPath } from './safe-path.ts';
+import { hasCode } from './syscall.ts';
+
+/** What a grant will find and make for one node. */
+export type NodePlan = Pick<GrantedDevice, 'node' | 'madeDirectories'>;
+
+/**
+ * Looks where a node will go. Throws `ContainerUnsupported` when it could not be made: another file is there, or the
+ * directory is not the container's own.
+ */
+export function planNode(container: OpenContainer, device: DeviceNode): NodePlan {
+  const parts = componentsBelowDev(device.path);
+  const there = withDev(container, (devFd) => nodeAt(devFd, parts));
+  if (isSameDevice(there.found, device)) return { node: 'found', madeDirectories: [] };
+  if (there.found !== 'nothing') {
+    const is = typeof there.found === 'string' ? 'another kind of file' : deviceKey(there.found);
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${device.path}": the container has ${is} there, is not ${deviceKey(device)}`,
+    );
+  }
+  if (there.onHost) {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${device.path}": the directory is the host's (hostPath volume) and is never written`,
+    );
+  }
+  return { node: 'made', madeDirectories: there.missing };
+}
+
+interface NodeThere {
+  readonly found: ReturnType<typeof deviceAt>;
+  /** Directories that are missing, absolute, outermost first. */
+  readonly missing: readonly string[];
+  /** The innermost directory that exists lies on a filesystem that the host has mounted, too. */
+  readonly onHost: boolean;
+}
+
+function nodeAt(devFd: number, parts: readonly string[]): NodeThere {
+  const directories = parts.slice(0, -1);
+  for (let depth = directories.length; ; depth--) {
+    try {
+      return withDirectory(devFd, directories.slice(0, depth), (fd) => ({
+        found: depth === directories.length ? deviceAt(fd, parts.at(-1) ?? '') : 'nothing',
+        missing: directories
+          .slice(depth)
+          .map((_, index) => `/dev/${directories.slice(0, depth + index + 1).join('/')}`),
+        onHost: isHostFilesystem(fstatSync(fd, { bigint: true }).dev),
+      }));
+    } catch (err) {
+      if (!hasCode(err, 'ENOENT') || depth === 0) throw unwritable(`/dev/${parts.join('/')}`, err);
+    }
+  }
+}
+
+/** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
+export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
+  const parts = componentsBelowDev(device.path);
+  const plan = planNode(container, device);
+  if (plan.node === 'found') return false;
+  return withDev(container, (devFd) => {
+    try {
+      makeDirectories(devFd, parts.slice(0, -1));
+      return withDirectory(devFd, parts.slice(0, -1), (fd) => {
+        refuseHostDirectory(fd, device.path);
+        return makeNode(fd, parts.at(-1) ?? '', device);
+      });
+    } catch (err) {
+      throw unwritable(device.path, err);
+    }
+  });
+}
+
+/** Between the look and now the container could have put another directory there; this descriptor cannot change. */
+function refuseHostDirectory(fd: number, path: string): void {
+  if (!isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return;
+  throw fail(
+    'ContainerUnsupported',
+    `Cannot make device node "${path}": the directory is the host's and is never written`,
+  );
+}
+
+/**
+ * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
+ * stands there for another device stays. Returns whether the node was there.
+ */
+export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
+  if (device.node === 'found') return false;
+  const parts = componentsBelowDev(device.path);
+  const name = parts.at(-1) ?? '';
+  return withDev(container, (devFd) => {
+    const removed = ifThere(false, () =>
+      withDirectory(devFd, parts.slice(0, -1), (fd) => {
+        if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
+        removeNode(fd, temporaryName(name), device);
+        return removeNode(fd, name, device);
+      }),
+    );
+    for (const directory of device.madeDirectories.toReversed()) {
+      const below = componentsBelowDev(directory);
+      ifThere(undefined, () =>
+        withDirectory(devFd, below.slice(0, -1), (fd) => removeDirectory(fd, below.at(-1) ?? '')),
+      );
+    }
+    return removed;
+  });
+}
+
+/** Whether the container sees the right node at the path. */
+export function hasNode(container: OpenContainer, device: DeviceNode): boolean {
+  const parts = componentsBelowDev(device.path);
+  return ifThere(false, () =>
+    withDev(container, (devFd) =>
+      withDirectory(devFd, parts.slice(0, -1), (fd) => isSameDevice(deviceAt(fd, parts.at(-1) ?? ''), device)),
+    ),
+  );
+}
+
+function ifThere<T>(otherwise: T, use: () => T): T {
+  try {
+    return use();
+  } catch (err) {
+    if (hasCode(err, 'ENOENT', 'ELOOP', 'ENOTDIR')) return otherwise;
+    throw err;
+  }
+}
+
+export function withDev<T>(container: OpenContainer, use: (devFd: number) => T): T {
+  return withPath(container.rootFd, '/dev', O_DIRECTORY, use);
+}

@@ -1,0 +1,161 @@
+import type { DeviceRule } from '../cgroup/rule.ts';
+
+/**
+ * What the node worker can do to a container. Order of a mount: `openContainer`, `plan`, write the plan to disk, `grant`.
+ * Order of an unmount: `openContainer`, `usersOf`, `revoke`, `usersOf` again, `killUsers` or `grant` back.
+ * The engine keeps no state of its own: the plan and the kernel's objects are the state. Make one with `createEngine()`
+ * of create-engine.ts. Every method throws a failure of contract/failures.ts.
+ */
+export interface KernelEngine {
+  /** Finds a running container by its id and proves it is the one meant. Close the handle when done. */
+  openContainer(container: ContainerQuery): ContainerHandle;
+  /**
+   * Says what `grant` will do for `owner`, and what is there now, without changing anything. `others` are the live grants
+   * of other owners on the same container: what they made is counted as ours, not as found.
+   */
+  plan(container: ContainerHandle, owner: string, devices: readonly DeviceNode[], others: readonly Grant[]): Grant;
+  /** Rules first, then nodes, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. */
+  grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;
+  /**
+   * Exact undo of `grant` as far as `others` do not need it: rules first, then nodes. Undo of nothing succeeds. It may be
+   * called before `grant` was, in the middle of it, and again.
+   */
+  revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<RevokeReport>;
+  /** True when the kernel no longer gives what `grants` (all live grants of this container) say. Tens of microseconds. */
+  drifted(container: ContainerHandle, grants: readonly Grant[]): boolean;
+  /** Processes of the container (its cgroup and all below) that hold one of `devices` open or mapped. */
+  usersOf(container: ContainerHandle, devices: readonly DeviceId[]): readonly DeviceUser[];
+  /**
+   * Ends the users of `devices`: TERM, up to `graceMs`, KILL, and again until none is left; through pidfds. Throws
+   * `DeviceBusy` before anything is killed when the container's init is one of them and `allowInit` is not set.
+   */
+  killUsers(
+    container: ContainerHandle,
+    devices: readonly DeviceId[],
+    options: KillOptions,
+  ): Promise<readonly DeviceUser[]>;
+  /** Device nodes in the container's /dev that it may open, with the access its device policy gives. Default nodes left out. */
+  devicesOf(container: ContainerHandle): readonly DeviceNode[];
+  /** Every rule and program that decides over the container's devices, and the answer for each node of its /dev. */
+  inspect(container: ContainerHandle): Inspection;
+  /** What the container may do with the device now, as the kernel would answer: any of r, w, m. */
+  accessTo(container: ContainerHandle, device: DeviceId): string;
+  /** A device node of the host, by its absolute path; the last component may not be a symlink. */
+  hostDevice(path: string): HostDevice;
+}
+
+export type DeviceId = Pick<DeviceRule, 'type' | 'major' | 'minor'>;
+
+/** One device node to give to a container. */
+export interface DeviceNode extends DeviceRule {
+  /** Inside the container; absolute, normalised and below /dev. */
+  readonly path: string;
+  /** Permission bits, for example 0o660. */
+  readonly mode: number;
+  /** As seen inside the container. */
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export type HostDevice = DeviceId & Pick<DeviceNode, 'mode' | 'uid' | 'gid'>;
+
+export interface ContainerQuery {
+  /** Without the `containerd://` prefix. */
+  readonly containerId: string;
+  /** The init process as the runtime tells it; must agree with the cgroup found by the id. Looked up when not given. */
+  readonly pid?: number;
+}
+
+/** A running container, proved to be the one meant: its pidfd is held; container id checked in the cgroup path. */
+export interface ContainerHandle {
+  readonly containerId: string;
+  /** Init of the container, in the host's pid namespace. */
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat, clock ticks since boot: differs when the pid was used again. */
+  readonly startTime: string;
+  readonly cgroup: {
+    readonly version: 1 | 2;
+    /** The container's own cgroup on the host, the topmost directory named after the container; absolute. */
+    readonly path: string;
+    /** Where init is: `path` or below (crun, systemd as init); absolute. */
+    readonly initPath: string;
+  };
+  /** How nodes get into its /dev. `shared`: its /dev is the host's and is never written. */
+  readonly dev: 'own' | 'shared' | 'user-namespace' | 'read-only';
+  /** False once init has ended. */
+  isAlive(): boolean;
+  close(): void;
+}
+
+/** What one owner was given, and what was there before. Plain JSON: the checkpoint of a mount holds it. */
+export interface Grant {
+  readonly owner: string;
+  readonly containerId: string;
+  readonly devices: readonly GrantedDevice[];
+}
+
+export interface GrantedDevice extends DeviceNode {
+  /** Access the container had before anybody's grant. What is in here is never taken away. */
+  readonly accessBefore: string;
+  /** `made`: by a grant, so removed with the last one. `found`: there before and left there. */
+  readonly node: 'made' | 'found';
+  /** cgroup v1: access that cgroups had to exactly this device, by directory relative to the container's (`` its own). */
+  readonly listedBefore: Readonly<Record<string, string>>;
+  /** Directories that were missing, outermost first: `/dev/dri`. Removed when empty. */
+  readonly madeDirectories: readonly string[];
+}
+
+export interface GrantReport {
+  /** Rules written or programs replaced in this call; 0 when everything was there. */
+  readonly rulesChanged: number;
+  /** Paths of nodes made in this call. */
+  readonly nodesMade: readonly string[];
+}
+
+export interface RevokeReport {
+  readonly rulesChanged: number;
+  readonly nodesRemoved: readonly string[];
+  /** Devices the container may still open, because it could before: `c 10:229`. */
+  readonly stillAllowed: readonly string[];
+}
+
+export interface DeviceUser {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat. */
+  readonly startTime: string;
+  /** Kernel's name of the process, at most 15 bytes. */
+  readonly command: string;
+  readonly containerInit: boolean;
+  readonly via: 'fd' | 'map';
+  /** `c 10:229`. */
+  readonly device: string;
+}
+
+export interface KillOptions {
+  readonly graceMs: number;
+  /** End the container itself when its init uses the device. */
+  readonly allowInit?: boolean;
+}
+
+export interface Inspection {
+  readonly containerId: string;
+  readonly pid: number;
+  readonly cgroup: ContainerHandle['cgroup'];
+  readonly dev: ContainerHandle['dev'];
+  /** v1: each cgroup's devices.list. v2: each attached program, outermost cgroup first. */
+  readonly policies: readonly DevicePolicy[];
+  readonly nodes: readonly (DeviceNode & { readonly ours: boolean })[];
+}
+
+export type DevicePolicy =
+  | { readonly cgroup: string; readonly list: readonly string[] }
+  | {
+      readonly cgroup: string;
+      readonly programId: number;
+      readonly name: string;
+      readonly tag: string;
+      readonly instructions: number;
+      /** Rules of ours in front of the original, merged over all grants. */
+      readonly ours: readonly DeviceRule[];
+      readonly readable: boolean;
+    };

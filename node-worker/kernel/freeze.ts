@@ -1,0 +1,62 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { hasCode, stableBytes, syscall } from './syscall.ts';
+
+/** The container's directory in the v1 freezer hierarchy, or its v2 cgroup. */
+export interface Freezer {
+  readonly version: 1 | 2;
+  readonly path: string;
+}
+
+/** Put on the cgroup while we have it frozen, so that a freeze is known as ours after a crash; cgroupfs keeps it. */
+const MARK = 'trusted.device_mounter.frozen';
+/** A process in an uninterruptible wait delays the freeze; then the scan runs without it being complete. */
+const FREEZE_WAIT_MS = 2_000;
+const POLL_MS = 2;
+
+/**
+ * Runs `use` while no process of the container does, so that a scan sees all there are. A container that somebody else
+ * has frozen stays so. Without a freezer `use` just runs.
+ */
+export async function whileFrozen<T>({ freezer }: { readonly freezer: Freezer | undefined }, use: () => T): Promise<T> {
+  if (freezer === undefined || isFrozen(freezer)) return use();
+  syscall('setxattr', [freezer.path, MARK, stableBytes(1), 1, 0], freezer.path);
+  try {
+    setFrozen(freezer, true);
+    const end = performance.now() + FREEZE_WAIT_MS;
+    while (!isFrozen(freezer) && performance.now() < end) await delay(POLL_MS);
+    return use();
+  } finally {
+    thaw(freezer);
+  }
+}
+
+/** Ends a freeze that an earlier run of this program began and did not end. */
+export function thawIfLeftFrozen({ freezer }: { readonly freezer: Freezer | undefined }): void {
+  if (freezer !== undefined && isMarked(freezer)) thaw(freezer);
+}
+
+function thaw(freezer: Freezer): void {
+  setFrozen(freezer, false);
+  syscall('removexattr', [freezer.path, MARK], freezer.path);
+}
+
+function isMarked({ path }: Freezer): boolean {
+  try {
+    syscall('getxattr', [path, MARK, 0, 0], path);
+    return true;
+  } catch (err) {
+    if (hasCode(err, 'ENODATA', 'ENOTSUP', 'EOPNOTSUPP', 'ENOENT')) return false;
+    throw err;
+  }
+}
+
+function setFrozen({ version, path }: Freezer, frozen: boolean): void {
+  const [file, on, off] = version === 2 ? ['cgroup.freeze', '1', '0'] : ['freezer.state', 'FROZEN', 'THAWED'];
+  writeFileSync(`${path}/${file}`, frozen ? on : off, { flag: 'r+' });
+}
+
+function isFrozen({ version, path }: Freezer): boolean {
+  if (version === 2) return /^frozen 1$/m.test(readFileSync(`${path}/cgroup.events`, 'latin1'));
+  return readFileSync(`${path}/freezer.state`, 'latin1').trim() === 'FROZEN';
+}

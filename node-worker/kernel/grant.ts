@@ -1,0 +1,129 @@
+import { fail } from '../../contract/failures.ts';
+import { accessBits, accessLetters, deviceKey } from '../cgroup/rule.ts';
+import type { OpenContainer } from './container.ts';
+import { hasNode, placeNode, planNode, takeNode } from './container-nodes.ts';
+import type { DeviceNode, Grant, GrantedDevice, GrantReport, RevokeReport } from './engine.ts';
+import { accessTo, allow, checkGrantable, disallow, listedBefore } from './policy.ts';
+
+/** See `KernelEngine.plan`. */
+export function plan(
+  container: OpenContainer,
+  owner: string,
+  devices: readonly DeviceNode[],
+  others: readonly Grant[],
+): Grant {
+  checkGrantable(container, devices);
+  const access = accessTo(container, devices);
+  return {
+    owner,
+    containerId: container.containerId,
+    devices: devices.map((device, index) => {
+      const { type, major, minor, path, mode, uid, gid } = device;
+      return {
+        type,
+        major,
+        minor,
+        access: device.access,
+        path,
+        mode,
+        uid,
+        gid,
+        ...planDevice(container, device, access[index] ?? '', devicesIn(container, others)),
+      };
+    }),
+  };
+}
+
+function planDevice(
+  container: OpenContainer,
+  device: DeviceNode,
+  accessNow: string,
+  others: readonly GrantedDevice[],
+): Pick<GrantedDevice, 'accessBefore' | 'listedBefore' | 'node' | 'madeDirectories'> {
+  const node = planNode(container, device);
+  const shared = others.find((other) => deviceKey(other) === deviceKey(device));
+  const sharedNode = others.find((other) => other.path === device.path && other.node === 'made');
+  const directories = others
+    .filter(({ path }) => sharesDirectory(path, device.path))
+    .flatMap((other) => other.madeDirectories);
+  return {
+    accessBefore: shared?.accessBefore ?? accessNow,
+    listedBefore: shared?.listedBefore ?? listedBefore(container, device),
+    node: sharedNode?.node ?? node.node,
+    madeDirectories: [...new Set([...directories, ...node.madeDirectories])].filter((made) =>
+      device.path.startsWith(`${made}/`),
+    ),
+  };
+}
+
+/** Both are in a directory below /dev of the same name. */
+const sharesDirectory = (a: string, b: string): boolean => a.split('/')[2] === b.split('/')[2];
+
+/** See `KernelEngine.grant`. */
+export function grant(container: OpenContainer, wanted: Grant, others: readonly Grant[]): GrantReport {
+  requireAlive(container);
+  requireSameContainer(container, wanted);
+  try {
+    const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
+    const nodesMade = wanted.devices.filter((device) => placeNode(container, device)).map(({ path }) => path);
+    verify(container, wanted.devices);
+    return { rulesChanged, nodesMade };
+  } catch (err) {
+    revoke(container, wanted, others);
+    throw err;
+  }
+}
+
+/** Looks at the result with the kernel's own objects, not with what was meant to be written. */
+function verify(container: OpenContainer, devices: readonly GrantedDevice[]): void {
+  const access = accessTo(container, devices);
+  const lacking = devices.find((device, index) => lacks(access[index] ?? '', device.access));
+  if (lacking === undefined) return;
+  throw fail(
+    'ContainerUnsupported',
+    `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
+  );
+}
+
+const lacks = (access: string, wanted: string): boolean => (accessBits(wanted) & ~accessBits(access)) !== 0;
+
+/** See `KernelEngine.revoke`. */
+export function revoke(container: OpenContainer, taken: Grant, others: readonly Grant[]): RevokeReport {
+  requireSameContainer(container, taken);
+  const kept = devicesIn(container, others);
+  const rulesChanged = disallow(container, taken.devices, kept);
+  const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
+  const nodesRemoved = removable.filter((device) => takeNode(container, device)).map(({ path }) => path);
+  return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
+}
+
+function stillAllowed(taken: readonly GrantedDevice[], kept: readonly GrantedDevice[]): readonly string[] {
+  const keys = taken
+    .filter((device) => {
+      const others = kept.filter((other) => deviceKey(other) === deviceKey(device));
+      const left = others.reduce((bits, other) => bits | accessBits(other.access), accessBits(device.accessBefore));
+      return accessLetters(left & accessBits(device.access) & ~accessBits('m')) !== '';
+    })
+    .map(deviceKey);
+  return [...new Set(keys)];
+}
+
+/** See `KernelEngine.drifted`. */
+export function hasDrifted(container: OpenContainer, grants: readonly Grant[]): boolean {
+  const devices = devicesIn(container, grants);
+  const access = accessTo(container, devices);
+  return devices.some((device, index) => lacks(access[index] ?? '', device.access) || !hasNode(container, device));
+}
+
+const devicesIn = (container: OpenContainer, grants: readonly Grant[]): readonly GrantedDevice[] =>
+  grants.filter(({ containerId }) => containerId === container.containerId).flatMap(({ devices }) => devices);
+
+function requireAlive(container: OpenContainer): void {
+  if (container.isAlive()) return;
+  throw fail('ContainerNotReady', `Cannot change container "${container.containerId}": its init process has ended`);
+}
+
+function requireSameContainer(container: OpenContainer, { containerId }: Grant): void {
+  if (containerId === container.containerId) return;
+  throw fail('Invalid', `Cannot change container "${container.containerId}": the grant is for "${containerId}"`);
+}

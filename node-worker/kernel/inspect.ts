@@ -1,0 +1,32 @@
+import { levelsBetween } from '../cgroup/path.ts';
+import { deviceKey } from '../cgroup/rule.ts';
+import { cgroupTree, readDeviceListText } from './cgroup-v1.ts';
+import { programsOf } from './cgroup-v2.ts';
+import type { OpenContainer } from './container.ts';
+import type { DevicePolicy, Inspection } from './engine.ts';
+import { nodesOf } from './live-devices.ts';
+
+/** See `KernelEngine.inspect`. Changes nothing. */
+export function inspect(container: OpenContainer): Inspection {
+  const { containerId, pid, cgroup, dev } = container;
+  const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(cgroup.path, cgroup.initPath);
+  const ours = new Set(policies.flatMap((policy) => ('ours' in policy ? policy.ours.map(deviceKey) : [])));
+  const nodes = nodesOf(container).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
+  return { containerId, pid, cgroup, dev, policies, nodes };
+}
+
+const listPolicies = (cgroup: string): readonly DevicePolicy[] =>
+  cgroupTree(cgroup).map((path) => ({ cgroup: path, list: readDeviceListText(path).split('\n').filter(Boolean) }));
+
+const programPolicies = (path: string, initPath: string): readonly DevicePolicy[] =>
+  levelsBetween(path, initPath).flatMap((level) =>
+    programsOf(level).map(({ info, ours }) => ({
+      cgroup: level,
+      programId: info.id,
+      name: info.name,
+      tag: info.tag,
+      instructions: info.dump?.length ?? 0,
+      ours,
+      readable: info.dump !== undefined,
+    })),
+  );

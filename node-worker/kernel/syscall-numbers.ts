@@ -1,0 +1,37 @@
+/**
+ * Numbers of the system calls used here. x64: arch/x86/entry/syscalls/syscall_64.tbl; arm64: the generic table,
+ * include/uapi/asm-generic/unistd.h.
+ */
+const NUMBERS = {
+  bpf: { x64: 321, arm64: 280 },
+  fchownat: { x64: 260, arm64: 54 },
+  getxattr: { x64: 191, arm64: 8 },
+  mkdirat: { x64: 258, arm64: 34 },
+  mknodat: { x64: 259, arm64: 33 },
+  move_mount: { x64: 429, arm64: 429 },
+  open_tree: { x64: 428, arm64: 428 },
+  openat2: { x64: 437, arm64: 437 },
+  pidfd_open: { x64: 434, arm64: 434 },
+  pidfd_send_signal: { x64: 424, arm64: 424 },
+  ppoll: { x64: 271, arm64: 73 },
+  prlimit64: { x64: 302, arm64: 261 },
+  removexattr: { x64: 197, arm64: 14 },
+  renameat2: { x64: 316, arm64: 276 },
+  setfsgid: { x64: 123, arm64: 152 },
+  setfsuid: { x64: 122, arm64: 151 },
+  setns: { x64: 308, arm64: 268 },
+  setxattr: { x64: 188, arm64: 5 },
+  umount2: { x64: 166, arm64: 39 },
+  unlinkat: { x64: 263, arm64: 35 },
+  unshare: { x64: 272, arm64: 97 },
+} as const;
+
+export type SyscallName = keyof typeof NUMBERS;
+
+/** Throws RangeError on an architecture whose numbers are not in the table. */
+export function syscallNumber(name: SyscallName, arch: string = process.arch): number {
+  if (arch !== 'x64' && arch !== 'arm64') {
+    throw new RangeError(`Cannot make system calls on "${arch}": only x64 and arm64 are known`);
+  }
+  return NUMBERS[name][arch];
+}

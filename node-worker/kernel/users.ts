@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { deviceKey } from '../cgroup/rule.ts';
+import type { OpenContainer } from './container.ts';
+import { deviceOf } from './device-number.ts';
+import type { DeviceId, DeviceUser } from './engine.ts';
+import { membersOf } from './find-container.ts';
+import { processStat } from './process.ts';
+import { hasCode } from './syscall.ts';
+
+/**
+ * Processes of the container that hold a device open or mapped. Compared by device number, because the names that links
+ * in /proc show are the tenant's. Not seen: a descriptor given to a process outside the container.
+ */
+export function usersOf(container: OpenContainer, devices: readonly DeviceId[]): readonly DeviceUser[] {
+  const wanted = new Set(devices.map(deviceKey));
+  return membersOf(container.cgroup.path).flatMap((pid) => usesOf(pid, container, wanted));
+}
+
+function usesOf(pid: number, container: OpenContainer, wanted: ReadonlySet<string>): readonly DeviceUser[] {
+  return ifThere(() => {
+    // Before the scan: a later process of this pid has another start time and is not taken for this one.
+    const { startTime, command } = processStat(pid);
+    const user = (via: 'fd' | 'map') => (device: string) => ({
+      pid,
+      startTime,
+      command,
+      containerInit: pid === container.pid,
+      via,
+      device,
+    });
+    const open = devicesOpenBy(pid, wanted);
+    const mapped = devicesMappedBy(pid, wanted).filter((device) => !open.includes(device));
+    return [...open.map(user('fd')), ...mapped.map(user('map'))];
+  });
+}
+
+/** Keys of the wanted devices among the descriptors of every thread; threads may have tables of their own. */
+function devicesOpenBy(pid: number, wanted: ReadonlySet<string>): readonly string[] {
+  const threads = ifThere(() => readdirSync(`/proc/${pid}/task`));
+  const found = threads.flatMap((thread) => {
+    const directory = `/proc/${pid}/task/${thread}/fd`;
+    return ifThere(() => readdirSync(directory)).flatMap((fd) => wantedAt(`${directory}/${fd}`, wanted));
+  });
+  return [...new Set(found)];
+}
+
+/** A mapping outlives its descriptor: map_files names what is mapped, maps says which lines are files. */
+function devicesMappedBy(pid: number, wanted: ReadonlySet<string>): readonly string[] {
+  const lines = ifThere(() => readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n'));
+  const found = lines.flatMap((line) => {
+    const [, range] = /^(\S+) \S+ \S+ \S+ +\d+ +\//.exec(line) ?? [];
+    return range === undefined ? [] : wantedAt(`/proc/${pid}/map_files/${normalRange(range)}`, wanted);
+  });
+  return [...new Set(found)];
+}
+
+/** maps pads addresses with zeros, map_files does not. */
+const normalRange = (range: string): string =>
+  range
+    .split('-')
+    .map((address) => address.replace(/^0+(?=.)/, ''))
+    .join('-');
+
+function wantedAt(link: string, wanted: ReadonlySet<string>): readonly string[] {
+  return ifThere(() => {
+    const device = deviceOf(statSync(link, { bigint: true }));
+    const key = device === undefined ? '' : deviceKey(device);
+    return wanted.has(key) ? [key] : [];
+  });
+}
+
+/** Processes end while they are looked at. */
+function ifThere<T>(look: () => readonly T[]): readonly T[] {
+  try {
+    return look();
+  } catch (err) {
+    if (hasCode(err, 'ENOENT', 'ESRCH', 'EACCES')) return [];
+    throw err;
+  }
+}

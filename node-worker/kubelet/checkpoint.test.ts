@@ -1,0 +1,65 @@
+import { describe, expect, test } from '@jest/globals';
+import { loadService } from '../../proto/services.ts';
+import { parseCheckpoint } from './checkpoint.ts';
+
+/** What a device plugin answers for one container, as the kubelet keeps it. */
+function allocResp(response: object): string {
+  const { responseSerialize } = loadService('DevicePlugin')['Allocate']!;
+  const whole = responseSerialize({ containerResponses: [response] });
+  // Tag and length come first; lengths of 128 and more take two bytes.
+  return whole.subarray(whole[1]! < 128 ? 2 : 3).toString('base64');
+}
+
+function checkpoint(...entries: readonly object[]): string {
+  const entry = { PodUID: 'u1', ContainerName: 'slave', ResourceName: 'a.b/c', DeviceIDs: { '-1': ['d'] }, AllocResp: '' };
+  const Data = { PodDeviceEntries: entries.map((own) => ({ ...entry, ...own })), RegisteredDevices: {} };
+  return JSON.stringify({ Data, Checksum: 1 });
+}
+
+const FUSE = { containerPath: '/dev/fuse', hostPath: '/dev/fuse', permissions: 'rwm' };
+
+describe('parseCheckpoint()', () => {
+  test('reads the entry of a hostdev device', () => {
+    const text =
+      '{"Data":{"PodDeviceEntries":[{"PodUID":"6f0f6a0e-0d0c-4e0e-9c35-1b3f0f3e7a11","ContainerName":"slave",' +
+      '"ResourceName":"hostdev.k8s.io/dev_fuse","DeviceIDs":{"-1":["/dev/fuse"]},' +
+      '"AllocResp":"GhsKCS9kZXYvZnVzZRIJL2Rldi9mdXNlGgNyd20="}],' +
+      '"RegisteredDevices":{"hostdev.k8s.io/dev_fuse":["/dev/fuse"]}},"Checksum":1163817346}';
+    expect(parseCheckpoint(text)).toEqual([
+      {
+        podUid: '6f0f6a0e-0d0c-4e0e-9c35-1b3f0f3e7a11',
+        container: 'slave',
+        resource: 'hostdev.k8s.io/dev_fuse',
+        deviceIds: ['/dev/fuse'],
+        devices: [FUSE],
+        cdiDevices: [],
+        envs: {},
+      },
+    ]);
+  });
+
+  test('reads an answer of any size', () => {
+    const envs = { LONG: 'x'.repeat(300) };
+    const [allocation] = parseCheckpoint(
+      checkpoint({ AllocResp: allocResp({ envs, devices: [FUSE], cdiDevices: [{ name: 'v.com/gpu=0' }] }) }),
+    );
+    expect(allocation).toMatchObject({ envs, devices: [FUSE], cdiDevices: ['v.com/gpu=0'] });
+  });
+
+  test.each([
+    ['by NUMA node', { '0': ['b'], '1': ['a', 'c'] }, ['a', 'b', 'c']],
+    ['as a plain list', ['b', 'a'], ['a', 'b']],
+    ['as null', null, []],
+    ['of a NUMA node without any', { '0': null }, []],
+  ])('reads device ids %s', (_name, DeviceIDs, deviceIds) => {
+    expect(parseCheckpoint(checkpoint({ DeviceIDs }))[0]?.deviceIds).toEqual(deviceIds);
+  });
+
+  test('reads a node without allocations', () => {
+    expect(parseCheckpoint('{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}')).toEqual([]);
+  });
+
+  test.each(['', '{', '{}', '[]', '{"Data":{"PodDeviceEntries":[{}]}}'])('throws on %j', (text) => {
+    expect(() => parseCheckpoint(text)).toThrow();
+  });
+});

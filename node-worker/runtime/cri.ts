@@ -1,0 +1,75 @@
+import { type Client, status } from '@grpc/grpc-js';
+import { z } from 'zod';
+import { fail } from '../../contract/failures.ts';
+import { callOnce, loadService } from '../../proto/services.ts';
+
+/** A container as its runtime knows it. */
+export interface RuntimeContainer {
+  /** 64 hexadecimal digits. */
+  readonly id: string;
+  /** Its init in the host's pid namespace. */
+  readonly pid: number;
+  /** Handler of its RuntimeClass, for example `kata`; empty for the default one. */
+  readonly runtimeHandler: string;
+  /** The shim as containerd names it, for example `io.containerd.runc.v2`; not known of other runtimes. */
+  readonly runtimeType: string | undefined;
+}
+
+/** The containers of this node. */
+export interface Containers {
+  /** The running container of that name in that pod, the newest if there are several; undefined when none runs. */
+  running(podUid: string, name: string): Promise<RuntimeContainer | undefined>;
+}
+
+interface Listed {
+  readonly id: string;
+  readonly podSandboxId: string;
+  /** Nanoseconds since 1970. */
+  readonly createdAt: string;
+}
+
+/** `info` of ContainerStatus with verbose; containerd and CRI-O. */
+const INFO = z.object({ pid: z.number().int().positive(), runtimeType: z.string().optional() });
+
+const RUNTIME = loadService('RuntimeService');
+const LIMITS = { timeoutMs: 5_000 };
+
+/** The containers of the runtime that `client` is connected to. Labels are the kubelet's (pkg/kubelet/types/labels.go). */
+export function criContainers(client: Client): Containers {
+  const call = <T>(method: string, request: object): Promise<T> =>
+    callOnce<T>(client, RUNTIME, method, request, LIMITS);
+  return {
+    async running(podUid: string, name: string): Promise<RuntimeContainer | undefined> {
+      try {
+        const { containers } = await call<{ containers: readonly Listed[] }>('ListContainers', {
+          filter: {
+            state: { state: 'CONTAINER_RUNNING' },
+            labelSelector: { 'io.kubernetes.pod.uid': podUid, 'io.kubernetes.container.name': name },
+          },
+        });
+        const newest = containers.toSorted((a, b) => Number(BigInt(b.createdAt) - BigInt(a.createdAt)))[0];
+        return newest && (await detailsOf(newest, call));
+      } catch (err) {
+        // It ended between two calls.
+        if (err instanceof Error && 'code' in err && err.code === status.NOT_FOUND) return undefined;
+        throw fail('KubeletUnavailable', `Cannot find container "${name}": the container runtime does not answer`, err);
+      }
+    },
+  };
+}
+
+async function detailsOf(
+  { id, podSandboxId }: Listed,
+  call: <T>(method: string, request: object) => Promise<T>,
+): Promise<RuntimeContainer | undefined> {
+  const [container, sandbox] = await Promise.all([
+    call<{ status: { state: string }; info: Record<string, string> }>('ContainerStatus', {
+      containerId: id,
+      verbose: true,
+    }),
+    call<{ status: { runtimeHandler: string } }>('PodSandboxStatus', { podSandboxId }),
+  ]);
+  if (container.status.state !== 'CONTAINER_RUNNING') return undefined;
+  const { pid, runtimeType } = INFO.parse(JSON.parse(container.info['info'] ?? '{}'));
+  return { id, pid, runtimeHandler: sandbox.status.runtimeHandler, runtimeType };
+}

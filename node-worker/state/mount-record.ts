@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import type { MountedDevice, SlaveRef } from '../../contract/device-mount.ts';
+import type { MountRef } from '../../contract/node-activities.ts';
+import type { MountRequest, Signed } from '../../contract/requests.ts';
+import type { Grant } from '../kernel/engine.ts';
+
+/** What a mount has given to its container. */
+export interface RecordedDevice {
+  /** Of the device plugin. */
+  readonly id: string;
+  readonly resource: string;
+  /** Says how to undo it. Its owner is this device of this mount, so that devices can be released one by one. */
+  readonly grant: Grant;
+}
+
+/** The checkpoint of one mount on this node. */
+export interface MountRecord {
+  /** Of this format. A later version reads all earlier ones. */
+  readonly version: 1;
+  readonly mount: MountRef;
+  /**
+   * `attaching`: what is granted may be any part of the plan. `attached`: all of it is.
+   * `lost`: taken back because a slave has ended; kept until the owner has been told.
+   */
+  readonly phase: 'attaching' | 'attached' | 'lost';
+  readonly signed: Signed<MountRequest>;
+  readonly slaves: readonly SlaveRef[];
+  readonly containerId: string;
+  readonly devices: readonly RecordedDevice[];
+  /** RFC 3339; when the record was begun. */
+  readonly since: string;
+}
+
+/** Checks what recovery depends on; the rest was written by this process and is readable by it. */
+const RECORD = z.looseObject({
+  version: z.literal(1),
+  mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
+  phase: z.enum(['attaching', 'attached', 'lost']),
+  signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
+  slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
+  containerId: z.string().min(1),
+  devices: z.array(
+    z.looseObject({
+      id: z.string(),
+      resource: z.string(),
+      grant: z.looseObject({ owner: z.string(), containerId: z.string(), devices: z.array(z.looseObject({})) }),
+    }),
+  ),
+  since: z.string(),
+});
+
+/** Reads a checkpoint file. Throws on one that is damaged or of a later version. */
+export function parseMountRecord(text: string): MountRecord {
+  return RECORD.parse(JSON.parse(text)) as unknown as MountRecord;
+}
+
+/** Names the mount in messages, keys and owners of grants. */
+export function keyOf({ namespace, name }: MountRef): string {
+  return `${namespace}/${name}`;
+}
+
+/** What clients see of the record's devices. */
+export function mountedDevicesOf(devices: readonly RecordedDevice[]): readonly MountedDevice[] {
+  return devices.map(({ id, resource, grant }) => ({
+    id,
+    resource,
+    nodes: grant.devices.map(({ path, type, major, minor, access }) => ({ path, type, major, minor, access })),
+  }));
+}

@@ -1,0 +1,119 @@
+import { readdir, readFile } from 'node:fs/promises';
+import type { MountRef } from '../../contract/node-activities.ts';
+import type { Grant } from '../kernel/engine.ts';
+import { DurableFiles } from './durable-files.ts';
+import { keyOf, type MountRecord, parseMountRecord } from './mount-record.ts';
+
+/** A tombstone is kept for longer than any workflow step may still run after its time-out. */
+const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+/** RFC 1123 names of Kubernetes: never `.` or `..`, and no slash, so that they are safe as file names. */
+const FILE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** Where records are kept; a change counts at once, and is durable when its promise resolves. */
+export interface MountStore {
+  records(): readonly MountRecord[];
+  get(mount: MountRef): MountRecord | undefined;
+  put(record: MountRecord): Promise<void>;
+  delete(mount: MountRef): Promise<void>;
+  /** From now on nothing of these slaves (UIDs) is attached. */
+  bury(slaveUids: readonly string[]): Promise<void>;
+  buried(slaveUid: string): boolean;
+}
+
+/** All live grants of a container but those of `except`. */
+export function grantsOf(store: MountStore, containerId: string, except?: MountRef): readonly Grant[] {
+  return store
+    .records()
+    .filter((record) => record.containerId === containerId && (except === undefined || keyOf(record.mount) !== keyOf(except)))
+    .flatMap(({ devices }) => devices.map(({ grant }) => grant));
+}
+
+/** Keeps each record as a readable file `mounts/<namespace>/<name>`, and an empty file `tombstones/<uid>` for each slave. */
+export class FileMountStore implements MountStore {
+  readonly #files: DurableFiles;
+  readonly #records = new Map<string, MountRecord>();
+  readonly #tombstones = new Set<string>();
+  /** Files that could not be read; they stay where they are. */
+  readonly unreadable: { readonly path: string; readonly err: unknown }[] = [];
+
+  private constructor(files: DurableFiles) {
+    this.#files = files;
+  }
+
+  static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
+    const store = new FileMountStore(await DurableFiles.open(stateDir));
+    await store.#readRecords();
+    await store.#readTombstones(now);
+    return store;
+  }
+
+  records(): readonly MountRecord[] {
+    return [...this.#records.values()];
+  }
+
+  get(mount: MountRef): MountRecord | undefined {
+    return this.#records.get(keyOf(mount));
+  }
+
+  async put(record: MountRecord): Promise<void> {
+    const path = this.#pathOf(record.mount);
+    this.#records.set(keyOf(record.mount), record);
+    await this.#files.write(path, `${JSON.stringify(record, undefined, 2)}\n`);
+  }
+
+  async delete(mount: MountRef): Promise<void> {
+    this.#records.delete(keyOf(mount));
+    await this.#files.remove(this.#pathOf(mount));
+  }
+
+  async bury(slaveUids: readonly string[]): Promise<void> {
+    const fresh = slaveUids.filter((uid) => FILE_NAME.test(uid) && !this.#tombstones.has(uid));
+    for (const uid of fresh) this.#tombstones.add(uid);
+    const text = `${new Date().toISOString()}\n`;
+    await Promise.all(fresh.map((uid) => this.#files.write(this.#files.pathOf('tombstones', uid), text)));
+  }
+
+  buried(slaveUid: string): boolean {
+    return this.#tombstones.has(slaveUid);
+  }
+
+  #pathOf({ namespace, name }: MountRef): string {
+    if (!FILE_NAME.test(namespace) || !FILE_NAME.test(name)) {
+      throw new RangeError(`Cannot keep mount "${namespace}/${name}": it must be a Kubernetes name`);
+    }
+    return this.#files.pathOf('mounts', namespace, name);
+  }
+
+  async #readRecords(): Promise<void> {
+    const root = this.#files.pathOf('mounts');
+    for (const namespace of await namesIn(root)) {
+      for (const name of await namesIn(this.#files.pathOf('mounts', namespace))) {
+        const path = this.#files.pathOf('mounts', namespace, name);
+        try {
+          const record = parseMountRecord(await readFile(path, 'utf8'));
+          this.#records.set(keyOf(record.mount), record);
+        } catch (err) {
+          this.unreadable.push({ path, err });
+        }
+      }
+    }
+  }
+
+  async #readTombstones(now: number): Promise<void> {
+    for (const uid of await namesIn(this.#files.pathOf('tombstones'))) {
+      const path = this.#files.pathOf('tombstones', uid);
+      const since = Date.parse((await readFile(path, 'utf8')).trim());
+      if (now - since > TOMBSTONE_MS) await this.#files.remove(path);
+      else this.#tombstones.add(uid);
+    }
+  }
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return [];
+    throw err;
+  }
+}

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CERTIFICATES, NODES } from './cluster.ts';
+import { curl } from './curl.ts';
+import { getJson, kubectl, kubectlOk } from './kubectl.ts';
+import { deletePod, FUSE, slavesOf, startPod } from './pods.ts';
+
+const MOUNT = 'device_type=HOSTDEV';
+let pod: string;
+let token: string;
+
+beforeAll(async () => {
+  pod = await startPod(NODES[0]?.name ?? "");
+  await kubectlOk(['create', 'serviceaccount', 'stranger']);
+  token = (await kubectlOk(['create', 'token', 'stranger'])).trim();
+});
+
+afterAll(async () => {
+  await deletePod(pod);
+  await kubectlOk(['delete', 'serviceaccount', 'stranger']);
+});
+
+const path = (name: string): string =>
+  `/apis/device-mounter.io/v1alpha1/namespaces/default/pods/${name}/mount?${MOUNT}`;
+const body = JSON.stringify({ resources: { [FUSE]: '1' } });
+
+describe('aggregation', () => {
+  test('the APIService is Available', async () => {
+    const service = await getJson<{ status: { conditions: { type: string; status: string }[] } }>([
+      'apiservice',
+      'v1alpha1.device-mounter.io',
+    ]);
+    expect(service?.status.conditions).toContainEqual(expect.objectContaining({ type: 'Available', status: 'True' }));
+  });
+
+  test('kubectl api-resources knows the group', async () => {
+    expect(await kubectlOk(['api-resources', '--api-group=device-mounter.io'])).toMatch(/devicemounts .*DeviceMount/);
+  });
+});
+
+describe('a user without update on pods/mount', () => {
+  test('is refused in kubectl’s usual words', async () => {
+    const anonymous = await kubectl(['--token', token, '--client-certificate=', '--client-key=', 'auth', 'whoami']);
+    expect(anonymous.stdout + anonymous.stderr).not.toMatch(/admin/);
+    const refused = await kubectl(
+      ['--as=system:serviceaccount:default:stranger', 'replace', '--raw', path(pod), '-f', '-'],
+      body,
+    );
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(
+      `pods.device-mounter.io "${pod}" is forbidden: User "system:serviceaccount:default:stranger" cannot update resource "pods/mount" in API group "device-mounter.io" in the namespace "default"`,
+    );
+    expect(await slavesOf(pod)).toEqual([]);
+  });
+});
+
+describe('a caller who goes around kube-apiserver', () => {
+  const identity = ['-H', 'X-Remote-User: admin', '-H', 'X-Remote-Group: system:masters'];
+  test.each([
+    ['without a certificate', []],
+    ['with the administrator’s certificate', ['--cert', CERTIFICATES.admin.cert, '--key', CERTIFICATES.admin.key]],
+    ['with a kubelet’s certificate', ['--cert', CERTIFICATES.kubelet.cert, '--key', CERTIFICATES.kubelet.key]],
+  ])('cannot forge X-Remote-User %s', async (_name, certificate) => {
+    const answer = await curl([...certificate, ...identity, '-X', 'PUT', '-d', body], path(pod));
+    expect([401, 403]).toContain(answer.code);
+    expect(answer.body).toMatchObject({ kind: 'Status', status: 'Failure' });
+    expect(await slavesOf(pod)).toEqual([]);
+  });
+});

@@ -1,0 +1,196 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
+
+/** Everything the tests make lies below a directory of this name: bundles, runtime state and cgroups. */
+const NAME = 'device-mounter-kernel-test';
+const WORK = join(tmpdir(), NAME);
+export const V1_ROOT = '/sys/fs/cgroup';
+export const V2_ROOT = '/sys/fs/cgroup/unified';
+const APPLETS = [
+  'sh',
+  'cat',
+  'ls',
+  'mknod',
+  'rm',
+  'mkdir',
+  'ln',
+  'sleep',
+  'kill',
+  'stat',
+  'echo',
+  'mv',
+  'true',
+  'test',
+  'dd',
+  'touch',
+  'chmod',
+  'seq',
+  'tail',
+  'mount',
+  'umount',
+];
+
+/** A real container of a real runtime, whose init is a shell that the test types into. */
+export interface TestContainer {
+  readonly id: string;
+  readonly cgroupVersion: 1 | 2;
+  readonly pid: number;
+  /** Absolute path of the container's cgroup. */
+  readonly cgroup: string;
+  readonly rootfs: string;
+  /** Runs a line in the container's init shell and gives what it printed, both streams. */
+  run(line: string): Promise<string>;
+  /** Asks the runtime to change its resources, as the kubelet does. */
+  update(resources: object): void;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions extends Partial<Omit<BundleOptions, 'cgroupsPath'>> {
+  readonly cgroupVersion: 1 | 2;
+  readonly runtime?: 'runc' | 'crun';
+  /** Prepares the root file system before the container starts. */
+  readonly prepare?: (rootfs: string) => void;
+}
+
+export async function startContainer(options: StartOptions): Promise<TestContainer> {
+  const { cgroupVersion, runtime = 'runc' } = options;
+  const id = randomBytes(32).toString('hex');
+  mkdirSync(WORK, { recursive: true });
+  const bundle = mkdtempSync(join(WORK, 'bundle-'));
+  const rootfs = makeRootfs(bundle);
+  options.prepare?.(rootfs);
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig({ ...options, cgroupsPath: `/${NAME}/${id}` })));
+  const command = runtimeCommand(runtime, cgroupVersion);
+  const child = spawn(command[0] ?? '', [...command.slice(1), 'run', '--bundle', bundle, id], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const shell = shellOf(child);
+  try {
+    const ready = await shell.run('echo $$');
+    if (ready.trim() !== '1') throw new Error(`the container's shell is not its init: ${ready}`);
+  } catch (err) {
+    runtimeSync(command, ['delete', '--force', id]);
+    rmSync(bundle, { recursive: true, force: true });
+    throw err;
+  }
+  const cgroup = cgroupVersion === 1 ? `${V1_ROOT}/devices/${NAME}/${id}` : `${V2_ROOT}/${NAME}/${id}`;
+  const { pid } = JSON.parse(runtimeSync(command, ['state', id])) as { pid: number };
+  limitProcesses(id, pid);
+  return {
+    id,
+    cgroupVersion,
+    pid,
+    cgroup,
+    rootfs,
+    run: shell.run,
+    update(resources) {
+      const file = join(bundle, 'resources.json');
+      writeFileSync(file, JSON.stringify(resources));
+      runtimeSync(command, ['update', '--resources', file, id]);
+    },
+    async stop() {
+      runtimeSync(command, ['delete', '--force', id]);
+      await shell.ended;
+      removeTree(join(V1_ROOT, 'pids', NAME, id));
+      rmSync(bundle, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The tests start fork bombs: the v1 controller of the host holds them whichever version the container is on. */
+function limitProcesses(id: string, pid: number): void {
+  const cgroup = join(V1_ROOT, 'pids', NAME, id);
+  mkdirSync(cgroup, { recursive: true });
+  writeFileSync(join(cgroup, 'pids.max'), '200');
+  writeFileSync(join(cgroup, 'cgroup.procs'), String(pid));
+}
+
+function makeRootfs(bundle: string): string {
+  const rootfs = join(bundle, 'rootfs');
+  for (const directory of ['bin', 'proc', 'dev', 'tmp', 'etc']) mkdirSync(join(rootfs, directory), { recursive: true });
+  copyFileSync('/bin/busybox', join(rootfs, 'bin/busybox'));
+  for (const applet of APPLETS) symlinkSync('busybox', join(rootfs, 'bin', applet));
+  return rootfs;
+}
+
+/** On a hybrid host a runtime believes in pure v2 when the unified hierarchy is bound on /sys/fs/cgroup. */
+function runtimeCommand(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2): readonly string[] {
+  const binary = runtime === 'runc' ? runcBinary() : '/usr/bin/crun';
+  const base = [binary, '--root', join(WORK, `state-${runtime}-v${cgroupVersion}`)];
+  if (cgroupVersion === 1) return base;
+  const script = `mount --make-rprivate / && mount --bind ${V2_ROOT} ${V1_ROOT} && exec "$@"`;
+  return ['unshare', '--mount', 'sh', '-c', script, 'sh', ...base];
+}
+
+function runtimeSync(command: readonly string[], args: readonly string[]): string {
+  const { stdout, stderr, status } = spawnSync(command[0] ?? '', [...command.slice(1), ...args], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+function shellOf(child: ChildProcess): { run(line: string): Promise<string>; ended: Promise<void> } {
+  let output = '';
+  let wake = (): void => {};
+  let over = false;
+  const collect = (chunk: Buffer): void => {
+    output += chunk.toString();
+    wake();
+  };
+  child.stdout?.on('data', collect);
+  child.stderr?.on('data', collect);
+  child.stdin?.on('error', () => {});
+  const ended = new Promise<void>((resolve) => {
+    child.on('close', () => {
+      over = true;
+      wake();
+      resolve();
+    });
+  });
+  const run = async (line: string): Promise<string> => {
+    const end = `end-${randomBytes(6).toString('hex')}`;
+    output = '';
+    child.stdin?.write(`{ ${line}\n} 2>&1; echo ${end}\n`);
+    while (!output.includes(end)) {
+      if (over) throw new Error(`the container ended: ${output}`);
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    return output.slice(0, output.indexOf(end));
+  };
+  return { run, ended };
+}
+
+/** Ends what an earlier, killed run left, and removes the cgroups that all containers of the tests share. */
+export function cleanUp(): void {
+  for (const state of existsSync(WORK) ? readdirSync(WORK).filter((name) => name.startsWith('state-')) : []) {
+    const [, runtime, version] = state.split('-') as [string, 'runc' | 'crun', string];
+    const command = runtimeCommand(runtime, version === 'v1' ? 1 : 2);
+    for (const id of readdirSync(join(WORK, state))) runtimeSync(command, ['delete', '--force', id]);
+  }
+  rmSync(WORK, { recursive: true, force: true });
+  for (const hierarchy of readdirSync(V1_ROOT)) removeTree(join(V1_ROOT, hierarchy, NAME));
+}
+
+function removeTree(cgroup: string): void {
+  if (!existsSync(cgroup)) return;
+  for (const entry of readdirSync(cgroup, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeTree(join(cgroup, entry.name));
+  }
+  if (readFileSync(join(cgroup, 'cgroup.procs'), 'utf8') === '') rmdirSync(cgroup);
+}

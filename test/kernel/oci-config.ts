@@ -1,0 +1,109 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheFolder } from '../../deploy/local/state.ts';
+
+export interface BundleOptions {
+  readonly privileged?: boolean;
+  /** More than the runtime's defaults: `linux.resources.devices` and `linux.devices`. */
+  readonly devices?: readonly OciDevice[];
+  readonly cgroupsPath: string;
+  readonly mounts?: readonly OciMount[];
+  /** Host id of the container's uid 0; makes a user namespace. */
+  readonly userNamespaceBase?: number;
+  readonly args?: readonly string[];
+}
+
+export interface OciDevice {
+  readonly path: string;
+  readonly type: 'c' | 'b';
+  readonly major: number;
+  readonly minor: number;
+  readonly access: string;
+}
+
+export interface OciMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+const CAPABILITIES = [
+  'CAP_MKNOD',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_KILL',
+  'CAP_SETUID',
+  'CAP_SETGID',
+];
+
+const MOUNTS: readonly OciMount[] = [
+  { destination: '/proc', type: 'proc', source: 'proc', options: [] },
+  {
+    destination: '/dev',
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+  },
+  {
+    destination: '/dev/pts',
+    type: 'devpts',
+    source: 'devpts',
+    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666'],
+  },
+];
+
+/** `config.json` of a container as a CRI runtime would start it: no device but the defaults, own namespaces. */
+export function ociConfig(options: BundleOptions): object {
+  const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
+  const replaced = new Set(mounts.map(({ destination }) => destination));
+  const mapping = base === undefined ? [] : [{ containerID: 0, hostID: base, size: 65_536 }];
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      user: { uid: 0, gid: 0 },
+      args,
+      env: ['PATH=/bin'],
+      cwd: '/',
+      capabilities: Object.fromEntries(['bounding', 'effective', 'permitted'].map((set) => [set, CAPABILITIES])),
+      noNewPrivileges: true,
+    },
+    root: { path: 'rootfs', readonly: false },
+    hostname: 'test',
+    mounts: [...MOUNTS.filter(({ destination }) => !replaced.has(destination)), ...mounts],
+    linux: {
+      cgroupsPath: options.cgroupsPath,
+      resources: { devices: deviceRules(privileged, devices) },
+      devices: devices.map(({ path, type, major, minor }) => ({
+        path,
+        type,
+        major,
+        minor,
+        fileMode: 0o660,
+        uid: 0,
+        gid: 0,
+      })),
+      namespaces: ['pid', 'mount', 'ipc', 'uts', ...(base === undefined ? [] : ['user'])].map((type) => ({ type })),
+      ...(base !== undefined && { uidMappings: mapping, gidMappings: mapping }),
+    },
+  };
+}
+
+const deviceRules = (privileged: boolean, devices: readonly OciDevice[]): readonly object[] =>
+  privileged
+    ? [{ allow: true, access: 'rwm' }]
+    : [
+        { allow: false, access: 'rwm' },
+        ...devices.map(({ type, major, minor, access }) => ({ allow: true, type, major, minor, access })),
+      ];
+
+/** The pinned runc that `npm start` and `npm test` build. Throws when it is not there. */
+export function runcBinary(): string {
+  const tools = process.env['DEVICE_MOUNTER_TOOLS'] ?? join(cacheFolder(process.env), 'tools');
+  const folder = existsSync(tools)
+    ? readdirSync(tools).find((name) => /^runc-\d[^/]*(?<!\.building)$/.test(name))
+    : undefined;
+  if (folder === undefined) throw new Error(`Cannot find runc in "${tools}": "npm start -- --once" builds it`);
+  return join(tools, folder, 'runc');
+}

@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { FUSE, Harness, mountRequest, NAMESPACE, signed, unmountRequest } from './harness.ts';
+import { eventually } from './outcome.ts';
+
+jest.setTimeout(120_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('a mount', () => {
+  test('ends mounted when Temporal is killed in the middle of it and comes back', async () => {
+    const node = await harness.addNode('crash', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    node.slow = promise;
+    const request = signed(mountRequest('crash', { deadlineSeconds: 100 }));
+    const first = harness.mount(request).catch(() => undefined);
+    await eventually(() => node.attached.size === 1);
+    await harness.server.kill();
+    resolve();
+    await harness.server.restart();
+    const mount = await eventually(() => harness.mount(request).catch(() => undefined));
+    expect(mount.status).toMatchObject({ phase: 'Mounted', devices: [{ resource: FUSE }] });
+    expect(harness.cluster.slaves(NAMESPACE)).toHaveLength(1);
+
+    await first;
+
+    await harness.server.kill();
+    await harness.server.restart();
+    await eventually(() => harness.unmount(signed(unmountRequest('crash'))).catch(() => undefined));
+    expect(node.attached.size).toBe(0);
+    await eventually(() => harness.cluster.slaves(NAMESPACE).length === 0);
+  });
+
+  test('goes on when the control worker is replaced in the middle of it', async () => {
+    const node = await harness.addNode('rollout', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    node.slow = promise;
+    const mounting = harness.mount(signed(mountRequest('rollout', { deadlineSeconds: 100 })));
+    await eventually(() => node.attached.size === 1);
+    await harness.stopControl();
+    resolve();
+    await harness.startControl();
+    expect((await mounting).status.phase).toBe('Mounted');
+  });
+});

@@ -1,0 +1,240 @@
+import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+import { type Cluster, ClusterError, type PodEvent, type PodRef } from '../../activities/cluster.ts';
+import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
+
+interface MemoryNode {
+  readonly free: Map<string, number>;
+  readonly enabled: boolean;
+  /** Whether its node worker renews the Lease. */
+  alive: boolean;
+}
+
+/** Pods, nodes and Leases in memory, with a scheduler, a kubelet and a garbage collector that do their parts at once. */
+export class MemoryCluster implements Cluster {
+  readonly events: CoreV1Event[] = [];
+  readonly nodes = new Map<string, MemoryNode>();
+  /** Refusal of the next pods to be created, as a quota or a webhook would. */
+  refuse: ClusterError | undefined;
+  readonly #pods = new Map<string, V1Pod>();
+  readonly #log: { readonly version: number; readonly event: PodEvent }[] = [];
+  readonly #changed = new EventTarget();
+  #version = 0;
+
+  addNode(name: string, devices: Readonly<Record<string, number>>, enabled = true): void {
+    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, alive: true });
+    this.#schedulePending();
+  }
+
+  /** What is left of a node whose worker has stopped. */
+  lapse(name: string): void {
+    this.#node(name).alive = false;
+  }
+
+  revive(name: string): void {
+    this.#node(name).alive = true;
+  }
+
+  /** What a plugin's device freed elsewhere looks like. */
+  addDevices(node: string, resource: string, count: number): void {
+    const { free } = this.#node(node);
+    free.set(resource, (free.get(resource) ?? 0) + count);
+    this.#schedulePending();
+  }
+
+  /** A running pod with one container `main`. */
+  addTarget(namespace: string, name: string, node: string): string {
+    const uid = `uid-${name}`;
+    this.#put({
+      metadata: { namespace, name, uid },
+      spec: { nodeName: node, containers: [{ name: 'main' }], tolerations: [{ key: 'gpu', operator: 'Exists' }] },
+      status: {
+        phase: 'Running',
+        containerStatuses: [
+          { name: 'main', state: { running: {} }, image: '', imageID: '', ready: true, restartCount: 0 },
+        ],
+      },
+    });
+    return uid;
+  }
+
+  /** As the last step of a pod's deletion: with it go the pods that it owns. */
+  removePod(ref: PodRef): void {
+    const pod = this.#pods.get(keyOf(ref));
+    if (pod === undefined) return;
+    this.#pods.delete(keyOf(ref));
+    this.#emit('DELETED', pod);
+    this.#release(pod);
+    for (const other of this.#pods.values()) {
+      if (other.metadata?.ownerReferences?.some(({ uid }) => uid === pod.metadata?.uid) !== true) continue;
+      this.removePod({ namespace: other.metadata.namespace ?? '', name: other.metadata.name ?? '' });
+    }
+    this.#schedulePending();
+  }
+
+  slaves(namespace: string): readonly V1Pod[] {
+    return [...this.#pods.values()].filter(
+      ({ metadata }) => metadata?.namespace === namespace && metadata.ownerReferences !== undefined,
+    );
+  }
+
+  async getPod({ namespace, name }: PodRef): Promise<V1Pod | undefined> {
+    return this.#pods.get(keyOf({ namespace, name }));
+  }
+
+  async getNode(name: string): Promise<V1Node | undefined> {
+    const node = this.nodes.get(name);
+    return node && { metadata: { name, labels: node.enabled ? { [NODE_LABEL.key]: NODE_LABEL.value } : {} } };
+  }
+
+  async getLease(_namespace: string, name: string): Promise<V1Lease | undefined> {
+    const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
+    return (
+      node && {
+        spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime: new Date(node.alive ? Date.now() : 0) as never },
+      }
+    );
+  }
+
+  async createPod(namespace: string, pod: V1Pod): Promise<V1Pod> {
+    if (this.refuse !== undefined) throw this.refuse;
+    const name = pod.metadata?.name ?? '';
+    if (this.#pods.has(keyOf({ namespace, name })))
+      throw new ClusterError(409, 'AlreadyExists', `pods "${name}" exists`);
+    const made: V1Pod = {
+      ...pod,
+      metadata: { ...pod.metadata, uid: crypto.randomUUID() },
+      status: { phase: 'Pending' },
+    };
+    this.#put(made);
+    this.#schedule(made);
+    return made;
+  }
+
+  async deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void> {
+    const pod = this.#pods.get(keyOf(ref));
+    if (pod?.metadata?.uid !== uid) return;
+    if (pod.spec?.nodeName === undefined || graceSeconds === 0) {
+      this.removePod(ref);
+      return;
+    }
+    this.#put({ ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date() } });
+    setImmediate(() => this.removePod(ref));
+  }
+
+  async mergePod(ref: PodRef, patch: object): Promise<void> {
+    const pod = this.#pods.get(keyOf(ref));
+    if (pod === undefined) throw new ClusterError(404, 'NotFound', `pods "${ref.name}" not found`);
+    const { resourceVersion, annotations } = (patch as V1Pod).metadata ?? {};
+    if (resourceVersion !== undefined && resourceVersion !== pod.metadata?.resourceVersion) {
+      throw new ClusterError(409, 'Conflict', 'the object has been modified');
+    }
+    const merged = Object.entries({ ...pod.metadata?.annotations, ...annotations }).filter(
+      ([, value]) => value !== null,
+    );
+    this.#put({ ...pod, metadata: { ...pod.metadata, annotations: Object.fromEntries(merged) } });
+  }
+
+  async listPods(labels: string, namespace?: string): Promise<{ items: readonly V1Pod[]; resourceVersion: string }> {
+    const items = [...this.#pods.values()].filter(
+      (pod) => matches(pod, labels) && (namespace === undefined || pod.metadata?.namespace === namespace),
+    );
+    return { items, resourceVersion: String(this.#version) };
+  }
+
+  async *watchPods(labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent> {
+    let seen = Number(resourceVersion);
+    while (!signal.aborted) {
+      for (const { version, event } of this.#log.filter(({ version }) => version > seen)) {
+        seen = version;
+        if (matches(event.pod, labels)) yield event;
+      }
+      if (seen < this.#version) continue;
+      await new Promise<void>((resolve) => {
+        const done = (): void => resolve();
+        this.#changed.addEventListener('change', done, { once: true });
+        signal.addEventListener('abort', done, { once: true });
+      });
+    }
+  }
+
+  async createEvent(_namespace: string, event: CoreV1Event): Promise<void> {
+    this.events.push(event);
+  }
+
+  #node(name: string): MemoryNode {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new Error(`no node ${name}`);
+    return node;
+  }
+
+  #put(pod: V1Pod): void {
+    const { namespace = '', name = '' } = pod.metadata ?? {};
+    const key = keyOf({ namespace, name });
+    const type = this.#pods.has(key) ? 'MODIFIED' : 'ADDED';
+    const stored = { ...pod, metadata: { ...pod.metadata, resourceVersion: String(this.#version + 1) } };
+    this.#pods.set(key, stored);
+    this.#emit(type, stored);
+  }
+
+  #emit(type: PodEvent['type'], pod: V1Pod): void {
+    this.#version++;
+    this.#log.push({ version: this.#version, event: { type, pod } });
+    this.#changed.dispatchEvent(new Event('change'));
+  }
+
+  #schedulePending(): void {
+    for (const pod of this.#pods.values()) {
+      if (pod.spec?.nodeName === undefined && pod.metadata?.deletionTimestamp === undefined) this.#schedule(pod);
+    }
+  }
+
+  #schedule(pod: V1Pod): void {
+    const node = pinOf(pod);
+    const free = this.nodes.get(node)?.free;
+    const wanted = devicesOf(pod);
+    const lacking = wanted.find(([resource, count]) => (free?.get(resource) ?? 0) < count);
+    if (lacking === undefined) {
+      for (const [resource, count] of wanted) free?.set(resource, (free.get(resource) ?? 0) - count);
+      this.#put({
+        ...pod,
+        spec: { ...pod.spec, nodeName: node, containers: pod.spec?.containers ?? [] },
+        status: { phase: 'Running' },
+      });
+      return;
+    }
+    const message = `0/1 nodes are available: 1 Insufficient ${lacking[0]}.`;
+    const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message };
+    this.#put({ ...pod, status: { phase: 'Pending', conditions: [{ type: 'Other', status: 'True' }, condition] } });
+  }
+
+  #release(pod: V1Pod): void {
+    const node = pod.spec?.nodeName;
+    const free = node === undefined ? undefined : this.nodes.get(node)?.free;
+    for (const [resource, count] of devicesOf(pod)) free?.set(resource, (free.get(resource) ?? 0) + count);
+  }
+}
+
+function keyOf({ namespace, name }: PodRef): string {
+  return `${namespace}/${name}`;
+}
+
+function matches(pod: V1Pod, labels: string): boolean {
+  const has = pod.metadata?.labels ?? {};
+  return labels.split(',').every((term) => {
+    const [key = '', value] = term.split('=');
+    return has[key] === value;
+  });
+}
+
+function pinOf(pod: V1Pod): string {
+  const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  return required?.nodeSelectorTerms[0]?.matchFields?.[0]?.values?.[0] ?? '';
+}
+
+/** Extended resources with their quantities. */
+function devicesOf(pod: V1Pod): readonly (readonly [string, number])[] {
+  const limits = pod.spec?.containers[0]?.resources?.limits ?? {};
+  return Object.entries(limits)
+    .filter(([resource]) => resource.includes('/'))
+    .map(([resource, count]) => [resource, Number(count)] as const);
+}

@@ -1,0 +1,91 @@
+import { Context } from '@temporalio/activity';
+import type { MountedDevice } from '../../contract/device-mount.ts';
+import { type FailureType, fail } from '../../contract/failures.ts';
+import type {
+  AttachInput,
+  AttachResult,
+  DetachInput,
+  DetachResult,
+  MountRef,
+  NodeActivities,
+} from '../../contract/node-activities.ts';
+import type { MemoryCluster } from './memory-cluster.ts';
+
+/** The worker of a node, with what containers can use kept in memory. */
+export class MemoryNode implements NodeActivities {
+  /** What attaches end with from now on. */
+  refuse: FailureType | undefined;
+  /** Processes that use every device. */
+  busy = false;
+  /** While set, an attach does not go on after it has attached. */
+  slow: Promise<void> | undefined;
+  /** While set, a detach does not begin. */
+  stuck: Promise<void> | undefined;
+  /** What attaches have begun, for tests that act in the middle of one. */
+  begun = 0;
+  readonly attached = new Map<string, readonly MountedDevice[]>();
+  readonly #tombstones = new Set<string>();
+  readonly #cluster: MemoryCluster;
+
+  constructor(cluster: MemoryCluster) {
+    this.#cluster = cluster;
+  }
+
+  async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
+    this.begun++;
+    const { request } = signed;
+    for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
+    if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
+    if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
+      throw fail('NotAllocated', 'Cannot attach: it was detached');
+    const devices = Object.keys(request.resources).map((resource) => deviceOf(resource));
+    this.attached.set(keyOf({ namespace: request.target.namespace, name: request.name }), devices);
+    await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
+    return { containerId: 'c1', devices };
+  }
+
+  async detachDevices({ mounts, slaves, force, signed }: DetachInput): Promise<DetachResult> {
+    await this.stuck;
+    if (this.busy && !force && signed?.request.force !== true) {
+      const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
+      throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
+    }
+    for (const { uid } of slaves) this.#tombstones.add(uid);
+    return {
+      mounts: mounts.map((mount) => {
+        const devices = this.attached.get(keyOf(mount)) ?? [];
+        this.attached.delete(keyOf(mount));
+        return { mount, devices };
+      }),
+    };
+  }
+
+  /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */
+  async #allocated(namespace: string, name: string): Promise<void> {
+    const context = Context.current();
+    const beat = setInterval(() => context.heartbeat(), 500);
+    try {
+      const { items, resourceVersion } = await this.#cluster.listPods('app.kubernetes.io/managed-by=device-mounter');
+      const here = items.find(({ metadata }) => metadata?.name === name && metadata.namespace === namespace);
+      if (here?.spec?.nodeName !== undefined) return;
+      const labels = 'app.kubernetes.io/managed-by=device-mounter';
+      for await (const { type, pod } of this.#cluster.watchPods(labels, resourceVersion, context.cancellationSignal)) {
+        if (pod.metadata?.name !== name || pod.metadata.namespace !== namespace) continue;
+        if (type === 'DELETED') throw fail('SlaveEnded', 'Cannot attach: the slave was deleted');
+        if (pod.spec?.nodeName !== undefined) return;
+      }
+      await context.cancelled;
+    } finally {
+      clearInterval(beat);
+    }
+  }
+}
+
+function keyOf({ namespace, name }: MountRef): string {
+  return `${namespace}/${name}`;
+}
+
+function deviceOf(resource: string): MountedDevice {
+  const path = `/dev/${resource.split('_').at(-1)}`;
+  return { id: path, resource, nodes: [{ path, type: 'c', major: 10, minor: 229, access: 'rw' }] };
+}

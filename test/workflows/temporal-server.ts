@@ -1,0 +1,118 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
+import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
+
+/** A server that is slow to start, on a machine that is busy, is still a server. */
+const START_MS = 60_000;
+
+/** One-shard start-dev loads its queues 20 times a second by default, so that each hop takes up to 50 ms. */
+const TUNING = [
+  'history.transferProcessorMaxPollRPS=2000',
+  'history.timerProcessorMaxPollRPS=2000',
+  'history.visibilityProcessorMaxPollRPS=2000',
+];
+
+/** A real Temporal server of this test run, on a loopback port, with its database in a folder of its own. */
+export class TemporalServer {
+  readonly address: string;
+  readonly #folder: string;
+  readonly #port: number;
+  readonly #extra: readonly string[];
+  #process: ChildProcess | undefined;
+
+  private constructor(port: number, extra: readonly string[]) {
+    this.#port = port;
+    this.#extra = extra;
+    this.address = `127.0.0.1:${port}`;
+    this.#folder = mkdtempSync(join(tmpdir(), 'device-mounter-temporal-'));
+  }
+
+  static async start(extra: readonly string[] = []): Promise<TemporalServer> {
+    const server = new TemporalServer(await freePort(), extra);
+    await server.restart();
+    return server;
+  }
+
+  /** Starts it again, with what its database holds, on the same port. */
+  async restart(): Promise<void> {
+    const attributes = Object.values(SEARCH_ATTRIBUTES).flatMap((name) => ['--search-attribute', `${name}=Keyword`]);
+    const args = [
+      ...['server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(this.#port)],
+      ...['--db-filename', join(this.#folder, 'temporal.db'), '--log-level', 'never'],
+      ...['--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
+      ...TUNING.flatMap((value) => ['--dynamic-config-value', value]),
+      ...attributes,
+      ...this.#extra,
+    ];
+    this.#process = spawn(temporalBinary(), args, { stdio: 'ignore' });
+    const child = this.#process;
+    // A test run that ends early still ends its server.
+    process.once('exit', () => child.kill('SIGKILL'));
+    await this.#ready();
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    await this.#end('SIGKILL');
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  async #ready(): Promise<void> {
+    const deadline = Date.now() + START_MS;
+    for (;;) {
+      try {
+        const connection = await Connection.connect({ address: this.address, connectTimeout: 1_000 });
+        try {
+          await connection.workflowService.describeNamespace({ namespace: 'default' });
+          return;
+        } finally {
+          await connection.close();
+        }
+      } catch (err) {
+        if (this.#process?.exitCode !== null)
+          throw new Error('Cannot start Temporal: its process has ended', { cause: err });
+        if (Date.now() > deadline) throw new Error(`Cannot start Temporal within ${START_MS} ms`, { cause: err });
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+}
+
+/** The newest of the tools' cache. */
+function temporalBinary(): string {
+  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  const tools = process.env['DEVICE_MOUNTER_TOOLS'] ?? join(cache, 'device-mounter', 'tools');
+  const folders = existsSync(tools) ? readdirSync(tools) : [];
+  const binary = folders
+    .filter((name) => name.startsWith('temporal-'))
+    .toSorted()
+    .map((name) => join(tools, name, 'temporal'))
+    .findLast((path) => existsSync(path));
+  if (binary === undefined) throw new Error(`Cannot find Temporal in ${tools}: "npm test" builds it`);
+  return binary;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('Cannot find a free port');
+  return address.port;
+}

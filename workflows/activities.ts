@@ -1,0 +1,9 @@
+import { proxyActivities } from '@temporalio/workflow';
+import type { ClusterActivities } from '../activities/create.ts';
+import { AWAIT, CREATE, DELETE, PLAN, PUBLISH } from './timeouts.ts';
+
+export const { planMount, findMounts, nodeState } = proxyActivities<ClusterActivities>(PLAN);
+export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
+export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
+export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
+export const { publish } = proxyActivities<ClusterActivities>(PUBLISH);

@@ -1,0 +1,16 @@
+import { join } from 'node:path';
+import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
+
+/** The workflows as one script, the same for the same source wherever the checkout lies. */
+export async function buildWorkflowBundle(logger?: Logger): Promise<string> {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(import.meta.dirname, 'index.ts'),
+    ...(logger !== undefined && { logger }),
+    // The SDK's source map names the files by their absolute paths.
+    webpackConfigHook: (config) => ({
+      ...config,
+      output: { ...config.output, devtoolModuleFilenameTemplate: '[resource-path]' },
+    }),
+  });
+  return code;
+}

@@ -1,0 +1,44 @@
+import { type Options, wholeNumber } from '../process/options.ts';
+
+export const SUMMARY = 'Runs the workflows of mounts and their steps in the cluster.';
+
+export const OPTIONS = {
+  'temporal-address': {
+    env: 'TEMPORAL_ADDRESS',
+    default: '127.0.0.1:7233',
+    help: 'Temporal frontend.',
+    value: 'host:port',
+  },
+  'temporal-namespace': {
+    env: 'TEMPORAL_NAMESPACE',
+    default: 'default',
+    help: 'Temporal namespace of the mounts.',
+    value: 'name',
+  },
+  namespace: {
+    env: 'POD_NAMESPACE',
+    default: 'device-mounter',
+    help: 'Kubernetes namespace of the product.',
+    value: 'name',
+  },
+  kubeconfig: { env: 'KUBECONFIG', help: 'File with the cluster to use; without it the pod’s own.', value: 'file' },
+  'signing-public-keys': {
+    env: 'SIGNING_PUBLIC_KEYS',
+    default: '/etc/device-mounter/signing-public/public.pem',
+    help: 'Ed25519 public keys (PEM, one or more) of the apiserver; a request signed by none of them is refused.',
+    value: 'file',
+  },
+  'slave-image': {
+    env: 'SLAVE_IMAGE',
+    default: 'registry.k8s.io/pause:3.10',
+    help: 'Image of slave pods: it must run as any user and wait for a signal.',
+    value: 'image',
+  },
+  'health-port': {
+    env: 'HEALTH_PORT',
+    default: '8081',
+    help: 'Port of /livez, /readyz and /metrics.',
+    value: 'port',
+    check: wholeNumber(0, 65_535),
+  },
+} as const satisfies Options;

@@ -1,0 +1,144 @@
+import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow';
+import type { SlaveRef } from '../contract/device-mount.ts';
+import { fail, failureOf } from '../contract/failures.ts';
+import { slaveName } from '../contract/names.ts';
+import type { AttachResult } from '../contract/node-activities.ts';
+import type { MountRequest } from '../contract/requests.ts';
+import type { MountInput } from '../contract/workflows.ts';
+import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
+import { failureOfEnd, type MountEnds } from './mount-ends.ts';
+import type { MountOutcome } from './mount-outcome.ts';
+import type { MountRecord } from './mount-record.ts';
+import { attachOnNode, detachPatiently } from './node.ts';
+import { type Register, saga } from './saga.ts';
+
+export interface MountContext {
+  readonly input: MountInput;
+  readonly record: MountRecord;
+  readonly ends: MountEnds;
+  readonly outcome: MountOutcome;
+}
+
+/**
+ * Makes the mount within the deadline of its request, or undoes what was begun.
+ * @throws any of `FAILURES`, or a cancellation, when all is undone; RollbackIncomplete when it is not
+ */
+export async function establish(context: MountContext): Promise<void> {
+  const { request } = context.input;
+  const scope = new CancellationScope();
+  const guard = new CancellationScope();
+  let stopped: Error | undefined;
+  const guarding = guard.run(async () => {
+    const ended = await condition(() => context.ends.next !== undefined, remainingMs(request));
+    const end = ended ? context.ends.next : undefined;
+    stopped = end === undefined ? timeoutOf(request) : failureOfEnd(request.name, end);
+    scope.cancel();
+  });
+  // It is only cancelled, when it is not needed any more.
+  guarding.catch(() => undefined);
+  try {
+    await scope.run(() =>
+      saga(async (register) => {
+        try {
+          await steps(context, register);
+        } catch (err) {
+          context.outcome.failed(stopped ?? err);
+          throw err;
+        }
+      }),
+    );
+  } catch (err) {
+    throw failureOf(err)?.type === 'RollbackIncomplete' ? err : (stopped ?? err);
+  } finally {
+    guard.cancel();
+  }
+}
+
+function remainingMs({ requestedAt, deadlineSeconds }: MountRequest): number {
+  const fullMs = deadlineSeconds * 1_000;
+  // Clocks differ between machines: never longer than asked for, and not 0, which would mean no limit.
+  return Math.max(1, Math.min(fullMs, Date.parse(requestedAt) + fullMs - Date.now()));
+}
+
+function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
+  return fail('Timeout', `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`);
+}
+
+async function steps({ input, record }: MountContext, register: Register): Promise<void> {
+  const { request } = input;
+  const { node } = await planMount.executeWithOptions({ summary: `plan for pod ${request.target.pod}` }, [
+    { signed: input },
+  ]);
+  const slave = await reserve({ input }, node, register);
+  record.change({ node, slaves: [slave] });
+  const { devices } = await attach({ input, record }, node, slave, register);
+  const now = Date.now();
+  record.change({
+    phase: 'Mounted',
+    devices,
+    mountedAt: new Date(now).toISOString(),
+    message: undefined,
+    ...(request.leaseSeconds !== undefined && {
+      leaseEndsAt: new Date(now + request.leaseSeconds * 1_000).toISOString(),
+    }),
+  });
+}
+
+type Doing = Pick<MountContext, 'input' | 'record'>;
+
+async function reserve({ input }: Pick<MountContext, 'input'>, node: string, register: Register): Promise<SlaveRef> {
+  const { request } = input;
+  const { name: mount, target } = request;
+  const index = 0;
+  const mountUid = workflowInfo().firstExecutionRunId;
+  const name = slaveName(target.pod, mountUid, index);
+  const { namespace, podUid: targetUid } = target;
+  register(`slave pod ${namespace}/${name}`, () =>
+    deleteSlave.executeWithOptions({ summary: `undo: delete slave ${name}` }, [{ namespace, name, mount, targetUid }]),
+  );
+  return createSlave.executeWithOptions({ summary: `create slave ${name}` }, [
+    { signed: input, mountUid, index, node },
+  ]);
+}
+
+/** Attaches while the scheduler still decides: the slave is pinned, so that the node is known. The first failure ends both. */
+async function attach(doing: Doing, node: string, slave: SlaveRef, register: Register): Promise<AttachResult> {
+  const { input } = doing;
+  const { name, target, queue } = input.request;
+  const mounts = [{ namespace: target.namespace, name }];
+  let begun = false;
+  register(`devices of slave ${slave.name} in container ${target.container}`, async () => {
+    if (begun) await detachPatiently(node, { mounts, slaves: [slave], force: true }, `undo: detach from ${target.pod}`);
+  });
+  // One that waits for a free device would only keep the node worker from the others.
+  if (queue) await scheduled(doing, slave);
+  return CancellationScope.cancellable(async () => {
+    const scope = CancellationScope.current();
+    const watching = queue ? undefined : scheduled(doing, slave);
+    const attaching = attachOnNode(node, { signed: input, slaves: [slave] }, `attach to ${target.pod}`, () => {
+      begun = true;
+    });
+    try {
+      // The scheduler's answer alone is not the end; an attach is, since it shows that there was one.
+      return await Promise.race([attaching, watching?.then(() => attaching) ?? attaching]);
+    } finally {
+      scope.cancel();
+      await Promise.allSettled([attaching, watching]);
+    }
+  });
+}
+
+/** @throws InsufficientDevices at once when the request does not queue */
+async function scheduled({ input, record }: Doing, slave: SlaveRef): Promise<void> {
+  const { target, queue } = input.request;
+  let known: string | undefined;
+  for (;;) {
+    const said = await awaitScheduled.executeWithOptions({ summary: `await a node for ${slave.name}` }, [
+      { slave, target, ...(known !== undefined && { known }) },
+    ]);
+    if (said.scheduled) return;
+    if (!queue) throw fail('InsufficientDevices', `Cannot schedule slave pod "${slave.name}": ${said.message}`);
+    known = said.message;
+    record.change({ message: known });
+  }
+}

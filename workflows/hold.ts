@@ -1,0 +1,105 @@
+import { CancellationScope, condition, isCancellation, log, workflowInfo } from '@temporalio/workflow';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { fail, failureOf } from '../contract/failures.ts';
+import type { MountRef } from '../contract/node-activities.ts';
+import { deleteSlave, publish } from './activities.ts';
+import { ENDS, type End, type MountEnds } from './mount-ends.ts';
+import type { MountRecord } from './mount-record.ts';
+import { detachOnNode, detachPatiently } from './node.ts';
+
+export interface Held {
+  readonly record: MountRecord;
+  readonly ends: MountEnds;
+}
+
+/**
+ * Waits, as long as the mount lives, and then gives everything back. Answers why it ended, or `continueAsNew` when the
+ * history has become so long that the workflow has to go on in a new run.
+ * @throws RollbackIncomplete when something could not be given back
+ */
+export async function hold(held: Held): Promise<End | 'continueAsNew'> {
+  for (;;) {
+    const end = await nextEnd(held);
+    if (end === 'continueAsNew') return end;
+    // From here on nothing stops half-way; a Cancel that comes now is seen at the next wait.
+    if (await CancellationScope.nonCancellable(() => release(held.record, end))) return end;
+  }
+}
+
+async function nextEnd({ record, ends }: Held): Promise<End | 'continueAsNew'> {
+  try {
+    for (;;) {
+      const { leaseEndsAt } = record.status;
+      const changed = (): boolean =>
+        ends.next !== undefined || record.status.leaseEndsAt !== leaseEndsAt || workflowInfo().continueAsNewSuggested;
+      if (leaseEndsAt === undefined) await condition(changed);
+      else if (!(await condition(changed, Math.max(1, Date.parse(leaseEndsAt) - Date.now()))))
+        return { kind: 'leaseEnded' };
+      const end = ends.take();
+      if (end !== undefined) return end;
+      if (workflowInfo().continueAsNewSuggested) return 'continueAsNew';
+    }
+  } catch (err) {
+    if (!isCancellation(err)) throw err;
+    return { kind: 'canceled' };
+  }
+}
+
+/** Answers false when the devices are in use and stay. */
+async function release(record: MountRecord, end: End): Promise<boolean> {
+  const { mount } = record;
+  record.change({ phase: 'Releasing', reason: ENDS[end.kind].reason, message: undefined });
+  try {
+    if (end.kind !== 'released') await detach(mount, end);
+  } catch (err) {
+    const busy = failureOf(err);
+    if (busy?.type !== 'DeviceBusy') throw incomplete(mount, err);
+    record.change({ phase: 'Mounted', reason: undefined, message: busy.message });
+    return false;
+  }
+  try {
+    await Promise.all(
+      mount.status.slaves.map(({ namespace, name }) =>
+        deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
+          { namespace, name, mount: mount.metadata.name, targetUid: mount.spec.podUid },
+        ]),
+      ),
+    );
+  } catch (err) {
+    throw incomplete(mount, err);
+  }
+  return true;
+}
+
+async function detach({ metadata, spec, status }: DeviceMount, end: End): Promise<void> {
+  const { force } = ENDS[end.kind];
+  const mounts: readonly MountRef[] = [{ namespace: metadata.namespace, name: metadata.name }];
+  const summary = `detach from ${spec.podName}`;
+  if (status.node === undefined) return;
+  const step = force ? detachPatiently : detachOnNode;
+  await step(status.node, { mounts, slaves: status.slaves, force }, summary);
+}
+
+function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
+  const slaves = status.slaves.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+  const what = `container ${spec.container} of pod ${spec.podName} and slave pods ${slaves}`;
+  return fail('RollbackIncomplete', `Cannot give everything back: ${what} must be cleaned up`, err);
+}
+
+/** Tells the target, for its readers only: that this fails changes nothing about the mount. */
+export async function tell(
+  { mount }: MountRecord,
+  type: 'Normal' | 'Warning',
+  reason: string,
+  message: string,
+): Promise<void> {
+  try {
+    await CancellationScope.nonCancellable(() =>
+      publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
+        { mount, event: { type, reason, message } },
+      ]),
+    );
+  } catch (err) {
+    log.warn('cannot tell the target', { reason, err });
+  }
+}

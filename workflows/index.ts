@@ -1,0 +1,2 @@
+export { mountDevices } from './mount.ts';
+export { unmountDevices } from './unmount.ts';

@@ -1,0 +1,118 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { type Logger, type LogLevel, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { pino } from 'pino';
+import { createClusterActivities } from '../activities/create.ts';
+import { kubernetesCluster } from '../activities/kubernetes.ts';
+import { temporalOwners } from '../activities/owners.ts';
+import { PodWatch } from '../activities/pod-watch.ts';
+import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
+import { tellOwners } from '../activities/tell-owners.ts';
+import { CONTROL_QUEUE } from '../contract/names.ts';
+import { serveHealth } from '../process/health.ts';
+import { kubeConfigOf } from '../process/kubernetes.ts';
+import { settingsOrExit } from '../process/options.ts';
+import { buildWorkflowBundle } from './bundle.ts';
+import { OPTIONS, SUMMARY } from './config.ts';
+import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temporal.ts';
+
+const settings = settingsOrExit(SUMMARY, OPTIONS);
+const log = pino({ name: 'control' });
+
+/** What an activity in flight may still take after SIGTERM; the pod's grace is 45 s. */
+const SHUTDOWN_GRACE_MS = 20_000;
+const SHUTDOWN_FORCE_MS = 28_000;
+
+const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+
+function sdkLogger(): Logger {
+  const write = (level: LogLevel, message: string, meta?: object): void => log[LEVELS[level]](meta ?? {}, message);
+  return {
+    log: write,
+    trace: (message, meta) => write('TRACE', message, meta),
+    debug: (message, meta) => write('DEBUG', message, meta),
+    info: (message, meta) => write('INFO', message, meta),
+    warn: (message, meta) => write('WARN', message, meta),
+    error: (message, meta) => write('ERROR', message, meta),
+  };
+}
+
+/** More than one while keys are rotated. */
+function publicKeys(file: string): readonly KeyObject[] {
+  const blocks = readFileSync(file, 'utf8').match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
+  if (blocks.length === 0) throw new Error(`Cannot start: ${file} must hold a public key in PEM, holds none`);
+  return blocks.map((pem) => createPublicKey(pem));
+}
+
+/** The image holds the bundle ready-made; a checkout does not. */
+async function workflowBundle(logger: Logger): Promise<string> {
+  try {
+    return readFileSync(join(import.meta.dirname, '..', 'workflow-bundle.js'), 'utf8');
+  } catch {
+    return buildWorkflowBundle(logger);
+  }
+}
+
+async function run(connection: NativeConnection, slaves: PodWatch, code: string): Promise<void> {
+  const namespace = settings['temporal-namespace'];
+  await ensureSearchAttributes(connection, namespace);
+  const owners = temporalOwners(new Client({ connection, namespace }));
+  const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue: CONTROL_QUEUE,
+    workflowBundle: { code },
+    activities: createClusterActivities({
+      cluster,
+      slaves,
+      owners,
+      publicKeys: publicKeys(settings['signing-public-keys']),
+      namespace: settings.namespace,
+      slaveImage: settings['slave-image'],
+      now: () => new Date(),
+    }),
+    shutdownGraceTime: SHUTDOWN_GRACE_MS,
+    shutdownForceTime: SHUTDOWN_FORCE_MS,
+    // Waiting activities only wait: each takes memory, not processor time.
+    maxConcurrentActivityTaskExecutions: 1_000,
+    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
+    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
+  });
+  log.info({ taskQueue: CONTROL_QUEUE }, 'running');
+  // Ends after SIGTERM, when what was in flight has ended or was handed over.
+  await worker.run();
+  stopTelling();
+}
+
+const logger = sdkLogger();
+Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } } });
+const endEarly = (): never => process.exit(0);
+process.once('SIGTERM', endEarly).once('SIGINT', endEarly);
+
+const cluster = kubernetesCluster(kubeConfigOf(settings.kubeconfig));
+const slaves = new PodWatch({
+  cluster,
+  labels: SLAVE_SELECTOR,
+  onError: (err) => log.warn({ err }, 'cannot follow slave pods'),
+});
+let connection: NativeConnection | undefined;
+const health = await serveHealth({
+  port: Number(settings['health-port']),
+  ready: {
+    temporal: () =>
+      connection === undefined ? 'is not connected' : temporalProblem(connection, settings['temporal-namespace']),
+    slaves: () => (slaves.synced ? undefined : 'are not listed yet'),
+  },
+});
+slaves.start();
+const code = await workflowBundle(logger);
+connection = await connectTemporal(settings['temporal-address'], (err) => log.warn({ err }, 'cannot reach Temporal yet'));
+process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
+await run(connection, slaves, code);
+await slaves.stop();
+await connection.close();
+health.close();
+log.info('stopped');

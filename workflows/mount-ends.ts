@@ -1,0 +1,65 @@
+import { defineSignal, setHandler } from '@temporalio/workflow';
+import { type FailureType, fail } from '../contract/failures.ts';
+import { type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
+
+/** Why a mount is to end. */
+export type End =
+  | { readonly kind: 'release'; readonly by: string; readonly reason: string }
+  | { readonly kind: 'released' | 'targetGone' | 'slaveEnding' | 'leaseEnded' | 'canceled' };
+
+interface EndRow {
+  /** Failure of a mount that was not made yet. */
+  readonly failure: FailureType;
+  readonly message: string;
+  /** `status.reason` of a mount that was made. */
+  readonly reason: string;
+  /** Whether the devices are taken back even from processes that use them. */
+  readonly force: boolean;
+}
+
+export const ENDS = {
+  release: { failure: 'Canceled', message: 'it was released', reason: 'Unmounted', force: false },
+  released: { failure: 'Canceled', message: 'it was unmounted', reason: 'Unmounted', force: true },
+  targetGone: { failure: 'TargetGone', message: 'the target pod has ended', reason: 'TargetGone', force: true },
+  slaveEnding: {
+    failure: 'SlaveEnded',
+    message: 'its slave pod was deleted or has ended',
+    reason: 'SlaveEnded',
+    force: true,
+  },
+  leaseEnded: { failure: 'Timeout', message: 'its lease has ended', reason: 'LeaseEnded', force: true },
+  canceled: { failure: 'Canceled', message: 'it was cancelled', reason: 'Canceled', force: true },
+} as const satisfies Record<End['kind'], EndRow>;
+
+/** Collects the signals that end a mount, until it is ready to act on them. */
+export class MountEnds {
+  readonly #ends: End[] = [];
+
+  constructor() {
+    setHandler(defineSignal<[ReleaseSignal]>(SIGNALS.release), ({ by, reason }) => {
+      this.#ends.push({ kind: 'release', by, reason });
+    });
+    for (const kind of [SIGNALS.released, SIGNALS.targetGone, SIGNALS.slaveEnding]) {
+      setHandler(defineSignal(kind), () => {
+        this.#ends.push({ kind });
+      });
+    }
+  }
+
+  /** What is waiting to be taken; one that cannot be refused goes first. */
+  get next(): End | undefined {
+    return this.#ends.find(({ kind }) => ENDS[kind].force) ?? this.#ends[0];
+  }
+
+  take(): End | undefined {
+    const end = this.next;
+    this.#ends.length = 0;
+    return end;
+  }
+}
+
+/** What a mount that was not made yet fails with. */
+export function failureOfEnd(name: string, { kind }: End): Error {
+  const { failure, message } = ENDS[kind];
+  return fail(failure, `Cannot mount "${name}": ${message} before it was mounted`);
+}

@@ -1,0 +1,90 @@
+import { defineSearchAttributeKey } from '@temporalio/common';
+import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { GROUP_VERSION, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import type { MountRequest } from '../contract/requests.ts';
+import { MOUNT_MEMO } from '../contract/workflows.ts';
+import { detailsOf } from './mount-details.ts';
+
+type Status = DeviceMount['status'];
+/** `undefined` removes a field. */
+export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | undefined };
+
+/** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details. */
+export class MountRecord {
+  #mount: DeviceMount;
+
+  constructor(mount: DeviceMount) {
+    this.#mount = mount;
+    const { metadata, spec, status } = mount;
+    upsertSearchAttributes([
+      keyword(SEARCH_ATTRIBUTES.namespace, metadata.namespace),
+      keyword(SEARCH_ATTRIBUTES.pod, spec.podName),
+      keyword(SEARCH_ATTRIBUTES.deviceType, spec.deviceType),
+      keyword(SEARCH_ATTRIBUTES.user, status.user),
+      keyword(SEARCH_ATTRIBUTES.phase, status.phase),
+      ...(status.node === undefined ? [] : [keyword(SEARCH_ATTRIBUTES.node, status.node)]),
+    ]);
+    this.#show();
+  }
+
+  get mount(): DeviceMount {
+    return this.#mount;
+  }
+
+  get status(): Status {
+    return this.#mount.status;
+  }
+
+  change(change: StatusChange): void {
+    const { metadata, status: before } = this.#mount;
+    // The cast: fields are taken out exactly where the change says `undefined`, which only optional ones can.
+    const status = Object.fromEntries(
+      Object.entries({ ...before, ...change }).filter(([, value]) => value !== undefined),
+    ) as unknown as Status;
+    const resourceVersion = String(Number(metadata.resourceVersion) + 1);
+    this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
+    if (status.phase !== before.phase) upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.phase, status.phase)]);
+    if (status.node !== undefined && status.node !== before.node) {
+      upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.node, status.node)]);
+    }
+    this.#show();
+  }
+
+  #show(): void {
+    upsertMemo({ [MOUNT_MEMO]: this.#mount });
+    setCurrentDetails(detailsOf(this.#mount));
+  }
+}
+
+/** What a mount is before anything is done for it. */
+export function newMount(request: MountRequest): DeviceMount {
+  const { firstExecutionRunId, startTime } = workflowInfo();
+  const { name, target, labels, leaseSeconds } = request;
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name,
+      namespace: target.namespace,
+      uid: firstExecutionRunId,
+      creationTimestamp: startTime.toISOString(),
+      resourceVersion: '1',
+      ...(Object.keys(labels).length > 0 && { labels }),
+    },
+    spec: {
+      podName: target.pod,
+      podUid: target.podUid,
+      container: target.container,
+      deviceType: request.deviceType,
+      resources: request.resources,
+      onRestart: request.onRestart,
+      ...(leaseSeconds !== undefined && { leaseSeconds }),
+    },
+    status: { phase: 'Pending', user: request.user.name, devices: [], slaves: [] },
+  };
+}
+
+function keyword(name: string, value: string) {
+  return { key: defineSearchAttributeKey(name, 'KEYWORD'), value };
+}

@@ -1,0 +1,105 @@
+import {
+  allHandlersFinished,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  defineQuery,
+  defineSignal,
+  isCancellation,
+  makeContinueAsNewFunc,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { fail } from '../contract/failures.ts';
+import { mountWorkflowId } from '../contract/names.ts';
+import { type MountInput, QUERIES, type RenewSignal, SIGNALS } from '../contract/workflows.ts';
+import { establish } from './establish.ts';
+import { hold, tell } from './hold.ts';
+import { ENDS, type End, MountEnds } from './mount-ends.ts';
+import { MountOutcome } from './mount-outcome.ts';
+import { MountRecord, newMount } from './mount-record.ts';
+
+/**
+ * Mounts devices into a running container and stays open as long as they are mounted.
+ *
+ * Ends `Completed` when the devices were given back because somebody asked, the lease ended or the target ended; `Canceled`
+ * after a Cancel, which gives them back too; `Failed` with the type of the failure when the mount was not made, when a slave
+ * was taken away from it, or when something could not be given back.
+ *
+ * @param carried the mount of the run before, after continue-as-new
+ */
+export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
+  checkId(input);
+  const record = new MountRecord(carried ?? newMount(input.request));
+  const ends = new MountEnds();
+  const outcome = new MountOutcome(record);
+  setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
+  setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
+    if (record.status.phase !== 'Mounted') return;
+    record.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+  });
+  try {
+    if (carried === undefined) {
+      await establish({ input, record, ends, outcome });
+      const paths = record.status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path));
+      await tell(
+        record,
+        'Normal',
+        'MountDevice',
+        `Mounted ${paths.join(', ')} in container ${record.mount.spec.container}`,
+      );
+    }
+    const end = await hold({ record, ends });
+    if (end === 'continueAsNew') {
+      await answered();
+      return await makeContinueAsNewFunc<typeof mountDevices>()(input, record.mount);
+    }
+    return await released(record, end);
+  } catch (err) {
+    return await failed(record, outcome, err);
+  }
+}
+
+/** The ID is the lock on the name, which a client of Temporal could otherwise go round. */
+function checkId({ request }: MountInput): void {
+  const { workflowId } = workflowInfo();
+  if (workflowId === mountWorkflowId(request.target.namespace, request.name)) return;
+  throw fail(
+    'BadRequest',
+    `Cannot mount "${request.name}": the workflow ID must be that of the mount, is "${workflowId}"`,
+  );
+}
+
+/** Waits until every caller has its answer, also after a Cancel. */
+async function answered(): Promise<void> {
+  await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+}
+
+async function released(record: MountRecord, end: End): Promise<DeviceMount> {
+  const { reason } = ENDS[end.kind];
+  record.change({ phase: end.kind === 'slaveEnding' ? 'Failed' : 'Released', reason, devices: [], slaves: [] });
+  await tell(record, end.kind === 'slaveEnding' ? 'Warning' : 'Normal', 'UnMountDevice', `Unmounted: ${reason}`);
+  await answered();
+  if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
+  if (end.kind === 'slaveEnding') {
+    throw fail('SlaveEnded', `Cannot keep mount "${record.mount.metadata.name}": ${ENDS.slaveEnding.message}`);
+  }
+  return record.mount;
+}
+
+async function failed(record: MountRecord, outcome: MountOutcome, err: unknown): Promise<never> {
+  // Continue-as-new is an error to the SDK, too, and so are the failures of `released`.
+  if (record.status.phase === 'Released' || record.status.phase === 'Failed') throw err;
+  const failure = outcome.undone(err);
+  record.change({
+    phase: 'Failed',
+    reason: failure.type,
+    message: failure.message,
+    ...(failure.type !== 'RollbackIncomplete' && { slaves: [], devices: [] }),
+  });
+  await answered();
+  await tell(record, 'Warning', 'MountDeviceFailed', failure.message);
+  if (isCancellation(err)) throw err;
+  throw failure;
+}

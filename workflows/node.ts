@@ -1,0 +1,116 @@
+import {
+  ActivityFailure,
+  type ActivityOptions,
+  ApplicationFailure,
+  CancellationScope,
+  isCancellation,
+  proxyActivities,
+  sleep,
+  TimeoutFailure,
+} from '@temporalio/workflow';
+import type { NodeState } from '../activities/node-state.ts';
+import { fail } from '../contract/failures.ts';
+import { nodeQueue } from '../contract/names.ts';
+import type {
+  AttachInput,
+  AttachResult,
+  DetachInput,
+  DetachResult,
+  NodeActivities,
+} from '../contract/node-activities.ts';
+import { nodeState } from './activities.ts';
+import { ATTACH, DETACH, nodeRetryDelayMs, PATIENCE_MS } from './timeouts.ts';
+
+/**
+ * Attaches on `node`, however long its queue is.
+ * @param onBegun told before the first try that may have begun, even if its answer never came
+ * @throws NodeUnreachable when the Lease of its worker has lapsed, and the failures of `NodeActivities.attachDevices`
+ */
+export async function attachOnNode(
+  node: string,
+  input: AttachInput,
+  summary: string,
+  onBegun: () => void,
+): Promise<AttachResult> {
+  const { attachDevices } = nodeActivities(node, ATTACH);
+  return persist(node, async () => {
+    try {
+      const result = await attachDevices.executeWithOptions({ summary }, [input]);
+      onBegun();
+      return result;
+    } catch (err) {
+      if (!neverBegan(err)) onBegun();
+      throw err;
+    }
+  });
+}
+
+/**
+ * Detaches on `node`, however long its queue is.
+ * @throws DeviceBusy, NodeUnreachable
+ */
+export async function detachOnNode(node: string, input: DetachInput, summary: string): Promise<DetachResult> {
+  const { detachDevices } = nodeActivities(node, DETACH);
+  return persist(node, () => detachDevices.executeWithOptions({ summary }, [input]));
+}
+
+/**
+ * Detaches as a clean-up: waits for a node worker that is away, up to `PATIENCE_MS`. A node that is no longer in the cluster
+ * has nothing attached.
+ * @throws DeviceBusy, NodeUnreachable
+ */
+export async function detachPatiently(node: string, input: DetachInput, summary: string): Promise<void> {
+  await CancellationScope.withTimeout(PATIENCE_MS, async () => {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await detachOnNode(node, input, summary);
+        return;
+      } catch (err) {
+        if (!(err instanceof ApplicationFailure) || err.type !== 'NodeUnreachable') throw err;
+        if ((await stateOf(node)) === 'gone') return;
+        await sleep(nodeRetryDelayMs(attempt));
+      }
+    }
+  });
+}
+
+function nodeActivities(node: string, options: ActivityOptions) {
+  return proxyActivities<NodeActivities>({ ...options, taskQueue: nodeQueue(node) });
+}
+
+/** Repeats `step` until it succeeds, fails for good, or the node's worker is gone. */
+async function persist<T>(node: string, step: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await step();
+    } catch (err) {
+      if (isCancellation(err) || isFinal(err)) throw err;
+      await checkAlive(node);
+      if (!neverBegan(err)) await sleep(nodeRetryDelayMs(attempt));
+    }
+  }
+}
+
+/** @throws NodeUnreachable */
+async function checkAlive(node: string): Promise<void> {
+  if ((await stateOf(node)) === 'alive') return;
+  throw fail(
+    'NodeUnreachable',
+    `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
+  );
+}
+
+function stateOf(node: string): Promise<NodeState> {
+  return nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
+}
+
+function isFinal(err: unknown): boolean {
+  const cause = err instanceof ActivityFailure ? err.cause : undefined;
+  return cause instanceof ApplicationFailure && cause.nonRetryable === true;
+}
+
+/** The task was never handed to a worker, and the server drops it, so that nothing can come of it any more. */
+function neverBegan(err: unknown): boolean {
+  const cause = err instanceof ActivityFailure ? err.cause : undefined;
+  return cause instanceof TimeoutFailure && cause.timeoutType === 'SCHEDULE_TO_START';
+}

@@ -1,0 +1,86 @@
+import type { ActivityOptions } from '@temporalio/workflow';
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+/** Time for all tries of a step that cleans up; then `RollbackIncomplete` names what is left, and the reconciler goes on. */
+export const PATIENCE_MS = 10 * MINUTE;
+
+/** How long after a failure the caller of `mounted` waits for the undo before it is told that the undo goes on. */
+export const ANSWER_MS = 3 * SECOND;
+
+/**
+ * Time that a task may lie in a node's queue before the Lease of its worker is looked at. Short, since nothing else tells
+ * that a worker is absent; a worker that is merely busy only makes the task be queued again.
+ */
+const NODE_QUEUE_MS = 5 * SECOND;
+
+/** A request to kube-apiserver is answered within its own 60 s or not at all; ours take milliseconds. */
+const REQUEST_MS = 10 * SECOND;
+
+/** Waiting activities beat every 2 s, so that a worker that died is replaced soon. */
+const HEARTBEAT_MS = 10 * SECOND;
+
+/** Quick at first: most errors are a connection that a restart has broken. */
+const RETRY = { initialInterval: 200, backoffCoefficient: 2, maximumInterval: 5 * SECOND } as const;
+
+/** Checks: whoever asked waits, so an unclear answer is told soon. A cancelled check changes nothing, so it is left alone. */
+export const PLAN: ActivityOptions = {
+  startToCloseTimeout: REQUEST_MS,
+  retry: { ...RETRY, maximumAttempts: 5 },
+  cancellationType: 'TRY_CANCEL',
+};
+
+/** What makes something: on cancellation its end is waited for, so that the undo meets a settled state. */
+export const CREATE: ActivityOptions = {
+  startToCloseTimeout: REQUEST_MS,
+  retry: { ...RETRY, maximumAttempts: 5 },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+};
+
+/** Lasts as long as the request: an hour is more than any deadline, the workflow's own timer ends it. */
+export const AWAIT: ActivityOptions = {
+  startToCloseTimeout: 60 * MINUTE,
+  heartbeatTimeout: HEARTBEAT_MS,
+  retry: RETRY,
+  cancellationType: 'TRY_CANCEL',
+};
+
+/** A pod ends within its grace of 1 s; a node that is away lets it take longer. */
+export const DELETE: ActivityOptions = {
+  scheduleToCloseTimeout: PATIENCE_MS,
+  startToCloseTimeout: PATIENCE_MS,
+  heartbeatTimeout: HEARTBEAT_MS,
+  retry: { ...RETRY, maximumInterval: MINUTE },
+};
+
+/** Events and annotations are for readers: worth some tries, not worth keeping a workflow. */
+export const PUBLISH: ActivityOptions = {
+  scheduleToCloseTimeout: MINUTE,
+  startToCloseTimeout: REQUEST_MS,
+  retry: RETRY,
+};
+
+/**
+ * One try: the workflow itself tries again, since it must know whether a try may have begun on the node. On cancellation
+ * nothing is waited for, since the node's tombstone stops an attach that still runs when its detach comes.
+ */
+export const ATTACH: ActivityOptions = {
+  scheduleToStartTimeout: NODE_QUEUE_MS,
+  startToCloseTimeout: 60 * MINUTE,
+  heartbeatTimeout: HEARTBEAT_MS,
+  retry: { maximumAttempts: 1 },
+  cancellationType: 'TRY_CANCEL',
+};
+
+/** One try, for the same reason. With force it ends processes, which takes their grace of some seconds. */
+export const DETACH: ActivityOptions = {
+  scheduleToStartTimeout: NODE_QUEUE_MS,
+  startToCloseTimeout: MINUTE,
+  retry: { maximumAttempts: 1 },
+};
+
+/** Pause before the `attempt`th repetition of a node step, from 0. */
+export function nodeRetryDelayMs(attempt: number): number {
+  return Math.min(RETRY.maximumInterval, RETRY.initialInterval * RETRY.backoffCoefficient ** attempt);
+}

@@ -1,0 +1,89 @@
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  defineUpdate,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setHandler,
+} from '@temporalio/workflow';
+import type { FoundMount } from '../activities/find-mounts.ts';
+import type { DeviceMountList } from '../contract/device-mount.ts';
+import { fail, failureOf } from '../contract/failures.ts';
+import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
+import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
+import { deleteSlave, findMounts } from './activities.ts';
+import { detachOnNode } from './node.ts';
+
+/**
+ * Takes devices away from a container: those of every mount that the request means, or none. Answers the update `released`
+ * as soon as the container has lost them, and goes on until the devices are free for others.
+ * @throws InvalidSignature, NothingMounted, DeviceBusy, NodeUnreachable
+ */
+export async function unmountDevices(input: UnmountInput): Promise<DeviceMountList> {
+  let result: ReleasedResult | undefined;
+  let failure: Error | undefined;
+  setHandler(defineUpdate<ReleasedResult>(UPDATES.released), async () => {
+    await CancellationScope.nonCancellable(() => condition(() => result !== undefined || failure !== undefined));
+    if (result === undefined) throw failure ?? fail('Internal', 'Cannot unmount');
+    return result;
+  });
+  try {
+    const { target } = input.request;
+    const found = await findMounts.executeWithOptions({ summary: `find mounts of pod ${target.pod}` }, [
+      { signed: input },
+    ]);
+    await detach(input, found);
+    await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
+    result = listOf(found);
+    await Promise.all(found.map(deleteSlaves));
+    return result;
+  } catch (err) {
+    failure = failureOf(err) ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    if (isCancellation(err)) throw err;
+    throw failure;
+  }
+}
+
+async function detach(input: UnmountInput, found: readonly FoundMount[]): Promise<void> {
+  const { target, device, force } = input.request;
+  // All are on the node of the one target; a mount that has none yet has nothing attached.
+  const node = found.map(({ mount }) => mount.status.node).find((name) => name !== undefined);
+  if (node === undefined) return;
+  const mounts = found.map(({ mount: { metadata } }) => ({ namespace: metadata.namespace, name: metadata.name }));
+  const slaves = found.flatMap(({ mount }) => mount.status.slaves);
+  await detachOnNode(
+    node,
+    { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) },
+    `detach from ${target.pod}`,
+  );
+}
+
+async function tellOwner({ mount: { metadata, status } }: FoundMount, { request }: UnmountInput): Promise<void> {
+  const owner = getExternalWorkflowHandle(mountWorkflowId(metadata.namespace, metadata.name));
+  try {
+    if (status.slaves.length > 0) await owner.signal(SIGNALS.released);
+    else await owner.signal(SIGNALS.release, { by: request.user.name, reason: 'Unmounted' });
+  } catch {
+    // It has ended in the meantime; its slaves are deleted here all the same.
+  }
+}
+
+async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount): Promise<void> {
+  await Promise.all(
+    status.slaves.map(({ namespace, name }) =>
+      deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
+        { namespace, name, mount: metadata.name, targetUid: spec.podUid },
+      ]),
+    ),
+  );
+}
+
+function listOf(found: readonly FoundMount[]): DeviceMountList {
+  const items = found.map(({ mount }) => ({
+    ...mount,
+    status: { ...mount.status, phase: 'Releasing' as const, reason: 'Unmounted' },
+  }));
+  return { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata: { resourceVersion: '0' }, items };
+}
