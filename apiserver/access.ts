@@ -33,7 +33,10 @@ const AUDIT_ID = /^[A-Za-z0-9-]{1,64}$/;
 export function accessLog(log: Logger): RequestHandler {
   return (req, res, next) => {
     const given = req.headersDistinct['audit-id']?.[0] ?? '';
-    const record: AccessRecord = { auditId: AUDIT_ID.test(given) ? given : randomUUID(), startedAtMs: performance.now() };
+    const record: AccessRecord = {
+      auditId: AUDIT_ID.test(given) ? given : randomUUID(),
+      startedAtMs: performance.now(),
+    };
     records.set(res, record);
     res.setHeader('Audit-ID', record.auditId);
     res.setHeader('X-Content-Type-Options', 'nosniff');

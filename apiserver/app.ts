@@ -4,8 +4,8 @@ import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
 import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
-import { authenticate, type DistinctHeaders, type Identity } from './authentication.ts';
-import { type Call, identified, InFlight } from './call.ts';
+import { authenticate, type Identity } from './authentication.ts';
+import { type Call, InFlight, identified } from './call.ts';
 import { GROUP_DOCUMENT, groupsDocument, RESOURCES_DOCUMENT } from './discovery.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { getMount, listMounts } from './mount-routes.ts';
@@ -13,6 +13,7 @@ import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
 import { checkRawPath } from './raw-path.ts';
 import { sendDocument, sendFailure } from './respond.ts';
+import type { StatusSubject } from './status.ts';
 import type { Trust } from './trust.ts';
 
 export interface AppDeps extends PodRoutesDeps {
@@ -72,9 +73,11 @@ function serveDiscovery(app: Express): void {
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);
-  const subject = (req: Request) => ({ name: req.params['name']?.toString() ?? '', group: API_GROUP, kind: 'pods' });
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
-    app.put(path, identified({ identify, inFlight, subject }, (call) => handle(deps, call)));
+    app.put(
+      path,
+      identified({ identify, inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
+    );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };
   route(`${ROOT}/namespaces/:namespace/pods/:name/mount`, mountDevices);
@@ -83,17 +86,23 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
 
 function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
   const inFlight = new InFlight(deps.maxReadRequests);
-  const subject = (req: Request) => {
-    const name = req.params['name']?.toString();
-    return { ...(name !== undefined && { name }), group: API_GROUP, kind: 'devicemounts' };
-  };
   const route = (path: string, handle: (deps: AppDeps, call: Call) => Promise<void>) => {
-    app.get(path, identified({ identify, inFlight, subject }, (call) => handle(deps, call)));
+    app.get(
+      path,
+      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle(deps, call)),
+    );
     app.all(path, methodNotAllowed('GET', 'devicemounts'));
   };
   route(`${ROOT}/devicemounts`, listMounts);
   route(`${ROOT}/namespaces/:namespace/devicemounts`, listMounts);
   route(`${ROOT}/namespaces/:namespace/devicemounts/:name`, getMount);
+}
+
+function subjectOf(kind: string): (req: Request) => StatusSubject {
+  return (req) => {
+    const name = req.params['name']?.toString();
+    return { ...(name !== undefined && { name }), group: API_GROUP, kind };
+  };
 }
 
 function methodNotAllowed(allowed: string, resource: string): RequestHandler {
@@ -105,8 +114,14 @@ function methodNotAllowed(allowed: string, resource: string): RequestHandler {
   };
 }
 
-const VERBS: Readonly<Record<string, string>> = { POST: 'create', GET: 'get', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
+const VERBS: Readonly<Record<string, string>> = {
+  POST: 'create',
+  GET: 'get',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+};
 
 function identityOf(req: Request, trust: Trust): Identity {
-  return authenticate(req.headersDistinct as DistinctHeaders, peerOf(req.socket as TLSSocket), trust, new Date());
+  return authenticate(req.headersDistinct, peerOf(req.socket as TLSSocket), trust, new Date());
 }

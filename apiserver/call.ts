@@ -1,12 +1,12 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { fail } from '../contract/failures.ts';
 import { type AccessRecord, accessOf } from './access.ts';
-import { type Attributes, authorize, type Review } from './authorization.ts';
 import type { Identity } from './authentication.ts';
+import { type Attributes, authorize, type Review } from './authorization.ts';
 import { Parameters } from './parameters.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
-import type { StatusSubject } from './status.ts';
 import { sendFailure } from './respond.ts';
+import type { StatusSubject } from './status.ts';
 
 /** One request by somebody known. */
 export interface Call {
@@ -28,7 +28,8 @@ export class InFlight {
 
   /** @throws TooManyRequests */
   async run(task: () => Promise<void>): Promise<void> {
-    if (this.#now >= this.#limit) throw fail('TooManyRequests', 'Too many requests are being served, please try again later');
+    if (this.#now >= this.#limit)
+      throw fail('TooManyRequests', 'Too many requests are being served, please try again later');
     this.#now += 1;
     try {
       await task();

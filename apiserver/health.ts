@@ -14,8 +14,14 @@ export function healthRoutes(app: Express, { checks }: Readiness): void {
     const results = await resultsOf(checks);
     const ready = results.every(({ problem }) => problem === undefined);
     if (ready && !/[?&]verbose(?:=|&|$)/.test(req.url)) return sendText(res, 200, 'ok');
-    const lines = results.map(({ name, problem }) => (problem === undefined ? `[+]${name} ok` : `[-]${name} ${problem}`));
-    return sendText(res, ready ? 200 : 503, `${[...lines, `readyz check ${ready ? 'passed' : 'failed'}`].join('\n')}\n`);
+    const lines = results.map(({ name, problem }) =>
+      problem === undefined ? `[+]${name} ok` : `[-]${name} ${problem}`,
+    );
+    return sendText(
+      res,
+      ready ? 200 : 503,
+      `${[...lines, `readyz check ${ready ? 'passed' : 'failed'}`].join('\n')}\n`,
+    );
   });
   app.get('/readyz/:check', async (req, res, next) => {
     const name = req.params.check;

@@ -2,9 +2,9 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { ownAttributes, type Review } from './authorization.ts';
 import { allow, type Call, nameIn } from './call.ts';
+import { refuseProblems } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
 import { formOf } from './negotiation.ts';
-import { refuseProblems } from './mount-request.ts';
 import { sendJson } from './respond.ts';
 import { type IncludeObject, tableOf } from './table.ts';
 

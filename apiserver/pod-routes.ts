@@ -43,7 +43,13 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const { deviceType, body } = await mountBody(call, common);
   if (body.patches.length > 0) {
     // A patch shapes a pod that the server makes: whoever sends one must be allowed to make pods.
-    await allow(deps.review, call, { verb: 'create', group: '', version: 'v1', resource: 'pods', namespace: where.namespace });
+    await allow(deps.review, call, {
+      verb: 'create',
+      group: '',
+      version: 'v1',
+      resource: 'pods',
+      namespace: where.namespace,
+    });
   }
   const pod = await reachablePod(deps, where);
   const query = { ...common, deviceType, queue };
@@ -122,7 +128,11 @@ async function mountBody(call: Call, common: CommonQuery): Promise<{ deviceType:
     ...problems,
     ...(body !== undefined && common.deviceType !== undefined ? bodyProblems(body, common.deviceType) : []),
     ...(validation === 'Strict'
-      ? unknown.map((field) => ({ reason: 'FieldValueInvalid', field, message: `Invalid value: unknown field "${field}"` }))
+      ? unknown.map((field) => ({
+          reason: 'FieldValueInvalid',
+          field,
+          message: `Invalid value: unknown field "${field}"`,
+        }))
       : []),
   ];
   const { deviceType } = knownType(common, parameters.problems, all, body?.name);

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { accessOf } from './access.ts';
 import type { Document } from './discovery.ts';
-import { retryAfterHeader, statusOf, type StatusSubject } from './status.ts';
+import { retryAfterHeader, type StatusSubject, statusOf } from './status.ts';
 
 /** Sends a value as JSON, for people (curl, a browser, `pretty`) with line breaks. */
 export function sendJson(req: Request, res: Response, code: number, value: unknown): void {
@@ -16,7 +16,11 @@ export function sendText(res: Response, code: number, text: string): void {
 
 function send(res: Response, code: number, contentType: string, body: string): void {
   if (res.headersSent) return;
-  res.writeHead(code, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body), 'Cache-Control': 'no-cache, private' });
+  res.writeHead(code, {
+    'Content-Type': contentType,
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-cache, private',
+  });
   res.end(body);
 }
 

@@ -1,5 +1,11 @@
 import { status as grpcStatus } from '@grpc/grpc-js';
-import { Client, Connection, defaultGrpcRetryOptions, isGrpcServiceError, makeGrpcRetryInterceptor } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  defaultGrpcRetryOptions,
+  isGrpcServiceError,
+  makeGrpcRetryInterceptor,
+} from '@temporalio/client';
 import { fail } from '../contract/failures.ts';
 
 /** Attempts of one call: 0.5 s in all. A client waits for the answer, and whoever repeats the request will try again. */
@@ -12,7 +18,11 @@ export function temporalClient(address: string, namespace: string): Client {
     connectTimeout: 2_000,
     interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ATTEMPTS }))],
     // Finds a dead peer in 15 s. Temporal's frontend refuses pings that come more often than every 10 s.
-    channelArgs: { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000, 'grpc.max_reconnect_backoff_ms': 2_000 },
+    channelArgs: {
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.max_reconnect_backoff_ms': 2_000,
+    },
   });
   return new Client({ connection, namespace });
 }
@@ -31,16 +41,20 @@ const ABSENT: readonly grpcStatus[] = [
 ];
 
 /** The gRPC error in a chain of causes; the SDK wraps most of them. */
-export function grpcCodeOf(err: unknown): grpcStatus | undefined {
+function grpcCodeOf(err: unknown): grpcStatus | undefined {
   for (let e = err; e instanceof Error; e = e.cause) {
     if (isGrpcServiceError(e)) return e.code;
   }
   return undefined;
 }
 
+/** Whether an error shows that Temporal is not there, so that a moment later it may be. */
+export function isAbsence(err: unknown): boolean {
+  const code = grpcCodeOf(err);
+  return code !== undefined && ABSENT.includes(code);
+}
+
 /** Passes failures of ours on; makes `TemporalUnavailable` of what shows that Temporal is not there. */
 export function withoutTemporal(err: unknown, consequence: string): unknown {
-  // Also what the SDK says when it could not connect in time.
-  const absent = ABSENT.includes(grpcCodeOf(err) ?? grpcStatus.OK) || (err instanceof Error && /connect|channel/i.test(err.message));
-  return absent ? fail('TemporalUnavailable', `Cannot reach Temporal: ${consequence}`, err) : err;
+  return isAbsence(err) ? fail('TemporalUnavailable', `Cannot reach Temporal: ${consequence}`, err) : err;
 }

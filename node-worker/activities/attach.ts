@@ -7,9 +7,9 @@ import { verifiedRequest } from '../../contract/signature.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
-import { mountedDevicesOf, type MountRecord } from '../state/mount-record.ts';
+import { type MountRecord, mountedDevicesOf } from '../state/mount-record.ts';
 import { allocated, awaitAllocation, checkAlive } from './await-allocation.ts';
-import { lockOf, type Call, type NodeDependencies } from './dependencies.ts';
+import { type Call, lockOf, type NodeDependencies } from './dependencies.ts';
 import { grantDevices, planDevices, revokeDevices } from './grants.ts';
 import { checkSlave, checkTarget } from './ownership.ts';
 
@@ -67,7 +67,7 @@ async function attachLocked(
       await checkStill(deps, request, slaves, allocations);
       await deps.store.put({ ...record, phase: 'attached' });
     } catch (err) {
-      await revokeDevices(deps, handle, record);
+      await revokeDevices(deps, handle, record.devices);
       await deps.store.delete(mount);
       throw err;
     }
@@ -78,7 +78,10 @@ async function attachLocked(
 }
 
 /** @throws ContainerNotReady, ContainerUnsupported */
-async function runningContainer(deps: NodeDependencies, { target }: MountRequest): Promise<{ id: string; pid: number }> {
+async function runningContainer(
+  deps: NodeDependencies,
+  { target }: MountRequest,
+): Promise<{ id: string; pid: number }> {
   const container = await deps.containers.running(target.podUid, target.container);
   if (container === undefined) {
     throw fail('ContainerNotReady', `Cannot attach to container "${target.container}": it must be running, is not`);
@@ -98,11 +101,11 @@ async function undoOther(
   const record = deps.store.get(mount);
   if (record === undefined) return;
   const same = record.containerId === containerId && isDeepStrictEqual(record.slaves, slaves);
-  if (same && record.phase !== 'lost') return;
-  if (record.containerId === containerId) {
+  if (same && record.phase !== 'revoked') return;
+  if (record.phase !== 'revoked' && record.containerId === containerId) {
     const handle = deps.engine.openContainer({ containerId });
     try {
-      await revokeDevices(deps, handle, record);
+      await revokeDevices(deps, handle, record.devices);
     } finally {
       handle.close();
     }

@@ -48,7 +48,10 @@ export async function allocated(
 }
 
 /** @throws SlaveEnded when a slave has ended, or was detached while this step still ran */
-export function checkAlive({ endOfSlave, store }: Pick<Deps, 'endOfSlave' | 'store'>, slaves: readonly SlaveRef[]): void {
+export function checkAlive(
+  { endOfSlave, store }: Pick<Deps, 'endOfSlave' | 'store'>,
+  slaves: readonly SlaveRef[],
+): void {
   for (const { name, uid } of slaves) {
     const end = store.buried(uid) ? 'it was detached' : endOfSlave(uid);
     if (end !== undefined) throw fail('SlaveEnded', `Cannot attach what "${name}" has: ${end}`);

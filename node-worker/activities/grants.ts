@@ -23,33 +23,32 @@ export function planDevices(
   return planned;
 }
 
-/** Gives the container all that the record says. */
-export async function grantDevices(deps: Deps, handle: ContainerHandle, record: MountRecord): Promise<void> {
-  for (const { grant } of record.devices) {
-    await deps.engine.grant(handle, grant, othersOf(deps, record, record.devices, grant));
-  }
-}
-
-/** Takes back `devices` of the record; the others of the record stay. Never begun or done already: succeeds. */
-export async function revokeDevices(
-  deps: Deps,
+/** Gives the container all that the record says. The record is in the store. */
+export async function grantDevices(
+  { engine, store }: Deps,
   handle: ContainerHandle,
   record: MountRecord,
-  devices: readonly RecordedDevice[] = record.devices,
 ): Promise<void> {
-  let left = record.devices;
-  for (const device of devices) {
-    left = left.filter((other) => other !== device);
-    await deps.engine.revoke(handle, device.grant, othersOf(deps, record, left, device.grant));
+  const live = grantsOf(store, record.containerId);
+  for (const { grant } of record.devices) await engine.grant(handle, grant, without(live, grant));
+}
+
+/**
+ * Takes back `devices`, of one or several records in the store, as far as nothing else in the store needs them.
+ * Never begun or done already: succeeds.
+ */
+export async function revokeDevices(
+  { engine, store }: Deps,
+  handle: ContainerHandle,
+  devices: readonly RecordedDevice[],
+): Promise<void> {
+  let live = grantsOf(store, handle.containerId);
+  for (const { grant } of devices) {
+    live = without(live, grant);
+    await engine.revoke(handle, grant, live);
   }
 }
 
-function othersOf(
-  { store }: Deps,
-  record: MountRecord,
-  own: readonly RecordedDevice[],
-  except: Grant,
-): readonly Grant[] {
-  const grants = own.map(({ grant }) => grant).filter((grant) => grant !== except);
-  return [...grantsOf(store, record.containerId, record.mount), ...grants];
+function without(grants: readonly Grant[], { owner }: Grant): readonly Grant[] {
+  return grants.filter((grant) => grant.owner !== owner);
 }

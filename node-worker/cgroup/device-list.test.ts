@@ -6,14 +6,14 @@ import { accessLetters } from './rule.ts';
 const RUNC = `b *:* m
 c *:* m
 c 1:3 rwm
-c 1:8 rwm
-c 1:7 rwm
-c 5:0 rwm
 c 1:5 rwm
+c 1:7 rwm
+c 1:8 rwm
 c 1:9 rwm
-c 5:1 rwm
-c 136:* rwm
+c 5:0 rwm
 c 5:2 rwm
+c 10:200 rwm
+c 136:* rwm
 `;
 
 describe('parseDeviceList()', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { findSection, sectionOf, withRules } from './filter.ts';
 import { ALU, CLASS, encode, type Instruction, JUMP, type Program } from './instruction.ts';
 import { allows } from './interpreter.ts';
@@ -42,6 +42,13 @@ function meant(
       (request.access & ~accessBits(access)) === 0,
   );
 }
+
+/** Another program in front: refuses major 10 by a jump over everything to the last two instructions. */
+const foreign = (program: Program): Program => [
+  op(CLASS.LDX | 0x60, 2, 1, 4, 0),
+  op(CLASS.JMP | JUMP.JEQ, 2, 0, program.length - 2, 10),
+  ...program,
+];
 
 describe('sectionOf()', () => {
   test('compiles rules to the listing of record', () => {
@@ -110,13 +117,7 @@ describe('withRules()', () => {
   test("finds its part behind the block of another program and moves that block's jumps", () => {
     fc.assert(
       fc.property(someRules, rules, device, fc.integer({ min: 0, max: 7 }), (first, second, one, access) => {
-        // Refuses major 10 by a jump over everything to the last two instructions of the program.
         const inner = withRules([...ALLOW_ALL, ...DENY_ALL], first);
-        const foreign = (program: Program): Program => [
-          op(CLASS.LDX | 0x60, 2, 1, 4, 0),
-          op(CLASS.JMP | JUMP.JEQ, 2, 0, program.length - 2, 10),
-          ...program,
-        ];
         const changed = withRules(foreign(inner), second);
         const direct = foreign(withRules([...ALLOW_ALL, ...DENY_ALL], second));
         expect(changed).toEqual(direct);

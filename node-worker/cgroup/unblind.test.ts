@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { withRules } from './filter.ts';
 import { ALU, CLASS, FROM_REGISTER, type Instruction, isJump, isJumpClass, JUMP, type Program } from './instruction.ts';
 import { allows } from './interpreter.ts';

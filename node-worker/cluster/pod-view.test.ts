@@ -12,7 +12,10 @@ describe('podViewOf()', () => {
   test.each([
     [{ status: { phase: 'Running' } }, undefined],
     [{ status: { phase: 'Pending' }, metadata: { ...metadata, deletionTimestamp: null } }, undefined],
-    [{ status: { phase: 'Running' }, metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } }, 'it is being deleted'],
+    [
+      { status: { phase: 'Running' }, metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } },
+      'it is being deleted',
+    ],
     [{ metadata: { ...metadata, deletionTimestamp: new Date() } }, 'it is being deleted'],
     [{ status: { phase: 'Succeeded' } }, 'it has ended'],
     [

@@ -13,11 +13,7 @@ export interface PodReader {
 export interface SlaveSource {
   list(): Promise<{ readonly pods: readonly PodView[]; readonly resourceVersion: string }>;
   /** Tells of each change after `resourceVersion` until it resolves, which it does when the watch has ended for any reason. */
-  watch(
-    resourceVersion: string,
-    onChange: (pod: PodView, gone: boolean) => void,
-    signal: AbortSignal,
-  ): Promise<void>;
+  watch(resourceVersion: string, onChange: (pod: PodView, gone: boolean) => void, signal: AbortSignal): Promise<void>;
 }
 
 /** Long enough for a busy kube-apiserver, short enough to be tried again within a step. */
@@ -70,10 +66,7 @@ export function kubernetesSlaves(config: KubeConfig, node: string): SlaveSource 
 /** client-node has no time-out of its own. The request goes on, unheard. */
 async function within<T>(answer: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`)),
-    READ_TIMEOUT_MS,
-  );
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`)), READ_TIMEOUT_MS);
   try {
     return await Promise.race([answer, late.promise]);
   } finally {

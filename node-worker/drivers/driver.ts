@@ -11,8 +11,5 @@ export interface AllocatedDevice {
 /** Looks devices up; changes nothing. */
 export interface DeviceDriver {
   /** What the allocations of the slaves mean. `hostDevice` reads a device node of the host. @throws NotAllocated */
-  devicesOf(
-    allocations: readonly Allocation[],
-    hostDevice: (path: string) => HostDevice,
-  ): readonly AllocatedDevice[];
+  devicesOf(allocations: readonly Allocation[], hostDevice: (path: string) => HostDevice): readonly AllocatedDevice[];
 }

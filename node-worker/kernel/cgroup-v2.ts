@@ -14,7 +14,7 @@ import {
   withLoaded,
   withProgram,
 } from './bpf.ts';
-import { recover } from './recover.ts';
+import { recover, rememberLoaded } from './recover.ts';
 import { hasCode } from './syscall.ts';
 
 const PROGRAM_NAME = 'devmnt';
@@ -89,10 +89,15 @@ function changeOne(
   if (sameProgram(wanted, program.exact)) return false;
   withProgram(program.info.id, (oldFd) =>
     withLoaded(wanted, findSection(wanted) ? PROGRAM_NAME : program.info.name, (newFd) =>
-      replaceProgram(cgroupFd, newFd, oldFd, before.flags),
+      replaceAndRemember(cgroupFd, newFd, oldFd, before.flags, wanted),
     ),
   );
   return true;
+}
+
+function replaceAndRemember(cgroupFd: number, newFd: number, oldFd: number, flags: number, program: Program): void {
+  replaceProgram(cgroupFd, newFd, oldFd, flags);
+  rememberLoaded(programInfo(newFd), program);
 }
 
 /**

@@ -20,10 +20,21 @@ export function recover(info: ProgramInfo): Program {
         '(net.core.bpf_jit_harden is 2 and kernel.kptr_restrict is 2)',
     );
   }
-  const key = `${info.tag} ${createHash('sha256').update(encode(info.dump)).digest('base64')}`;
+  const key = keyOf(info, info.dump);
   const known = proved.get(key);
   if (known !== undefined) return known;
-  const exact = prove(info, info.dump);
+  return remember(key, prove(info, info.dump));
+}
+
+/** Spares the proof for a program that we have just loaded ourselves. */
+export function rememberLoaded(info: ProgramInfo, exact: Program): void {
+  if (info.dump !== undefined) remember(keyOf(info, info.dump), exact);
+}
+
+const keyOf = (info: ProgramInfo, dump: Program): string =>
+  `${info.tag} ${createHash('sha256').update(encode(dump)).digest('base64')}`;
+
+function remember(key: string, exact: Program): Program {
   const [oldest] = proved.keys();
   if (proved.size >= MAX_PROVED && oldest !== undefined) proved.delete(oldest);
   proved.set(key, exact);

@@ -24,7 +24,12 @@ const libcSyscall = koffi
   ...args: readonly (number | bigint)[]
 ) => number | bigint;
 
-const CODES = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+/** Some numbers have two names (EAGAIN, EWOULDBLOCK): the first of the table is the one man pages use. */
+const CODES = new Map<number, string>(
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([name, number]) => [number, name]),
+);
 
 /**
  * Makes one system call and returns its result. Buffers and strings are passed by address and kept alive across the

@@ -11,7 +11,13 @@ function allocResp(response: object): string {
 }
 
 function checkpoint(...entries: readonly object[]): string {
-  const entry = { PodUID: 'u1', ContainerName: 'slave', ResourceName: 'a.b/c', DeviceIDs: { '-1': ['d'] }, AllocResp: '' };
+  const entry = {
+    PodUID: 'u1',
+    ContainerName: 'slave',
+    ResourceName: 'a.b/c',
+    DeviceIDs: { '-1': ['d'] },
+    AllocResp: '',
+  };
   const Data = { PodDeviceEntries: entries.map((own) => ({ ...entry, ...own })), RegisteredDevices: {} };
   return JSON.stringify({ Data, Checksum: 1 });
 }

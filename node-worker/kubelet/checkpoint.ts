@@ -27,7 +27,9 @@ export interface DeviceSpec {
 const DEVICE_IDS = z
   .union([z.array(z.string()), z.record(z.string(), z.array(z.string()).nullable())])
   .nullable()
-  .transform((ids) => (ids === null ? [] : Array.isArray(ids) ? ids : Object.values(ids).flatMap((some) => some ?? [])));
+  .transform((ids) =>
+    ids === null ? [] : Array.isArray(ids) ? ids : Object.values(ids).flatMap((some) => some ?? []),
+  );
 
 const CHECKPOINT = z.object({
   Data: z.object({

@@ -27,9 +27,7 @@ export function claimOf(all: readonly Allocation[], slaves: readonly string[], w
     }
     const other = all.find(
       (entry) =>
-        entry.resource === resource &&
-        !slaves.includes(entry.podUid) &&
-        entry.deviceIds.some((id) => ids.includes(id)),
+        entry.resource === resource && !slaves.includes(entry.podUid) && entry.deviceIds.some((id) => ids.includes(id)),
     );
     if (other !== undefined) {
       return { state: 'wrong', message: `a device of ${resource} is also allocated to the pod ${other.podUid}` };

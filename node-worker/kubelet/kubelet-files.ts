@@ -29,7 +29,11 @@ export function kubeletOf({ kubeletDir, devicePluginDir }: KubeletDirs): Kubelet
       } catch (err) {
         // A kubelet that has never allocated a device has not written one.
         if (isMissing(err)) return [];
-        throw fail('KubeletUnavailable', 'Cannot read what the kubelet has allocated: its checkpoint is unreadable', err);
+        throw fail(
+          'KubeletUnavailable',
+          'Cannot read what the kubelet has allocated: its checkpoint is unreadable',
+          err,
+        );
       }
     },
     async accepted(podUid: string): Promise<boolean> {

@@ -3,12 +3,15 @@ import type { RuntimeContainer } from './cri.ts';
 /** Shims whose containers run on the host's kernel, where its cgroups and /dev decide (containerd, docs/runtime-v2.md). */
 const SHARED_KERNEL_SHIMS = /^io\.containerd\.(runc|runtime|crun|youki)\b/;
 /** Handlers of RuntimeClasses whose containers have a kernel of their own, as their projects name them. */
-const OWN_KERNEL_HANDLERS = /kata|runsc|gvisor|firecracker|cloud-hypervisor|qemu|\bclh\b|\bfc\b|urunc|wasm|spin|peerpods|remote/i;
+const OWN_KERNEL_HANDLERS =
+  /kata|runsc|gvisor|firecracker|cloud-hypervisor|qemu|\bclh\b|\bfc\b|urunc|wasm|spin|peerpods|remote/i;
 
 /** Why devices cannot be changed from outside of the container; undefined when they can. */
 export function ownKernelOf({ runtimeHandler, runtimeType }: RuntimeContainer): string | undefined {
   if (runtimeType !== undefined) {
-    return SHARED_KERNEL_SHIMS.test(runtimeType) ? undefined : `it runs in "${runtimeType}", not on the kernel of the node`;
+    return SHARED_KERNEL_SHIMS.test(runtimeType)
+      ? undefined
+      : `it runs in "${runtimeType}", not on the kernel of the node`;
   }
   return OWN_KERNEL_HANDLERS.test(runtimeHandler)
     ? `its runtime "${runtimeHandler}" does not run it on the kernel of the node`

@@ -20,9 +20,14 @@ export interface MountRecord {
   readonly mount: MountRef;
   /**
    * `attaching`: what is granted may be any part of the plan. `attached`: all of it is.
-   * `lost`: taken back because a slave has ended; kept until the owner has been told.
+   * `revoked`: taken back, but not finished: `leftToDo` says why.
    */
-  readonly phase: 'attaching' | 'attached' | 'lost';
+  readonly phase: 'attaching' | 'attached' | 'revoked';
+  /**
+   * `endUsers`: processes still use the devices, and are ended once kube-apiserver shows that a slave ends.
+   * `tellOwner`: a slave has ended, and the mount's workflow does not know yet.
+   */
+  readonly leftToDo?: 'endUsers' | 'tellOwner';
   readonly signed: Signed<MountRequest>;
   readonly slaves: readonly SlaveRef[];
   readonly containerId: string;
@@ -35,7 +40,8 @@ export interface MountRecord {
 const RECORD = z.looseObject({
   version: z.literal(1),
   mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
-  phase: z.enum(['attaching', 'attached', 'lost']),
+  phase: z.enum(['attaching', 'attached', 'revoked']),
+  leftToDo: z.enum(['endUsers', 'tellOwner']).optional(),
   signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
   slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
   containerId: z.string().min(1),

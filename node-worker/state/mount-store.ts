@@ -24,7 +24,9 @@ export interface MountStore {
 export function grantsOf(store: MountStore, containerId: string, except?: MountRef): readonly Grant[] {
   return store
     .records()
-    .filter((record) => record.containerId === containerId && (except === undefined || keyOf(record.mount) !== keyOf(except)))
+    .filter(({ phase, mount, containerId: id }) => {
+      return phase !== 'revoked' && id === containerId && (except === undefined || keyOf(mount) !== keyOf(except));
+    })
     .flatMap(({ devices }) => devices.map(({ grant }) => grant));
 }
 

@@ -57,6 +57,8 @@ export interface TestContainer {
   run(line: string): Promise<string>;
   /** Asks the runtime to change its resources, as the kubelet does. */
   update(resources: object): void;
+  /** Makes a cgroup below the container's, as a runtime inside it would; `rules` are `deny c 1:7 rwm`. v1 only. */
+  nest(name: string, rules: readonly string[]): string;
   stop(): Promise<void>;
 }
 
@@ -103,6 +105,15 @@ export async function startContainer(options: StartOptions): Promise<TestContain
       writeFileSync(file, JSON.stringify(resources));
       runtimeSync(command, ['update', '--resources', file, id]);
     },
+    nest(name, rules) {
+      const nested = join(cgroup, name);
+      mkdirSync(nested, { recursive: true });
+      for (const rule of rules) {
+        const [action, ...words] = rule.split(' ');
+        writeFileSync(join(nested, `devices.${action}`), words.join(' '));
+      }
+      return nested;
+    },
     async stop() {
       runtimeSync(command, ['delete', '--force', id]);
       await shell.ended;
@@ -143,13 +154,18 @@ function runtimeSync(command: readonly string[], args: readonly string[]): strin
   return stdout;
 }
 
-function shellOf(child: ChildProcess): { run(line: string): Promise<string>; ended: Promise<void> } {
+interface Shell {
+  readonly run: (line: string) => Promise<string>;
+  readonly ended: Promise<void>;
+}
+
+function shellOf(child: ChildProcess): Shell {
   let output = '';
-  let wake = (): void => {};
+  let wake: (() => void) | undefined;
   let over = false;
   const collect = (chunk: Buffer): void => {
     output += chunk.toString();
-    wake();
+    wake?.();
   };
   child.stdout?.on('data', collect);
   child.stderr?.on('data', collect);
@@ -157,7 +173,7 @@ function shellOf(child: ChildProcess): { run(line: string): Promise<string>; end
   const ended = new Promise<void>((resolve) => {
     child.on('close', () => {
       over = true;
-      wake();
+      wake?.();
       resolve();
     });
   });

@@ -1,7 +1,31 @@
+import { readFileSync } from 'node:fs';
+import { attachedPrograms, programInfo, withProgram } from '../../node-worker/kernel/bpf.ts';
+import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import type { DeviceNode } from '../../node-worker/kernel/engine.ts';
+import type { TestContainer } from './container.ts';
 
 /** Devices every Linux machine has and that may be opened without harm. */
-export const FUSE: DeviceNode = { path: '/dev/fuse', type: 'c', major: 10, minor: 229, access: 'rw', mode: 0o666, uid: 0, gid: 0 };
+export const FUSE: DeviceNode = {
+  path: '/dev/fuse',
+  type: 'c',
+  major: 10,
+  minor: 229,
+  access: 'rw',
+  mode: 0o666,
+  uid: 0,
+  gid: 0,
+};
+/** No driver: an open that is allowed ends in ENXIO. */
+export const CARD: DeviceNode = { ...FUSE, path: '/dev/dri/card0', major: 226, minor: 0, access: 'rwm', mode: 0o660 };
+
+/** The kernel's own words for a container's device policy: the sorted v1 list, or the tags of its programs. */
+export function policyOf({
+  cgroup,
+  cgroupVersion,
+}: Pick<TestContainer, 'cgroup' | 'cgroupVersion'>): readonly string[] {
+  if (cgroupVersion === 1) return readFileSync(`${cgroup}/devices.list`, 'utf8').split('\n').filter(Boolean).sort();
+  return withCgroup(cgroup, (fd) => attachedPrograms(fd)).ids.map((id) => withProgram(id, programInfo).tag);
+}
 
 /** Polls a condition of the kernel's, which nothing announces. Throws with the last value after 10 s. */
 export async function until<T>(look: () => T, holds: (value: T) => boolean): Promise<T> {

@@ -1,0 +1,84 @@
+import {
+  ApiException,
+  AuthorizationV1Api,
+  type Configuration,
+  CoreV1Api,
+  createConfiguration,
+  type KubeConfig,
+  type RequestContext,
+  type ResponseContext,
+  ServerConfiguration,
+  type V1Pod,
+} from '@kubernetes/client-node';
+import { fail } from '../contract/failures.ts';
+import type { Review } from './authorization.ts';
+import type { GetPod, TargetPod } from './target.ts';
+
+/** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
+const CALL_MS = 10_000;
+
+/** Reads pods of the cluster. */
+export function podReader(config: KubeConfig): GetPod {
+  const core = apiClient(config, CoreV1Api);
+  return async (namespace, name) => {
+    try {
+      return targetPodOf(await core.readNamespacedPod({ namespace, name }));
+    } catch (err) {
+      if (err instanceof ApiException && err.code === 404) return undefined;
+      throw err;
+    }
+  };
+}
+
+function targetPodOf({ metadata, spec, status }: V1Pod): TargetPod {
+  const { namespace, name, uid } = metadata ?? {};
+  if (namespace === undefined || name === undefined || uid === undefined) throw fail('Internal', 'a pod has no uid');
+  return {
+    namespace,
+    name,
+    uid,
+    containers: (spec?.containers ?? []).map((container) => container.name),
+    annotations: metadata?.annotations ?? {},
+    ...(spec?.nodeName !== undefined && { node: spec.nodeName }),
+    ...(status?.phase !== undefined && { phase: status.phase }),
+    ending: metadata?.deletionTimestamp !== undefined,
+  };
+}
+
+/** Asks kube-apiserver whether somebody may do something. */
+export function reviewer(config: KubeConfig): Review {
+  const authorization = apiClient(config, AuthorizationV1Api);
+  return async ({ groups, extra, ...spec }) => {
+    const copied = Object.fromEntries(Object.entries(extra).map(([key, values]) => [key, [...values]]));
+    const review = await authorization.createSubjectAccessReview({
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SubjectAccessReview',
+        spec: { ...spec, groups: [...groups], extra: copied },
+      },
+    });
+    const { allowed, denied, reason } = review.status ?? { allowed: false };
+    return { allowed, ...(denied !== undefined && { denied }), ...(reason !== undefined && { reason }) };
+  };
+}
+
+/** A client of the cluster whose calls end after `CALL_MS`: client-node has no deadline of its own. */
+export function apiClient<Api>(config: KubeConfig, type: new (configuration: Configuration) => Api): Api {
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) throw new Error('Cannot use the kubeconfig: it must name a cluster');
+  return new type(
+    createConfiguration({
+      baseServer: new ServerConfiguration(cluster.server, {}),
+      authMethods: { default: config },
+      promiseMiddleware: [
+        {
+          pre: async (context: RequestContext) => {
+            context.setSignal(AbortSignal.timeout(CALL_MS));
+            return context;
+          },
+          post: async (context: ResponseContext) => context,
+        },
+      ],
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+import { createPrivateKey } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
+import { kubeConfigOf } from '../process/kubernetes.ts';
+import { settingsOrExit } from '../process/options.ts';
+import { createApp } from './app.ts';
+import { podReader, reviewer } from './cluster.ts';
+import { OPTIONS, SUMMARY } from './config.ts';
+import { readServingPair, watchServingPair } from './serving-certificate.ts';
+import { temporalClient } from './temporal-connection.ts';
+import { TemporalMounts } from './temporal-mounts.ts';
+import { TlsServer } from './tls-server.ts';
+import type { Trust } from './trust.ts';
+import { clusterTrustSource, watchTrust } from './trust-watch.ts';
+
+/** The longest answer is out after 40 s. */
+const DRAIN_MS = 60_000;
+
+const settings = settingsOrExit(SUMMARY, OPTIONS);
+const log = pino({ name: 'apiserver' });
+const signingKey = createPrivateKey(await readFile(settings['signing-key'], 'utf8'));
+if (signingKey.asymmetricKeyType !== 'ed25519') throw new Error('Cannot use --signing-key: it must be an Ed25519 key');
+const cluster = kubeConfigOf(settings.kubeconfig);
+const temporal = temporalClient(settings['temporal-address'], settings['temporal-namespace']);
+
+let trust: Trust | undefined;
+let stopping = false;
+const app = createApp({
+  trust: () => trust,
+  review: reviewer(cluster),
+  getPod: podReader(cluster),
+  mounts: new TemporalMounts(temporal),
+  signingKey,
+  readiness: {
+    checks: {
+      authentication: () => (trust === undefined ? 'has not read whom to believe' : undefined),
+      shutdown: () => (stopping ? 'is stopping' : undefined),
+    },
+  },
+  log,
+  maxMutatingRequests: Number(settings['max-mutating-requests']),
+  maxReadRequests: Number(settings['max-read-requests']),
+});
+
+const pair = await readServingPair(settings['tls-dir']);
+const server = new TlsServer(pair, '', app);
+const stopWatching = watchServingPair(settings['tls-dir'], pair, log, (next) => server.usePair(next));
+const ended = new AbortController();
+const applyTrust = (next: Trust) => {
+  server.useCa(next.pem);
+  trust = next;
+};
+void watchTrust(clusterTrustSource(cluster), log, applyTrust, ended.signal);
+const port = await server.listen(Number(settings['secure-port']), settings['bind-address']);
+log.info({ port }, 'serving');
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal));
+
+/** Clients are sent elsewhere first, then what is being answered is answered. */
+async function stop(signal: string): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  log.info({ signal }, 'stopping');
+  await delay(Number(settings['shutdown-delay']) * 1_000);
+  await server.drain(DRAIN_MS);
+  stopWatching();
+  ended.abort();
+  await temporal.connection.close();
+  process.exit(0);
+}

@@ -1,0 +1,99 @@
+import { constants } from 'node:crypto';
+import type { RequestListener } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import type { ServingPair } from './serving-certificate.ts';
+
+/** Kubernetes' own limit is 1 MiB; a user in 400 groups needs 30 KiB, and Node's default of 16 KiB answers 431. */
+const MAX_HEADER_BYTES = 256 * 1_024;
+/** Longer than Go's pool keeps an idle connection (90 s), so that the aggregator never sends a PUT into one that we close. */
+const KEEP_ALIVE_MS = 120_000;
+/** Go's ReadHeaderTimeout in k8s.io/apiserver. */
+const HEADERS_MS = 32_000;
+/** Time to send a whole request. */
+const REQUEST_MS = 60_000;
+
+/**
+ * An HTTPS server of HTTP/1.1 only: Express is not made for HTTP/2, where one request crashes it. Client certificates are asked for
+ * and not demanded, since the kubelet's probes show none; `authentication.ts` decides what one is worth.
+ */
+export class TlsServer {
+  readonly #server: Server;
+  /** Connections made while the CAs were others. */
+  readonly #old = new WeakSet<Socket>();
+  readonly #open = new Set<Socket>();
+  #pair: ServingPair;
+  #ca: string;
+  #draining = false;
+
+  constructor(pair: ServingPair, ca: string, listener: RequestListener) {
+    this.#pair = pair;
+    this.#ca = ca;
+    this.#server = createServer(
+      {
+        ...this.#secureContext(),
+        requestCert: true,
+        rejectUnauthorized: false,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        headersTimeout: HEADERS_MS,
+        requestTimeout: REQUEST_MS,
+      },
+      (req, res) => {
+        if (this.#draining || this.#old.has(req.socket)) res.setHeader('Connection', 'close');
+        listener(req, res);
+      },
+    );
+    this.#server.on('secureConnection', (socket: Socket) => {
+      this.#open.add(socket);
+      socket.once('close', () => this.#open.delete(socket));
+    });
+  }
+
+  async listen(port: number, host: string): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, resolve);
+    });
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : port;
+  }
+
+  /** Serves new connections with another certificate. Throws when TLS cannot use it; the one before stays. */
+  usePair(pair: ServingPair): void {
+    this.#server.setSecureContext({ ...this.#secureContext(), key: pair.key, cert: pair.cert });
+    this.#pair = pair;
+  }
+
+  /** Accepts client certificates of other CAs from now on. Connections that were made before end with their next answer. */
+  useCa(ca: string): void {
+    if (ca === this.#ca) return;
+    this.#server.setSecureContext({ ...this.#secureContext(), ca });
+    this.#ca = ca;
+    for (const socket of this.#open) this.#old.add(socket);
+    this.#server.closeIdleConnections();
+  }
+
+  /** Takes no new connection, and waits until all requests are answered, at most `patienceMs`. */
+  async drain(patienceMs: number): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    const timer = setTimeout(() => this.#server.closeAllConnections(), patienceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  /** `setSecureContext` forgets what it is not told again. */
+  #secureContext() {
+    return {
+      key: this.#pair.key,
+      cert: this.#pair.cert,
+      ca: this.#ca,
+      minVersion: 'TLSv1.2' as const,
+      // A resumed session would skip the check of the client's certificate.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    };
+  }
+}

@@ -1,0 +1,89 @@
+import type { DetachInput, DetachResult, MountRef } from '../../contract/node-activities.ts';
+import type { UnmountRequest } from '../../contract/requests.ts';
+import { verifiedRequest } from '../../contract/signature.ts';
+import { keyOf, type MountRecord, mountedDevicesOf } from '../state/mount-record.ts';
+import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
+
+/** See `NodeActivities.detachDevices`. */
+export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
+  const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
+  const known = recordsOf(deps, input.mounts);
+  // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
+  const burying = known.length < input.mounts.length ? deps.store.bury(input.slaves.map(({ uid }) => uid)) : undefined;
+  await burying;
+  const keys = known.map(({ signed }) => lockOf(signed.request.target));
+  return deps.locks.run(keys, () => detachLocked(deps, input, request));
+}
+
+async function detachLocked(
+  deps: NodeDependencies,
+  input: DetachInput,
+  request: UnmountRequest | undefined,
+): Promise<DetachResult> {
+  const takings = recordsOf(deps, input.mounts).map((record) => takingOf(record, input.device));
+  const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
+  for (const [containerId, some] of byContainer) {
+    const live = some.filter(({ record }) => record.phase !== 'revoked');
+    const { usersLeft } = await takeBack(deps, containerId, live, policyOf(deps, input, request, live));
+    for (const taking of live) await settle(deps, taking, usersLeft);
+    for (const { record } of some) {
+      if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
+    }
+  }
+  if (input.device === undefined) await deps.store.bury(input.slaves.map(({ uid }) => uid));
+  return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
+}
+
+/**
+ * Processes are ended only when the user was authorised to ask for that, or when kube-apiserver shows that a slave ends
+ * anyway: whoever can start workflows must not be able to end processes on nodes.
+ */
+function policyOf(
+  { endOfSlave }: NodeDependencies,
+  { force }: DetachInput,
+  request: UnmountRequest | undefined,
+  takings: readonly Taking[],
+): UsersPolicy {
+  const asked = request?.force === true && takings.every(({ record }) => isAbout(request, record));
+  if (asked) return force ? 'endIfPossible' : 'end';
+  if (!force) return 'refuse';
+  const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
+  return ending ? 'endIfPossible' : 'leave';
+}
+
+function isAbout(request: UnmountRequest, { mount, signed }: MountRecord): boolean {
+  const { target } = signed.request;
+  return (
+    request.kind === 'unmount' &&
+    request.target.podUid === target.podUid &&
+    request.target.container === target.container &&
+    request.deviceType === signed.request.deviceType &&
+    (request.mount === undefined || request.mount === mount.name)
+  );
+}
+
+/** What is left of the record after `devices` were taken. */
+async function settle({ store }: NodeDependencies, { record, devices }: Taking, usersLeft: boolean): Promise<void> {
+  const left = record.devices.filter((device) => !devices.includes(device));
+  if (left.length > 0) {
+    await store.put({ ...record, devices: left });
+    return;
+  }
+  await store.bury(record.slaves.map(({ uid }) => uid));
+  if (usersLeft) await store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
+  else await store.delete(record.mount);
+}
+
+function takingOf(record: MountRecord, device: string | undefined): Taking {
+  return { record, devices: record.devices.filter(({ id }) => device === undefined || id === device) };
+}
+
+function recordsOf({ store }: NodeDependencies, mounts: readonly MountRef[]): readonly MountRecord[] {
+  return mounts.map((mount) => store.get(mount)).filter((record) => record !== undefined);
+}
+
+function devicesIn(takings: readonly Taking[], mount: MountRef): ReturnType<typeof mountedDevicesOf> {
+  const taking = takings.find(({ record }) => keyOf(record.mount) === keyOf(mount));
+  return taking === undefined ? [] : mountedDevicesOf(taking.devices);
+}

@@ -1,0 +1,23 @@
+import { type FailureCause, fail } from '../../contract/failures.ts';
+import { deviceKey } from '../cgroup/rule.ts';
+import type { ContainerHandle, DeviceId, DeviceUser, Grant } from '../kernel/engine.ts';
+
+/** Devices that nothing in the container may use once `taken` is gone and `left` is all that stays. */
+export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): readonly DeviceId[] {
+  const kept = new Set(left.flatMap(({ devices }) => devices.map(deviceKey)));
+  const lost = new Map(taken.flatMap(({ devices }) => devices.map((device) => [deviceKey(device), device] as const)));
+  return [...lost].filter(([key]) => !kept.has(key)).map(([, { type, major, minor }]) => ({ type, major, minor }));
+}
+
+/** The failure of taking devices from a container whose processes use them, with a cause for each. */
+export function busy(container: ContainerHandle, users: readonly DeviceUser[]): Error {
+  const described = users.map(describe);
+  const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
+  const message = `Cannot take devices from container "${container.containerId}": in use by ${described.join('; ')}`;
+  return fail('DeviceBusy', message, undefined, causes);
+}
+
+function describe({ pid, command, device, containerInit, via }: DeviceUser): string {
+  const how = via === 'map' ? ', mapped' : '';
+  return `pid ${pid} (${command}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
+}

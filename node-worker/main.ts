@@ -1,0 +1,131 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { pino } from 'pino';
+import { serveHealth } from '../process/health.ts';
+import { kubeConfigOf } from '../process/kubernetes.ts';
+import { settingsOrExit } from '../process/options.ts';
+import type { NodeDependencies } from './activities/dependencies.ts';
+import { createNodeActivities } from './activities/node-activities.ts';
+import { recover } from './activities/recover.ts';
+import { SlaveGuard } from './activities/slave-guard.ts';
+import { LeaseRenewal } from './cluster/lease.ts';
+import { kubernetesPods, kubernetesSlaves } from './cluster/pods.ts';
+import { SlaveWatch } from './cluster/slave-watch.ts';
+import { OPTIONS, SUMMARY } from './config.ts';
+import { createEngine } from './kernel/create-engine.ts';
+import { Changes } from './kubelet/changes.ts';
+import { kubeletOf } from './kubelet/kubelet-files.ts';
+import { criContainers } from './runtime/cri.ts';
+import { Locks } from './state/locks.ts';
+import { FileMountStore } from './state/mount-store.ts';
+import { NodeTaskWorker, ownerTeller } from './temporal.ts';
+
+/** Where runtimes listen by default. */
+const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock', '/run/k3s/containerd/containerd.sock'];
+
+const settings = settingsOrExit(SUMMARY, OPTIONS);
+const log = pino({ name: 'node-worker', base: { node: settings['node-name'] } });
+Runtime.install({
+  logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+    log[level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'debug'](meta ?? {}, message);
+  }),
+  shutdownSignals: [],
+});
+
+function publicKeys(): readonly KeyObject[] {
+  const pem = readFileSync(settings['signing-public-keys'], 'utf8');
+  return (pem.match(/-----BEGIN PUBLIC KEY-----[\s\S]+?-----END PUBLIC KEY-----/g) ?? []).map((key) =>
+    createPublicKey(key),
+  );
+}
+
+const node = settings['node-name'];
+const kube = kubeConfigOf(settings.kubeconfig);
+const kubeletDir = settings['kubelet-dir'];
+const devicePluginDir = settings['device-plugin-dir'];
+const criSocket = settings['cri-socket'] ?? CRI_SOCKETS.find((path) => existsSync(path)) ?? CRI_SOCKETS[0];
+
+const store = await FileMountStore.open(settings['state-dir']);
+for (const file of store.unreadable) log.error(file, 'cannot read the checkpoint of a mount');
+
+const changes = new Changes([devicePluginDir, join(kubeletDir, 'pods')], (err) =>
+  log.warn({ err }, 'the kubelet is not watched, only polled'),
+);
+const stopping = new AbortController();
+const slaves = new SlaveWatch({
+  source: kubernetesSlaves(kube, node),
+  onEnd: (uid, why) => guard.slaveEnded(uid, why),
+  onList: (uids) => guard.slavesListed(uids),
+  onChange: () => changes.notify(),
+  onError: (err) => log.warn({ err }, 'cannot follow the slave pods, trying again'),
+  retryMs: 500,
+  periodMs: 60_000,
+});
+const deps: NodeDependencies = {
+  node,
+  publicKeys,
+  pods: kubernetesPods(kube),
+  kubelet: kubeletOf({ kubeletDir, devicePluginDir }),
+  containers: criContainers(new GrpcClient(`unix:${criSocket}`, credentials.createInsecure())),
+  engine: createEngine(),
+  store,
+  locks: new Locks(),
+  endOfSlave: (uid) => slaves.endOf(uid),
+  changes,
+  hostRoot: settings['host-root'],
+  log,
+};
+const temporal = {
+  address: settings['temporal-address'],
+  namespace: settings['temporal-namespace'],
+  node,
+  activities: createNodeActivities(deps),
+  log,
+};
+const guard = new SlaveGuard({ deps, tellOwner: ownerTeller(temporal, stopping.signal), retryMs: 1_000 });
+const worker = new NodeTaskWorker(temporal);
+const lease = new LeaseRenewal({
+  config: kube,
+  namespace: settings.namespace,
+  node,
+  onError: (err) => log.warn({ err }, 'cannot renew the Lease'),
+});
+
+const health = await serveHealth({
+  port: Number(settings['health-port']),
+  ready: {
+    temporal: () => worker.problem,
+    slaves: () => (slaves.synced ? undefined : 'the slave pods are not followed'),
+  },
+});
+
+async function stop(signal: string): Promise<void> {
+  log.info({ signal }, 'stopping');
+  lease.stop();
+  await worker.stop();
+  stopping.abort();
+  await slaves.stop();
+  await guard.stop();
+  changes.close();
+  health.close();
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, () => {
+    void stop(signal).then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.error({ err }, 'did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  });
+}
+
+await recover(deps);
+slaves.start();
+lease.start();
+worker.start();
+log.info('started');

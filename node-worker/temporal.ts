@@ -1,0 +1,127 @@
+import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { mountWorkflowId, nodeQueue } from '../contract/names.ts';
+import type { MountRef, NodeActivities } from '../contract/node-activities.ts';
+import { SIGNALS } from '../contract/workflows.ts';
+
+export interface TemporalOptions {
+  readonly address: string;
+  readonly namespace: string;
+  readonly node: string;
+  readonly activities: NodeActivities;
+  readonly log: Logger;
+}
+
+/** Between two tries to reach Temporal, in milliseconds. */
+const RETRY_MS = 1_000;
+/** What is being changed ends in milliseconds; an attach that waits for the kubelet is tried again by its workflow. */
+const SHUTDOWN_GRACE = '5s';
+/** The pod has 35 s. */
+const SHUTDOWN_FORCE = '25s';
+
+/** Serves this node's task queue for as long as it is not stopped, whether Temporal is there or not. */
+export class NodeTaskWorker {
+  readonly #options: TemporalOptions;
+  #worker: Worker | undefined;
+  #stopping = Promise.withResolvers<void>();
+  #stopped = false;
+  #done: Promise<void> | undefined;
+
+  constructor(options: TemporalOptions) {
+    this.#options = options;
+  }
+
+  /** What is wrong now, for the readiness check. */
+  get problem(): string | undefined {
+    return this.#worker?.getState() === 'RUNNING' ? undefined : 'not connected to Temporal';
+  }
+
+  start(): void {
+    this.#done ??= this.#serve();
+  }
+
+  /** Resolves when the tasks at hand have ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#stopping.resolve();
+    if (this.#worker?.getState() === 'RUNNING') this.#worker.shutdown();
+    await this.#done;
+  }
+
+  async #serve(): Promise<void> {
+    let lastProblem = '';
+    while (!this.#stopped) {
+      try {
+        await this.#serveOnce();
+        lastProblem = '';
+      } catch (err) {
+        const problem = err instanceof Error ? err.message : String(err);
+        if (problem !== lastProblem) this.#options.log.warn({ err }, 'not connected to Temporal, trying again');
+        lastProblem = problem;
+      }
+      if (!this.#stopped) await Promise.race([this.#stopping.promise, pause(RETRY_MS)]);
+    }
+  }
+
+  async #serveOnce(): Promise<void> {
+    const { address, namespace, node, activities, log } = this.#options;
+    const connection = await NativeConnection.connect({ address });
+    try {
+      this.#worker = await Worker.create({
+        connection,
+        namespace,
+        taskQueue: nodeQueue(node),
+        activities,
+        // Each attach that waits for the kubelet holds a slot, and a detach must never wait for those.
+        maxConcurrentActivityTaskExecutions: 1_000,
+        activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 4 },
+        shutdownGraceTime: SHUTDOWN_GRACE,
+        shutdownForceTime: SHUTDOWN_FORCE,
+      });
+      log.info({ queue: nodeQueue(node) }, 'serving');
+      if (!this.#stopped) await this.#worker.run();
+    } finally {
+      this.#worker = undefined;
+      await connection.close();
+    }
+  }
+}
+
+/** Tells a mount's workflow that a slave is ending; tries until Temporal answers or `signal` is aborted. */
+export function ownerTeller(
+  { address, namespace, log }: Pick<TemporalOptions, 'address' | 'namespace' | 'log'>,
+  signal: AbortSignal,
+): (mount: MountRef) => Promise<void> {
+  const connection = Connection.lazy({ address });
+  const client = new Client({ connection, namespace });
+  return async (mount) => {
+    for (let attempt = 0; ; attempt++) {
+      signal.throwIfAborted();
+      try {
+        const id = mountWorkflowId(mount.namespace, mount.name);
+        await connection.withDeadline(Date.now() + 5_000, () =>
+          client.workflow.getHandle(id).signal(SIGNALS.slaveEnding),
+        );
+        return;
+      } catch (err) {
+        if (err instanceof WorkflowNotFoundError) return;
+        if (attempt === 0) log.warn({ err, mount }, 'cannot tell a workflow that its slave ends, trying again');
+        await Promise.race([pause(RETRY_MS), aborted(signal)]);
+      }
+    }
+  };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
