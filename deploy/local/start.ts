@@ -5,6 +5,7 @@ import { CONTROL_ADDRESS, PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
 import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
 import { writeControlPlaneConfig } from './control-plane.ts';
+import { loadImage } from './image/load.ts';
 import { smallImages } from './image/small.ts';
 import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
@@ -18,7 +19,7 @@ import type { Server } from './server.ts';
 import { isDescribed, type StatePaths } from './state.ts';
 import { setTemporalRetention } from './temporal.ts';
 import type { ToolFolders } from './tools.ts';
-import { until } from './wait.ts';
+import { sideBySide, until } from './wait.ts';
 
 export interface StartOptions {
   readonly paths: StatePaths;
@@ -48,17 +49,21 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
   const cluster = loadCluster(paths.root);
   const images = smallImages(options.imageCache);
-  await Promise.all([
-    progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, options)),
-    progress.step('start Temporal', () => startTemporal(cluster, options)),
-    ...cluster.nodes.map((node) =>
-      progress.step(`start containerd on ${node.name}`, async () => startContainerd(node, await images, options)),
-    ),
+  await sideBySide(options.signal, [
+    (signal) => progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, signal)),
+    (signal) => progress.step('start Temporal', () => startTemporal(cluster, signal)),
+    ...cluster.nodes.map((node) => async (signal: AbortSignal) => {
+      await progress.step(`start containerd on ${node.name}`, () => startContainerd(node, signal));
+      await Promise.all((await images).map((image) => loadImage(paths, [node], image)));
+    }),
   ]);
   await progress.step('nodes Ready', async () => {
     for (const name of ['kube-controller-manager', 'kube-scheduler', 'kube-proxy'] as const)
       cluster.servers[name].start();
-    await Promise.all(cluster.nodes.map((node) => startKubelet(cluster, node, options)));
+    await sideBySide(
+      options.signal,
+      cluster.nodes.map((node) => (signal) => startKubelet(cluster, node, signal)),
+    );
   });
   markComplete(paths);
   return cluster;
@@ -79,20 +84,20 @@ async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[
   await prepareNamespaceFolder(paths.namespaces);
 }
 
-async function startApiserver({ servers, api }: Cluster, options: StartOptions): Promise<void> {
+async function startApiserver({ servers, api }: Cluster, signal: AbortSignal): Promise<void> {
   servers.etcd.start();
-  await ready(servers.etcd, () => listens('127.0.0.1', PORTS.etcdClient), options);
+  await ready(servers.etcd, () => listens('127.0.0.1', PORTS.etcdClient), signal);
   servers['kube-apiserver'].start();
-  await ready(servers['kube-apiserver'], () => api.isReady(), options);
+  await ready(servers['kube-apiserver'], () => api.isReady(), signal);
 }
 
-async function startTemporal({ servers, tools }: Cluster, options: StartOptions): Promise<void> {
+async function startTemporal({ servers, tools }: Cluster, signal: AbortSignal): Promise<void> {
   servers.temporal.start();
-  await ready(servers.temporal, () => listens(CONTROL_ADDRESS, PORTS.temporal), options);
-  await ready(servers.temporal, () => setTemporalRetention(tools), options);
+  await ready(servers.temporal, () => listens(CONTROL_ADDRESS, PORTS.temporal), signal);
+  await ready(servers.temporal, () => setTemporalRetention(tools), signal);
 }
 
-async function startContainerd(node: ClusterNode, images: readonly string[], options: StartOptions): Promise<void> {
+async function startContainerd(node: ClusterNode, signal: AbortSignal): Promise<void> {
   await createNamespace(node, node.paths);
   node.containerd.start();
   const answers = (): Promise<boolean> =>
@@ -100,14 +105,13 @@ async function startContainerd(node: ClusterNode, images: readonly string[], opt
       () => true,
       () => false,
     );
-  await ready(node.containerd, answers, options);
-  for (const archive of images) await node.ctr('images', 'import', archive);
+  await ready(node.containerd, answers, signal);
 }
 
-async function startKubelet({ api }: Cluster, node: ClusterNode, options: StartOptions): Promise<void> {
+async function startKubelet({ api }: Cluster, node: ClusterNode, signal: AbortSignal): Promise<void> {
   node.kubelet.start();
   const isReady = async (): Promise<boolean> => isSchedulable(await api.find(`/api/v1/nodes/${node.name}`));
-  await ready(node.kubelet, isReady, options);
+  await ready(node.kubelet, isReady, signal);
 }
 
 interface NodeObject {
@@ -119,7 +123,7 @@ function isSchedulable(node: unknown): boolean {
   return hasCondition(node, 'Ready') && (node as NodeObject).spec?.taints === undefined;
 }
 
-async function ready(server: Server, condition: () => Promise<boolean>, { signal }: StartOptions): Promise<void> {
+async function ready(server: Server, condition: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
   const hopeless = (): string | undefined => server.hopeless();
   await until(`${server.name} to be ready`, condition, { timeoutMs: READY_TIMEOUT_MS, everyMs: 40, signal, hopeless });
 }
