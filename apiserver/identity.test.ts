@@ -149,9 +149,9 @@ describe('a forged identity', () => {
   });
 });
 
-describe('an identity of the front proxy', () => {
-  const review = () => server.reviews.at(-1);
+const review = () => server.reviews.at(-1);
 
+describe('an identity of the front proxy', () => {
   test('keeps each group on its own, also those with commas', async () => {
     await server.as('jane', { path, groups: ['a, b', 'c'] });
     expect(review()?.groups).toEqual(['a, b', 'c', 'system:authenticated']);

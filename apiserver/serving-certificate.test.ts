@@ -50,23 +50,18 @@ describe('watchServingPair()', () => {
       info: (_object: object, message: string) => said.push(message),
       warn: (_object: object, message: string) => said.push(message),
     };
-    let applied = () => {};
-    const next = () =>
-      new Promise<void>((resolve) => {
-        applied = resolve;
-      });
+    const applied = Promise.withResolvers<void>();
     const stop = watchServingPair(directory, first, log, (pair) => {
       server.tls.usePair(pair);
-      applied();
+      applied.resolve();
     });
     expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
 
     const second = issue();
-    const secondApplied = next();
     // A key of another certificate comes first.
     write({ cert: second.cert, key: issue().key });
     write(second);
-    await secondApplied;
+    await applied.promise;
     expect(await servedFingerprint()).toBe(new X509Certificate(second.cert).fingerprint256);
     // The CAs of clients are not forgotten.
     expect((await server.as('jane', { path: '/apis/device-mounter.io/v1alpha1/devicemounts' })).code).toBe(200);

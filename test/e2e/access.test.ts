@@ -9,7 +9,7 @@ let pod: string;
 let token: string;
 
 beforeAll(async () => {
-  pod = await startPod(NODES[0]?.name ?? "");
+  pod = await startPod(NODES[0]?.name ?? '');
   await kubectlOk(['create', 'serviceaccount', 'stranger']);
   token = (await kubectlOk(['create', 'token', 'stranger'])).trim();
 });
