@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
-import { getJson } from './kubectl.ts';
 import {
   deletePod,
   deviceMount,
@@ -128,18 +127,5 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       });
     }
     await mountOk(await target(node), FUSE);
-  });
-
-  test('the same name twice is one mount', async () => {
-    const pod = await target(node);
-    const [first, second] = await Promise.all([
-      mountOk(pod, FUSE, '', { name: `twice-${pod}` }),
-      mountOk(pod, FUSE, '', { name: `twice-${pod}` }),
-    ]);
-    expect(second.metadata.uid).toBe(first.metadata.uid);
-    expect(await slavesOf(pod)).toHaveLength(1);
-    expect(await getJson(['devicemounts.device-mounter.io', `twice-${pod}`])).toMatchObject({
-      status: { phase: 'Mounted' },
-    });
   });
 });
