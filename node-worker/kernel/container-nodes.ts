@@ -37,6 +37,12 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
       `Cannot make device node "${device.path}": the container has ${is} there, is not ${deviceKey(device)}`,
     );
   }
+  if (container.dev === 'user-namespace') {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${device.path}": the container has a user namespace, where the kernel opens no node`,
+    );
+  }
   if (there.onHost) {
     throw fail(
       'ContainerUnsupported',

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -74,6 +75,8 @@ export async function startContainer(options: StartOptions): Promise<TestContain
   const id = randomBytes(32).toString('hex');
   mkdirSync(WORK, { recursive: true });
   const bundle = mkdtempSync(join(WORK, 'bundle-'));
+  // The root of a user namespace must come through.
+  chmodSync(bundle, 0o755);
   const rootfs = makeRootfs(bundle);
   options.prepare?.(rootfs);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig({ ...options, cgroupsPath: `/${NAME}/${id}` })));
