@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { findSection, withRules } from '../cgroup/filter.ts';
 import { type Program, sameProgram } from '../cgroup/instruction.ts';
@@ -38,6 +38,8 @@ export function withCgroup<T>(path: string, use: (cgroupFd: number) => T): T {
  * programs were changed. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
  */
 export function setProgramRules(cgroup: string, rules: readonly DeviceRule[]): number {
+  // A container that has ended took its programs with it.
+  if (!existsSync(cgroup)) return 0;
   return withCgroup(cgroup, (cgroupFd) => {
     for (let attempt = 1; ; attempt++) {
       try {

@@ -56,7 +56,12 @@ export const temporaryName = (name: string): string => `.${name}.devmnt`;
 
 function finishNode(fd: number, device: DeviceNode): void {
   const made = deviceOf(fstatSync(fd, { bigint: true }));
-  if (made === undefined || !isSameDevice(made, device)) throw new Error('the new node was replaced by another file');
+  if (made === undefined || !isSameDevice(made, device)) {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${device.path}": the container replaces it by another file`,
+    );
+  }
   syscall('fchownat', [fd, '', device.uid, device.gid, AT_EMPTY_PATH], device.path);
   // By the descriptor's link: independent of the umask and of fchmodat2(2), which kernels before 6.6 do not have.
   chmodSync(`/proc/self/fd/${fd}`, device.mode);
@@ -68,6 +73,13 @@ export function unwritable(path: string, err: unknown): unknown {
   }
   if (hasCode(err, 'EROFS'))
     return fail('ContainerUnsupported', `Cannot make device node "${path}": it is read-only there`, err);
+  if (hasCode(err, 'ENOENT')) {
+    return fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${path}": the container has no such directory or takes away what is made there`,
+      err,
+    );
+  }
   if (hasCode(err, 'ELOOP', 'ENOTDIR')) {
     return fail(
       'ContainerUnsupported',

@@ -70,6 +70,7 @@ export function grant(container: OpenContainer, wanted: Grant, others: readonly 
     return { rulesChanged, nodesMade };
   } catch (err) {
     revoke(container, wanted, others);
+    requireAlive(container);
     throw err;
   }
 }
@@ -78,10 +79,17 @@ export function grant(container: OpenContainer, wanted: Grant, others: readonly 
 function verify(container: OpenContainer, devices: readonly GrantedDevice[]): void {
   const access = accessTo(container, devices);
   const lacking = devices.find((device, index) => lacks(access[index] ?? '', device.access));
-  if (lacking === undefined) return;
+  if (lacking !== undefined) {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
+    );
+  }
+  const missing = devices.find((device) => !hasNode(container, device));
+  if (missing === undefined) return;
   throw fail(
     'ContainerUnsupported',
-    `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
+    `Cannot make device node "${missing.path}": the container takes away what is made there`,
   );
 }
 

@@ -44,6 +44,12 @@ const APPLETS = [
   'tail',
   'mount',
   'umount',
+  'mkfifo',
+  'rmdir',
+  'unshare',
+  'cp',
+  'chroot',
+  'cut',
 ];
 
 /** A real container of a real runtime, whose init is a shell that the test types into. */
