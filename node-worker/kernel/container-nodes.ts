@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
+import { bindInContainer, unbindInContainer } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
 import {
@@ -35,12 +36,6 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
     throw fail(
       'ContainerUnsupported',
       `Cannot make device node "${device.path}": the container has ${is} there, is not ${deviceKey(device)}`,
-    );
-  }
-  if (container.dev === 'user-namespace') {
-    throw fail(
-      'ContainerUnsupported',
-      `Cannot make device node "${device.path}": the container has a user namespace, where the kernel opens no node`,
     );
   }
   if (there.onHost) {
@@ -86,10 +81,11 @@ function nodeAt(devFd: number, parts: readonly string[]): NodeThere {
 }
 
 /** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
-export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
+export async function placeNode(container: OpenContainer, device: DeviceNode): Promise<boolean> {
   const parts = componentsBelowDev(device.path);
   const plan = planNode(container, device);
   if (plan.node === 'found') return false;
+  if (container.dev === 'user-namespace') return bindInContainer(container, device);
   try {
     return withDev(container, (devFd) => {
       makeDirectories(devFd, parts.slice(0, -1));
@@ -116,8 +112,12 @@ function refuseHostDirectory(fd: number, path: string): void {
  * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
  * stands there for another device stays. Returns whether the node was there.
  */
-export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
+export async function takeNode(container: OpenContainer, device: GrantedDevice): Promise<boolean> {
   if (device.node === 'found') return false;
+  if (container.dev === 'user-namespace') {
+    const removed = await unbindInContainer(container, device);
+    return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device))) || removed;
+  }
   return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device)));
 }
 

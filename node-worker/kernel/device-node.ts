@@ -7,8 +7,8 @@ import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_NO
 import { openInRoot, withPath } from './safe-path.ts';
 import { hasCode, syscall } from './syscall.ts';
 
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
+export const S_IFCHR = 0o020000;
+export const S_IFBLK = 0o060000;
 const DIRECTORY_MODE = 0o755;
 
 /** What is at a path in a directory of a container; a symlink is never followed. */

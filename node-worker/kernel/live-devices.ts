@@ -13,10 +13,13 @@ const DEFAULT_DIRECTORIES = new Set(['pts', 'shm', 'mqueue', 'fd']);
 const MAX_DEPTH = 4;
 const MAX_NODES = 4096;
 
-/** Device nodes below the container's /dev with the access it has to each, `` for none. Symlinks are not followed. */
-export function nodesOf(container: OpenContainer): readonly DeviceNode[] {
+/**
+ * Device nodes below the container's /dev with the access it has to each, `` for none and `?` where its policy is not
+ * readable. Symlinks are not followed.
+ */
+export function nodesOf(container: OpenContainer, readable = true): readonly DeviceNode[] {
   const found = ifThere([], () => withDev(container, (devFd) => walk(devFd, '/dev', 1))).slice(0, MAX_NODES);
-  const access = accessTo(container, found);
+  const access = readable ? accessTo(container, found) : found.map(() => '?');
   return found.map((node, index) => ({ ...node, access: access[index] ?? '' }));
 }
 
