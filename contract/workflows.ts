@@ -33,9 +33,26 @@ export const SIGNALS = {
   targetGone: 'targetGone',
   /** A slave pod is ending, whoever ended it. */
   slaveEnding: 'slaveEnding',
+  /** The container runs anew under another id; the node has done what the request says in `onRestart`. */
+  containerRestarted: 'containerRestarted',
+  /** Something had taken rules or nodes away; they are back. */
+  driftHealed: 'driftHealed',
   /** Set the lease to this many seconds from now. */
   renew: 'renew',
 } as const;
+
+export interface ContainerRestartedSignal {
+  readonly containerId: string;
+  /** False: the devices are detached, and the mount is to end. */
+  readonly reapplied: boolean;
+}
+
+export interface DriftHealedSignal {
+  /** RFC 3339. */
+  readonly at: string;
+  /** What was missing, in words for the operator. */
+  readonly what: string;
+}
 
 export interface ReleaseSignal {
   /** Who asked, for the record. */

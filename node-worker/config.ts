@@ -41,11 +41,6 @@ export const OPTIONS = {
     help: 'Socket of the container runtime; without it the first of those of containerd, CRI-O and k3s that exists.',
     value: 'path',
   },
-  'cgroup-root': {
-    default: '/sys/fs/cgroup',
-    help: 'Where the cgroup hierarchies of the host are mounted.',
-    value: 'directory',
-  },
   'host-root': {
     default: '/proc/1/root',
     help: 'Where the root of the host is seen; device files are looked up in its /dev.',

@@ -27,8 +27,11 @@ const SHUTDOWN_FORCE_MS = 28_000;
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
+function write(level: LogLevel, message: string, meta?: object): void {
+  log[LEVELS[level]](meta ?? {}, message);
+}
+
 function sdkLogger(): Logger {
-  const write = (level: LogLevel, message: string, meta?: object): void => log[LEVELS[level]](meta ?? {}, message);
   return {
     log: write,
     trace: (message, meta) => write('TRACE', message, meta),
@@ -109,7 +112,9 @@ const health = await serveHealth({
 });
 slaves.start();
 const code = await workflowBundle(logger);
-connection = await connectTemporal(settings['temporal-address'], (err) => log.warn({ err }, 'cannot reach Temporal yet'));
+connection = await connectTemporal(settings['temporal-address'], (err) =>
+  log.warn({ err }, 'cannot reach Temporal yet'),
+);
 process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
 await run(connection, slaves, code);
 await slaves.stop();

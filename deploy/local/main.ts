@@ -3,6 +3,9 @@ import { type Cluster, describedNodes, isIntact, loadCluster } from './cluster.t
 import { runDemo } from './demo.ts';
 import { parseFlags, type StartFlags, USAGE } from './flags.ts';
 import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
+import type { Image } from './image/archive.ts';
+import { loadImage } from './image/load.ts';
+import { smallImages } from './image/small.ts';
 import { removeCluster } from './leftovers.ts';
 import { ensureSystemPackages, missingPrerequisites } from './prerequisites.ts';
 import { elapsed, Progress } from './progress.ts';
@@ -10,10 +13,12 @@ import { endRunning } from './run.ts';
 import { startCluster } from './start.ts';
 import { cacheFolder, isDescribed, statePaths } from './state.ts';
 import { ensureTools } from './tools.ts';
-import { until } from './wait.ts';
+import { sideBySide, until } from './wait.ts';
 
 const paths = statePaths(process.env);
 const progress = new Progress(process.stdout);
+const buildLog = join(paths.root, 'build-log');
+const imageCache = join(cacheFolder(process.env), 'images');
 const interrupted = new AbortController();
 
 async function main(): Promise<number> {
@@ -42,8 +47,8 @@ async function start(flags: StartFlags): Promise<number> {
     const started = performance.now();
     const found = runningCluster(flags.nodes);
     keep = found !== undefined;
-    const cluster = found ?? (await freshCluster(flags));
-    progress.say(`\nThe cluster is ready after ${elapsed(performance.now() - started)}.`);
+    const cluster = await withProduct(flags, found);
+    progress.say(`\nReady after ${elapsed(performance.now() - started)}.`);
     if (flags.demo) await runDemo(cluster, progress);
     progress.say(`\nDone after ${elapsed(performance.now() - started)}.`);
     keep ||= flags.detach;
@@ -68,12 +73,34 @@ function runningCluster(nodes: number): Cluster | undefined {
   return cluster;
 }
 
-async function freshCluster(flags: StartFlags): Promise<Cluster> {
-  const buildLog = join(paths.root, 'build-log');
+/** The product's image is built while the cluster starts. */
+async function withProduct(flags: StartFlags, found: Cluster | undefined): Promise<Cluster> {
   await ensureSystemPackages(progress, buildLog);
+  if (!flags.product) return found ?? freshCluster(flags, smallImages(imageCache), interrupted.signal);
+  // Loading these takes a second, which `npm stop` and a cluster without the product need not wait for.
+  const { foundationImage, productImage } = await import('./image/product.ts');
+  const { deployProduct } = await import('./product.ts');
+  const images = Promise.all([smallImages(imageCache), foundationImage(imageCache)]).then((all) => all.flat());
+  let cluster = found;
+  let image: Image | undefined;
+  await sideBySide(interrupted.signal, [
+    async (signal) => (cluster ??= await freshCluster(flags, images, signal)),
+    async () => (image = await progress.step('build the image of the product', () => productImage(imageCache))),
+  ]);
+  if (cluster === undefined || image === undefined) throw new Error('Cannot go on without cluster or image.');
+  const [{ nodes }, built] = [cluster, image];
+  await progress.step('load the image into the nodes', () => loadImage(paths, nodes, built));
+  await progress.step('install the product', () => deployProduct(loadCluster(paths.root), built.tag));
+  return cluster;
+}
+
+async function freshCluster(
+  { nodes }: StartFlags,
+  images: Promise<readonly Image[]>,
+  signal: AbortSignal,
+): Promise<Cluster> {
   const tools = await ensureTools(progress, buildLog);
-  const imageCache = join(cacheFolder(process.env), 'images');
-  return startCluster({ paths, tools, nodes: flags.nodes, imageCache, progress, signal: interrupted.signal });
+  return startCluster({ paths, tools, nodes, imageCache, images, progress, signal });
 }
 
 function invite({ kubeconfig, kubectl, uiAddress }: Cluster): void {

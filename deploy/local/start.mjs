@@ -1,4 +1,4 @@
-// Entry of `npm start` and `npm stop`. Plain JavaScript for any Node from 20 on: it gets the Node that the rest is written for, by
+// Entry of `npm start`, `npm stop` and `npm test`. Plain JavaScript for any Node from 20 on: it gets the Node that the rest is written for, by
 // installing the dependencies, and hands over.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -29,7 +29,8 @@ if (!existsSync(node) || !existsSync(installed) || statSync(installed).mtimeMs <
   if (status !== 0) process.exit(status ?? 1);
 }
 
-const main = join(folder, 'main.ts');
-const child = spawn(node, ['--no-warnings', main, ...process.argv.slice(2)], { stdio: 'inherit' });
+const [command, ...rest] = process.argv.slice(2);
+const script = command === 'test' ? [join(root, 'test', 'run.ts')] : [join(folder, 'main.ts'), command ?? 'start'];
+const child = spawn(node, ['--no-warnings', ...script, ...rest], { stdio: 'inherit' });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

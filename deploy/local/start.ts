@@ -1,11 +1,12 @@
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { CONTROL_ADDRESS, PORTS } from './addresses.ts';
+import { PORTS, TEMPORAL_HOST, TEMPORAL_PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
 import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
 import { writeControlPlaneConfig } from './control-plane.ts';
-import { smallImages } from './image/small.ts';
+import type { Image } from './image/archive.ts';
+import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
 import { addAddresses, claimMachine, obstacles } from './machine.ts';
@@ -17,15 +18,18 @@ import type { Progress } from './progress.ts';
 import type { Server } from './server.ts';
 import { isDescribed, type StatePaths } from './state.ts';
 import { setTemporalRetention } from './temporal.ts';
+import { createTemporalNetwork } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
-import { until } from './wait.ts';
+import { sideBySide, until } from './wait.ts';
 
 export interface StartOptions {
   readonly paths: StatePaths;
   readonly tools: ToolFolders;
   readonly nodes: 2 | 3;
-  /** Folder of small images, made when missing. */
+  /** Folder where what images need is kept. */
   readonly imageCache: string;
+  /** What every node has from the start. */
+  readonly images: Promise<readonly Image[]>;
   readonly progress: Progress;
   /** Ends the start at its next step; what was started stays for `removeCluster`. */
   readonly signal?: AbortSignal;
@@ -47,18 +51,22 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   describeCluster(paths, plans, options.tools);
   await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
   const cluster = loadCluster(paths.root);
-  const images = smallImages(options.imageCache);
-  await Promise.all([
-    progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, options)),
-    progress.step('start Temporal', () => startTemporal(cluster, options)),
-    ...cluster.nodes.map((node) =>
-      progress.step(`start containerd on ${node.name}`, async () => startContainerd(node, await images, options)),
-    ),
+  const seed = options.images.then((images) => ensureSeed(options.imageCache, paths, options.tools, images));
+  await sideBySide(options.signal, [
+    (signal) => progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, signal)),
+    (signal) => progress.step('start Temporal', () => startTemporal(cluster, signal)),
+    ...cluster.nodes.map((node) => async (signal: AbortSignal) => {
+      await plantSeed(await seed, node.paths.containerdRoot);
+      await progress.step(`start containerd on ${node.name}`, () => startContainerd(node, signal));
+    }),
   ]);
   await progress.step('nodes Ready', async () => {
     for (const name of ['kube-controller-manager', 'kube-scheduler', 'kube-proxy'] as const)
       cluster.servers[name].start();
-    await Promise.all(cluster.nodes.map((node) => startKubelet(cluster, node, options)));
+    await sideBySide(
+      options.signal,
+      cluster.nodes.map((node) => (signal) => startKubelet(cluster, node, signal)),
+    );
   });
   markComplete(paths);
   return cluster;
@@ -76,23 +84,24 @@ async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[
     preparePodsCgroup(plan);
   }
   await addAddresses(plans);
+  await createTemporalNetwork();
   await prepareNamespaceFolder(paths.namespaces);
 }
 
-async function startApiserver({ servers, api }: Cluster, options: StartOptions): Promise<void> {
+async function startApiserver({ servers, api }: Cluster, signal: AbortSignal): Promise<void> {
   servers.etcd.start();
-  await ready(servers.etcd, () => listens('127.0.0.1', PORTS.etcdClient), options);
+  await ready(servers.etcd, () => listens('127.0.0.1', PORTS.etcdClient), signal);
   servers['kube-apiserver'].start();
-  await ready(servers['kube-apiserver'], () => api.isReady(), options);
+  await ready(servers['kube-apiserver'], () => api.isReady(), signal);
 }
 
-async function startTemporal({ servers, tools }: Cluster, options: StartOptions): Promise<void> {
+async function startTemporal({ servers, tools }: Cluster, signal: AbortSignal): Promise<void> {
   servers.temporal.start();
-  await ready(servers.temporal, () => listens(CONTROL_ADDRESS, PORTS.temporal), options);
-  await ready(servers.temporal, () => setTemporalRetention(tools), options);
+  await ready(servers.temporal, () => listens(TEMPORAL_HOST, TEMPORAL_PORTS.frontend), signal);
+  await ready(servers.temporal, () => setTemporalRetention(tools), signal);
 }
 
-async function startContainerd(node: ClusterNode, images: readonly string[], options: StartOptions): Promise<void> {
+async function startContainerd(node: ClusterNode, signal: AbortSignal): Promise<void> {
   await createNamespace(node, node.paths);
   node.containerd.start();
   const answers = (): Promise<boolean> =>
@@ -100,14 +109,13 @@ async function startContainerd(node: ClusterNode, images: readonly string[], opt
       () => true,
       () => false,
     );
-  await ready(node.containerd, answers, options);
-  for (const archive of images) await node.ctr('images', 'import', archive);
+  await ready(node.containerd, answers, signal);
 }
 
-async function startKubelet({ api }: Cluster, node: ClusterNode, options: StartOptions): Promise<void> {
+async function startKubelet({ api }: Cluster, node: ClusterNode, signal: AbortSignal): Promise<void> {
   node.kubelet.start();
   const isReady = async (): Promise<boolean> => isSchedulable(await api.find(`/api/v1/nodes/${node.name}`));
-  await ready(node.kubelet, isReady, options);
+  await ready(node.kubelet, isReady, signal);
 }
 
 interface NodeObject {
@@ -119,7 +127,7 @@ function isSchedulable(node: unknown): boolean {
   return hasCondition(node, 'Ready') && (node as NodeObject).spec?.taints === undefined;
 }
 
-async function ready(server: Server, condition: () => Promise<boolean>, { signal }: StartOptions): Promise<void> {
+async function ready(server: Server, condition: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
   const hopeless = (): string | undefined => server.hopeless();
   await until(`${server.name} to be ready`, condition, { timeoutMs: READY_TIMEOUT_MS, everyMs: 40, signal, hopeless });
 }

@@ -27,3 +27,24 @@ export async function until<T>(
     await delay(options.everyMs ?? 20, undefined, { signal: options.signal });
   }
 }
+
+/**
+ * Runs tasks side by side. The first that fails aborts the signal of the others, and is thrown once all have ended: nothing is
+ * started any more while the caller cleans up.
+ */
+export async function sideBySide(
+  signal: AbortSignal | undefined,
+  tasks: readonly ((signal: AbortSignal) => Promise<unknown>)[],
+): Promise<void> {
+  const failure = new AbortController();
+  const either = signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]);
+  const attempts = tasks.map(async (task) => {
+    try {
+      await task(either);
+    } catch (err) {
+      failure.abort(err);
+    }
+  });
+  await Promise.all(attempts);
+  failure.signal.throwIfAborted();
+}

@@ -1,3 +1,4 @@
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { z } from 'zod';
 import { loadService } from '../../proto/services.ts';
 
@@ -73,12 +74,12 @@ interface ContainerAllocateResponse {
   readonly cdiDevices: readonly { readonly name: string }[];
 }
 
-const ALLOCATE = loadService('DevicePlugin')['Allocate'];
+const { Allocate } = loadService('DevicePlugin') as { readonly Allocate: MethodDefinition<object, object> };
 
 /** Decodes one ContainerAllocateResponse as the only element of an AllocateResponse, which is what the service decodes. */
 function decodeAllocResp(bytes: Buffer): ContainerAllocateResponse {
   const wrapped = Buffer.concat([Buffer.from([0x0a, ...varint(bytes.length)]), bytes]);
-  const { containerResponses } = ALLOCATE?.responseDeserialize(wrapped) as {
+  const { containerResponses } = Allocate.responseDeserialize(wrapped) as {
     readonly containerResponses: readonly [ContainerAllocateResponse];
   };
   return containerResponses[0];

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail } from '../../contract/failures.ts';
+import { codeOf } from '../error-code.ts';
 import { type Allocation, parseCheckpoint } from './checkpoint.ts';
 
 /** What the kubelet says about pods of this node, by UID: names may be used again. */
@@ -28,7 +29,7 @@ export function kubeletOf({ kubeletDir, devicePluginDir }: KubeletDirs): Kubelet
         return parseCheckpoint(await readFile(checkpoint, 'utf8'));
       } catch (err) {
         // A kubelet that has never allocated a device has not written one.
-        if (isMissing(err)) return [];
+        if (codeOf(err) === 'ENOENT') return [];
         throw fail(
           'KubeletUnavailable',
           'Cannot read what the kubelet has allocated: its checkpoint is unreadable',
@@ -41,13 +42,9 @@ export function kubeletOf({ kubeletDir, devicePluginDir }: KubeletDirs): Kubelet
       try {
         return (await stat(join(kubeletDir, 'pods', podUid))).isDirectory();
       } catch (err) {
-        if (isMissing(err)) return false;
+        if (codeOf(err) === 'ENOENT') return false;
         throw fail('KubeletUnavailable', 'Cannot read which pods the kubelet has accepted', err);
       }
     },
   };
-}
-
-function isMissing(err: unknown): boolean {
-  return err instanceof Error && 'code' in err && err.code === 'ENOENT';
 }

@@ -2,6 +2,7 @@ import { type Client, status } from '@grpc/grpc-js';
 import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { callOnce, loadService } from '../../proto/services.ts';
+import { codeOf } from '../error-code.ts';
 
 /** A container as its runtime knows it. */
 export interface RuntimeContainer {
@@ -51,7 +52,7 @@ export function criContainers(client: Client): Containers {
         return newest && (await detailsOf(newest, call));
       } catch (err) {
         // It ended between two calls.
-        if (err instanceof Error && 'code' in err && err.code === status.NOT_FOUND) return undefined;
+        if (codeOf(err) === status.NOT_FOUND) return undefined;
         throw fail('KubeletUnavailable', `Cannot find container "${name}": the container runtime does not answer`, err);
       }
     },

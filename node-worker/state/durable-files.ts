@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { codeOf } from '../error-code.ts';
 
 /** Files that survive a crash of the node as they were before or after a change, never in between. */
 export class DurableFiles {
@@ -56,6 +57,6 @@ async function syncDirectory(path: string): Promise<void> {
     }
   } catch (err) {
     // Nothing was ever written there.
-    if (!(err instanceof Error) || !('code' in err) || err.code !== 'ENOENT') throw err;
+    if (codeOf(err) !== 'ENOENT') throw err;
   }
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import type { MountRef } from '../../contract/node-activities.ts';
+import { codeOf } from '../error-code.ts';
 import type { Grant } from '../kernel/engine.ts';
 import { DurableFiles } from './durable-files.ts';
 import { keyOf, type MountRecord, parseMountRecord } from './mount-record.ts';
@@ -115,7 +116,7 @@ async function namesIn(directory: string): Promise<readonly string[]> {
   try {
     return await readdir(directory);
   } catch (err) {
-    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return [];
+    if (codeOf(err) === 'ENOENT') return [];
     throw err;
   }
 }

@@ -142,6 +142,29 @@ export class Harness {
     return this.client.workflow.getHandle(mountWorkflowId(NAMESPACE, name));
   }
 
+  async statusOf(name: string): Promise<string> {
+    return (await this.handle(name).describe()).status.name;
+  }
+
+  /** What there is of a pod's mounts on its node and in the cluster: nothing, after an undo. */
+  leftOf(pod: string, node: MemoryNode): readonly string[] {
+    const slaves = this.cluster.slaves(NAMESPACE).filter(({ spec }) => JSON.stringify(spec).includes(`"${pod}"`));
+    return [...slaves.map(({ metadata }) => `slave ${metadata?.name}`), ...node.attached.keys()];
+  }
+
+  /** The workflows whose history today's code does not repeat. */
+  async replayed(): Promise<readonly string[]> {
+    const histories = this.client.workflow.list().intoHistories();
+    const failed: string[] = [];
+    for await (const { workflowId, error } of Worker.runReplayHistories(
+      { workflowBundle: { code: this.bundle } },
+      histories,
+    )) {
+      if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
+    }
+    return failed;
+  }
+
   /** Reasons of the Events on a pod, in their order. */
   eventsOf(pod: string): readonly string[] {
     return this.cluster.events

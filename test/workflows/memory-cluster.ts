@@ -90,7 +90,7 @@ export class MemoryCluster implements Cluster {
     const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
     return (
       node && {
-        spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime: new Date(node.alive ? Date.now() : 0) as never },
+        spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime: new Date(node.alive ? Date.now() : 0) },
       }
     );
   }

@@ -40,14 +40,10 @@ export class TemporalServer {
   /** Starts it again, with what its database holds, on the same port. */
   async restart(): Promise<void> {
     const attributes = Object.values(SEARCH_ATTRIBUTES).flatMap((name) => ['--search-attribute', `${name}=Keyword`]);
-    const args = [
-      ...['server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(this.#port)],
-      ...['--db-filename', join(this.#folder, 'temporal.db'), '--log-level', 'never'],
-      ...['--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
-      ...TUNING.flatMap((value) => ['--dynamic-config-value', value]),
-      ...attributes,
-      ...this.#extra,
-    ];
+    const args = `server start-dev --headless --ip 127.0.0.1 --port ${this.#port} --log-level never`.split(' ');
+    args.push('--db-filename', join(this.#folder, 'temporal.db'));
+    args.push('--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal');
+    args.push(...TUNING.flatMap((value) => ['--dynamic-config-value', value]), ...attributes, ...this.#extra);
     this.#process = spawn(temporalBinary(), args, { stdio: 'ignore' });
     const child = this.#process;
     // A test run that ends early still ends its server.

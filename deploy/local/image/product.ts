@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { DefaultLogger } from '@temporalio/worker';
 import { buildWorkflowBundle } from '../../../workflows/bundle.ts';
 import { run } from '../run.ts';
 import { REPOSITORY } from '../state.ts';
-import { type ImageSettings, imageConfig, type Layer, layerOf, packLayer, writeArchive } from './archive.ts';
+import { type Image, type ImageSettings, imageOf, type Layer, packedLayer, packLayer } from './archive.ts';
 
 /** What the Node binary and the native parts of the dependencies are linked with; the rest of Debian stays out. */
 const BASE_PACKAGES = ['libc6', 'libstdc++6', 'libgcc-s1', 'libatomic1', 'ca-certificates', 'tzdata'];
@@ -35,21 +35,17 @@ const SETTINGS: ImageSettings = {
   workingDir: '/app',
 };
 
-export interface ProductImage {
-  readonly tag: string;
-  readonly archive: string;
+/** What the product's image stands on, as an image of its own: it changes with the lock file only. */
+export async function foundationImage(cache: string): Promise<Image> {
+  mkdirSync(cache, { recursive: true });
+  const layers = await Promise.all([baseLayer(cache), dependencyLayer(cache)]);
+  return imageOf(layers, SETTINGS, () => 'localhost/device-mounter-foundation:1');
 }
 
 /** The product's image: base and dependencies come from `cache`, the code is packed anew. Its tag names its content. */
-export async function productImage(cache: string): Promise<ProductImage> {
-  mkdirSync(cache, { recursive: true });
-  const layers = await Promise.all([baseLayer(cache), dependencyLayer(cache), codeLayer(cache)]);
-  const config = imageConfig(layers, SETTINGS);
-  const digest = createHash('sha256').update(config).digest('hex').slice(0, 12);
-  const tag = `localhost/device-mounter:${digest}`;
-  const archive = join(cache, 'device-mounter.tar');
-  await writeArchive(archive, tag, layers, config);
-  return { tag, archive };
+export async function productImage(cache: string): Promise<Image> {
+  const [foundation, code] = await Promise.all([foundationImage(cache), codeLayer(cache)]);
+  return imageOf([...foundation.layers, code], SETTINGS, (digest) => `localhost/device-mounter:${digest.slice(0, 12)}`);
 }
 
 /** A root file system of Debian packages, extracted without running anything of them. */
@@ -59,7 +55,8 @@ async function baseLayer(cache: string): Promise<Layer> {
     .digest('hex')
     .slice(0, 12);
   const file = join(cache, `base-${key}.tar`);
-  if (existsSync(file)) return layerOf(file);
+  const packed = packedLayer(file);
+  if (packed !== undefined) return packed;
   const folder = mkdtempSync(join(cache, 'base-'));
   try {
     const root = join(folder, 'root');
@@ -85,7 +82,8 @@ async function dependencyLayer(cache: string): Promise<Layer> {
   const lock = readFileSync(join(REPOSITORY, 'package-lock.json'));
   const key = createHash('sha256').update(lock).update(dependencyLayer.toString()).digest('hex').slice(0, 12);
   const file = join(cache, `dependencies-${key}.tar`);
-  if (existsSync(file)) return layerOf(file);
+  const packed = packedLayer(file);
+  if (packed !== undefined) return packed;
   const listed = await run('npm', ['ls', '--omit=dev', '--all', '--parseable', '--silent'], { cwd: REPOSITORY });
   const modules = listed
     .trim()
@@ -104,12 +102,13 @@ async function dependencyLayer(cache: string): Promise<Layer> {
   ]);
 }
 
+const isProduct = (source: string): boolean => !/\.test\.ts$|\/fixtures$/.test(source);
+
 async function codeLayer(cache: string): Promise<Layer> {
   const folder = mkdtempSync(join(cache, 'code-'));
   try {
     const app = join(folder, 'app');
-    const wanted = (source: string): boolean => !/\.test\.ts$|\/fixtures$/.test(source);
-    for (const name of CODE) cpSync(join(REPOSITORY, name), join(app, name), { recursive: true, filter: wanted });
+    for (const name of CODE) cpSync(join(REPOSITORY, name), join(app, name), { recursive: true, filter: isProduct });
     writeFileSync(join(app, 'workflow-bundle.js'), await buildWorkflowBundle(new DefaultLogger('WARN')));
     return await packLayer(folder, join(cache, 'code.tar'));
   } finally {

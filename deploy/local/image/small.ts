@@ -1,52 +1,63 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../run.ts';
-import { imageConfig, packLayer, writeArchive } from './archive.ts';
+import { type Image, imageOf, packedLayer, packLayer } from './archive.ts';
 
 export const PAUSE_IMAGE = 'localhost/pause:1';
-export const BUSYBOX_IMAGE = 'localhost/busybox:1';
+const BUSYBOX_IMAGE = 'localhost/busybox:1';
 
 const PAUSE_SOURCE = join(import.meta.dirname, 'pause.c');
 const BUSYBOX = '/usr/bin/busybox';
 
-/** Archives of the pause and busybox images, made once and kept in `cache`. */
-export async function smallImages(cache: string): Promise<string[]> {
-  return Promise.all([
-    madeOnce(cache, 'pause', PAUSE_IMAGE, PAUSE_SOURCE, ['/pause'], async (root) => {
-      await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, 'pause'), PAUSE_SOURCE]);
-    }),
-    madeOnce(cache, 'busybox', BUSYBOX_IMAGE, BUSYBOX, ['/bin/sh', '-c', 'sleep 1000000'], fillBusybox),
-  ]);
+interface SmallImage {
+  readonly name: string;
+  readonly tag: string;
+  /** The file whose content decides about the image. */
+  readonly source: string;
+  readonly entrypoint: readonly string[];
+  readonly fill: (root: string) => Promise<void>;
 }
 
-/** `source` is the file whose content decides about the image. */
-async function madeOnce(
-  cache: string,
-  name: string,
-  tag: string,
-  source: string,
-  entrypoint: readonly string[],
-  fill: (root: string) => Promise<void>,
-): Promise<string> {
+const SMALL_IMAGES: readonly SmallImage[] = [
+  { name: 'pause', tag: PAUSE_IMAGE, source: PAUSE_SOURCE, entrypoint: ['/pause'], fill: compilePause },
+  {
+    name: 'busybox',
+    tag: BUSYBOX_IMAGE,
+    source: BUSYBOX,
+    entrypoint: ['/bin/sh', '-c', 'sleep 1000000'],
+    fill: installBusybox,
+  },
+];
+
+/** The pause and busybox images; their layers are made once and kept in `cache`. */
+export function smallImages(cache: string): Promise<Image[]> {
+  return Promise.all(SMALL_IMAGES.map((image) => smallImage(cache, image)));
+}
+
+async function smallImage(cache: string, { name, tag, source, entrypoint, fill }: SmallImage): Promise<Image> {
   const key = createHash('sha256').update(readFileSync(source)).update(fill.toString()).digest('hex').slice(0, 12);
-  const archive = join(cache, `${name}-${key}.tar`);
-  if (existsSync(archive)) return archive;
+  const file = join(cache, `${name}-${key}.tar`);
+  const layer = packedLayer(file) ?? (await filledLayer(cache, file, fill));
+  return imageOf([layer], { entrypoint, path: '/bin:/usr/bin:/sbin' }, () => tag);
+}
+
+async function filledLayer(cache: string, file: string, fill: SmallImage['fill']): ReturnType<typeof packLayer> {
   mkdirSync(cache, { recursive: true });
-  const folder = mkdtempSync(join(cache, `${name}-`));
+  const root = mkdtempSync(join(cache, 'root-'));
   try {
-    const root = join(folder, 'root');
-    mkdirSync(root);
     await fill(root);
-    const layer = await packLayer(root, join(folder, 'layer.tar'));
-    await writeArchive(archive, tag, [layer], imageConfig([layer], { entrypoint, path: '/bin:/usr/bin:/sbin' }));
-    return archive;
+    return await packLayer(root, file);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(root, { recursive: true, force: true });
   }
 }
 
-async function fillBusybox(root: string): Promise<void> {
+async function compilePause(root: string): Promise<void> {
+  await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, 'pause'), PAUSE_SOURCE]);
+}
+
+async function installBusybox(root: string): Promise<void> {
   const bin = join(root, 'bin');
   for (const folder of [bin, join(root, 'tmp')]) mkdirSync(folder);
   copyFileSync(BUSYBOX, join(bin, 'busybox'));

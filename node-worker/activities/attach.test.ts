@@ -1,0 +1,245 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
+import type { MountRequest, Signed } from '../../contract/requests.ts';
+import { attach } from './attach.ts';
+import { detach } from './detach.ts';
+import { attachInput, FUSE_RESOURCE, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
+import { recover } from './recover.ts';
+
+let node: MemoryNode;
+let slave: SlaveRef;
+beforeEach(async () => {
+  node = await MemoryNode.make();
+  slave = node.addSlave('s1');
+});
+
+const MOUNT = { namespace: 'default', name: 'm1' };
+afterEach(() => node.remove());
+
+const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
+
+function attachNow(
+  input: AttachInput = attachInput(slave),
+  signal = AbortSignal.timeout(2_000),
+): Promise<AttachResult> {
+  return attach(node.deps, input, { signal });
+}
+
+describe('attach()', () => {
+  test('gives exactly what the kubelet allocated', async () => {
+    const result = await attachNow();
+    const fuse = { path: '/dev/fuse', type: 'c', major: 10, minor: 229, access: 'rw' };
+    expect(result).toEqual({
+      containerId: 'c1',
+      devices: [{ id: '/dev/fuse', resource: FUSE_RESOURCE, nodes: [fuse] }],
+    });
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');
+    expect(node.engine.opened).toBe(0);
+  });
+
+  test('repeats itself without harm', async () => {
+    expect(await attachNow()).toEqual(await attachNow());
+    expect(node.deps.store.records()).toHaveLength(1);
+  });
+
+  test('leaves out resources that were not asked for', async () => {
+    node.allocations.push({ ...node.allocations[0]!, resource: 'hostdev.k8s.io/dev_kvm', deviceIds: ['/dev/kvm'] });
+    expect((await attachNow()).devices).toHaveLength(1);
+  });
+
+  test('waits until the kubelet has allocated and accepted', async () => {
+    const [allocation] = node.allocations.splice(0);
+    node.accepted.clear();
+    let done = false;
+    const attaching = attachNow().then(() => (done = true));
+    node.allocations.push(allocation!);
+    node.changes.notify();
+    await node.deps.pods.get('default', 's1');
+    expect(done).toBe(false);
+    node.accepted.add(slave.uid);
+    node.changes.notify();
+    await attaching;
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('writes its checkpoint before it changes anything', async () => {
+    node.engine.before = () => expect(node.deps.store.get(MOUNT)?.phase).toBe('attaching');
+    await attachNow();
+  });
+
+  test('stops when it is no longer wanted', async () => {
+    node.accepted.clear();
+    await expect(attachNow(undefined, AbortSignal.timeout(20))).rejects.toThrow('timeout');
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  const other = { signature: 'x' };
+  const refusals: readonly [string, string, () => AttachInput][] = [
+    [
+      'an unsigned request',
+      'InvalidSignature',
+      () => ({ ...attachInput(slave), signed: { ...mountRequest(), ...other } }),
+    ],
+    [
+      'an altered request',
+      'InvalidSignature',
+      () => ({ slaves: [slave], signed: { ...mountRequest(), request: { ...mountRequest().request, name: 'm2' } } }),
+    ],
+    [
+      'a signed request to unmount',
+      'InvalidSignature',
+      () => ({ slaves: [slave], signed: unmountRequest() as unknown as Signed<MountRequest> }),
+    ],
+    ['no slave', 'NotAllocated', () => ({ ...attachInput(slave), slaves: [] })],
+    ['a slave in another namespace', 'NotAllocated', () => attachInput({ ...slave, namespace: 'other' })],
+    ['a slave that another pod has replaced', 'SlaveEnded', () => attachInput({ ...slave, uid: 'old' })],
+    [
+      'a slave of another target',
+      'NotAllocated',
+      () => {
+        node.addPod({ name: 's1', uid: slave.uid, ownerUids: ['somebody'] });
+        return attachInput(slave);
+      },
+    ],
+    [
+      'a slave on another node',
+      'NotAllocated',
+      () => {
+        node.addPod({ name: 's1', uid: slave.uid, nodeName: 'n2' });
+        return attachInput(slave);
+      },
+    ],
+    [
+      'a target on another node',
+      'NotAllocated',
+      () => {
+        node.addPod({ name: TARGET.pod, uid: TARGET.podUid, nodeName: 'n2' });
+        return attachInput(slave);
+      },
+    ],
+    ['a target that was replaced', 'TargetGone', () => attachInput(slave, { target: { ...TARGET, podUid: 'old' } })],
+    [
+      'a target that ends',
+      'TargetGone',
+      () => {
+        node.endPod(TARGET.pod);
+        return attachInput(slave);
+      },
+    ],
+    [
+      'a slave that has failed',
+      'SlaveEnded',
+      () => {
+        node.endPod('s1', 'it has failed: OutOfpods');
+        return attachInput(slave);
+      },
+    ],
+    ['more devices than asked for', 'NotAllocated', () => attachInput(node.addSlave('s2', ['a', 'b']))],
+    [
+      'a device that another pod has too',
+      'NotAllocated',
+      () => {
+        node.addSlave('s2');
+        return attachInput(slave);
+      },
+    ],
+    [
+      'a container that does not run',
+      'ContainerNotReady',
+      () => {
+        node.container = undefined;
+        return attachInput(slave);
+      },
+    ],
+    [
+      'a container with a kernel of its own',
+      'ContainerUnsupported',
+      () => {
+        node.container = { id: 'c1', pid: 1, runtimeHandler: 'kata', runtimeType: undefined };
+        return attachInput(slave);
+      },
+    ],
+  ];
+  test.each(refusals)('refuses %s', async (_name, type, input) => {
+    await expect(attachNow(input())).rejects.toMatchObject({ type });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('takes everything back when the allocation changes meanwhile', async () => {
+    node.engine.before = (change) => {
+      if (change === 'grant') node.allocations = [];
+    };
+    await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('takes everything back when the slave ends meanwhile', async () => {
+    node.engine.before = (change) => {
+      if (change === 'grant') node.endPod('s1');
+    };
+    await expect(attachNow()).rejects.toMatchObject({ type: 'SlaveEnded' });
+    expect(usable()).toEqual([]);
+  });
+
+  test('refuses a slave that was detached before, also after a restart', async () => {
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: false });
+    await expect(attachNow()).rejects.toMatchObject({ type: 'SlaveEnded' });
+    await node.restart();
+    await expect(attachNow()).rejects.toMatchObject({ type: 'SlaveEnded' });
+  });
+
+  test('stops when a detach overtakes it while it waits', async () => {
+    node.accepted.clear();
+    const attaching = attachNow();
+    const refused = expect(attaching).rejects.toMatchObject({ type: 'SlaveEnded' });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: true });
+    node.accepted.add(slave.uid);
+    node.changes.notify();
+    await refused;
+    expect(usable()).toEqual([]);
+  });
+
+  test('gives the devices to the container that has replaced the first', async () => {
+    await attachNow();
+    node.engine.containers.delete('c1');
+    node.engine.containers.set('c2', new Set());
+    node.container = { id: 'c2', pid: 2, runtimeHandler: '', runtimeType: undefined };
+    expect((await attachNow()).containerId).toBe('c2');
+    expect([...(node.engine.containers.get('c2') ?? [])]).toEqual(['/dev/fuse']);
+  });
+});
+
+describe('recover()', () => {
+  test('undoes an attach that was cut off, and the next try attaches', async () => {
+    let cut = true;
+    node.engine.before = (change) => {
+      // What is left of a killed process: the checkpoint, and part of the change.
+      if (change === 'grant' && cut) node.engine.containers.get('c1')?.add('/dev/fuse');
+      if (cut) throw new Error('killed');
+    };
+    await expect(attachNow()).rejects.toThrow('killed');
+    cut = false;
+    await node.restart();
+    expect(node.deps.store.get(MOUNT)?.phase).toBe('attaching');
+    await recover(node.deps);
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+    await attachNow();
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('mends a complete mount and forgets one whose container is gone', async () => {
+    await attachNow();
+    node.engine.containers.get('c1')?.clear();
+    await node.restart();
+    await recover(node.deps);
+    expect(usable()).toEqual(['/dev/fuse']);
+    node.engine.containers.clear();
+    await recover(node.deps);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+});

@@ -1,0 +1,232 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { DetachInput } from '../../contract/node-activities.ts';
+import type { DeviceUser } from '../kernel/engine.ts';
+import { attach } from './attach.ts';
+import { detach } from './detach.ts';
+import { attachInput, FUSE_RESOURCE, MemoryNode, TARGET, unmountRequest } from './memory-node.ts';
+import { SlaveGuard } from './slave-guard.ts';
+
+const MOUNT = { namespace: 'default', name: 'm1' };
+const USER: DeviceUser = {
+  pid: 7,
+  startTime: '1',
+  command: 'cat',
+  containerInit: false,
+  via: 'fd',
+  device: 'c 10:229',
+};
+
+let node: MemoryNode;
+let slave: SlaveRef;
+beforeEach(async () => {
+  node = await MemoryNode.make();
+  slave = node.addSlave('s1');
+  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+});
+
+afterEach(() => node.remove());
+
+const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
+
+function detachNow(change: Partial<DetachInput> = {}) {
+  return detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: false, ...change });
+}
+
+describe('detach()', () => {
+  test('takes back what was attached and says what it was', async () => {
+    const { mounts } = await detachNow();
+    expect(mounts).toMatchObject([{ mount: MOUNT, devices: [{ id: '/dev/fuse' }] }]);
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+    expect(node.engine.opened).toBe(0);
+  });
+
+  test('succeeds for a mount it does not know, and again', async () => {
+    await detachNow();
+    expect(await detachNow()).toEqual({ mounts: [{ mount: MOUNT, devices: [] }] });
+  });
+
+  test('succeeds when the container is gone', async () => {
+    node.engine.containers.clear();
+    await detachNow();
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('leaves everything when a process uses a device, and names it', async () => {
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow()).rejects.toMatchObject({
+      type: 'DeviceBusy',
+      details: [[{ reason: 'Process', message: 'pid 7 (cat) uses c 10:229' }]],
+    });
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect(node.deps.store.buried(slave.uid)).toBe(false);
+  });
+
+  test('gives back what it took when a process opens the device in between', async () => {
+    node.engine.before = (change) => {
+      if (change === 'revoke') node.engine.users.set('c1', [USER]);
+    };
+    await expect(detachNow()).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('ends processes when the user was authorised to force', async () => {
+    node.engine.users.set('c1', [USER]);
+    await detachNow({ signed: unmountRequest({ force: true }) });
+    expect(node.engine.killed).toEqual([7]);
+    expect(usable()).toEqual([]);
+  });
+
+  test('does not end the main process of the container', async () => {
+    node.engine.users.set('c1', [{ ...USER, containerInit: true }]);
+    await expect(detachNow({ signed: unmountRequest({ force: true }) })).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test.each([
+    ['of another container', unmountRequest({ force: true, target: { ...TARGET, container: 'other' } })],
+    ['of another pod', unmountRequest({ force: true, target: { ...TARGET, podUid: 'other' } })],
+    ['of another mount', unmountRequest({ force: true, mount: 'm2' })],
+    ['without force', unmountRequest()],
+  ])('ends no process for a signed request %s', async (_name, signed) => {
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow({ signed })).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(node.engine.killed).toEqual([]);
+  });
+
+  test('refuses an altered request', async () => {
+    const signed = unmountRequest();
+    const forged = { ...signed, request: { ...signed.request, force: true } };
+    await expect(detachNow({ signed: forged })).rejects.toMatchObject({ type: 'InvalidSignature' });
+  });
+
+  test('takes the devices by force without a signature, but leaves processes until the slave ends', async () => {
+    node.engine.users.set('c1', [USER]);
+    await detachNow({ force: true });
+    expect(usable()).toEqual([]);
+    expect(node.engine.killed).toEqual([]);
+    const guard = new SlaveGuard({ deps: node.deps, tellOwner: async () => undefined, retryMs: 10 });
+    guard.slaveEnded(slave.uid, 'it is being deleted');
+    await guard.stop();
+    expect(node.engine.killed).toEqual([7]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('ends processes at once when the slave is ending anyway', async () => {
+    node.engine.users.set('c1', [USER]);
+    node.endPod('s1');
+    await detachNow({ force: true });
+    expect(node.engine.killed).toEqual([7]);
+  });
+});
+
+describe('detach() of several mounts', () => {
+  const SECOND = { namespace: 'default', name: 'm2' };
+  let second: SlaveRef;
+  beforeEach(async () => {
+    second = node.addSlave('s2', ['/dev/fuse::1']);
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+  });
+
+  test('keeps a node that another mount needs', async () => {
+    node.engine.users.set('c1', [USER]);
+    await detachNow();
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect(node.deps.store.get(SECOND)?.phase).toBe('attached');
+  });
+
+  test('takes all of them together', async () => {
+    await detachNow({ mounts: [MOUNT, SECOND], slaves: [slave, second] });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('takes none of them when one is busy', async () => {
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow({ mounts: [MOUNT, SECOND], slaves: [slave, second] })).rejects.toMatchObject({
+      type: 'DeviceBusy',
+    });
+    expect(node.deps.store.records()).toHaveLength(2);
+  });
+});
+
+describe('detach() of one device', () => {
+  test('keeps the rest of the mount', async () => {
+    await detachNow();
+    const pair = node.addSlave('s3', ['/dev/fuse::2', '/dev/fuse::3']);
+    const resources = { [FUSE_RESOURCE]: '2' };
+    await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: AbortSignal.timeout(2_000) });
+    const mounts = [{ namespace: 'default', name: 'm3' }];
+    const released = await detach(node.deps, { mounts, slaves: [], device: '/dev/fuse::2', force: false });
+    expect(released.mounts[0]?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::2']);
+    expect(node.deps.store.get(mounts[0]!)?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::3']);
+    expect(usable()).toEqual(['/dev/fuse']);
+    await detach(node.deps, { mounts, slaves: [], device: '/dev/fuse::3', force: false });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+});
+
+describe('SlaveGuard', () => {
+  const told: string[] = [];
+  const guardOf = (tellOwner: (mount: { name: string }) => Promise<void> = async ({ name }) => void told.push(name)) =>
+    new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 5 });
+  beforeEach(() => void told.splice(0));
+
+  test('takes everything back and tells the owner', async () => {
+    const guard = guardOf();
+    node.engine.users.set('c1', [USER]);
+    guard.slaveEnded(slave.uid, 'it is being deleted');
+    await guard.stop();
+    expect(usable()).toEqual([]);
+    expect(node.engine.killed).toEqual([7]);
+    expect(told).toEqual(['m1']);
+    expect(node.deps.store.records()).toEqual([]);
+    expect(node.deps.store.buried(slave.uid)).toBe(true);
+  });
+
+  test('has taken back before the owner can be told, and tells after a restart', async () => {
+    const away = Promise.withResolvers<void>();
+    const guard = guardOf(() => away.promise);
+    guard.slaveEnded(slave.uid, 'it is being deleted');
+    while (node.deps.store.get(MOUNT)?.leftToDo !== 'tellOwner') await new Promise(setImmediate);
+    expect(usable()).toEqual([]);
+    await node.restart();
+    node.pods.delete('s1');
+    const next = guardOf();
+    next.slavesListed(new Set());
+    while (told.length === 0) await new Promise(setImmediate);
+    await next.stop();
+    expect(node.deps.store.records()).toEqual([]);
+    away.resolve();
+    await guard.stop();
+  });
+
+  test('does not take a slave for gone that an older list lacks', async () => {
+    const guard = guardOf();
+    guard.slavesListed(new Set());
+    await new Promise(setImmediate);
+    await guard.stop();
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('tries again after a failure', async () => {
+    let failures = 2;
+    node.engine.before = () => {
+      if (failures-- > 0) throw new Error('broken');
+    };
+    const guard = guardOf();
+    guard.slaveEnded(slave.uid, 'it is gone');
+    while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await guard.stop();
+    expect(usable()).toEqual([]);
+  });
+
+  test('minds only its own mounts', async () => {
+    const guard = guardOf();
+    guard.slaveEnded('another', 'it is gone');
+    await guard.stop();
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+});

@@ -1,0 +1,92 @@
+import { fail } from '../../contract/failures.ts';
+import { deviceKey } from '../cgroup/rule.ts';
+import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../kernel/engine.ts';
+
+/** Containers kept in memory: what each may use, and who uses it. */
+export class MemoryEngine
+  implements
+    Pick<
+      KernelEngine,
+      'openContainer' | 'plan' | 'grant' | 'revoke' | 'usersOf' | 'killUsers' | 'hostDevice' | 'drifted'
+    >
+{
+  /** Paths of device nodes that a container can use, by container id; a container that is not in here is gone. */
+  readonly containers = new Map<string, Set<string>>();
+  readonly users = new Map<string, DeviceUser[]>();
+  readonly killed: number[] = [];
+  /** Told before each change, so that a test can act in the middle of a step, or fail it. */
+  before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
+  opened = 0;
+
+  openContainer({ containerId }: { readonly containerId: string }): ContainerHandle {
+    if (!this.containers.has(containerId)) throw fail('ContainerNotReady', `Cannot find container "${containerId}"`);
+    this.opened++;
+    return {
+      containerId,
+      pid: 1,
+      startTime: '1',
+      cgroup: { version: 2, path: `/${containerId}`, initPath: `/${containerId}` },
+      dev: 'own',
+      isAlive: () => this.containers.has(containerId),
+      close: () => {
+        this.opened--;
+      },
+    };
+  }
+
+  plan: KernelEngine['plan'] = (container, owner, devices) => ({
+    owner,
+    containerId: container.containerId,
+    devices: devices.map((device) => ({
+      ...device,
+      accessBefore: '',
+      listedBefore: {},
+      node: 'made',
+      madeDirectories: [],
+    })),
+  });
+
+  async grant(container: ContainerHandle, grant: Grant): ReturnType<KernelEngine['grant']> {
+    await this.before('grant', grant);
+    for (const { path } of grant.devices) this.#of(container).add(path);
+    return { rulesChanged: 1, nodesMade: [] };
+  }
+
+  async revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): ReturnType<KernelEngine['revoke']> {
+    await this.before('revoke', grant);
+    const kept = new Set(others.flatMap(({ devices }) => devices.map(({ path }) => path)));
+    for (const { path } of grant.devices) if (!kept.has(path)) this.#of(container).delete(path);
+    return { rulesChanged: 1, nodesRemoved: [], stillAllowed: [] };
+  }
+
+  drifted(container: ContainerHandle, grants: readonly Grant[]): boolean {
+    const there = this.#of(container);
+    return grants.some(({ devices }) => devices.some(({ path }) => !there.has(path)));
+  }
+
+  usersOf: KernelEngine['usersOf'] = ({ containerId }, devices) => {
+    const keys = new Set(devices.map(deviceKey));
+    return (this.users.get(containerId) ?? []).filter(({ device }) => keys.has(device));
+  };
+
+  killUsers: KernelEngine['killUsers'] = async (container, devices) => {
+    const users = this.usersOf(container, devices);
+    if (users.some(({ containerInit }) => containerInit)) throw fail('DeviceBusy', 'Cannot end the main process');
+    this.killed.push(...users.map(({ pid }) => pid));
+    const left = (this.users.get(container.containerId) ?? []).filter((user) => !users.includes(user));
+    this.users.set(container.containerId, left);
+    return users;
+  };
+
+  hostDevice: KernelEngine['hostDevice'] = (path) => {
+    const minor = { '/host/dev/fuse': 229, '/host/dev/kvm': 232 }[path];
+    if (minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
+    return { type: 'c', major: 10, minor, mode: 0o666, uid: 0, gid: 0 };
+  };
+
+  #of({ containerId }: ContainerHandle): Set<string> {
+    const paths = this.containers.get(containerId);
+    if (paths === undefined) throw fail('ContainerNotReady', `Cannot change container "${containerId}": it has ended`);
+    return paths;
+  }
+}

@@ -1,0 +1,138 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { AttachInput } from '../../contract/node-activities.ts';
+import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
+import { signRequest } from '../../contract/signature.ts';
+import type { PodView } from '../cluster/pod-view.ts';
+import type { KernelEngine } from '../kernel/engine.ts';
+import { Changes } from '../kubelet/changes.ts';
+import type { Allocation } from '../kubelet/checkpoint.ts';
+import type { RuntimeContainer } from '../runtime/cri.ts';
+import { Locks } from '../state/locks.ts';
+import { FileMountStore } from '../state/mount-store.ts';
+import type { NodeDependencies } from './dependencies.ts';
+import { MemoryEngine } from './memory-engine.ts';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+
+export const TARGET = { namespace: 'default', pod: 'web-0', podUid: 'web-uid', container: 'main' } as const;
+const FUSE = { containerPath: '/dev/fuse', hostPath: '/dev/fuse', permissions: 'rw' };
+export const FUSE_RESOURCE = 'hostdev.k8s.io/dev_fuse';
+
+/** A node in memory with a target pod on it, whose container `c1` runs; its state lies in a directory of its own. */
+export class MemoryNode {
+  readonly engine = new MemoryEngine();
+  readonly pods = new Map<string, PodView>();
+  readonly accepted = new Set<string>();
+  readonly changes = new Changes([], () => undefined);
+  readonly stateDir: string;
+  allocations: Allocation[] = [];
+  container: RuntimeContainer | undefined = { id: 'c1', pid: 1, runtimeHandler: '', runtimeType: undefined };
+  deps: NodeDependencies;
+
+  private constructor(stateDir: string, store: FileMountStore) {
+    this.stateDir = stateDir;
+    this.engine.containers.set('c1', new Set());
+    this.addPod({ name: TARGET.pod, uid: TARGET.podUid, ownerUids: [] });
+    this.deps = this.#dependencies(store);
+  }
+
+  static async make(): Promise<MemoryNode> {
+    const stateDir = mkdtempSync(join(tmpdir(), 'node-'));
+    return new MemoryNode(stateDir, await FileMountStore.open(stateDir));
+  }
+
+  /** As after a kill: only what lies on the disk and in the kernel stays. */
+  async restart(): Promise<void> {
+    this.deps = this.#dependencies(await FileMountStore.open(this.stateDir));
+  }
+
+  remove(): void {
+    rmSync(this.stateDir, { recursive: true });
+  }
+
+  addPod(pod: Pick<PodView, 'name' | 'uid'> & Partial<PodView>): void {
+    const whole = { namespace: TARGET.namespace, nodeName: 'n1', ownerUids: [TARGET.podUid], end: undefined, ...pod };
+    this.pods.set(whole.name, whole);
+  }
+
+  /** A slave to which the kubelet has given `/dev/fuse`. */
+  addSlave(name: string, deviceIds: readonly string[] = ['/dev/fuse']): SlaveRef {
+    const uid = `${name}-uid`;
+    this.addPod({ name, uid });
+    this.accepted.add(uid);
+    const fixed = { container: 'slave', resource: FUSE_RESOURCE, devices: [FUSE], cdiDevices: [], envs: {} };
+    this.allocations.push({ ...fixed, podUid: uid, deviceIds });
+    return { namespace: TARGET.namespace, name, uid };
+  }
+
+  /** Ends a pod the way kube-apiserver shows it. */
+  endPod(name: string, end = 'it is being deleted'): void {
+    const pod = this.pods.get(name);
+    if (pod !== undefined) this.pods.set(name, { ...pod, end });
+    this.changes.notify();
+  }
+
+  #dependencies(store: FileMountStore): NodeDependencies {
+    return {
+      node: 'n1',
+      publicKeys: () => [publicKey],
+      pods: { get: async (_namespace, name) => this.pods.get(name) },
+      kubelet: {
+        allocations: async () => [...this.allocations],
+        accepted: async (uid) => this.accepted.has(uid),
+      },
+      containers: { running: async () => this.container },
+      engine: this.engine as unknown as KernelEngine,
+      store,
+      locks: new Locks(),
+      endOfSlave: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.end,
+      changes: this.changes,
+      hostRoot: '/host',
+      log: pino({ enabled: false }),
+    };
+  }
+}
+
+export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRequest> {
+  const request: MountRequest = {
+    kind: 'mount',
+    name: 'm1',
+    target: TARGET,
+    deviceType: 'HOSTDEV',
+    resources: { [FUSE_RESOURCE]: '1' },
+    labels: {},
+    annotations: {},
+    patches: [],
+    queue: false,
+    onRestart: 'reapply',
+    user: { name: 'jane', groups: [] },
+    requestedAt: '2026-01-01T00:00:00Z',
+    deadlineSeconds: 10,
+    ...change,
+  };
+  return signRequest(request, privateKey);
+}
+
+export function unmountRequest(change: Partial<UnmountRequest> = {}): Signed<UnmountRequest> {
+  const request: UnmountRequest = {
+    kind: 'unmount',
+    id: 'r1',
+    target: TARGET,
+    deviceType: 'HOSTDEV',
+    force: false,
+    user: { name: 'jane', groups: [] },
+    requestedAt: '2026-01-01T00:00:00Z',
+    deadlineSeconds: 10,
+    ...change,
+  };
+  return signRequest(request, privateKey);
+}
+
+export function attachInput(slave: SlaveRef, change: Partial<MountRequest> = {}): AttachInput {
+  return { signed: mountRequest(change), slaves: [slave] };
+}

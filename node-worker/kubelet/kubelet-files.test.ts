@@ -1,0 +1,68 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { Changes } from './changes.ts';
+import { type Kubelet, kubeletOf } from './kubelet-files.ts';
+
+let dir = '';
+let kubelet: Kubelet;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'kubelet-'));
+  mkdirSync(join(dir, 'pods/uid-1'), { recursive: true });
+  kubelet = kubeletOf({ kubeletDir: dir, devicePluginDir: dir });
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+describe('kubeletOf()', () => {
+  test('finds no allocations where no device was ever allocated', async () => {
+    expect(await kubelet.allocations()).toEqual([]);
+  });
+
+  test('says so when the checkpoint is not what it should be', async () => {
+    writeFileSync(join(dir, 'kubelet_internal_checkpoint'), 'x');
+    await expect(kubelet.allocations()).rejects.toMatchObject({ type: 'KubeletUnavailable' });
+  });
+
+  test.each([
+    ['uid-1', true],
+    ['uid-2', false],
+    ['..', false],
+    ['../pods/uid-1', false],
+    ['', false],
+  ])('accepted(%j) is %s', async (uid, accepted) => {
+    expect(await kubelet.accepted(uid)).toBe(accepted);
+  });
+});
+
+describe('Changes', () => {
+  const never = new AbortController().signal;
+
+  test('wakes when a file is replaced', async () => {
+    const changes = new Changes([dir], () => undefined);
+    const waiting = changes.next(changes.count, 60_000, never);
+    writeFileSync(join(dir, 'kubelet_internal_checkpoint'), '');
+    await waiting;
+    changes.close();
+  });
+
+  test('does not wait for a change that came before', async () => {
+    const changes = new Changes([], () => undefined);
+    const seen = changes.count;
+    changes.notify();
+    await changes.next(seen, 60_000, never);
+  });
+
+  test('wakes after the poll time, and only polls what it cannot watch', async () => {
+    const errors: unknown[] = [];
+    const changes = new Changes([join(dir, 'missing')], (err) => errors.push(err));
+    expect(errors).toHaveLength(1);
+    await changes.next(changes.count, 1, never);
+  });
+
+  test('stops waiting when it is no longer wanted', async () => {
+    const changes = new Changes([], () => undefined);
+    await expect(changes.next(changes.count, 60_000, AbortSignal.timeout(1))).rejects.toThrow('timeout');
+    await expect(changes.next(changes.count, 60_000, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+  });
+});

@@ -1,0 +1,170 @@
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { Agent, request } from 'node:https';
+import { pino } from 'pino';
+import { type AppDeps, createApp } from '../../apiserver/app.ts';
+import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
+import type { TargetPod } from '../../apiserver/target.ts';
+import { TlsServer } from '../../apiserver/tls-server.ts';
+import { parseTrust, type Trust } from '../../apiserver/trust.ts';
+import { MemoryMounts } from './memory-mounts.ts';
+import { type Pair, TestCa } from './pki.ts';
+
+/** Certificates of one cluster; made once, since each takes a while. */
+export function makeCluster() {
+  const serving = TestCa.selfSigned('serving-ca');
+  const frontProxy = TestCa.selfSigned('front-proxy-ca');
+  const clients = TestCa.selfSigned('kubernetes');
+  return {
+    serving,
+    frontProxy,
+    clients,
+    server: serving.issue({ subject: '/CN=apiserver', use: 'serverAuth', hosts: ['127.0.0.1', 'localhost'] }),
+    proxy: frontProxy.issue({ subject: '/CN=front-proxy-client' }),
+    trust: trustOf(frontProxy.pair.cert, clients.pair.cert),
+  };
+}
+
+export type TestCluster = ReturnType<typeof makeCluster>;
+
+/** The data of the ConfigMap as kube-apiserver writes it. */
+export function trustData(frontProxyCa: string, clientCa: string): Record<string, string> {
+  return {
+    'client-ca-file': clientCa,
+    'requestheader-client-ca-file': frontProxyCa,
+    'requestheader-allowed-names': '["front-proxy-client"]',
+    'requestheader-username-headers': '["X-Remote-User"]',
+    'requestheader-uid-headers': '["X-Remote-Uid"]',
+    'requestheader-group-headers': '["X-Remote-Group"]',
+    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
+  };
+}
+
+export function trustOf(frontProxyCa: string, clientCa: string): Trust {
+  return parseTrust(trustData(frontProxyCa, clientCa));
+}
+
+export const WEB: TargetPod = {
+  namespace: 'default',
+  name: 'web-0',
+  uid: 'uid-of-web-0',
+  containers: ['main', 'sidecar'],
+  annotations: {},
+  node: 'node-1',
+  phase: 'Running',
+  ending: false,
+};
+
+/** A server on loopback with everything behind it in memory. */
+export class TestServer {
+  readonly mounts = new MemoryMounts();
+  readonly reviews: ReviewSpec[] = [];
+  readonly pods = new Map<string, TargetPod>([['default/web-0', WEB]]);
+  readonly keys = generateKeyPairSync('ed25519');
+  readonly logLines: Record<string, unknown>[] = [];
+  review: (spec: ReviewSpec) => ReviewStatus | Promise<ReviewStatus> = () => ({ allowed: true });
+  trust: Trust | undefined;
+  ready: string | undefined;
+  readonly cluster: TestCluster;
+  readonly tls: TlsServer;
+  port = 0;
+
+  constructor(cluster: TestCluster, more: Partial<AppDeps> = {}) {
+    this.cluster = cluster;
+    this.trust = cluster.trust;
+    const app = createApp({
+      trust: () => this.trust,
+      review: async (spec) => {
+        this.reviews.push(spec);
+        return this.review(spec);
+      },
+      getPod: async (namespace, name) => this.pods.get(`${namespace}/${name}`),
+      mounts: this.mounts,
+      signingKey: this.keys.privateKey,
+      readiness: { checks: { test: () => this.ready } },
+      log: pino({}, { write: (line) => this.logLines.push(JSON.parse(line) as Record<string, unknown>) }),
+      maxMutatingRequests: 10,
+      maxReadRequests: 10,
+      ...more,
+    });
+    const { cert, key } = cluster.server;
+    this.tls = new TlsServer({ cert, key, expires: new X509Certificate(cert).validToDate }, cluster.trust.pem, app);
+  }
+
+  async start(): Promise<this> {
+    this.port = await this.tls.listen(0, '127.0.0.1');
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    await this.tls.drain(0);
+  }
+
+  /** A request as the aggregator sends it for `user`. */
+  as(
+    user: string,
+    options: Omit<SendOptions, 'client'> & { readonly groups?: readonly string[] } = {},
+  ): Promise<Answer> {
+    const groups = (options.groups ?? []).flatMap((group) => ['X-Remote-Group', group]);
+    const headers = ['X-Remote-User', user, ...groups, ...(options.headers ?? [])];
+    return this.send({ ...options, headers, client: this.cluster.proxy });
+  }
+
+  send(options: SendOptions): Promise<Answer> {
+    return send(this.port, this.cluster.serving.pair.cert, options);
+  }
+}
+
+export interface SendOptions {
+  readonly method?: string;
+  /** Sent as it is. */
+  readonly path?: string;
+  /** Names and values in turn, so that names can repeat. */
+  readonly headers?: readonly string[];
+  readonly body?: string | readonly string[];
+  readonly client?: Pair;
+  readonly agent?: Agent;
+}
+
+export interface Answer {
+  readonly code: number;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly text: string;
+  /** The body as JSON. */
+  readonly json: Record<string, unknown>;
+}
+
+/** A body in parts is sent chunked. */
+export function send(port: number, ca: string, options: SendOptions): Promise<Answer> {
+  const { method = 'GET', path = '/', headers = [], body, client, agent } = options;
+  return new Promise((resolve, reject) => {
+    const length = typeof body === 'string' ? ['Content-Length', String(Buffer.byteLength(body))] : [];
+    const sent = request(
+      {
+        host: '127.0.0.1',
+        port,
+        ca,
+        method,
+        path,
+        headers: ['Host', `127.0.0.1:${port}`, ...headers, ...length] as never,
+        agent: agent ?? new Agent({ keepAlive: false }),
+        ...(client !== undefined && { cert: client.cert, key: client.key }),
+      },
+      (res) => {
+        let text = '';
+        res.setEncoding('utf8');
+        res.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        res.on('end', () => {
+          const isJson = res.headers['content-type']?.startsWith('application/json') ?? false;
+          const json = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
+          resolve({ code: res.statusCode ?? 0, headers: res.headers, text, json });
+        });
+        res.on('error', reject);
+      },
+    );
+    sent.on('error', reject);
+    for (const chunk of [body ?? []].flat()) sent.write(chunk);
+    sent.end();
+  });
+}

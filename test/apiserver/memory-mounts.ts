@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+import type { MountAnswer, Mounts, UnmountAnswer } from '../../apiserver/mounts.ts';
+import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
+import { GROUP_VERSION } from '../../contract/names.ts';
+import type { MountInput, UnmountInput } from '../../contract/workflows.ts';
+
+/** Mounts that are made at once, in memory. */
+export class MemoryMounts implements Mounts {
+  readonly mounts = new Map<string, DeviceMount>();
+  readonly asked: (MountInput | UnmountInput)[] = [];
+  readonly patience: number[] = [];
+  /** What each call answers instead. */
+  failure: Error | undefined;
+  /** Awaited by each mount before it is made. */
+  gate: Promise<void> = Promise.resolve();
+  #version = 0;
+
+  async check(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  async mount(input: MountInput, first: DeviceMount, patienceMs: number): Promise<MountAnswer> {
+    await this.check();
+    const { name, target } = input.request;
+    const key = `${target.namespace}/${name}`;
+    if (this.mounts.has(key)) throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is taken`);
+    this.asked.push(input);
+    this.patience.push(patienceMs);
+    const started = this.#stored(key, first, { phase: 'Pending' });
+    if (patienceMs === 0) return { state: 'pending', mount: started };
+    await this.gate;
+    return {
+      state: 'mounted',
+      mount: this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' }),
+    };
+  }
+
+  async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
+    await this.check();
+    this.asked.push(input);
+    this.patience.push(patienceMs);
+    const { target, deviceType, mount } = input.request;
+    const found = [...this.mounts.entries()].filter(
+      ([, { metadata, spec, status }]) =>
+        status.phase === 'Mounted' &&
+        spec.podUid === target.podUid &&
+        spec.deviceType === deviceType &&
+        (mount === undefined || mount === metadata.name),
+    );
+    if (found.length === 0)
+      throw fail('NothingMounted', `Cannot unmount: pod "${target.pod}" must have a mount, has none`);
+    const items = found.map(([key, one]) => this.#stored(key, one, { phase: 'Releasing' }));
+    const list = this.#listOf(items);
+    return patienceMs === 0 ? { state: 'releasing', list } : { state: 'released', list };
+  }
+
+  async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
+    await this.check();
+    return this.mounts.get(`${namespace}/${name}`);
+  }
+
+  async list(namespace: string | undefined): Promise<DeviceMountList> {
+    await this.check();
+    return this.#listOf(
+      [...this.mounts.values()].filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace),
+    );
+  }
+
+  #stored(key: string, mount: DeviceMount, change: Partial<DeviceMount['status']>): DeviceMount {
+    this.#version += 1;
+    const metadata = {
+      ...mount.metadata,
+      uid: mount.metadata.uid || randomUUID(),
+      resourceVersion: String(this.#version),
+    };
+    const changed = { ...mount, metadata, status: { ...mount.status, ...change } };
+    this.mounts.set(key, changed);
+    return changed;
+  }
+
+  #listOf(items: readonly DeviceMount[]): DeviceMountList {
+    return {
+      apiVersion: GROUP_VERSION,
+      kind: 'DeviceMountList',
+      metadata: { resourceVersion: String(this.#version) },
+      items,
+    };
+  }
+}

@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { MOUNT_MEMO } from '../../contract/workflows.ts';
+import { FUSE, forged, Harness, mountRequest, NAMESPACE, signed } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+
+jest.setTimeout(60_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('mountDevices()', () => {
+  test('fails with the words of the scheduler when no device is free', async () => {
+    const node = await harness.addNode('full', 0);
+    expect(await failureFrom(harness.mount(signed(mountRequest('full'))))).toMatchObject({
+      type: 'InsufficientDevices',
+      message: expect.stringContaining(`0/1 nodes are available: 1 Insufficient ${FUSE}.`),
+    });
+    expect(harness.leftOf('full', node)).toEqual([]);
+  });
+
+  test('deletes the slave when the node refuses', async () => {
+    const node = await harness.addNode('refuser', 1);
+    node.refuse = 'ContainerUnsupported';
+    expect(await failureFrom(harness.mount(signed(mountRequest('refuser'))))).toMatchObject({
+      type: 'ContainerUnsupported',
+    });
+    expect(harness.leftOf('refuser', node)).toEqual([]);
+    await eventually(async () => (await harness.statusOf('refuser-m')) === 'FAILED');
+    expect(await harness.handle('refuser-m').describe()).toMatchObject({
+      memo: { [MOUNT_MEMO]: { status: { phase: 'Failed', reason: 'ContainerUnsupported', slaves: [] } } },
+    });
+    await eventually(() => harness.eventsOf('refuser').includes('MountDeviceFailed'));
+  });
+
+  test('is undone by Cancel while it waits in the queue', async () => {
+    const node = await harness.addNode('waiting', 0);
+    const mounting = failureFrom(harness.mount(signed(mountRequest('waiting', { queue: true }))));
+    await eventually(() => harness.leftOf('waiting', node).length === 1);
+    await eventually(async () =>
+      JSON.stringify((await harness.handle('waiting-m').describe()).memo).includes('Insufficient'),
+    );
+    await harness.handle('waiting-m').cancel();
+    expect(await mounting).toMatchObject({ type: 'Canceled' });
+    expect(harness.leftOf('waiting', node)).toEqual([]);
+    await eventually(async () => (await harness.statusOf('waiting-m')) === 'CANCELLED');
+  });
+
+  test('is undone when the target is deleted while it is being mounted', async () => {
+    const node = await harness.addNode('dying', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    node.slow = promise;
+    const mounting = failureFrom(harness.mount(signed(mountRequest('dying'))));
+    await eventually(() => node.attached.size === 1);
+    harness.cluster.removePod({ namespace: NAMESPACE, name: 'dying' });
+    expect((await mounting).type).toMatch(/^(TargetGone|SlaveEnded)$/);
+    resolve();
+    expect(harness.leftOf('dying', node)).toEqual([]);
+  });
+
+  test('fails with NodeUnreachable when the Lease of the node worker has lapsed before', async () => {
+    const node = await harness.addNode('lapsed', 1, false);
+    harness.cluster.lapse('lapsed');
+    expect(await failureFrom(harness.mount(signed(mountRequest('lapsed'))))).toMatchObject({ type: 'NodeUnreachable' });
+    expect(harness.leftOf('lapsed', node)).toEqual([]);
+  });
+
+  test('fails with NodeUnreachable and deletes the slave when the node worker goes away in the middle', async () => {
+    const node = await harness.addNode('absent', 1, false);
+    const mounting = failureFrom(harness.mount(signed(mountRequest('absent'))));
+    await eventually(() => harness.leftOf('absent', node).length === 1);
+    harness.cluster.lapse('absent');
+    expect(await mounting).toMatchObject({ type: 'NodeUnreachable' });
+    expect(harness.leftOf('absent', node)).toEqual([]);
+  });
+
+  test('is undone at its deadline, and says so', async () => {
+    const node = await harness.addNode('slow', 1);
+    node.slow = new Promise(() => undefined);
+    const request = mountRequest('slow', { deadlineSeconds: 1 });
+    expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({
+      type: 'Timeout',
+      causes: ['RolledBack'],
+    });
+    expect(harness.leftOf('slow', node)).toEqual([]);
+  });
+
+  test('answers RollingBack when the undo takes longer than the caller waits', async () => {
+    const node = await harness.addNode('stuck', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    node.slow = new Promise(() => undefined);
+    node.stuck = promise;
+    const request = mountRequest('stuck', { deadlineSeconds: 1 });
+    expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({
+      type: 'Timeout',
+      causes: ['RollingBack'],
+    });
+    // The device is still attached: its slave keeps it from others.
+    expect(harness.leftOf('stuck', node)).toHaveLength(2);
+    resolve();
+    await eventually(async () => (await harness.statusOf('stuck-m')) === 'FAILED');
+    expect(harness.leftOf('stuck', node)).toEqual([]);
+  });
+
+  test('keeps the slave of an attach that had begun until the node worker is back', async () => {
+    const node = await harness.addNode('away', 1);
+    node.slow = new Promise(() => undefined);
+    const mounting = failureFrom(harness.mount(signed(mountRequest('away'))));
+    await eventually(() => node.attached.size === 1);
+    await harness.stopNode('away');
+    expect(await mounting).toMatchObject({ type: 'NodeUnreachable', causes: ['RollingBack'] });
+    expect(harness.leftOf('away', node)).toHaveLength(2);
+    await harness.startNode('away');
+    await eventually(async () => (await harness.statusOf('away-m')) === 'FAILED');
+    expect(harness.leftOf('away', node)).toEqual([]);
+  });
+
+  test('gives up on a node that is no longer in the cluster', async () => {
+    const node = await harness.addNode('removed', 1);
+    node.slow = new Promise(() => undefined);
+    const mounting = failureFrom(harness.mount(signed(mountRequest('removed'))));
+    await eventually(() => node.attached.size === 1);
+    await harness.stopNode('removed');
+    harness.cluster.nodes.delete('removed');
+    expect(await mounting).toMatchObject({ type: 'NodeUnreachable' });
+    await eventually(async () => (await harness.statusOf('removed-m')) === 'FAILED');
+    expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'removed')).toEqual([]);
+  });
+
+  test.each([
+    ['signed by someone else', 'forged-a', (pod: string) => forged(mountRequest(pod))],
+    ['altered', 'forged-b', (pod: string) => ({ ...signed(mountRequest('happy')), request: mountRequest(pod) })],
+  ])('makes nothing for a request that is %s', async (_name, pod, make) => {
+    const node = await harness.addNode(pod, 1);
+    expect(await failureFrom(harness.mount(make(pod)))).toMatchObject({ type: 'InvalidSignature' });
+    expect(harness.leftOf(pod, node)).toEqual([]);
+    expect(node.begun).toBe(0);
+  });
+
+  test('makes nothing for a request that has ended', async () => {
+    const node = await harness.addNode('replayed', 1);
+    const request = mountRequest('replayed', { requestedAt: new Date(Date.now() - 60_000).toISOString() });
+    expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({ type: 'Timeout' });
+    expect(harness.leftOf('replayed', node)).toEqual([]);
+  });
+});
+
+describe('every history of this file', () => {
+  test('replays', async () => {
+    expect(await harness.replayed()).toEqual([]);
+  });
+});
