@@ -17,6 +17,9 @@ const PACKAGES: readonly SystemPackage[] = [
   { name: 'iptables', shownBy: ['iptables'], why: 'the CNI plugins look for it' },
   { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
   { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
+  { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too' },
+  { name: 'systemd', shownBy: ['systemctl'], why: 'the kernel tests run one, whose daemon-reload takes devices away' },
+  { name: 'dbus', shownBy: ['dbus-daemon'], why: 'the systemd of the kernel tests takes orders over it' },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
 ];
 

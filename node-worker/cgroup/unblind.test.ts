@@ -35,7 +35,7 @@ function blindOne(instruction: Instruction, random: number): readonly Instructio
   const operation = instruction.code & 0xf0;
   const constant = (instruction.code & FROM_REGISTER) === 0;
   if (isAlu && constant && operation === ALU.MOV && instruction.imm === 0) {
-    return [op(kind | ALU.XOR | FROM_REGISTER, instruction.dst, instruction.dst, 0, 0)];
+    return [op(CLASS.ALU64 | ALU.XOR | FROM_REGISTER, instruction.dst, instruction.dst, 0, 0)];
   }
   const blinded =
     constant && ((isAlu && !NOT_BLINDED.includes(operation)) || (isJumpClass(instruction) && isJump(instruction)));

@@ -1,9 +1,20 @@
-import { closeSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import { decode, encode, type Program } from '../cgroup/instruction.ts';
 import { addressOf, hasCode, stableBytes, syscall } from './syscall.ts';
 
 /** bpf(2) for programs of type BPF_PROG_TYPE_CGROUP_DEVICE. Numbers and layouts: include/uapi/linux/bpf.h. */
-const COMMAND = { load: 5, attach: 8, detach: 9, fdById: 13, info: 15, query: 16 } as const;
+const COMMAND = {
+  load: 5,
+  attach: 8,
+  detach: 9,
+  fdById: 13,
+  info: 15,
+  query: 16,
+  link: 28,
+  updateLink: 29,
+  linkFdById: 30,
+  nextLink: 31,
+} as const;
 const PROG_TYPE_CGROUP_DEVICE = 15;
 const ATTACH_TYPE_CGROUP_DEVICE = 6;
 const QUERY_EFFECTIVE = 1;
@@ -156,6 +167,66 @@ function attach(cgroupFd: number, fd: number, flags: number, replaceFd: number):
   attr.writeUInt32LE(flags, 12);
   attr.writeUInt32LE(replaceFd, 16);
   bpf('attach', attr);
+}
+
+/** Of links to cgroups: the program of a link is not replaced by an attach, only through the link. */
+export function replaceProgramOfLink(cgroupFd: number, newFd: number, oldFd: number): boolean {
+  const { id } = programInfo(oldFd);
+  const cgroupId = fstatSync(cgroupFd, { bigint: true }).ino;
+  for (const linkId of linkIds()) {
+    const replaced = withLink(linkId, (linkFd) => {
+      const info = readInfo(linkFd, undefined);
+      const isIts = info.readUInt32LE(8) === id && info.readBigUInt64LE(16) === cgroupId;
+      if (isIts) updateLink(linkFd, newFd, oldFd);
+      return isIts;
+    });
+    if (replaced === true) return true;
+  }
+  return false;
+}
+
+function* linkIds(): Generator<number> {
+  const attr = stableBytes(ATTR_BYTES);
+  for (;;) {
+    try {
+      bpf('nextLink', attr);
+    } catch (err) {
+      if (hasCode(err, 'ENOENT')) return;
+      throw err;
+    }
+    const id = attr.readUInt32LE(4);
+    yield id;
+    attr.writeUInt32LE(id, 0);
+  }
+}
+
+function withLink<T>(id: number, use: (fd: number) => T): T | undefined {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(id, 0);
+  try {
+    return closing(bpf('linkFdById', attr), use);
+  } catch (err) {
+    if (hasCode(err, 'ENOENT')) return undefined;
+    throw err;
+  }
+}
+
+function updateLink(linkFd: number, newFd: number, oldFd: number): void {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(linkFd, 0);
+  attr.writeUInt32LE(newFd, 4);
+  attr.writeUInt32LE(ATTACH.replace, 8);
+  attr.writeUInt32LE(oldFd, 12);
+  bpf('updateLink', attr);
+}
+
+/** Attaches a program by a link, which lasts as long as the descriptor that is returned. */
+export function linkProgram(cgroupFd: number, fd: number): number {
+  const attr = stableBytes(ATTR_BYTES);
+  attr.writeUInt32LE(fd, 0);
+  attr.writeUInt32LE(cgroupFd, 4);
+  attr.writeUInt32LE(ATTACH_TYPE_CGROUP_DEVICE, 8);
+  return bpf('link', attr);
 }
 
 export function detachProgram(cgroupFd: number, fd: number): void {

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { findSection, withRules } from '../cgroup/filter.ts';
 import { type Program, sameProgram } from '../cgroup/instruction.ts';
@@ -11,13 +11,17 @@ import {
   type ProgramInfo,
   programInfo,
   replaceProgram,
+  replaceProgramOfLink,
   withLoaded,
   withProgram,
 } from './bpf.ts';
 import { recover, rememberLoaded } from './recover.ts';
 import { hasCode } from './syscall.ts';
 
-const PROGRAM_NAME = 'devmnt';
+/** In front of the original's name while we have it wrapped: `dm_sd_devices`. */
+const NAME_PREFIX = 'dm_';
+/** systemd calls its own program so, and has only one for each cgroup. */
+const SYSTEMD_NAME = 'sd_devices';
 /** Somebody else replaced a program while we did: start over, but not for ever. */
 const MAX_ATTEMPTS = 10;
 
@@ -38,6 +42,8 @@ export function withCgroup<T>(path: string, use: (cgroupFd: number) => T): T {
  * programs were changed. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
  */
 export function setProgramRules(cgroup: string, rules: readonly DeviceRule[]): number {
+  // A container that has ended took its programs with it.
+  if (!existsSync(cgroup)) return 0;
   return withCgroup(cgroup, (cgroupFd) => {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -54,62 +60,68 @@ interface Attached {
   readonly info: ProgramInfo;
   readonly exact: Program;
   readonly original: Program;
+  /** The name its owner gave it. */
+  readonly name: string;
 }
 
 function changePrograms(cgroupFd: number, rules: readonly DeviceRule[]): number {
   const before = attachedPrograms(cgroupFd);
   const attached = before.ids.map((id) => readAttached(id));
-  let changed = 0;
-  for (const program of attached) {
-    if (changeOne(cgroupFd, before, program, attached, rules)) changed++;
-  }
-  return changed;
+  const surplus = surplusOf(attached);
+  const kept = attached.filter((program) => !surplus.includes(program));
+  const changed = kept.filter((program) => changeOne(cgroupFd, before, program, rules));
+  // After the others allow the rules as well: so there is no moment in which something allowed is refused.
+  for (const { info } of surplus) withProgram(info.id, (fd) => detachProgram(cgroupFd, fd));
+  return changed.length + surplus.length;
 }
 
 function readAttached(id: number): Attached {
   const info = withProgram(id, programInfo);
   const exact = recover(info);
-  return { info, exact, original: withRules(exact, []) };
+  const original = withRules(exact, []);
+  const ours = info.name.startsWith(NAME_PREFIX) && !sameProgram(exact, original);
+  return { info, exact, original, name: ours ? info.name.slice(NAME_PREFIX.length) : info.name };
 }
 
 function changeOne(
   cgroupFd: number,
   before: AttachedPrograms,
   program: Attached,
-  all: readonly Attached[],
   rules: readonly DeviceRule[],
 ): boolean {
-  if (isDuplicate(program, all)) {
-    withProgram(program.info.id, (fd) => detachProgram(cgroupFd, fd));
-    return true;
-  }
   const wanted = rules.every((rule) => programAllows(program.original, rule))
     ? program.original
     : withRules(program.exact, rules);
   if (sameProgram(wanted, program.exact)) return false;
+  const name = findSection(wanted) ? NAME_PREFIX + program.name : program.name;
   withProgram(program.info.id, (oldFd) =>
-    withLoaded(wanted, findSection(wanted) ? PROGRAM_NAME : program.info.name, (newFd) =>
-      replaceAndRemember(cgroupFd, newFd, oldFd, before.flags, wanted),
-    ),
+    withLoaded(wanted, name, (newFd) => replaceAndRemember(cgroupFd, newFd, oldFd, before.flags, wanted)),
   );
   return true;
 }
 
 function replaceAndRemember(cgroupFd: number, newFd: number, oldFd: number, flags: number, program: Program): void {
-  replaceProgram(cgroupFd, newFd, oldFd, flags);
+  try {
+    replaceProgram(cgroupFd, newFd, oldFd, flags);
+  } catch (err) {
+    if (!hasCode(err, 'ENOENT') || !replaceProgramOfLink(cgroupFd, newFd, oldFd)) throw err;
+  }
   rememberLoaded(programInfo(newFd), program);
 }
 
 /**
- * systemd replaces only the program it remembers. When that one was wrapped by us it attaches the same program once more
- * at every daemon-reload; the second one adds nothing, and the list of programs is limited to 64.
+ * systemd replaces only the program it remembers. When that one was wrapped by us it attaches another at every
+ * daemon-reload, and the list of programs is limited to 64: ours of the former one is not wanted any more. A program
+ * equal to one that we have wrapped adds nothing either.
  */
-function isDuplicate(program: Attached, all: readonly Attached[]): boolean {
+function surplusOf(all: readonly Attached[]): readonly Attached[] {
   const wrapped = (one: Attached): boolean => !sameProgram(one.exact, one.original);
-  return (
-    !wrapped(program) &&
-    all.some((other) => other !== program && wrapped(other) && sameProgram(other.original, program.original))
-  );
+  const isOutdated = (one: Attached): boolean =>
+    wrapped(one) && one.name === SYSTEMD_NAME && all.some((other) => other.name === SYSTEMD_NAME && !wrapped(other));
+  const current = all.filter((one) => !isOutdated(one));
+  const isDuplicate = (one: Attached): boolean =>
+    !wrapped(one) && current.some((other) => wrapped(other) && sameProgram(other.original, one.original));
+  return all.filter((one) => isOutdated(one) || isDuplicate(one));
 }
 
 /** Whether a program allows all of a rule, in every combination of its accesses. */

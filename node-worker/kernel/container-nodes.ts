@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
+import { bindInContainer, unbindInContainer } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
 import {
@@ -28,7 +29,7 @@ export type NodePlan = Pick<GrantedDevice, 'node' | 'madeDirectories'>;
  */
 export function planNode(container: OpenContainer, device: DeviceNode): NodePlan {
   const parts = componentsBelowDev(device.path);
-  const there = withDev(container, (devFd) => nodeAt(devFd, parts));
+  const there = lookAt(container, device, parts);
   if (isSameDevice(there.found, device)) return { node: 'found', madeDirectories: [] };
   if (there.found !== 'nothing') {
     const is = typeof there.found === 'string' ? 'another kind of file' : deviceKey(there.found);
@@ -44,6 +45,14 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
     );
   }
   return { node: 'made', madeDirectories: there.missing };
+}
+
+function lookAt(container: OpenContainer, { path }: DeviceNode, parts: readonly string[]): NodeThere {
+  try {
+    return withDev(container, (devFd) => nodeAt(devFd, parts));
+  } catch (err) {
+    throw unwritable(path, err);
+  }
 }
 
 interface NodeThere {
@@ -66,27 +75,28 @@ function nodeAt(devFd: number, parts: readonly string[]): NodeThere {
         onHost: isHostFilesystem(fstatSync(fd, { bigint: true }).dev),
       }));
     } catch (err) {
-      if (!hasCode(err, 'ENOENT') || depth === 0) throw unwritable(`/dev/${parts.join('/')}`, err);
+      if (!hasCode(err, 'ENOENT') || depth === 0) throw err;
     }
   }
 }
 
 /** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
-export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
+export async function placeNode(container: OpenContainer, device: DeviceNode): Promise<boolean> {
   const parts = componentsBelowDev(device.path);
   const plan = planNode(container, device);
   if (plan.node === 'found') return false;
-  return withDev(container, (devFd) => {
-    try {
+  if (container.dev === 'user-namespace') return bindInContainer(container, device);
+  try {
+    return withDev(container, (devFd) => {
       makeDirectories(devFd, parts.slice(0, -1));
       return withDirectory(devFd, parts.slice(0, -1), (fd) => {
         refuseHostDirectory(fd, device.path);
         return makeNode(fd, parts.at(-1) ?? '', device);
       });
-    } catch (err) {
-      throw unwritable(device.path, err);
-    }
-  });
+    });
+  } catch (err) {
+    throw unwritable(device.path, err);
+  }
 }
 
 /** Between the look and now the container could have put another directory there; this descriptor cannot change. */
@@ -102,26 +112,30 @@ function refuseHostDirectory(fd: number, path: string): void {
  * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
  * stands there for another device stays. Returns whether the node was there.
  */
-export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
+export async function takeNode(container: OpenContainer, device: GrantedDevice): Promise<boolean> {
   if (device.node === 'found') return false;
+  if (container.dev === 'user-namespace') {
+    const removed = await unbindInContainer(container, device);
+    return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device))) || removed;
+  }
+  return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device)));
+}
+
+function takeFrom(devFd: number, device: GrantedDevice): boolean {
   const parts = componentsBelowDev(device.path);
   const name = parts.at(-1) ?? '';
-  return withDev(container, (devFd) => {
-    const removed = ifThere(false, () =>
-      withDirectory(devFd, parts.slice(0, -1), (fd) => {
-        if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
-        removeNode(fd, temporaryName(name), device);
-        return removeNode(fd, name, device);
-      }),
-    );
-    for (const directory of device.madeDirectories.toReversed()) {
-      const below = componentsBelowDev(directory);
-      ifThere(undefined, () =>
-        withDirectory(devFd, below.slice(0, -1), (fd) => removeDirectory(fd, below.at(-1) ?? '')),
-      );
-    }
-    return removed;
-  });
+  const removed = ifThere(false, () =>
+    withDirectory(devFd, parts.slice(0, -1), (fd) => {
+      if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
+      removeNode(fd, temporaryName(name), device);
+      return removeNode(fd, name, device);
+    }),
+  );
+  for (const directory of device.madeDirectories.toReversed()) {
+    const below = componentsBelowDev(directory);
+    ifThere(undefined, () => withDirectory(devFd, below.slice(0, -1), (fd) => removeDirectory(fd, below.at(-1) ?? '')));
+  }
+  return removed;
 }
 
 /** Whether the container sees the right node at the path. */
@@ -134,7 +148,8 @@ export function hasNode(container: OpenContainer, device: DeviceNode): boolean {
   );
 }
 
-function ifThere<T>(otherwise: T, use: () => T): T {
+/** What the container has moved away, or put a link in place of, is not there. */
+export function ifThere<T>(otherwise: T, use: () => T): T {
   try {
     return use();
   } catch (err) {

@@ -7,8 +7,8 @@ import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_NO
 import { openInRoot, withPath } from './safe-path.ts';
 import { hasCode, syscall } from './syscall.ts';
 
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
+export const S_IFCHR = 0o020000;
+export const S_IFBLK = 0o060000;
 const DIRECTORY_MODE = 0o755;
 
 /** What is at a path in a directory of a container; a symlink is never followed. */
@@ -56,7 +56,12 @@ export const temporaryName = (name: string): string => `.${name}.devmnt`;
 
 function finishNode(fd: number, device: DeviceNode): void {
   const made = deviceOf(fstatSync(fd, { bigint: true }));
-  if (made === undefined || !isSameDevice(made, device)) throw new Error('the new node was replaced by another file');
+  if (made === undefined || !isSameDevice(made, device)) {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${device.path}": the container replaces it by another file`,
+    );
+  }
   syscall('fchownat', [fd, '', device.uid, device.gid, AT_EMPTY_PATH], device.path);
   // By the descriptor's link: independent of the umask and of fchmodat2(2), which kernels before 6.6 do not have.
   chmodSync(`/proc/self/fd/${fd}`, device.mode);
@@ -68,6 +73,13 @@ export function unwritable(path: string, err: unknown): unknown {
   }
   if (hasCode(err, 'EROFS'))
     return fail('ContainerUnsupported', `Cannot make device node "${path}": it is read-only there`, err);
+  if (hasCode(err, 'ENOENT')) {
+    return fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${path}": the container has no such directory or takes away what is made there`,
+      err,
+    );
+  }
   if (hasCode(err, 'ELOOP', 'ENOTDIR')) {
     return fail(
       'ContainerUnsupported',

@@ -60,16 +60,18 @@ function planDevice(
 const sharesDirectory = (a: string, b: string): boolean => a.split('/')[2] === b.split('/')[2];
 
 /** See `KernelEngine.grant`. */
-export function grant(container: OpenContainer, wanted: Grant, others: readonly Grant[]): GrantReport {
+export async function grant(container: OpenContainer, wanted: Grant, others: readonly Grant[]): Promise<GrantReport> {
   requireAlive(container);
   requireSameContainer(container, wanted);
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
-    const nodesMade = wanted.devices.filter((device) => placeNode(container, device)).map(({ path }) => path);
+    const nodesMade: string[] = [];
+    for (const device of wanted.devices) if (await placeNode(container, device)) nodesMade.push(device.path);
     verify(container, wanted.devices);
     return { rulesChanged, nodesMade };
   } catch (err) {
-    revoke(container, wanted, others);
+    await revoke(container, wanted, others);
+    requireAlive(container);
     throw err;
   }
 }
@@ -78,22 +80,30 @@ export function grant(container: OpenContainer, wanted: Grant, others: readonly 
 function verify(container: OpenContainer, devices: readonly GrantedDevice[]): void {
   const access = accessTo(container, devices);
   const lacking = devices.find((device, index) => lacks(access[index] ?? '', device.access));
-  if (lacking === undefined) return;
+  if (lacking !== undefined) {
+    throw fail(
+      'ContainerUnsupported',
+      `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
+    );
+  }
+  const missing = devices.find((device) => !hasNode(container, device));
+  if (missing === undefined) return;
   throw fail(
     'ContainerUnsupported',
-    `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
+    `Cannot make device node "${missing.path}": the container takes away what is made there`,
   );
 }
 
 const lacks = (access: string, wanted: string): boolean => (accessBits(wanted) & ~accessBits(access)) !== 0;
 
 /** See `KernelEngine.revoke`. */
-export function revoke(container: OpenContainer, taken: Grant, others: readonly Grant[]): RevokeReport {
+export async function revoke(container: OpenContainer, taken: Grant, others: readonly Grant[]): Promise<RevokeReport> {
   requireSameContainer(container, taken);
   const kept = devicesIn(container, others);
   const rulesChanged = disallow(container, taken.devices, kept);
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
-  const nodesRemoved = removable.filter((device) => takeNode(container, device)).map(({ path }) => path);
+  const nodesRemoved: string[] = [];
+  for (const device of removable) if (await takeNode(container, device)) nodesRemoved.push(device.path);
   return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
 }
 

@@ -11,7 +11,8 @@ export function inspect(container: OpenContainer): Inspection {
   const { containerId, pid, cgroup, dev } = container;
   const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(cgroup.path, cgroup.initPath);
   const ours = new Set(policies.flatMap((policy) => ('ours' in policy ? policy.ours.map(deviceKey) : [])));
-  const nodes = nodesOf(container).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
+  const readable = policies.every((policy) => !('readable' in policy) || policy.readable);
+  const nodes = nodesOf(container, readable).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
   return { containerId, pid, cgroup, dev, policies, nodes };
 }
 

@@ -5,8 +5,8 @@ import { fail } from '../../contract/failures.ts';
 import type { OpenContainer } from './container.ts';
 import type { DeviceId, DeviceUser, KillOptions } from './engine.ts';
 import { whileFrozen } from './freeze.ts';
-import { pidfdHasEnded, pidfdOpen, pidfdSignal, processStat } from './process.ts';
-import { hasCode } from './syscall.ts';
+import { pidfdHasEnded } from './process.ts';
+import { signalUser } from './signal-user.ts';
 import { usersOf } from './users.ts';
 
 /** A process that was killed is gone once the kernel has taken it down; drivers may take seconds for a GPU context. */
@@ -62,27 +62,6 @@ export function busy(container: OpenContainer, users: readonly DeviceUser[]): Er
 const distinct = (users: readonly DeviceUser[]): readonly DeviceUser[] => [
   ...new Map(users.map((user) => [user.pid, user])).values(),
 ];
-
-/** Signals through a pidfd that was proved to mean the process that was seen; returns it while the process may live. */
-function signalUser(user: DeviceUser, signal: number): readonly number[] {
-  let pidfd: number;
-  try {
-    pidfd = pidfdOpen(user.pid);
-  } catch (err) {
-    if (hasCode(err, 'ESRCH')) return [];
-    throw err;
-  }
-  try {
-    if (processStat(user.pid).startTime === user.startTime) {
-      pidfdSignal(pidfd, signal);
-      return [pidfd];
-    }
-  } catch (err) {
-    if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;
-  }
-  closeSync(pidfd);
-  return [];
-}
 
 async function closingAfter(
   pidfds: readonly number[],

@@ -1,12 +1,11 @@
 import { fstatSync, readdirSync } from 'node:fs';
 import type { OpenContainer } from './container.ts';
-import { withDev } from './container-nodes.ts';
+import { ifThere, withDev } from './container-nodes.ts';
 import { deviceOf } from './device-number.ts';
 import type { DeviceNode } from './engine.ts';
 import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
 import { accessTo } from './policy.ts';
 import { withPath } from './safe-path.ts';
-import { hasCode } from './syscall.ts';
 
 /** Nodes every container has: OCI runtime spec, "Default Devices", and the terminals below /dev/pts. */
 const DEFAULT_NODES = new Set(['null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', 'ptmx']);
@@ -14,10 +13,13 @@ const DEFAULT_DIRECTORIES = new Set(['pts', 'shm', 'mqueue', 'fd']);
 const MAX_DEPTH = 4;
 const MAX_NODES = 4096;
 
-/** Device nodes below the container's /dev with the access it has to each, `` for none. Symlinks are not followed. */
-export function nodesOf(container: OpenContainer): readonly DeviceNode[] {
-  const found = withDev(container, (devFd) => walk(devFd, '/dev', 1)).slice(0, MAX_NODES);
-  const access = accessTo(container, found);
+/**
+ * Device nodes below the container's /dev with the access it has to each, `` for none and `?` where its policy is not
+ * readable. Symlinks are not followed.
+ */
+export function nodesOf(container: OpenContainer, readable = true): readonly DeviceNode[] {
+  const found = ifThere([], () => withDev(container, (devFd) => walk(devFd, '/dev', 1))).slice(0, MAX_NODES);
+  const access = readable ? accessTo(container, found) : found.map(() => '?');
   return found.map((node, index) => ({ ...node, access: access[index] ?? '' }));
 }
 
@@ -32,7 +34,7 @@ function walk(directoryFd: number, directory: string, depth: number): readonly D
   return namesIn(directoryFd).flatMap((name) => {
     const path = `${directory}/${name}`;
     if (depth === 1 && DEFAULT_DIRECTORIES.has(name)) return [];
-    return ifThere(() => withPath(directoryFd, name, O_NOFOLLOW, (fd) => nodesAt(fd, path, depth)));
+    return ifThere([], () => withPath(directoryFd, name, O_NOFOLLOW, (fd) => nodesAt(fd, path, depth)));
   });
 }
 
@@ -49,13 +51,4 @@ function nodesAt(fd: number, path: string, depth: number): readonly DeviceNode[]
 /** By the descriptor's own link, which the tenant cannot move. */
 function namesIn(directoryFd: number): readonly string[] {
   return withPath(directoryFd, '/', O_DIRECTORY, (fd) => readdirSync(`/proc/self/fd/${fd}`));
-}
-
-function ifThere<T>(look: () => readonly T[]): readonly T[] {
-  try {
-    return look();
-  } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ELOOP', 'ENOTDIR')) return [];
-    throw err;
-  }
 }

@@ -12,10 +12,11 @@ const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
 const MAX_ATTEMPTS = 128;
 
 /** Opens `path` with `rootFd` as its root directory. Throws `SyscallError`: ELOOP on any symlink, ENOENT. */
-export function openInRoot(rootFd: number, path: string, flags: number): number {
+export function openInRoot(rootFd: number, path: string, flags: number, mode = 0): number {
   if (path.includes('\0')) throw fail('Invalid', 'Cannot open a path: it has a zero byte in it');
   const how = stableBytes(24);
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
+  how.writeBigUInt64LE(BigInt(mode), 8);
   how.writeBigUInt64LE(BigInt(RESOLVE.inRoot | RESOLVE.noSymlinks | RESOLVE.noMagicLinks), 16);
   for (let attempt = 1; ; attempt++) {
     try {

@@ -4,10 +4,13 @@
  */
 const NUMBERS = {
   bpf: { x64: 321, arm64: 280 },
+  fchdir: { x64: 81, arm64: 50 },
+  fchmodat: { x64: 268, arm64: 53 },
   fchownat: { x64: 260, arm64: 54 },
   getxattr: { x64: 191, arm64: 8 },
   mkdirat: { x64: 258, arm64: 34 },
   mknodat: { x64: 259, arm64: 33 },
+  mount: { x64: 165, arm64: 40 },
   move_mount: { x64: 429, arm64: 429 },
   open_tree: { x64: 428, arm64: 428 },
   openat2: { x64: 437, arm64: 437 },

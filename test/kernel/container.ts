@@ -1,26 +1,23 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
-  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
+import { findInit } from '../../node-worker/kernel/find-container.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
+import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
+import type { NestedSystemd } from './systemd.ts';
 
-/** Everything the tests make lies below a directory of this name: bundles, runtime state and cgroups. */
-const NAME = 'device-mounter-kernel-test';
-const WORK = join(tmpdir(), NAME);
-export const V1_ROOT = '/sys/fs/cgroup';
-export const V2_ROOT = '/sys/fs/cgroup/unified';
 const APPLETS = [
   'sh',
   'cat',
@@ -43,6 +40,12 @@ const APPLETS = [
   'tail',
   'mount',
   'umount',
+  'mkfifo',
+  'rmdir',
+  'unshare',
+  'cp',
+  'chroot',
+  'cut',
 ];
 
 /** A real container of a real runtime, whose init is a shell that the test types into. */
@@ -65,6 +68,8 @@ export interface TestContainer {
 export interface StartOptions extends Partial<Omit<BundleOptions, 'cgroupsPath'>> {
   readonly cgroupVersion: 1 | 2;
   readonly runtime?: 'runc' | 'crun';
+  /** Start it as a scope of this systemd, by the systemd cgroup driver. v2 only. */
+  readonly systemd?: NestedSystemd;
   /** Prepares the root file system before the container starts. */
   readonly prepare?: (rootfs: string) => void;
 }
@@ -74,10 +79,13 @@ export async function startContainer(options: StartOptions): Promise<TestContain
   const id = randomBytes(32).toString('hex');
   mkdirSync(WORK, { recursive: true });
   const bundle = mkdtempSync(join(WORK, 'bundle-'));
+  // The root of a user namespace must come through.
+  chmodSync(bundle, 0o755);
   const rootfs = makeRootfs(bundle);
   options.prepare?.(rootfs);
-  writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig({ ...options, cgroupsPath: `/${NAME}/${id}` })));
-  const command = runtimeCommand(runtime, cgroupVersion);
+  const place = placeOf(id, cgroupVersion, options.systemd);
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig({ ...options, cgroupsPath: place.cgroupsPath })));
+  const command = runtimeCommand(runtime, cgroupVersion, options.systemd);
   const child = spawn(command[0] ?? '', [...command.slice(1), 'run', '--bundle', bundle, id], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -86,12 +94,13 @@ export async function startContainer(options: StartOptions): Promise<TestContain
     const ready = await shell.run('echo $$');
     if (ready.trim() !== '1') throw new Error(`the container's shell is not its init: ${ready}`);
   } catch (err) {
-    runtimeSync(command, ['delete', '--force', id]);
+    deleteContainer(command, id);
     rmSync(bundle, { recursive: true, force: true });
     throw err;
   }
-  const cgroup = cgroupVersion === 1 ? `${V1_ROOT}/devices/${NAME}/${id}` : `${V2_ROOT}/${NAME}/${id}`;
-  const { pid } = JSON.parse(runtimeSync(command, ['state', id])) as { pid: number };
+  const { cgroup } = place;
+  // Not what the runtime says: under the nested systemd it speaks of another pid namespace.
+  const pid = findInit(id, findCgroupRoots());
   limitProcesses(id, pid);
   return {
     id,
@@ -115,12 +124,21 @@ export async function startContainer(options: StartOptions): Promise<TestContain
       return nested;
     },
     async stop() {
-      runtimeSync(command, ['delete', '--force', id]);
+      deleteContainer(command, id);
       await shell.ended;
       removeTree(join(V1_ROOT, 'pids', NAME, id));
       rmSync(bundle, { recursive: true, force: true });
     },
   };
+}
+
+function placeOf(id: string, version: 1 | 2, systemd?: NestedSystemd): { cgroup: string; cgroupsPath: string } {
+  if (systemd !== undefined) {
+    const cgroup = `${systemd.cgroup}/kubepods.slice/cri-containerd-${id}.scope`;
+    return { cgroup, cgroupsPath: `kubepods.slice:cri-containerd:${id}` };
+  }
+  const root = version === 1 ? `${V1_ROOT}/devices` : V2_ROOT;
+  return { cgroup: `${root}/${NAME}/${id}`, cgroupsPath: `/${NAME}/${id}` };
 }
 
 /** The tests start fork bombs: the v1 controller of the host holds them whichever version the container is on. */
@@ -140,12 +158,45 @@ function makeRootfs(bundle: string): string {
 }
 
 /** On a hybrid host a runtime believes in pure v2 when the unified hierarchy is bound on /sys/fs/cgroup. */
-function runtimeCommand(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2): readonly string[] {
-  const binary = runtime === 'runc' ? runcBinary() : '/usr/bin/crun';
-  const base = [binary, '--root', join(WORK, `state-${runtime}-v${cgroupVersion}`)];
-  if (cgroupVersion === 1) return base;
+function runtimeCommand(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2, systemd?: NestedSystemd): readonly string[] {
+  const binary = runtime === 'runc' ? [runcBinary()] : ['env', `LD_PRELOAD=${withoutMemlock()}`, '/usr/bin/crun'];
+  if (systemd !== undefined)
+    return [...systemd.enter, ...binary, '--root', '/run/containers-of-test', '--systemd-cgroup'];
+  const base = [...binary, '--root', join(WORK, `state-${runtime}-v${cgroupVersion}`)];
+  if (cgroupVersion === 1 && runtime === 'runc') return base;
+  if (cgroupVersion === 1) {
+    // crun refuses a hybrid host whose unified hierarchy has controllers.
+    const script = `mount --make-rprivate / && umount ${V2_ROOT} && exec "$@"`;
+    return ['unshare', '--mount', 'sh', '-c', script, 'sh', ...base];
+  }
   const script = `mount --make-rprivate / && mount --bind ${V2_ROOT} ${V1_ROOT} && exec "$@"`;
   return ['unshare', '--mount', 'sh', '-c', script, 'sh', ...base];
+}
+
+/** `run` in the foreground deletes the container as well once it has ended. */
+function deleteContainer(command: readonly string[], id: string): void {
+  try {
+    runtimeSync(command, ['delete', '--force', id]);
+  } catch (err) {
+    if (!/No such file or directory|does not exist/.test(String(err))) throw err;
+  }
+}
+
+/**
+ * A library that makes setrlimit(2) succeed: crun raises RLIMIT_MEMLOCK, which kernels from 5.11 on do not use for
+ * programs, and ends where it may not.
+ */
+function withoutMemlock(): string {
+  const library = join(WORK, 'setrlimit.so');
+  if (!existsSync(library)) {
+    const input = 'int setrlimit(int resource, const void *limit) { return 0; }';
+    const { status, stderr } = spawnSync('gcc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], {
+      input,
+      encoding: 'utf8',
+    });
+    if (status !== 0) throw new Error(`Cannot build "${library}": ${stderr}`);
+  }
+  return library;
 }
 
 function runtimeSync(command: readonly string[], args: readonly string[]): string {
@@ -197,16 +248,8 @@ export function cleanUp(): void {
   for (const state of existsSync(WORK) ? readdirSync(WORK).filter((name) => name.startsWith('state-')) : []) {
     const [, runtime, version] = state.split('-') as [string, 'runc' | 'crun', string];
     const command = runtimeCommand(runtime, version === 'v1' ? 1 : 2);
-    for (const id of readdirSync(join(WORK, state))) runtimeSync(command, ['delete', '--force', id]);
+    for (const id of readdirSync(join(WORK, state))) deleteContainer(command, id);
   }
   rmSync(WORK, { recursive: true, force: true });
   for (const hierarchy of readdirSync(V1_ROOT)) removeTree(join(V1_ROOT, hierarchy, NAME));
-}
-
-function removeTree(cgroup: string): void {
-  if (!existsSync(cgroup)) return;
-  for (const entry of readdirSync(cgroup, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeTree(join(cgroup, entry.name));
-  }
-  if (readFileSync(join(cgroup, 'cgroup.procs'), 'utf8') === '') rmdirSync(cgroup);
 }

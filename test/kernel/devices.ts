@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { attachedPrograms, programInfo, withProgram } from '../../node-worker/kernel/bpf.ts';
+import { ALU, CLASS, type Instruction, JUMP, type Program } from '../../node-worker/cgroup/instruction.ts';
+import { attachedPrograms, type ProgramInfo, programInfo, withProgram } from '../../node-worker/kernel/bpf.ts';
+import { cgroupTree } from '../../node-worker/kernel/cgroup-v1.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import type { DeviceNode } from '../../node-worker/kernel/engine.ts';
 import type { TestContainer } from './container.ts';
@@ -24,7 +26,14 @@ export function policyOf({
   cgroupVersion,
 }: Pick<TestContainer, 'cgroup' | 'cgroupVersion'>): readonly string[] {
   if (cgroupVersion === 1) return readFileSync(`${cgroup}/devices.list`, 'utf8').split('\n').filter(Boolean).sort();
-  return withCgroup(cgroup, (fd) => attachedPrograms(fd)).ids.map((id) => withProgram(id, programInfo).tag);
+  return programsOf({ cgroup }).map(({ tag }) => tag);
+}
+
+/** Device programs of a container: those attached to its cgroup, then those below, where its init is. */
+export function programsOf({ cgroup }: Pick<TestContainer, 'cgroup'>): readonly ProgramInfo[] {
+  return cgroupTree(cgroup)
+    .flatMap((path) => withCgroup(path, (fd) => attachedPrograms(fd)).ids)
+    .map((id) => withProgram(id, programInfo));
 }
 
 /** Polls a condition of the kernel's, which nothing announces. Throws with the last value after 10 s. */
@@ -39,3 +48,24 @@ export async function until<T>(look: () => T, holds: (value: T) => boolean): Pro
     });
   }
 }
+
+const op = (code: number, dst: number, src: number, off: number, imm: number): Instruction => ({
+  code,
+  dst,
+  src,
+  off,
+  imm,
+});
+const EXIT = op(CLASS.JMP | JUMP.EXIT, 0, 0, 0, 0);
+/** Allows every device, as the program of a privileged container does. */
+export const ALLOW_ALL: Program = [op(CLASS.ALU64 | ALU.MOV, 0, 0, 0, 1), EXIT];
+/** Allows every device but FUSE. */
+export const DENY_FUSE: Program = [
+  op(CLASS.LDX | 0x60, 2, 1, 4, 0), // r2 = major
+  op(CLASS.LDX | 0x60, 3, 1, 8, 0), // r3 = minor
+  op(CLASS.ALU64 | ALU.MOV, 0, 0, 0, 1),
+  op(CLASS.JMP | JUMP.JNE, 2, 0, 2, FUSE.major),
+  op(CLASS.JMP | JUMP.JNE, 3, 0, 1, FUSE.minor),
+  op(CLASS.ALU64 | ALU.MOV, 0, 0, 0, 0),
+  EXIT,
+];

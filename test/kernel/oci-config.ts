@@ -11,9 +11,13 @@ export interface BundleOptions {
   /** Host id of the container's uid 0; makes a user namespace. */
   readonly userNamespaceBase?: number;
   readonly args?: readonly string[];
+  /** False: /dev is a directory of the image, as no CRI runtime makes it, so that the container can put anything in its place. */
+  readonly devMount?: boolean;
+  /** More than a container usually has, for attacks: `CAP_SYS_CHROOT`. */
+  readonly capabilities?: readonly string[];
 }
 
-export interface OciDevice {
+interface OciDevice {
   readonly path: string;
   readonly type: 'c' | 'b';
   readonly major: number;
@@ -21,7 +25,7 @@ export interface OciDevice {
   readonly access: string;
 }
 
-export interface OciMount {
+interface OciMount {
   readonly destination: string;
   readonly type: string;
   readonly source: string;
@@ -57,7 +61,11 @@ const MOUNTS: readonly OciMount[] = [
 /** `config.json` of a container as a CRI runtime would start it: no device but the defaults, own namespaces. */
 export function ociConfig(options: BundleOptions): object {
   const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
-  const replaced = new Set(mounts.map(({ destination }) => destination));
+  const { devMount = true, capabilities = [] } = options;
+  const replaced = new Set([
+    ...mounts.map(({ destination }) => destination),
+    ...(devMount ? [] : ['/dev', '/dev/pts']),
+  ]);
   const mapping = base === undefined ? [] : [{ containerID: 0, hostID: base, size: 65_536 }];
   return {
     ociVersion: '1.0.2',
@@ -66,7 +74,9 @@ export function ociConfig(options: BundleOptions): object {
       args,
       env: ['PATH=/bin'],
       cwd: '/',
-      capabilities: Object.fromEntries(['bounding', 'effective', 'permitted'].map((set) => [set, CAPABILITIES])),
+      capabilities: Object.fromEntries(
+        ['bounding', 'effective', 'permitted'].map((set) => [set, [...CAPABILITIES, ...capabilities]]),
+      ),
       noNewPrivileges: true,
     },
     root: { path: 'rootfs', readonly: false },

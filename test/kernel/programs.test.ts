@@ -1,0 +1,107 @@
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
+import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
+import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
+import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
+
+const HARDEN = '/proc/sys/net/core/bpf_jit_harden';
+const KPTR = '/proc/sys/kernel/kptr_restrict';
+const MULTI = 2;
+const NO_MULTI = 0;
+const engine = createEngine();
+const usual = [HARDEN, KPTR].map((file) => [file, readFileSync(file, 'utf8')] as const);
+let container: TestContainer;
+let handle: ContainerHandle;
+beforeAll(cleanUp);
+afterAll(cleanUp);
+afterEach(async () => {
+  for (const [file, value] of usual) writeFileSync(file, value);
+  handle.close();
+  await container.stop();
+});
+async function start(runtime: 'runc' | 'crun' = 'runc'): Promise<void> {
+  container = await startContainer({ cgroupVersion: 2, runtime });
+  handle = engine.openContainer({ containerId: container.id });
+}
+const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
+
+describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
+  test.each(['0', '1'])('that the kernel blinds (kptr_restrict=%s) are wrapped and restored exactly', async (kptr) => {
+    writeFileSync(HARDEN, '2');
+    writeFileSync(KPTR, kptr);
+    await start(runtime);
+    const before = policyOf(container);
+    expect(programsOf(container)[0]?.dump?.some(({ dst }) => dst === 11)).toBe(true);
+    const fuse = engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, fuse, []);
+    const card = engine.plan(handle, 'b', [CARD], [fuse]);
+    await engine.grant(handle, card, [fuse]);
+    expect(await opens()).toBe(true);
+    await engine.revoke(handle, card, [fuse]);
+    expect(await opens()).toBe(true);
+    await engine.revoke(handle, fuse, []);
+    expect(policyOf(container)).toEqual(before);
+  });
+});
+
+test('a program whose instructions the kernel hides is refused, and nothing is changed', async () => {
+  writeFileSync(HARDEN, '2');
+  writeFileSync(KPTR, '2');
+  await start();
+  const before = policyOf(container);
+  expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+  expect(engine.inspect(handle).policies).toMatchObject([{ readable: false }]);
+  expect(policyOf(container)).toEqual(before);
+  expect(await container.run('ls /dev')).not.toContain('fuse');
+});
+
+test('a program that a link owns is wrapped through the link', async () => {
+  await start();
+  const link = withCgroup(container.cgroup, (cgroupFd) =>
+    withLoaded(DENY_FUSE, 'linked', (fd) => linkProgram(cgroupFd, fd)),
+  );
+  try {
+    const before = policyOf(container);
+    const plan = engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, plan, []);
+    expect(await opens()).toBe(true);
+    await engine.revoke(handle, plan, []);
+    expect(policyOf(container)).toEqual(before);
+  } finally {
+    closeSync(link);
+  }
+});
+
+test('a program of a cgroup above the container that refuses is left alone, and the mount is refused', async () => {
+  await start();
+  const above = dirname(container.cgroup);
+  const before = policyOf(container);
+  withLoaded(DENY_FUSE, 'above', (fd) => {
+    withCgroup(above, (cgroupFd) => attachProgram(cgroupFd, fd, MULTI));
+    try {
+      expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('of a cgroup above the container refuses it');
+      expect(() => engine.plan(handle, 'a', [CARD], [])).not.toThrow();
+    } finally {
+      withCgroup(above, (cgroupFd) => detachProgram(cgroupFd, fd));
+    }
+  });
+  expect(policyOf(container)).toEqual(before);
+});
+
+test('a program that refuses others beside it is replaced with the same flags', async () => {
+  await start();
+  withCgroup(container.cgroup, (cgroupFd) => {
+    for (const { id } of programsOf(container)) withProgram(id, (fd) => detachProgram(cgroupFd, fd));
+    withLoaded(DENY_FUSE, 'alone', (fd) => attachProgram(cgroupFd, fd, NO_MULTI));
+  });
+  const before = policyOf(container);
+  const plan = engine.plan(handle, 'a', [FUSE], []);
+  await engine.grant(handle, plan, []);
+  expect(await opens()).toBe(true);
+  await engine.revoke(handle, plan, []);
+  expect(policyOf(container)).toEqual(before);
+});

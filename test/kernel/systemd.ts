@@ -1,0 +1,105 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hasCode } from '../../node-worker/kernel/syscall.ts';
+import { until } from './devices.ts';
+import { NAME, removeTree, V2_ROOT, WORK } from './places.ts';
+
+/** A real systemd as init of namespaces of its own, with a D-Bus, on a part of the unified hierarchy. */
+export interface NestedSystemd {
+  /** Its root cgroup, as the host sees it. */
+  readonly cgroup: string;
+  /** What to put before a command so that it runs inside. */
+  readonly enter: readonly string[];
+  systemctl(...args: readonly string[]): string;
+  stop(): Promise<void>;
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  'mini.target': '[Unit]\nDefaultDependencies=no\nWants=dbus.socket dbus.service\n',
+  // systemd joins the bus only when it owns its socket.
+  'dbus.socket': '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n',
+  'dbus.service':
+    '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\n' +
+    'ExecStart=@/usr/bin/dbus-daemon @dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n',
+};
+
+/** Everything it mounts is private to its namespaces and goes with them. */
+const initScript = (home: string): string => `set -e
+mount --make-rprivate /
+mount -t tmpfs up ${home}/up; mkdir ${home}/up/upper ${home}/up/work
+mount -t overlay root -o lowerdir=/,upperdir=${home}/up/upper,workdir=${home}/up/work ${home}/root
+cd ${home}/root
+mount --bind /dev dev
+mount -t proc proc proc; mount -t sysfs sys sys; mount -t tmpfs run run
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount --bind ${WORK} .${WORK}
+rm -rf etc/systemd/system/*; cp ${home}/units/* etc/systemd/system/
+mkdir -p put; pivot_root . put; umount -l /put
+mount --make-rshared /
+exec env container=x /lib/systemd/systemd --unit=mini.target --log-target=console --log-level=warning
+`;
+
+/** Throws with what it said when it is not up within 10 s. */
+export async function startSystemd(): Promise<NestedSystemd> {
+  const home = join(WORK, 'systemd');
+  for (const folder of ['up', 'root', 'units']) mkdirSync(join(home, folder), { recursive: true });
+  for (const [name, text] of Object.entries(UNITS)) writeFileSync(join(home, 'units', name), text);
+  writeFileSync(join(home, 'init.sh'), initScript(home));
+  const cgroup = join(V2_ROOT, NAME, 'systemd');
+  mkdirSync(join(cgroup, 'visitors'), { recursive: true });
+  const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
+  const start = `echo $$ >${cgroup}/cgroup.procs && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
+  const child = spawn('sh', ['-c', start], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const said = collect(child);
+  const pid = await until(() => initOf(child.pid ?? 0), Boolean);
+  const visit = `echo $$ >${cgroup}/visitors/cgroup.procs && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
+  const enter = ['sh', '-c', visit, 'sh'];
+  const systemctl = (...args: readonly string[]): string => {
+    const done = spawnSync('sh', [...enter.slice(1), 'systemctl', ...args], { encoding: 'utf8', timeout: 20_000 });
+    if (done.status !== 0) throw new Error(`systemctl ${args.join(' ')}: ${done.stderr}${said()}`);
+    return done.stdout;
+  };
+  await until(
+    () => spawnSync('sh', [...enter.slice(1), 'systemctl', 'is-active', 'dbus.service'], { encoding: 'utf8' }).stdout,
+    (state) => state === 'active\n',
+  ).catch((err: unknown) => {
+    throw new Error(`systemd did not come up: ${said()}`, { cause: err });
+  });
+  return { cgroup, enter, systemctl, stop: () => kill(child, cgroup) };
+}
+
+/** The child of `unshare --fork`. */
+function initOf(pid: number): number {
+  const children = `/proc/${pid}/task/${pid}/children`;
+  return existsSync(children) ? Number(readFileSync(children, 'utf8').split(' ')[0]) : 0;
+}
+
+function collect(child: ChildProcess): () => string {
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+  }
+  return () => text;
+}
+
+/** Its init dies with `unshare`, and everything in its pid namespace with it, though not at once. */
+async function kill(child: ChildProcess, cgroup: string): Promise<void> {
+  child.kill('SIGKILL');
+  await until(
+    () => !isThere(cgroup),
+    (gone) => gone,
+  );
+}
+
+function isThere(cgroup: string): boolean {
+  try {
+    removeTree(cgroup);
+  } catch (err) {
+    // Its last processes have ended and are not reaped yet, or systemd has just removed something.
+    if (!hasCode(err, 'EBUSY', 'ENOENT')) throw err;
+  }
+  return existsSync(cgroup);
+}

@@ -1,0 +1,69 @@
+import { readFileSync, readlinkSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
+import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { CARD, FUSE, policyOf } from './devices.ts';
+
+const engine = createEngine();
+let container: TestContainer;
+let handle: ContainerHandle;
+beforeAll(cleanUp);
+afterAll(cleanUp);
+
+describe.each([1, 2] as const)('a container with a user namespace on cgroup v%i', (cgroupVersion) => {
+  let before: readonly string[];
+  beforeEach(async () => {
+    container = await startContainer({ cgroupVersion, userNamespaceBase: 1_000_000 });
+    handle = engine.openContainer({ containerId: container.id });
+    before = policyOf(container);
+  });
+  afterEach(async () => {
+    handle.close();
+    await container.stop();
+  });
+
+  test('gets nodes of its own ids and gives them back', async () => {
+    const mine = readlinkSync('/proc/self/ns/mnt');
+    expect(handle.dev).toBe('user-namespace');
+    const plan = engine.plan(
+      handle,
+      'a',
+      [
+        { ...FUSE, mode: 0o600 },
+        { ...CARD, uid: 3, gid: 4 },
+      ],
+      [],
+    );
+    expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: ['/dev/fuse', '/dev/dri/card0'] });
+    expect(
+      await container.run('stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; true <>/dev/fuse && echo opened'),
+    ).toBe('600 0 0 a:e5\n660 3 4 e2:0\nopened\n');
+    expect(await container.run('true </dev/dri/card0')).toContain('No such device or address');
+    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: [] });
+    expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/fuse', '/dev/dri/card0'] });
+    expect(await container.run('ls -a /dev')).not.toMatch(/fuse|dri/);
+    expect(await container.run('cat /proc/mounts')).not.toMatch(/fuse|dri/);
+    expect(policyOf(container)).toEqual(before);
+    expect(await engine.revoke(handle, plan, [])).toMatchObject({ rulesChanged: 0, nodesRemoved: [] });
+    // Only a thread was in other namespaces.
+    expect(readlinkSync('/proc/self/ns/mnt')).toBe(mine);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toMatch(/ \/sys .* tmpfs /);
+  });
+
+  test('is refused where something else is in the way, and keeps it', async () => {
+    await container.run('echo mine >/dev/fuse; ln -s /etc /dev/dri');
+    for (const device of [FUSE, CARD])
+      expect(() => engine.plan(handle, 'a', [device], [])).toThrow('Cannot make device node');
+    expect(await container.run('cat /dev/fuse; ls /etc')).toBe('mine\n');
+    expect(policyOf(container)).toEqual(before);
+  });
+
+  test('loses what an interrupted grant left', async () => {
+    const plan = engine.plan(handle, 'a', [FUSE], []);
+    await container.run('touch /dev/fuse; chmod 000 /dev/fuse');
+    await engine.revoke(handle, plan, []);
+    expect(await container.run('ls -a /dev')).not.toMatch(/fuse/);
+  });
+});
