@@ -41,7 +41,7 @@ function fromRequestHeaders(
   now: Date,
 ): Opinion {
   if (peer === undefined || trust === undefined) return undefined;
-  if (!peer.verified || !isAnchored(peer.certificate, trust.cas, now)) {
+  if (!peer.verified || !isAnchored(peer, trust.cas, now)) {
     return { problem: 'the client certificate is not one of the front proxy' };
   }
   const commonName = subjectOf(peer.certificate)?.commonName;
@@ -63,7 +63,7 @@ function fromRequestHeaders(
 
 function fromCertificate(peer: Peer | undefined, trust: Trust, now: Date): Opinion {
   if (peer === undefined) return undefined;
-  if (!peer.verified || !isAnchored(peer.certificate, trust.clientCas, now)) {
+  if (!peer.verified || !isAnchored(peer, trust.clientCas, now)) {
     return { problem: 'the client certificate is not one of the cluster' };
   }
   const subject = subjectOf(peer.certificate);

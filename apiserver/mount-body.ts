@@ -27,28 +27,39 @@ const FIELDS = {
   onRestart: z.enum(['reapply', 'release']).default('reapply'),
   idempotencyKey: z.string().min(1).max(128).optional(),
 };
-const body = z.object(FIELDS);
 
 /** The body of a mount request, with defaults, not yet checked against device type and allow-lists. */
-export type MountBody = z.infer<typeof body>;
+export type MountBody = z.infer<z.ZodObject<typeof FIELDS>>;
 
 export interface ParsedBody {
-  readonly body?: MountBody;
+  /** Without problems it is a whole `MountBody`. */
+  readonly body: Partial<MountBody>;
+  /** Of the fields that `body` lacks. */
   readonly problems: readonly FailureCause[];
   /** Fields at the top that mean nothing. */
   readonly unknown: readonly string[];
 }
 
 /**
- * Reads the body of a mount request. An empty one is `{}`; whatever its content type says, it is JSON.
+ * Reads the body of a mount request, each field by itself so that all problems are found. An empty one is `{}`; whatever its content
+ * type says, it is JSON.
  * @throws BadRequest when it is not a JSON object in UTF-8
  */
 export function parseMountBody(bytes: Uint8Array): ParsedBody {
   const json = parsedJson(bytes);
-  const parsed = body.safeParse(withoutNulls(json));
+  const body: Record<string, unknown> = {};
+  const problems: FailureCause[] = [];
+  for (const [name, schema] of Object.entries(FIELDS)) {
+    // In Kubernetes null is the same as absent.
+    const parsed = schema.safeParse(json[name] ?? undefined);
+    if (!parsed.success) {
+      problems.push(...parsed.error.issues.flatMap((issue) => causesOf({ ...issue, path: [name, ...issue.path] })));
+    } else if (parsed.data !== undefined) {
+      body[name] = parsed.data;
+    }
+  }
   const unknown = Object.keys(json).filter((key) => !Object.hasOwn(FIELDS, key) && !ENVELOPE.has(key));
-  if (parsed.success) return { body: parsed.data, problems: [], unknown };
-  return { problems: parsed.error.issues.flatMap(causesOf), unknown };
+  return { body, problems, unknown };
 }
 
 /** Generated clients send these with every object. */
@@ -66,11 +77,6 @@ function parsedJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
     throw fail('BadRequest', 'Cannot read the body: it must be a JSON object');
   }
   return value as Readonly<Record<string, unknown>>;
-}
-
-/** In Kubernetes null is the same as absent. */
-function withoutNulls(json: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null));
 }
 
 function parsedText(value: unknown): unknown {

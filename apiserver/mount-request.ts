@@ -50,15 +50,15 @@ export function parseCommonQuery(parameters: Parameters): CommonQuery {
   };
 }
 
-/** What is wrong with the body for this device type; field paths begin with the body's own keys. */
-export function bodyProblems(body: MountBody, deviceType: DeviceTypeName): readonly FailureCause[] {
+/** What is wrong with the fields of a body for this device type; their paths begin with the body's own keys. */
+export function bodyProblems(body: Partial<MountBody>, deviceType: DeviceTypeName): readonly FailureCause[] {
   return [
-    ...resourceProblems(body.resources, deviceType),
-    ...keyProblems('labels', body.labels, (value) => (isLabelValue(value) ? undefined : 'must be a label value')),
-    ...keyProblems('annotations', body.annotations, (value) =>
+    ...(body.resources === undefined ? [] : resourceProblems(body.resources, deviceType)),
+    ...keyProblems('labels', body.labels ?? {}, (value) => (isLabelValue(value) ? undefined : 'must be a label value')),
+    ...keyProblems('annotations', body.annotations ?? {}, (value) =>
       value.length <= 16_384 ? undefined : 'must have at most 16384 characters',
     ),
-    ...body.patches.flatMap((patch, index) => patchProblems(patch, deviceType, `patches[${index}]`)),
+    ...(body.patches ?? []).flatMap((patch, index) => patchProblems(patch, deviceType, `patches[${index}]`)),
   ];
 }
 

@@ -126,7 +126,7 @@ async function mountBody(call: Call, common: CommonQuery): Promise<{ deviceType:
   const { body, problems, unknown } = parseMountBody(await readBody(req));
   const all = [
     ...problems,
-    ...(body !== undefined && common.deviceType !== undefined ? bodyProblems(body, common.deviceType) : []),
+    ...(common.deviceType === undefined ? [] : bodyProblems(body, common.deviceType)),
     ...(validation === 'Strict'
       ? unknown.map((field) => ({
           reason: 'FieldValueInvalid',
@@ -135,10 +135,10 @@ async function mountBody(call: Call, common: CommonQuery): Promise<{ deviceType:
         }))
       : []),
   ];
-  const { deviceType } = knownType(common, parameters.problems, all, body?.name);
-  if (body === undefined) throw new Error('a body without problems was not parsed');
+  const { deviceType } = knownType(common, parameters.problems, all, body.name);
   warnOfUnknown(call, validation === 'Ignore' ? [] : unknown);
-  return { deviceType, body };
+  // Without problems every field is there.
+  return { deviceType, body: body as MountBody };
 }
 
 /** @throws BadRequest, Invalid */

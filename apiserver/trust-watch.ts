@@ -38,6 +38,7 @@ export async function watchTrust(
   log: TrustLog,
   apply: (trust: Trust) => void,
   signal: AbortSignal,
+  retryMs = RETRY_MS,
 ): Promise<void> {
   let applied: string | undefined;
   while (!signal.aborted) {
@@ -57,7 +58,7 @@ export async function watchTrust(
     } catch (err) {
       if (signal.aborted) return;
       log.warn({ err }, 'cannot read whom to believe, the last that could be read stays');
-      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      await delay(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }

@@ -42,6 +42,8 @@ export async function establish(context: MountContext): Promise<void> {
         try {
           await steps(context, register);
         } catch (err) {
+          // The undo ends the slave, which must not be taken for the reason.
+          guard.cancel();
           context.outcome.failed(stopped ?? err);
           throw err;
         }

@@ -16,10 +16,12 @@ export const PORTS = {
   kubelet: 11250,
   kubeProxyMetrics: 11249,
   kubeProxyHealth: 11256,
-  temporal: 7233,
-  temporalUi: 8233,
 } as const;
 
-export const TEMPORAL_ADDRESS = `${CONTROL_ADDRESS}:${PORTS.temporal}`;
-export const TEMPORAL_UI = `http://${CONTROL_ADDRESS}:${PORTS.temporalUi}`;
+/** Temporal has a network namespace of its own, see temporal-network.ts. */
+export const TEMPORAL_HOST = '10.97.0.2';
+export const TEMPORAL_PORTS = { frontend: 7233, ui: 8233 } as const;
+
+export const TEMPORAL_ADDRESS = `${TEMPORAL_HOST}:${TEMPORAL_PORTS.frontend}`;
+export const TEMPORAL_UI = `http://${TEMPORAL_HOST}:${TEMPORAL_PORTS.ui}`;
 export const APISERVER_URL = `https://${CONTROL_ADDRESS}:${PORTS.apiserver}`;

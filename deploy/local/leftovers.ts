@@ -7,6 +7,7 @@ import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
 import { OWNER_VARIABLE } from './server.ts';
 import type { StatePaths } from './state.ts';
+import { removeTemporalNetwork } from './temporal-network.ts';
 import { until } from './wait.ts';
 
 /** What is looked at to tell whether a process belongs to a cluster. */
@@ -91,6 +92,7 @@ async function removeNetwork(nodes: readonly NodePlan[]): Promise<void> {
   for (const family of ['ip', 'ip6']) {
     if (tables.includes(`table ${family} kube-proxy\n`)) await run('nft', ['delete', 'table', family, 'kube-proxy']);
   }
+  await removeTemporalNetwork();
   await removeAddresses(nodes);
   // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic.
   await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });

@@ -5,6 +5,7 @@ import { parseFlags, type StartFlags, USAGE } from './flags.ts';
 import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
 import type { Image } from './image/archive.ts';
 import { loadImage } from './image/load.ts';
+import { smallImages } from './image/small.ts';
 import { removeCluster } from './leftovers.ts';
 import { ensureSystemPackages, missingPrerequisites } from './prerequisites.ts';
 import { elapsed, Progress } from './progress.ts';
@@ -75,14 +76,15 @@ function runningCluster(nodes: number): Cluster | undefined {
 /** The product's image is built while the cluster starts. */
 async function withProduct(flags: StartFlags, found: Cluster | undefined): Promise<Cluster> {
   await ensureSystemPackages(progress, buildLog);
-  if (!flags.product) return found ?? freshCluster(flags, interrupted.signal);
+  if (!flags.product) return found ?? freshCluster(flags, smallImages(imageCache), interrupted.signal);
   // Loading these takes a second, which `npm stop` and a cluster without the product need not wait for.
-  const { productImage } = await import('./image/product.ts');
+  const { foundationImage, productImage } = await import('./image/product.ts');
   const { deployProduct } = await import('./product.ts');
+  const images = Promise.all([smallImages(imageCache), foundationImage(imageCache)]).then((all) => all.flat());
   let cluster = found;
   let image: Image | undefined;
   await sideBySide(interrupted.signal, [
-    async (signal) => (cluster ??= await freshCluster(flags, signal)),
+    async (signal) => (cluster ??= await freshCluster(flags, images, signal)),
     async () => (image = await progress.step('build the image of the product', () => productImage(imageCache))),
   ]);
   if (cluster === undefined || image === undefined) throw new Error('Cannot go on without cluster or image.');
@@ -92,9 +94,13 @@ async function withProduct(flags: StartFlags, found: Cluster | undefined): Promi
   return cluster;
 }
 
-async function freshCluster(flags: StartFlags, signal: AbortSignal): Promise<Cluster> {
+async function freshCluster(
+  { nodes }: StartFlags,
+  images: Promise<readonly Image[]>,
+  signal: AbortSignal,
+): Promise<Cluster> {
   const tools = await ensureTools(progress, buildLog);
-  return startCluster({ paths, tools, nodes: flags.nodes, imageCache, progress, signal });
+  return startCluster({ paths, tools, nodes, imageCache, images, progress, signal });
 }
 
 function invite({ kubeconfig, kubectl, uiAddress }: Cluster): void {

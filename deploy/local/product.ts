@@ -55,6 +55,8 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
 
 const isNamespace = (object: unknown): boolean => (object as { readonly kind: string }).kind === 'Namespace';
 
+const named = (name: string): object => ({ apiVersion: 'v1', metadata: { name, namespace: NAMESPACE } });
+
 interface ProductKeys {
   readonly servingAuthority: string;
   readonly objects: readonly unknown[];
@@ -81,7 +83,6 @@ function ensureProductKeys({ paths }: Cluster): ProductKeys {
     readonly serving: { readonly certificate: string; readonly key: string };
     readonly signing: { readonly publicKey: string; readonly privateKey: string };
   };
-  const named = (name: string): object => ({ apiVersion: 'v1', metadata: { name, namespace: NAMESPACE } });
   return {
     servingAuthority: authority,
     objects: [

@@ -13,6 +13,8 @@ export interface ServerSpec {
   readonly env?: Readonly<Record<string, string>>;
   /** File of the mount namespace to run in; ours when left out. */
   readonly mountNamespace?: string;
+  /** File of the network namespace to run in; the machine's when left out. */
+  readonly networkNamespace?: string;
 }
 
 /** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
@@ -44,9 +46,13 @@ export class Server {
     if (this.pid() !== undefined) return;
     mkdirSync(join(this.logFile, '..'), { recursive: true });
     const log = openSync(this.logFile, 'a');
-    const { command, args, env, mountNamespace } = this.#spec;
+    const { command, args, env, mountNamespace, networkNamespace } = this.#spec;
     // nsenter replaces itself by the command, so the pid is the server's own.
-    const enter = mountNamespace === undefined ? [] : ['nsenter', `--mount=${mountNamespace}`, '--'];
+    const namespaces = [
+      ...(mountNamespace === undefined ? [] : [`--mount=${mountNamespace}`]),
+      ...(networkNamespace === undefined ? [] : [`--net=${networkNamespace}`]),
+    ];
+    const enter = namespaces.length === 0 ? [] : ['nsenter', ...namespaces, '--'];
     const [program = command, ...rest] = [...enter, command, ...args];
     const child = spawn(program, rest, {
       cwd: '/',

@@ -1,12 +1,12 @@
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { CONTROL_ADDRESS, PORTS } from './addresses.ts';
+import { PORTS, TEMPORAL_HOST, TEMPORAL_PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
 import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
 import { writeControlPlaneConfig } from './control-plane.ts';
-import { loadImage } from './image/load.ts';
-import { smallImages } from './image/small.ts';
+import type { Image } from './image/archive.ts';
+import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
 import { addAddresses, claimMachine, obstacles } from './machine.ts';
@@ -18,6 +18,7 @@ import type { Progress } from './progress.ts';
 import type { Server } from './server.ts';
 import { isDescribed, type StatePaths } from './state.ts';
 import { setTemporalRetention } from './temporal.ts';
+import { createTemporalNetwork } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
 import { sideBySide, until } from './wait.ts';
 
@@ -25,8 +26,10 @@ export interface StartOptions {
   readonly paths: StatePaths;
   readonly tools: ToolFolders;
   readonly nodes: 2 | 3;
-  /** Folder of small images, made when missing. */
+  /** Folder where what images need is kept. */
   readonly imageCache: string;
+  /** What every node has from the start. */
+  readonly images: Promise<readonly Image[]>;
   readonly progress: Progress;
   /** Ends the start at its next step; what was started stays for `removeCluster`. */
   readonly signal?: AbortSignal;
@@ -48,13 +51,13 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   describeCluster(paths, plans, options.tools);
   await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
   const cluster = loadCluster(paths.root);
-  const images = smallImages(options.imageCache);
+  const seed = options.images.then((images) => ensureSeed(options.imageCache, paths, options.tools, images));
   await sideBySide(options.signal, [
     (signal) => progress.step('start etcd and kube-apiserver', () => startApiserver(cluster, signal)),
     (signal) => progress.step('start Temporal', () => startTemporal(cluster, signal)),
     ...cluster.nodes.map((node) => async (signal: AbortSignal) => {
+      await plantSeed(await seed, node.paths.containerdRoot);
       await progress.step(`start containerd on ${node.name}`, () => startContainerd(node, signal));
-      await Promise.all((await images).map((image) => loadImage(paths, [node], image)));
     }),
   ]);
   await progress.step('nodes Ready', async () => {
@@ -81,6 +84,7 @@ async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[
     preparePodsCgroup(plan);
   }
   await addAddresses(plans);
+  await createTemporalNetwork();
   await prepareNamespaceFolder(paths.namespaces);
 }
 
@@ -93,7 +97,7 @@ async function startApiserver({ servers, api }: Cluster, signal: AbortSignal): P
 
 async function startTemporal({ servers, tools }: Cluster, signal: AbortSignal): Promise<void> {
   servers.temporal.start();
-  await ready(servers.temporal, () => listens(CONTROL_ADDRESS, PORTS.temporal), signal);
+  await ready(servers.temporal, () => listens(TEMPORAL_HOST, TEMPORAL_PORTS.frontend), signal);
   await ready(servers.temporal, () => setTemporalRetention(tools), signal);
 }
 

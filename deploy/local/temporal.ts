@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { CONTROL_ADDRESS, PORTS, TEMPORAL_ADDRESS } from './addresses.ts';
+import { TEMPORAL_ADDRESS, TEMPORAL_PORTS } from './addresses.ts';
 import { run } from './run.ts';
 import type { ServerSpec } from './server.ts';
 import type { StatePaths } from './state.ts';
+import { TEMPORAL_NAMESPACE } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
 
 const SEARCH_ATTRIBUTES = [
@@ -24,13 +25,14 @@ export function temporalSpec(paths: StatePaths, tools: ToolFolders): ServerSpec 
   return {
     name: 'temporal',
     command: join(tools.temporal, 'temporal'),
+    networkNamespace: TEMPORAL_NAMESPACE,
     args: [
       'server',
       'start-dev',
-      `--ip=${CONTROL_ADDRESS}`,
+      '--ip=0.0.0.0',
       `--db-filename=${paths.temporalDatabase}`,
-      `--port=${PORTS.temporal}`,
-      `--ui-port=${PORTS.temporalUi}`,
+      `--port=${TEMPORAL_PORTS.frontend}`,
+      `--ui-port=${TEMPORAL_PORTS.ui}`,
       '--log-level=warn',
       ...POLLS.map((value) => `--dynamic-config-value=${value}`),
       '--sqlite-pragma=journal_mode=wal',

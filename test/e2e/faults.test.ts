@@ -27,7 +27,10 @@ async function target(node: string): Promise<string> {
 }
 
 afterEach(async () => {
-  await Promise.all(pods.splice(0).map(deletePod));
+  const ended = pods.splice(0);
+  await Promise.all(ended.map(deletePod));
+  // The next test needs the devices.
+  await Promise.all(ended.map(slavesGone));
 });
 
 /** Waits until the device is really there or really not, with everything that belongs to it. */

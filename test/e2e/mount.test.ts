@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
-import { getJson } from './kubectl.ts';
 import {
   deletePod,
   deviceMount,
@@ -26,13 +25,11 @@ async function target(node: string): Promise<string> {
 }
 
 afterEach(async () => {
-  await Promise.all(pods.splice(0).map(deletePod));
+  const ended = pods.splice(0);
+  await Promise.all(ended.map(deletePod));
+  // The next test needs the devices.
+  await Promise.all(ended.map(slavesGone));
 });
-
-/** The device of `resource` can be reserved again: no slave pod of the node holds it any more. */
-async function deviceFree(pod: string): Promise<void> {
-  await slavesGone(pod);
-}
 
 describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
   test('a mounted /dev/fuse opens, and after unmount it is gone', async () => {
@@ -60,7 +57,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       items: [{ metadata: { name: mounted.metadata.name } }],
     });
     await expectNothingMounted(pod);
-    await deviceFree(pod);
+    await slavesGone(pod);
     expect(await deviceMount(mounted.metadata.name)).toMatchObject({ status: { phase: 'Released' } });
   });
 
@@ -128,18 +125,5 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       });
     }
     await mountOk(await target(node), FUSE);
-  });
-
-  test('the same name twice is one mount', async () => {
-    const pod = await target(node);
-    const [first, second] = await Promise.all([
-      mountOk(pod, FUSE, '', { name: `twice-${pod}` }),
-      mountOk(pod, FUSE, '', { name: `twice-${pod}` }),
-    ]);
-    expect(second.metadata.uid).toBe(first.metadata.uid);
-    expect(await slavesOf(pod)).toHaveLength(1);
-    expect(await getJson(['devicemounts.device-mounter.io', `twice-${pod}`])).toMatchObject({
-      status: { phase: 'Mounted' },
-    });
   });
 });

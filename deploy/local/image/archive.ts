@@ -79,9 +79,10 @@ export function imageOf(layers: readonly Layer[], settings: ImageSettings, tag: 
   return { tag: tag(digestOf(config)), layers, config };
 }
 
+const type = (name: string): string => `application/vnd.oci.image.${name}`;
+
 /** The files of an OCI image layout, less the layers. */
 export function layoutOf({ tag, layers, config }: Image): Readonly<Record<string, string>> {
-  const type = (name: string): string => `application/vnd.oci.image.${name}`;
   const described = (mediaType: string, digest: string, size: number): object => ({
     mediaType: type(mediaType),
     digest: `sha256:${digest}`,

@@ -35,11 +35,17 @@ const SETTINGS: ImageSettings = {
   workingDir: '/app',
 };
 
+/** What the product's image stands on, as an image of its own: it changes with the lock file only. */
+export async function foundationImage(cache: string): Promise<Image> {
+  mkdirSync(cache, { recursive: true });
+  const layers = await Promise.all([baseLayer(cache), dependencyLayer(cache)]);
+  return imageOf(layers, SETTINGS, () => 'localhost/device-mounter-foundation:1');
+}
+
 /** The product's image: base and dependencies come from `cache`, the code is packed anew. Its tag names its content. */
 export async function productImage(cache: string): Promise<Image> {
-  mkdirSync(cache, { recursive: true });
-  const layers = await Promise.all([baseLayer(cache), dependencyLayer(cache), codeLayer(cache)]);
-  return imageOf(layers, SETTINGS, (digest) => `localhost/device-mounter:${digest.slice(0, 12)}`);
+  const [foundation, code] = await Promise.all([foundationImage(cache), codeLayer(cache)]);
+  return imageOf([...foundation.layers, code], SETTINGS, (digest) => `localhost/device-mounter:${digest.slice(0, 12)}`);
 }
 
 /** A root file system of Debian packages, extracted without running anything of them. */

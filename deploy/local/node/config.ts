@@ -5,10 +5,12 @@ import type { ToolFolders } from '../tools.ts';
 import { CONTAINERD_SOCKET, type NodePaths } from './paths.ts';
 import type { NodePlan } from './plan.ts';
 
-/** containerd 2, configuration version 3. JSON strings are TOML strings for the paths and words used here. */
+/** A JSON string is a TOML string too. */
+const text = (value: string): string => JSON.stringify(value);
+
+/** containerd 2, configuration version 3. */
 export function containerdConfig(plan: NodePlan, paths: NodePaths, tools: ToolFolders): string {
   const runc = plan.hasLimits ? join(tools.runc, 'runc') : join(tools['runc-without-limits'], 'runc-without-limits');
-  const text = (value: string): string => JSON.stringify(value);
   return `version = 3
 root = ${text(paths.containerdRoot)}
 state = "/run/containerd"

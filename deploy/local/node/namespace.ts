@@ -25,11 +25,7 @@ export async function createNamespace(plan: NodePlan, paths: NodePaths): Promise
     mkdirSync(name, { recursive: true });
   }
   writeFileSync(paths.namespace, '');
-  await run('unshare', [
-    `--mount=${paths.namespace}`,
-    '--propagation=slave',
-    ...['sh', '-c', namespaceScript(plan, paths)],
-  ]);
+  await run('unshare', [`--mount=${paths.namespace}`, '--propagation=slave', 'sh', '-c', namespaceScript(plan, paths)]);
 }
 
 /** A namespace's file may only be bound where mounts are private; else it would appear inside of itself. */

@@ -1,9 +1,10 @@
 import { APISERVER_URL } from '../addresses.ts';
 import type { Credential } from './certificate.ts';
 
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+
 /** A kubeconfig (JSON, which is YAML) that holds everything itself, so that it can be copied. */
 export function kubeconfigOf(authority: string, { certificate, key }: Credential): string {
-  const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const name = 'device-mounter';
   const config = {
     apiVersion: 'v1',

@@ -1,0 +1,193 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { MountRequest } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import { makeCluster, type TestCluster, TestServer, WEB } from '../test/apiserver/harness.ts';
+
+let cluster: TestCluster;
+let server: TestServer;
+beforeAll(() => {
+  cluster = makeCluster();
+});
+beforeEach(async () => {
+  server = await new TestServer(cluster).start();
+});
+afterEach(() => server.stop());
+
+const ROOT = '/apis/device-mounter.io/v1alpha1';
+const POD = `${ROOT}/namespaces/default/pods/web-0`;
+const FUSE = '{"resources":{"hostdev.k8s.io/dev_fuse":1}}';
+const mount = (
+  query = 'device_type=HOSTDEV',
+  body: string | readonly string[] = FUSE,
+  headers: readonly string[] = [],
+) => server.as('jane', { method: 'PUT', path: `${POD}/mount?${query}`, body, headers, groups: ['dev'] });
+
+describe('PUT mount', () => {
+  test('answers the DeviceMount after a review of exactly what is done', async () => {
+    const { code, json } = await mount();
+    expect({ code, json }).toMatchObject({
+      code: 200,
+      json: {
+        apiVersion: 'device-mounter.io/v1alpha1',
+        kind: 'DeviceMount',
+        metadata: { namespace: 'default', name: expect.stringMatching(/^web-0-[a-z0-9]{5}$/) },
+        spec: { podName: 'web-0', podUid: WEB.uid, container: 'main', resources: { 'hostdev.k8s.io/dev_fuse': '1' } },
+        status: { phase: 'Mounted', user: 'jane', node: 'node-1' },
+      },
+    });
+    expect(server.reviews).toEqual([
+      {
+        user: 'jane',
+        groups: ['dev', 'system:authenticated'],
+        extra: {},
+        resourceAttributes: {
+          group: 'device-mounter.io',
+          version: 'v1alpha1',
+          resource: 'pods',
+          subresource: 'mount',
+          namespace: 'default',
+          name: 'web-0',
+          verb: 'update',
+        },
+      },
+    ]);
+  });
+
+  test('signs a request that is complete', async () => {
+    await mount('device_type=hostdev&container=sidecar&wait_second=7&queue=1');
+    const [input] = server.mounts.asked;
+    expect(verifiedRequest(input as never, [server.keys.publicKey])).toEqual({
+      kind: 'mount',
+      name: expect.any(String),
+      target: { namespace: 'default', pod: 'web-0', podUid: WEB.uid, container: 'sidecar' },
+      deviceType: 'HOSTDEV',
+      resources: { 'hostdev.k8s.io/dev_fuse': '1' },
+      labels: {},
+      annotations: {},
+      patches: [],
+      queue: true,
+      onRestart: 'reapply',
+      user: { name: 'jane', groups: ['dev', 'system:authenticated'] },
+      requestedAt: expect.any(String),
+      deadlineSeconds: 7,
+    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey'>, unknown>);
+  });
+
+  test.each([
+    ['form-urlencoded, as curl --data sends it', ['Content-Type', 'application/x-www-form-urlencoded'], FUSE],
+    ['of no type', [], FUSE],
+    ['in chunks', [], ['{"resources":{"hostdev.k8s.io', '/dev_fuse":"1"}}']],
+  ])('takes a body %s', async (_name, headers, body) => {
+    expect((await mount('device_type=HOSTDEV', body, headers)).code).toBe(200);
+  });
+
+  test('answers the sentence of the original to who asks for text', async () => {
+    const { code, text } = await mount('device_type=hostdev', FUSE, ['Accept', 'text/plain']);
+    expect([code, text]).toEqual([200, 'Successfully mounted HOSTDEV devices']);
+  });
+
+  test('answers 202 at once with wait_second=0', async () => {
+    const { code, json } = await mount('device_type=HOSTDEV&wait_second=0');
+    expect({ code, json }).toMatchObject({ code: 202, json: { status: { phase: 'Pending' } } });
+    expect(server.mounts.asked[0]?.request.deadlineSeconds).toBe(600);
+  });
+
+  test.each([
+    ['40 s', 'wait_second=300', 40_000],
+    ['what kubectl’s --request-timeout leaves', 'wait_second=300&timeout=15s', 10_000],
+  ])('waits for %s at most', async (_name, query, patienceMs) => {
+    await mount(`device_type=HOSTDEV&${query}`);
+    expect(server.mounts.patience[0]).toBeLessThanOrEqual(patienceMs);
+    expect(server.mounts.patience[0]).toBeGreaterThan(patienceMs - 2_000);
+  });
+
+  test('only says what it would do with dryRun=All', async () => {
+    expect((await mount('device_type=HOSTDEV&dryRun=All')).code).toBe(200);
+    expect(server.mounts.asked).toEqual([]);
+  });
+
+  test('reports every problem of the parameters at once', async () => {
+    const { code, json } = await mount('device_type=TAPE&wait_second=-1&queue=maybe', '{"resources":{"a.b/c":0}}');
+    expect(code).toBe(400);
+    expect(fieldsOf(json)).toEqual(['device_type', 'queue', 'resources[a.b/c]', 'wait_second']);
+    expect(server.mounts.asked).toEqual([]);
+  });
+
+  test('reports every problem of the body at once, by field', async () => {
+    const body = {
+      resources: { 'example.com/gpu': '1' },
+      labels: { 'app.kubernetes.io/name': 'x' },
+      annotations: { 'cdi.k8s.io/a': 'x' },
+      patches: ['{"op":"replace","path":"/spec/hostNetwork","value":true}'],
+      onRestart: 'explode',
+      leaseSeconds: 0,
+      name: 'No Name',
+    };
+    const { code, json } = await mount('device_type=HOSTDEV', JSON.stringify(body));
+    expect({ code, reason: json['reason'] }).toEqual({ code: 422, reason: 'Invalid' });
+    expect(fieldsOf(json)).toEqual([
+      'annotations[cdi.k8s.io/a]',
+      'labels[app.kubernetes.io/name]',
+      'leaseSeconds',
+      'name',
+      'onRestart',
+      'patches[0].path',
+      'resources[example.com/gpu]',
+    ]);
+  });
+
+  test.each([
+    ['what is not JSON', 'resources=1', 400],
+    ['a list', '[]', 400],
+    ['nothing to mount', '', 422],
+    ['too much', `{"annotations":{"a":"${'x'.repeat(70_000)}"}}`, 413],
+  ])('refuses a body with %s', async (_name, body, code) => {
+    expect((await mount('device_type=HOSTDEV', body)).code).toBe(code);
+  });
+
+  test('warns of what it does not know, or refuses it under Strict', async () => {
+    const body = `{"annotation":{},${FUSE.slice(1)}`;
+    const warned = await mount('device_type=HOSTDEV&colour=red', body);
+    expect([warned.code, warned.headers['warning']]).toEqual([
+      200,
+      '299 - "unknown parameter \\"colour\\"", 299 - "unknown field \\"annotation\\""',
+    ]);
+    expect((await mount('device_type=HOSTDEV&fieldValidation=Strict', body)).code).toBe(422);
+  });
+
+  test('says in Kubernetes’ words that there is no such pod', async () => {
+    const { code, json } = await server.as('jane', {
+      method: 'PUT',
+      path: `${ROOT}/namespaces/default/pods/gone/mount?device_type=HOSTDEV`,
+      body: FUSE,
+    });
+    expect({ code, json }).toMatchObject({
+      code: 404,
+      json: { message: 'pods "gone" not found', reason: 'NotFound', details: { name: 'gone', kind: 'pods' } },
+    });
+  });
+
+  test('names the containers there are when it is none of them', async () => {
+    const { code, json } = await mount('device_type=HOSTDEV&container=x');
+    expect([code, json['message']]).toEqual([
+      400,
+      'Cannot use container "x" of pod "web-0": it must be one of main, sidecar',
+    ]);
+  });
+
+  test('needs the right to create pods for a patch', async () => {
+    server.review = ({ resourceAttributes }) => ({ allowed: resourceAttributes?.verb === 'update' });
+    const body = `{"patches":["{\\"op\\":\\"add\\",\\"path\\":\\"/spec/schedulerName\\",\\"value\\":\\"volcano\\"}"],${FUSE.slice(1)}`;
+    const { code, json } = await mount('device_type=HOSTDEV', body);
+    expect([code, json['message']]).toEqual([
+      403,
+      'pods is forbidden: User "jane" cannot create resource "pods" in API group "" in the namespace "default"',
+    ]);
+    expect(server.mounts.asked).toEqual([]);
+  });
+});
+
+function fieldsOf(status: Record<string, unknown>): readonly string[] {
+  const { causes } = status['details'] as { readonly causes: readonly { readonly field?: string }[] };
+  return causes.flatMap(({ field }) => field ?? []).toSorted();
+}

@@ -1,0 +1,92 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeCluster, TestServer } from '../test/apiserver/harness.ts';
+import type { Pair } from '../test/apiserver/pki.ts';
+import { readServingPair, watchServingPair } from './serving-certificate.ts';
+
+const cluster = makeCluster();
+const issue = () => cluster.serving.issue({ subject: '/CN=next', use: 'serverAuth', hosts: ['127.0.0.1'] });
+let directory: string;
+let server: TestServer;
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'device-mounter-tls-'));
+  write(cluster.server);
+  server = await new TestServer(cluster).start();
+});
+afterEach(async () => {
+  rmSync(directory, { recursive: true });
+  await server.stop();
+});
+
+function write({ cert, key }: Pair): void {
+  for (const [name, text] of [
+    ['tls.key', key],
+    ['tls.crt', cert],
+  ] as const) {
+    writeFileSync(join(directory, `${name}.new`), text);
+    renameSync(join(directory, `${name}.new`), join(directory, name));
+  }
+}
+
+async function servedFingerprint(): Promise<string | undefined> {
+  const socket = connect({ port: server.port, host: '127.0.0.1', ca: cluster.serving.pair.cert });
+  await once(socket, 'secureConnect');
+  const { fingerprint256 } = socket.getPeerCertificate();
+  socket.destroy();
+  return fingerprint256;
+}
+
+describe('watchServingPair()', () => {
+  test('serves the new pair as soon as it is complete, and keeps the old one over a bad one', async () => {
+    const first = await readServingPair(directory);
+    const said: string[] = [];
+    const log = {
+      info: (_object: object, message: string) => said.push(message),
+      warn: (_object: object, message: string) => said.push(message),
+    };
+    const applied = Promise.withResolvers<void>();
+    const stop = watchServingPair(directory, first, log, (pair) => {
+      server.tls.usePair(pair);
+      applied.resolve();
+    });
+    expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
+
+    const second = issue();
+    // A key of another certificate comes first.
+    write({ cert: second.cert, key: issue().key });
+    write(second);
+    await applied.promise;
+    expect(await servedFingerprint()).toBe(new X509Certificate(second.cert).fingerprint256);
+    // The CAs of clients are not forgotten.
+    expect((await server.as('jane', { path: '/apis/device-mounter.io/v1alpha1/devicemounts' })).code).toBe(200);
+    stop();
+  });
+
+  test('rejects a key of another certificate', async () => {
+    write({ cert: issue().cert, key: issue().key });
+    await expect(readServingPair(directory)).rejects.toThrow('its key must be tls.key, is another');
+  });
+});
+
+describe('TlsServer', () => {
+  test('speaks HTTP/1.1 to who offers HTTP/2, and survives who insists', async () => {
+    const socket = connect({
+      port: server.port,
+      host: '127.0.0.1',
+      ca: cluster.serving.pair.cert,
+      ALPNProtocols: ['h2', 'http/1.1'],
+    });
+    await once(socket, 'secureConnect');
+    expect(socket.alpnProtocol).toBe('http/1.1');
+    socket.destroy();
+    const session = connectHttp2(`https://127.0.0.1:${server.port}`, { ca: cluster.serving.pair.cert });
+    await new Promise((resolve) => session.once('error', resolve));
+    expect((await server.send({ path: '/livez' })).code).toBe(200);
+  });
+});
