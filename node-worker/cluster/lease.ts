@@ -1,24 +1,29 @@
-import { ApiException, CoordinationV1Api, type KubeConfig, type V1Lease, V1MicroTime } from '@kubernetes/client-node';
+import { z } from 'zod';
 import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
+import type { KubeApi } from './kube-api.ts';
 
 export interface LeaseOptions {
-  readonly config: KubeConfig;
+  readonly api: KubeApi;
   readonly namespace: string;
   readonly node: string;
   readonly onError: (err: unknown) => void;
 }
 
+/** A coordination.k8s.io/v1 Lease; what is not known here is sent back as it came. */
+const LEASE = z.looseObject({ spec: z.looseObject({}).optional() });
+type Lease = z.infer<typeof LEASE>;
+
 /** Shows that this node worker is alive: renews its Lease until stopped, three times in its duration. */
 export class LeaseRenewal {
   readonly #options: LeaseOptions;
-  readonly #api: CoordinationV1Api;
-  #lease: V1Lease | undefined;
+  readonly #folder: string;
+  #lease: Lease | undefined;
   #timer: NodeJS.Timeout | undefined;
   #renewing = false;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#api = options.config.makeApiClient(CoordinationV1Api);
+    this.#folder = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(options.namespace)}/leases`;
   }
 
   start(): void {
@@ -44,29 +49,25 @@ export class LeaseRenewal {
   }
 
   async #renew(): Promise<void> {
-    const { namespace, node } = this.#options;
+    const { api, namespace, node } = this.#options;
     const name = nodeLease(node);
-    this.#lease ??= await this.#read(namespace, name);
-    const spec = {
-      holderIdentity: node,
-      leaseDurationSeconds: NODE_LEASE_SECONDS,
-      renewTime: new V1MicroTime(),
-    };
+    const path = `${this.#folder}/${name}`;
+    this.#lease ??= LEASE.optional().parse(await api.get(path));
+    const renewTime = microTime(new Date());
+    const spec = { holderIdentity: node, leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime };
     if (this.#lease === undefined) {
-      const body = { metadata: { namespace, name }, spec: { ...spec, acquireTime: new V1MicroTime() } };
-      this.#lease = await this.#api.createNamespacedLease({ namespace, body });
+      const kind = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
+      const lease = { ...kind, metadata: { namespace, name }, spec: { ...spec, acquireTime: renewTime } };
+      this.#lease = LEASE.parse(await api.send('POST', this.#folder, lease));
     } else {
-      const body = { ...this.#lease, spec: { ...this.#lease.spec, ...spec } };
-      this.#lease = await this.#api.replaceNamespacedLease({ namespace, name, body });
+      this.#lease = LEASE.parse(
+        await api.send('PUT', path, { ...this.#lease, spec: { ...this.#lease.spec, ...spec } }),
+      );
     }
   }
+}
 
-  async #read(namespace: string, name: string): Promise<V1Lease | undefined> {
-    try {
-      return await this.#api.readNamespacedLease({ namespace, name });
-    } catch (err) {
-      if (err instanceof ApiException && err.code === 404) return undefined;
-      throw err;
-    }
-  }
+/** metav1.MicroTime: RFC 3339 with exactly six digits of a second. */
+function microTime(date: Date): string {
+  return date.toISOString().replace('Z', '000Z');
 }

@@ -1,6 +1,7 @@
-import { ApiException, CoreV1Api, type KubeConfig, Watch } from '@kubernetes/client-node';
+import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { MANAGER, SLAVE_LABELS } from '../../contract/names.ts';
+import type { KubeApi } from './kube-api.ts';
 import { type PodView, podViewOf } from './pod-view.ts';
 
 /** Reads pods from kube-apiserver itself. */
@@ -16,60 +17,46 @@ export interface SlaveSource {
   watch(resourceVersion: string, onChange: (pod: PodView, gone: boolean) => void, signal: AbortSignal): Promise<void>;
 }
 
-/** Long enough for a busy kube-apiserver, short enough to be tried again within a step. */
-const READ_TIMEOUT_MS = 10_000;
-const LABELS = `${SLAVE_LABELS.managedBy}=${MANAGER}`;
+const LIST = z.object({
+  metadata: z.object({ resourceVersion: z.string() }),
+  items: z.array(z.unknown()).nullable(),
+});
 
-export function kubernetesPods(config: KubeConfig): PodReader {
-  const core = config.makeApiClient(CoreV1Api);
+export function kubernetesPods(api: KubeApi): PodReader {
   return {
     async get(namespace: string, name: string): Promise<PodView | undefined> {
       try {
-        return podViewOf(await within(core.readNamespacedPod({ namespace, name })));
+        const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
+        const pod = await api.get(path);
+        return pod === undefined ? undefined : podViewOf(pod);
       } catch (err) {
-        if (err instanceof ApiException && err.code === 404) return undefined;
         throw fail('Internal', `Cannot read pod "${namespace}/${name}": kube-apiserver does not answer`, err);
       }
     },
   };
 }
 
-export function kubernetesSlaves(config: KubeConfig, node: string): SlaveSource {
-  const core = config.makeApiClient(CoreV1Api);
-  const selectors = { labelSelector: LABELS, fieldSelector: `spec.nodeName=${node}` };
+export function kubernetesSlaves(api: KubeApi, node: string): SlaveSource {
+  const pathOf = (more: Readonly<Record<string, string>>): string => {
+    const selectors = { labelSelector: `${SLAVE_LABELS.managedBy}=${MANAGER}`, fieldSelector: `spec.nodeName=${node}` };
+    return `/api/v1/pods?${new URLSearchParams({ ...selectors, ...more }).toString()}`;
+  };
   return {
     async list(): Promise<{ pods: readonly PodView[]; resourceVersion: string }> {
-      const { items, metadata } = await within(core.listPodForAllNamespaces(selectors));
-      return { pods: items.map(podViewOf), resourceVersion: metadata?.resourceVersion ?? '' };
+      const { items, metadata } = LIST.parse(await api.get(pathOf({})));
+      return { pods: (items ?? []).map(podViewOf), resourceVersion: metadata.resourceVersion };
     },
     async watch(resourceVersion, onChange, signal): Promise<void> {
-      const query = { ...selectors, resourceVersion, allowWatchBookmarks: true };
-      const done = Promise.withResolvers<void>();
-      const onLine = (type: string, pod: unknown): void => {
-        if (type === 'ERROR') done.resolve();
-        else if (type !== 'BOOKMARK') onChange(podViewOf(pod), type === 'DELETED');
-      };
-      const request = await new Watch(config).watch('/api/v1/pods', query, onLine, () => done.resolve());
-      const abort = (): void => done.resolve();
-      signal.addEventListener('abort', abort, { once: true });
-      if (signal.aborted) abort();
-      try {
-        await done.promise;
-      } finally {
-        signal.removeEventListener('abort', abort);
-        request.abort();
-      }
+      const ended = new AbortController();
+      await api.watch(
+        pathOf({ watch: 'true', resourceVersion }),
+        ({ type, object }) => {
+          // The version is too old, or the server ends the watch: the next list starts anew.
+          if (type === 'ERROR') ended.abort();
+          else onChange(podViewOf(object), type === 'DELETED');
+        },
+        AbortSignal.any([signal, ended.signal]),
+      );
     },
   };
-}
-
-/** client-node has no time-out of its own. The request goes on, unheard. */
-async function within<T>(answer: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`)), READ_TIMEOUT_MS);
-  try {
-    return await Promise.race([answer, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
