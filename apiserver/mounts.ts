@@ -1,5 +1,14 @@
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import type { MountInput, UnmountInput } from '../contract/workflows.ts';
+import type { Fingerprint } from './repeat.ts';
+
+/** A mount to begin, or to go on with when the same was asked for before. */
+export interface NewMount {
+  readonly input: MountInput;
+  readonly fingerprint: Fingerprint;
+  /** What the mount is before anybody has looked at it. */
+  readonly first: DeviceMount;
+}
 
 export type MountAnswer =
   | { readonly state: 'mounted'; readonly mount: DeviceMount }
@@ -15,8 +24,11 @@ export type UnmountAnswer =
 export interface Mounts {
   /** Rejects with `TemporalUnavailable` when a mount would fail so. */
   check(): Promise<void>;
-  /** Begins a mount and waits for it, at most `patienceMs`. `first` is what the mount is before anybody has looked at it. */
-  mount(input: MountInput, first: DeviceMount, patienceMs: number): Promise<MountAnswer>;
+  /**
+   * Begins a mount, or finds the one that the same request has begun, and waits for it, at most `patienceMs`.
+   * @throws what `repeatOf` throws when the name is in use
+   */
+  mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer>;
   unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer>;
   get(namespace: string, name: string): Promise<DeviceMount | undefined>;
   /** Mounts that are open or ended a short while ago, of one namespace or, without one, of all. */

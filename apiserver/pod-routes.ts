@@ -19,6 +19,7 @@ import {
 import type { Mounts } from './mounts.ts';
 import { type Form, formOf } from './negotiation.ts';
 import { answerWithinMs, LONGEST_ANSWER_MS } from './patience.ts';
+import { fingerprintOf } from './repeat.ts';
 import { readBody } from './request-body.ts';
 import { sendJson, sendText, warn } from './respond.ts';
 import { type GetPod, getTarget, targetOf } from './target.ts';
@@ -61,7 +62,9 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
     warn(res, `wait_second is longer than ${LONGEST_ANSWER_MS / 1_000} s: the answer may come before the devices do`);
   }
   const input = signRequest(request, deps.signingKey);
-  const { state, mount } = await deps.mounts.mount(input, first, patienceMs(call, query));
+  const chosen = body.name !== undefined || body.idempotencyKey !== undefined;
+  const wanted = { input, first, fingerprint: fingerprintOf(request, chosen) };
+  const { state, mount } = await deps.mounts.mount(wanted, patienceMs(call, query));
   if (state === 'mounted') answer(call, form, 200, mount, `Successfully mounted ${deviceType} devices`);
   else answer(call, form, 202, mount, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
 }
@@ -179,7 +182,7 @@ function pendingMount(request: MountRequest, node: string | undefined): DeviceMo
       namespace: target.namespace,
       uid: '',
       creationTimestamp: requestedAt,
-      resourceVersion: '1',
+      resourceVersion: String(Date.parse(requestedAt)),
       ...(Object.keys(labels).length > 0 && { labels }),
     },
     spec: {

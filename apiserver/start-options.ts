@@ -1,23 +1,30 @@
 import type { WorkflowStartOptions } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
-import type { DeviceMount } from '../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES, unmountWorkflowId } from '../contract/names.ts';
 import type { Target } from '../contract/requests.ts';
-import { MOUNT_MEMO, type MountInput, type UnmountInput } from '../contract/workflows.ts';
+import { MOUNT_MEMO, type UnmountInput } from '../contract/workflows.ts';
+import type { NewMount } from './mounts.ts';
 
 export type Start = WorkflowStartOptions & { readonly workflowIdConflictPolicy: 'FAIL' };
 
-/** How the workflow of a mount is started. Its ID is the lock on the name. */
-export function mountStartOptions(input: MountInput, first: DeviceMount): Start {
+/** Key of the memo that holds the `Fingerprint` of the request. */
+export const FINGERPRINT_MEMO = 'fingerprint';
+
+/**
+ * How the workflow of a mount is started. Its ID is the lock on the name: a mount of the same name, even one that has ended, is looked at
+ * before another may take its place, so that a repeated request never joins a mount that it has not asked for.
+ */
+export function mountStartOptions({ input, first, fingerprint }: NewMount, mayReplace: boolean): Start {
   const { name, target, deviceType, user } = input.request;
   const { node, phase } = first.status;
   return {
     workflowId: mountWorkflowId(target.namespace, name),
     workflowIdConflictPolicy: 'FAIL',
+    workflowIdReusePolicy: mayReplace ? 'ALLOW_DUPLICATE' : 'REJECT_DUPLICATE',
     taskQueue: CONTROL_QUEUE,
     args: [input],
     staticSummary: `mount ${deviceType} for ${containerOf(target)}`,
-    memo: { [MOUNT_MEMO]: first },
+    memo: { [MOUNT_MEMO]: first, [FINGERPRINT_MEMO]: fingerprint },
     typedSearchAttributes: [
       keyword('namespace', target.namespace),
       keyword('pod', target.pod),

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Client,
   WithStartWorkflowOperation,
@@ -6,74 +5,73 @@ import {
   type WorkflowExecutionDescription,
   type WorkflowExecutionInfo,
   WorkflowNotFoundError,
-  type WorkflowUpdateHandle,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
-import type { Workflow } from '@temporalio/common';
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import {
   MOUNT_MEMO,
   type MountedResult,
-  type MountInput,
+  QUERIES,
   type ReleasedResult,
+  type RenewSignal,
+  SIGNALS,
   type UnmountInput,
   UPDATES,
   WORKFLOWS,
 } from '../contract/workflows.ts';
-import type { MountAnswer, Mounts, UnmountAnswer } from './mounts.ts';
-import { mountStartOptions, type Start, unmountStartOptions } from './start-options.ts';
-import { isAbsence, withoutTemporal } from './temporal-connection.ts';
+import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
+import { type Earlier, type Fingerprint, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
+import { FINGERPRINT_MEMO, mountStartOptions, unmountStartOptions } from './start-options.ts';
+import { TemporalCalls } from './temporal-calls.ts';
 
-/** A call that only reads or starts. Temporal answers it in milliseconds. */
-const CALL_MS = 3_000;
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
 const UNDO_PATIENCE_MS = 5_000;
-/** Pause before an answer is asked for again after Temporal was gone. */
-const RETRY_MS = 250;
-/** How long an ended mount is listed. By its name it is found as long as Temporal keeps it. */
-const LISTED_AFTER_END_MS = 10 * 60_000;
+/** Others that begin and end mounts of the same name at the same moment are few. */
+const TRIES = 4;
 
 /** The mounts as Temporal keeps them: each is an open workflow. */
 export class TemporalMounts implements Mounts {
+  readonly #temporal: TemporalCalls;
   readonly #client: Client;
 
   constructor(client: Client) {
     this.#client = client;
+    this.#temporal = new TemporalCalls(client);
   }
 
   async check(): Promise<void> {
     const { workflowService } = this.#client.connection;
     const { namespace } = this.#client.options;
-    await this.#call(() => workflowService.describeNamespace({ namespace }), 'nothing was begun');
+    await this.#temporal.call(() => workflowService.describeNamespace({ namespace }), 'nothing was begun');
   }
 
-  async mount(input: MountInput, first: DeviceMount, patienceMs: number): Promise<MountAnswer> {
-    const { name, target, deadlineSeconds } = input.request;
-    const start = mountStartOptions(input, first);
+  async mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
+    const { name, target, deadlineSeconds } = wanted.input.request;
     const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
-    const mount = await this.#startAndWait<MountedResult>(
-      WORKFLOWS.mount,
-      start,
-      UPDATES.mounted,
-      Math.min(patienceMs, enoughMs),
-    );
-    if (mount !== undefined) return { state: 'mounted', mount };
-    if (patienceMs > enoughMs) {
-      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
-      throw fail('Timeout', message, undefined, [
-        { reason: 'RollingBack', message: 'what was begun is still being undone' },
-      ]);
+    const until = Date.now() + Math.min(patienceMs, enoughMs);
+    let mayReplace = false;
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const begun = await this.#begin(wanted, mayReplace, until - Date.now());
+      if (begun !== 'taken') return begun ?? this.#unfinished(wanted, patienceMs > enoughMs);
+      const earlier = await this.#earlier(target.namespace, name);
+      mayReplace = earlier === undefined || repeatOf(earlier, wanted.fingerprint, new Date()) === 'free';
+      const joined = mayReplace ? undefined : await this.#join(earlier?.mount, wanted, until - Date.now());
+      if (joined !== undefined) return joined;
+      if (!mayReplace && Date.now() >= until) return this.#unfinished(wanted, patienceMs > enoughMs);
     }
-    return { state: 'pending', mount: (await this.get(target.namespace, name)) ?? first };
+    throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is used by others at this moment`);
   }
 
   async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
     const { target, deviceType } = input.request;
     const start = unmountStartOptions(input);
-    const released = await this.#startAndWait<ReleasedResult>(WORKFLOWS.unmount, start, UPDATES.released, patienceMs);
-    if (released !== undefined) return { state: 'released', list: released };
+    if (patienceMs === 0) await this.#temporal.start(WORKFLOWS.unmount, start);
+    else {
+      const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
+      const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+      if (released !== undefined) return { state: 'released', list: released };
+    }
     const list = await this.list(target.namespace);
     const items = list.items.filter(
       ({ spec, status }) =>
@@ -86,17 +84,11 @@ export class TemporalMounts implements Mounts {
   }
 
   async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
-    const handle = this.#client.workflow.getHandle(mountWorkflowId(namespace, name));
-    try {
-      return mountOf(await this.#call(() => handle.describe(), 'mounts cannot be read'));
-    } catch (err) {
-      if (err instanceof WorkflowNotFoundError) return undefined;
-      throw err;
-    }
+    return (await this.#earlier(namespace, name))?.mount;
   }
 
   async list(namespace: string | undefined): Promise<DeviceMountList> {
-    const since = new Date(Date.now() - LISTED_AFTER_END_MS).toISOString();
+    const since = new Date(Date.now() - REMEMBERED_MS).toISOString();
     const query = [
       `WorkflowType = '${WORKFLOWS.mount}'`,
       `ExecutionStatus != 'ContinuedAsNew'`,
@@ -104,7 +96,7 @@ export class TemporalMounts implements Mounts {
       ...(namespace === undefined ? [] : [`MountNamespace = '${namespace}'`]),
     ].join(' AND ');
     const resourceVersion = String(Date.now());
-    const found = await this.#call(
+    const found = await this.#temporal.call(
       () => Array.fromAsync(this.#client.workflow.list({ query })),
       'mounts cannot be read',
     );
@@ -121,61 +113,79 @@ export class TemporalMounts implements Mounts {
     };
   }
 
-  /** Starts a workflow and waits for its update; undefined when that takes longer than `patienceMs`, or it is 0. */
-  async #startAndWait<Result>(
-    type: string,
-    start: Start,
-    update: string,
-    patienceMs: number,
-  ): Promise<Result | undefined> {
-    const until = Date.now() + patienceMs;
+  /** Starts the mount; `taken` when there is one of its name, undefined when the patience was not enough. */
+  async #begin(wanted: NewMount, mayReplace: boolean, patienceMs: number): Promise<MountAnswer | 'taken' | undefined> {
+    const start = mountStartOptions(wanted, mayReplace);
     try {
-      if (patienceMs === 0) {
-        await this.#call(
-          () => this.#client.workflow.start(type, start),
-          'the request may have been taken all the same',
-        );
+      if (patienceMs <= 0) {
+        await this.#temporal.start(WORKFLOWS.mount, start);
         return undefined;
       }
-      const startWorkflowOperation = new WithStartWorkflowOperation(type, start);
-      const handle = await this.#client.connection.withDeadline(until, () =>
-        this.#client.workflow.startUpdateWithStart<Workflow, Result, []>(update, {
-          startWorkflowOperation,
-          waitForStage: 'ACCEPTED',
-        }),
-      );
-      return await this.#resultOf(handle, until);
+      const operation = new WithStartWorkflowOperation(WORKFLOWS.mount, start);
+      const mount = await this.#temporal.startAndWait<MountedResult>(operation, UPDATES.mounted, patienceMs);
+      return mount === undefined ? undefined : { state: 'mounted', mount };
     } catch (err) {
-      if (err instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return undefined;
-      if (err instanceof WorkflowExecutionAlreadyStartedError) {
-        throw fail(
-          'NameTaken',
-          `Cannot mount "${start.workflowId.split('/').at(-1)}": the name must be free, is taken`,
-          err,
-        );
-      }
-      throw withoutTemporal(err, 'the request may have been taken all the same');
+      if (err instanceof WorkflowExecutionAlreadyStartedError) return 'taken';
+      throw err;
     }
   }
 
-  /** The update is durable once it was accepted, so that its result is worth waiting for while Temporal restarts. */
-  async #resultOf<Result>(handle: WorkflowUpdateHandle<Result>, until: number): Promise<Result> {
-    for (;;) {
-      try {
-        return await this.#client.connection.withDeadline(until, () => handle.result());
-      } catch (err) {
-        const late = err instanceof WorkflowUpdateRPCTimeoutOrCancelledError || Date.now() + RETRY_MS >= until;
-        if (late || !isAbsence(err)) throw err;
-        await delay(RETRY_MS);
-      }
+  /** Goes on with a mount that the same request has begun before; undefined when it has just ended. */
+  async #join(
+    earlier: DeviceMount | undefined,
+    { input: { request } }: NewMount,
+    patienceMs: number,
+  ): Promise<MountAnswer | undefined> {
+    if (earlier === undefined) return undefined;
+    const workflowId = mountWorkflowId(request.target.namespace, request.name);
+    const mounted =
+      earlier.status.phase === 'Mounted'
+        ? earlier
+        : await this.#temporal.wait<MountedResult>(workflowId, UPDATES.mounted, Math.max(1, patienceMs));
+    if (mounted === undefined) {
+      const now = await this.get(request.target.namespace, request.name);
+      return now?.status.phase === 'Pending' ? { state: 'pending', mount: now } : undefined;
     }
+    const leaseSeconds = renewalOf(mounted, request);
+    const mount = leaseSeconds === undefined ? mounted : await this.#renewed(workflowId, { leaseSeconds });
+    return mount === undefined ? undefined : { state: 'mounted', mount };
   }
 
-  async #call<Result>(call: () => Promise<Result>, consequence: string): Promise<Result> {
+  async #renewed(workflowId: string, renewal: RenewSignal): Promise<DeviceMount | undefined> {
+    const handle = this.#client.workflow.getHandle(workflowId);
     try {
-      return await this.#client.connection.withDeadline(Date.now() + CALL_MS, call);
+      return await this.#temporal.call(async () => {
+        await handle.signal<[RenewSignal]>(SIGNALS.renew, renewal);
+        // A query sees every signal that was sent before it.
+        return handle.query<DeviceMount>(QUERIES.deviceMount);
+      }, 'the lease may have been renewed all the same');
     } catch (err) {
-      throw withoutTemporal(err, consequence);
+      if (err instanceof WorkflowNotFoundError) return undefined;
+      throw err;
+    }
+  }
+
+  async #unfinished({ input, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
+    const { name, target, deadlineSeconds } = input.request;
+    if (pastDeadline) {
+      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
+      throw fail('Timeout', message, undefined, [
+        { reason: 'RollingBack', message: 'what was begun is still being undone' },
+      ]);
+    }
+    return { state: 'pending', mount: (await this.get(target.namespace, name)) ?? first };
+  }
+
+  async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
+    const handle = this.#client.workflow.getHandle(mountWorkflowId(namespace, name));
+    try {
+      const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
+      const mount = mountOf(info);
+      if (mount === undefined) return undefined;
+      return { mount, fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined, endedAt: info.closeTime };
+    } catch (err) {
+      if (err instanceof WorkflowNotFoundError) return undefined;
+      throw err;
     }
   }
 }

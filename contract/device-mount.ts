@@ -40,6 +40,7 @@ export interface DeviceMount {
     /** The first run id of the owning workflow. */
     readonly uid: string;
     readonly creationTimestamp: string;
+    /** Milliseconds since 1970 of the last change, one more where two fall together. */
     readonly resourceVersion: string;
     readonly labels?: Readonly<Record<string, string>>;
   };

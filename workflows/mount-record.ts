@@ -42,7 +42,8 @@ export class MountRecord {
     const status = Object.fromEntries(
       Object.entries({ ...before, ...change }).filter(([, value]) => value !== undefined),
     ) as unknown as Status;
-    const resourceVersion = String(Number(metadata.resourceVersion) + 1);
+    // The time of the change, so that a client's watch can begin at the time of its list.
+    const resourceVersion = String(Math.max(Number(metadata.resourceVersion) + 1, Date.now()));
     this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
     if (status.phase !== before.phase) upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.phase, status.phase)]);
     if (status.node !== undefined && status.node !== before.node) {
@@ -69,7 +70,7 @@ export function newMount(request: MountRequest): DeviceMount {
       namespace: target.namespace,
       uid: firstExecutionRunId,
       creationTimestamp: startTime.toISOString(),
-      resourceVersion: '1',
+      resourceVersion: String(startTime.getTime()),
       ...(Object.keys(labels).length > 0 && { labels }),
     },
     spec: {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { MountAnswer, Mounts, UnmountAnswer } from '../../apiserver/mounts.ts';
+import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from '../../apiserver/mounts.ts';
+import { type Fingerprint, renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
@@ -14,19 +15,28 @@ export class MemoryMounts implements Mounts {
   failure: Error | undefined;
   /** Awaited by each mount before it is made. */
   gate: Promise<void> = Promise.resolve();
-  #version = 0;
+  /** When each mount has ended; by namespace and name. */
+  readonly ended = new Map<string, Date>();
+  readonly #fingerprints = new Map<string, Fingerprint>();
+  #version = Date.now();
 
   async check(): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
   }
 
-  async mount(input: MountInput, first: DeviceMount, patienceMs: number): Promise<MountAnswer> {
+  async mount({ input, first, fingerprint }: NewMount, patienceMs: number): Promise<MountAnswer> {
     await this.check();
     const { name, target } = input.request;
     const key = `${target.namespace}/${name}`;
-    if (this.mounts.has(key)) throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is taken`);
+    const mount = this.mounts.get(key);
+    if (mount !== undefined) {
+      const earlier = { mount, fingerprint: this.#fingerprints.get(key), endedAt: this.ended.get(key) };
+      if (repeatOf(earlier, fingerprint, new Date()) === 'same') return this.#joined(key, mount, input);
+    }
     this.asked.push(input);
     this.patience.push(patienceMs);
+    this.#fingerprints.set(key, fingerprint);
+    this.ended.delete(key);
     const started = this.#stored(key, first, { phase: 'Pending' });
     if (patienceMs === 0) return { state: 'pending', mount: started };
     await this.gate;
@@ -34,6 +44,14 @@ export class MemoryMounts implements Mounts {
       state: 'mounted',
       mount: this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' }),
     };
+  }
+
+  #joined(key: string, mount: DeviceMount, { request }: MountInput): MountAnswer {
+    if (mount.status.phase === 'Pending') return { state: 'pending', mount };
+    const leaseSeconds = renewalOf(mount, request);
+    if (leaseSeconds === undefined) return { state: 'mounted', mount };
+    const leaseEndsAt = new Date(Date.now() + leaseSeconds * 1_000).toISOString();
+    return { state: 'mounted', mount: this.#stored(key, mount, { leaseEndsAt }) };
   }
 
   async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {

@@ -1,0 +1,78 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { fail, isFailureType } from '../contract/failures.ts';
+import type { MountRequest } from '../contract/requests.ts';
+
+/** What is kept beside a mount, to tell a request that is repeated from another one with the same name. */
+export interface Fingerprint {
+  readonly digest: string;
+  readonly idempotencyKey?: string;
+}
+
+/** A mount that has the name already. */
+export interface Earlier {
+  readonly mount: DeviceMount;
+  /** Absent: somebody else than this API has begun it. */
+  readonly fingerprint: Fingerprint | undefined;
+  /** Absent while it lives. */
+  readonly endedAt: Date | undefined;
+}
+
+/** For so long an ended mount is listed, and answers a repeated request with how it ended. */
+export const REMEMBERED_MS = 10 * 60_000;
+
+/**
+ * What makes two requests the same: all that they ask for. Not who asks, nor how long they wait, nor the lease, which is renewed. A request whose name
+ * nobody has chosen (`chosen` false) is never the same as another.
+ */
+export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerprint {
+  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey } = request;
+  const asked = [
+    target.podUid,
+    target.container,
+    deviceType,
+    ...[resources, labels, annotations].map((map) => Object.entries(map).toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    patches,
+    queue,
+    onRestart,
+    idempotencyKey,
+  ];
+  const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
+  return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };
+}
+
+/**
+ * Whether a request goes on with a mount that has its name (`same`), or may begin one in its place (`free`).
+ * @throws the mount's own failure, MountEnded, NameTaken, IdempotencyKeyReused
+ */
+export function repeatOf(earlier: Earlier, own: Fingerprint, now: Date): 'same' | 'free' {
+  const { mount, fingerprint, endedAt } = earlier;
+  const { name } = mount.metadata;
+  if (endedAt !== undefined && now.getTime() - endedAt.getTime() > REMEMBERED_MS) return 'free';
+  if (fingerprint?.digest === own.digest) {
+    if (endedAt === undefined && mount.status.phase !== 'Releasing') return 'same';
+    throw mount.status.phase === 'Failed' ? failureOf(mount) : ended(mount);
+  }
+  if (own.idempotencyKey !== undefined && fingerprint?.idempotencyKey === own.idempotencyKey) {
+    const rule = 'a request that has the same key must ask for the same, it asks for something else';
+    throw fail('IdempotencyKeyReused', `Cannot mount "${name}": ${rule}`);
+  }
+  if (endedAt !== undefined) return 'free';
+  throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is taken`);
+}
+
+/** Whether a repeated request wants the lease to begin anew with another length. */
+export function renewalOf({ spec }: DeviceMount, { leaseSeconds }: MountRequest): number | undefined {
+  return leaseSeconds === spec.leaseSeconds ? undefined : leaseSeconds;
+}
+
+function ended({ metadata, status }: DeviceMount): Error {
+  const why = status.reason === undefined ? '' : ` (${status.reason})`;
+  return fail('MountEnded', `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}`);
+}
+
+function failureOf({ metadata, status }: DeviceMount): Error {
+  const { reason, message = `Cannot mount "${metadata.name}": it has failed` } = status;
+  const undone = reason === 'Timeout' ? [{ reason: 'RolledBack', message: 'what was begun is undone' }] : [];
+  return fail(isFailureType(reason) ? reason : 'MountEnded', message, undefined, undone);
+}

@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { MountAnswer } from '../../apiserver/mounts.ts';
+import { fingerprintOf } from '../../apiserver/repeat.ts';
+import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { GROUP_VERSION } from '../../contract/names.ts';
+import type { MountRequest } from '../../contract/requests.ts';
+import { Harness, mountRequest, NAMESPACE, signed, unmountRequest } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+
+const START_MS = 120_000;
+const TEST_MS = 40_000;
+const PATIENCE_MS = 15_000;
+
+let harness: Harness;
+let mounts: TemporalMounts;
+beforeAll(async () => {
+  harness = await Harness.start();
+  mounts = new TemporalMounts(harness.client);
+}, START_MS);
+afterAll(() => harness.stop(), START_MS);
+
+function first({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name,
+      namespace: target.namespace,
+      uid: '',
+      creationTimestamp: requestedAt,
+      resourceVersion: String(Date.parse(requestedAt)),
+    },
+    spec: {
+      podName: target.pod,
+      podUid: target.podUid,
+      container: target.container,
+      deviceType: 'HOSTDEV',
+      resources,
+      onRestart: 'reapply',
+      ...(leaseSeconds !== undefined && { leaseSeconds }),
+    },
+    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
+  };
+}
+
+function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): Promise<MountAnswer> {
+  const wanted = { input: signed(request), first: first(request), fingerprint: fingerprintOf(request, chosen) };
+  return mounts.mount(wanted, patienceMs);
+}
+
+async function closed(name: string): Promise<void> {
+  await eventually(async () => ((await harness.statusOf(name)) === 'RUNNING' ? undefined : true));
+}
+
+describe('TemporalMounts.mount()', () => {
+  test(
+    'answers the one mount to requests that are the same, one after the other and at once',
+    async () => {
+      await harness.addNode('same', 4);
+      const request = mountRequest('same', { idempotencyKey: 'k1' });
+      const answers = await Promise.all([mount(request), mount({ ...request, user: { name: 'joe', groups: [] } })]);
+      const again = await mount({ ...request, requestedAt: new Date().toISOString(), deadlineSeconds: 5 });
+      const uids = [...answers, again].map((answer) => answer.mount.metadata.uid);
+      expect([...answers, again].map(({ state }) => state)).toEqual(['mounted', 'mounted', 'mounted']);
+      expect(new Set(uids).size).toBe(1);
+      expect(harness.cluster.slaves(NAMESPACE)).toHaveLength(1);
+    },
+    TEST_MS,
+  );
+
+  test(
+    'refuses another request with the same key or name, and leaves the mount alone',
+    async () => {
+      await harness.addNode('other', 4);
+      const keyed = mountRequest('other', { idempotencyKey: 'k1' });
+      const { state } = await mount(keyed);
+      expect(state).toBe('mounted');
+      expect(await failureFrom(mount({ ...keyed, labels: { app: 'x' } }))).toMatchObject({
+        type: 'IdempotencyKeyReused',
+      });
+      const { idempotencyKey: _key, ...named } = keyed;
+      expect(await failureFrom(mount(named))).toMatchObject({ type: 'NameTaken' });
+      expect(await failureFrom(mount(keyed, PATIENCE_MS, false))).toMatchObject({ type: 'IdempotencyKeyReused' });
+      expect((await mounts.get(NAMESPACE, keyed.name))?.status.phase).toBe('Mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
+    'answers a request that was not made with its failure',
+    async () => {
+      await harness.addNode('full', 0);
+      const request = mountRequest('full', { deadlineSeconds: 10 });
+      const failure = await failureFrom(mount(request));
+      expect(failure).toMatchObject({ type: 'InsufficientDevices' });
+      await closed(request.name);
+      const { type, message } = failure;
+      expect(await failureFrom(mount(request))).toMatchObject({ type, message });
+      expect(await failureFrom(mount(request, 0))).toMatchObject({ type, message });
+    },
+    TEST_MS,
+  );
+
+  test(
+    'tells that a mount has been released, and gives its name to another request',
+    async () => {
+      await harness.addNode('ended', 4);
+      const request = mountRequest('ended');
+      const { mount: before } = await mount(request);
+      const answer = await mounts.unmount(signed(unmountRequest('ended')), PATIENCE_MS);
+      expect(answer.state).toBe('released');
+      await closed(request.name);
+      expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
+      const { state, mount: after } = await mount({ ...request, labels: { app: 'x' } });
+      expect(state).toBe('mounted');
+      expect(after.metadata.uid).not.toBe(before.metadata.uid);
+    },
+    TEST_MS,
+  );
+
+  test(
+    'renews the lease when only that is another',
+    async () => {
+      await harness.addNode('leased', 4);
+      const request = mountRequest('leased', { leaseSeconds: 600 });
+      const { mount: before } = await mount(request);
+      const { mount: same } = await mount(request);
+      expect(same.status.leaseEndsAt).toBe(before.status.leaseEndsAt);
+      const { mount: renewed } = await mount({ ...request, leaseSeconds: 6_000 });
+      expect(renewed.metadata.uid).toBe(before.metadata.uid);
+      const gained = Date.parse(renewed.status.leaseEndsAt ?? '') - Date.parse(before.status.leaseEndsAt ?? '');
+      expect(gained).toBeGreaterThan(5_000_000);
+      expect(Number(renewed.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
+    },
+    TEST_MS,
+  );
+
+  test(
+    'goes on with the same mount for a caller who did not wait',
+    async () => {
+      await harness.addNode('later', 4);
+      const request = mountRequest('later');
+      const begun = await mount(request, 0);
+      expect(begun.state).toBe('pending');
+      const { state, mount: mounted } = await mount(request);
+      expect([state, mounted.metadata.uid]).toEqual(['mounted', begun.mount.metadata.uid]);
+    },
+    TEST_MS,
+  );
+});
