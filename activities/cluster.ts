@@ -22,13 +22,13 @@ export interface Cluster {
   deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void>;
   /** JSON merge patch, RFC 7386. With `metadata.resourceVersion` in it a pod that has changed since answers 409. */
   mergePod(ref: PodRef, patch: object): Promise<void>;
-  /** `labels` is a label selector; without `namespace`, of all namespaces. */
+  /** `labels` is a label selector, empty for all pods; without `namespace`, of all namespaces. */
   listPods(
     labels: string,
     namespace?: string,
   ): Promise<{ readonly items: readonly V1Pod[]; readonly resourceVersion: string }>;
   /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
-  watchPods(labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent>;
+  watchPods(labels: string, resourceVersion: string, signal: AbortSignal, namespace?: string): AsyncIterable<PodEvent>;
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;
 }
 

@@ -1,4 +1,5 @@
 import type { SlaveRef } from '../contract/device-mount.ts';
+import type { Target } from '../contract/requests.ts';
 import { type AwaitScheduledInput, awaitScheduled, type Scheduling } from './await-scheduled.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
@@ -7,6 +8,7 @@ import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type PublishInput, publish } from './publish.ts';
+import { type TargetState, targetState } from './target-state.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
 export interface ClusterActivities {
@@ -16,6 +18,7 @@ export interface ClusterActivities {
   deleteSlave(input: DeleteSlaveInput): Promise<void>;
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
+  targetState(input: { readonly target: Target }): Promise<TargetState>;
   publish(input: PublishInput): Promise<void>;
 }
 
@@ -27,6 +30,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     deleteSlave: (input) => deleteSlave(deps, input),
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),
+    targetState: ({ target }) => targetState(deps.cluster, target),
     publish: (input) => publish(deps, input),
   };
 }

@@ -49,8 +49,15 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
       );
       return { items: list.items, resourceVersion: list.metadata?.resourceVersion ?? '' };
     },
-    watchPods: (labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent> =>
-      podEvents(config, labels, resourceVersion, signal),
+    watchPods: (
+      labels: string,
+      resourceVersion: string,
+      signal: AbortSignal,
+      namespace?: string,
+    ): AsyncIterable<PodEvent> => {
+      const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
+      return podEvents(config, path, { labelSelector: labels, resourceVersion }, signal);
+    },
     async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
       await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));
     },
@@ -102,8 +109,8 @@ type WatchLine = PodEvent | { readonly type: 'ERROR'; readonly pod: Status };
 
 async function* podEvents(
   config: KubeConfig,
-  labels: string,
-  resourceVersion: string,
+  path: string,
+  query: { readonly labelSelector: string; readonly resourceVersion: string },
   signal: AbortSignal,
 ): AsyncIterable<PodEvent> {
   const lines: WatchLine[] = [];
@@ -113,12 +120,11 @@ async function* podEvents(
     ended ??= { error };
     wake.up();
   };
-  const query = { labelSelector: labels, resourceVersion, allowWatchBookmarks: true };
   const onLine = (type: string, pod: unknown): void => {
     lines.push({ type, pod } as WatchLine);
     wake.up();
   };
-  const request = await new Watch(config).watch('/api/v1/pods', query, onLine, end);
+  const request = await new Watch(config).watch(path, { ...query, allowWatchBookmarks: true }, onLine, end);
   const abort = (): void => {
     request.abort();
     end(null);

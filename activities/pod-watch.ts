@@ -11,9 +11,13 @@ export type PodListener = (now: V1Pod | undefined, last: V1Pod) => void;
 
 export interface PodWatchOptions {
   readonly cluster: Pick<Cluster, 'listPods' | 'watchPods'>;
-  /** Label selector. */
+  /** Label selector; empty for all. */
   readonly labels: string;
+  /** Without it, of all namespaces. */
+  readonly namespace?: string;
   readonly onError: (err: unknown) => void;
+  /** After each list. */
+  readonly onListed?: () => void;
 }
 
 /**
@@ -39,6 +43,11 @@ export class PodWatch {
 
   get(ref: PodRef): V1Pod | undefined {
     return this.#pods.get(`${ref.namespace}/${ref.name}`);
+  }
+
+  /** What was last seen of all. */
+  all(): readonly V1Pod[] {
+    return [...this.#pods.values()];
   }
 
   /** Answers the function that ends the subscription. */
@@ -73,14 +82,15 @@ export class PodWatch {
   }
 
   async #listAndWatch(signal: AbortSignal): Promise<void> {
-    const { cluster, labels } = this.#options;
-    const list = await cluster.listPods(labels);
+    const { cluster, labels, namespace, onListed } = this.#options;
+    const list = await cluster.listPods(labels, namespace);
     const there = new Set(list.items.map(keyOf));
     for (const [key, last] of this.#pods) if (!there.has(key)) this.#remove(key, last);
     for (const pod of list.items) this.#put(pod);
     this.#synced = true;
+    onListed?.();
     const period = AbortSignal.any([signal, AbortSignal.timeout(RELIST_PERIOD_MS)]);
-    for await (const event of cluster.watchPods(labels, list.resourceVersion, period)) {
+    for await (const event of cluster.watchPods(labels, list.resourceVersion, period, namespace)) {
       if (event.type === 'DELETED') this.#remove(keyOf(event.pod), event.pod);
       else if (event.type !== 'BOOKMARK') this.#put(event.pod);
     }

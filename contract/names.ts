@@ -24,6 +24,10 @@ export const ANNOTATIONS = {
   deviceType: 'device-mounter.io/device-type',
   /** On slaves: name of the DeviceMount, in full (a label value may be cut). */
   mount: 'device-mounter.io/mount',
+  /** On slaves: `metadata.uid` of the DeviceMount. */
+  mountUid: 'device-mounter.io/mount-uid',
+  /** On slaves: JSON of the signed request, by which a mount finds an owner again after Temporal has lost it. */
+  request: 'device-mounter.io/request',
   /** On slaves: user who asked for the mount. */
   user: 'device-mounter.io/user',
   /** On targets: JSON list of what is mounted now. */

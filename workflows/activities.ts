@@ -2,7 +2,7 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { ClusterActivities } from '../activities/create.ts';
 import { AWAIT, CREATE, DELETE, PLAN, PUBLISH } from './timeouts.ts';
 
-export const { planMount, findMounts, nodeState } = proxyActivities<ClusterActivities>(PLAN);
+export const { planMount, findMounts, nodeState, targetState } = proxyActivities<ClusterActivities>(PLAN);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);

@@ -2,7 +2,7 @@ import { CancellationScope, condition, isCancellation, log, workflowInfo } from 
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
-import { deleteSlave, publish } from './activities.ts';
+import { deleteSlave, publish, targetState } from './activities.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
 import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
@@ -22,7 +22,8 @@ export async function hold(held: Held): Promise<End | 'continueAsNew'> {
     const end = await nextEnd(held);
     if (end === 'continueAsNew') return end;
     // From here on nothing stops half-way; a Cancel that comes now is seen at the next wait.
-    if (await CancellationScope.nonCancellable(() => release(held.record, end))) return end;
+    const ended = await CancellationScope.nonCancellable(() => release(held.record, end));
+    if (ended !== undefined) return ended;
   }
 }
 
@@ -45,8 +46,8 @@ async function nextEnd({ record, ends }: Held): Promise<End | 'continueAsNew'> {
   }
 }
 
-/** Answers false when the devices are in use and stay. */
-async function release(record: MountRecord, end: End): Promise<boolean> {
+/** Answers why the mount has ended, or `undefined` when the devices are in use and stay. */
+async function release(record: MountRecord, end: End): Promise<End | undefined> {
   const { mount } = record;
   record.change({ phase: 'Releasing', reason: ENDS[end.kind].reason, message: undefined });
   try {
@@ -55,7 +56,7 @@ async function release(record: MountRecord, end: End): Promise<boolean> {
     const busy = failureOf(err);
     if (busy?.type !== 'DeviceBusy') throw incomplete(mount, err);
     record.change({ phase: 'Mounted', reason: undefined, message: busy.message });
-    return false;
+    return undefined;
   }
   try {
     await Promise.all(
@@ -68,7 +69,17 @@ async function release(record: MountRecord, end: End): Promise<boolean> {
   } catch (err) {
     throw incomplete(mount, err);
   }
-  return true;
+  return reasonOf(mount, end);
+}
+
+/** With its target a slave ends, too; then the target is the reason, whichever was heard of first. */
+async function reasonOf({ metadata, spec }: DeviceMount, end: End): Promise<End> {
+  if (end.kind !== 'slaveEnding') return end;
+  const { podName: pod, podUid, container } = spec;
+  const state = await targetState.executeWithOptions({ summary: `is pod ${pod} still there` }, [
+    { target: { namespace: metadata.namespace, pod, podUid, container } },
+  ]);
+  return state === 'alive' ? end : { kind: 'targetGone' };
 }
 
 async function detach({ metadata, spec, status }: DeviceMount, end: End): Promise<void> {

@@ -10,6 +10,7 @@ import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
+import { TargetWatch } from '../activities/watch-targets.ts';
 import { CONTROL_QUEUE } from '../contract/names.ts';
 import { serveHealth } from '../process/health.ts';
 import { kubeConfigOf } from '../process/kubernetes.ts';
@@ -63,6 +64,12 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   await ensureSearchAttributes(connection, namespace);
   const owners = temporalOwners(new Client({ connection, namespace }));
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
+  const targets = new TargetWatch({
+    cluster,
+    slaves,
+    owners,
+    onError: (err) => log.warn({ err }, 'cannot tell an owner about its target'),
+  });
   const worker = await Worker.create({
     connection,
     namespace,
@@ -88,6 +95,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   // Ends after SIGTERM, when what was in flight has ended or was handed over.
   await worker.run();
   stopTelling();
+  await targets.stop();
 }
 
 const logger = sdkLogger();

@@ -5,7 +5,9 @@ import { type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
 /** Why a mount is to end. */
 export type End =
   | { readonly kind: 'release'; readonly by: string; readonly reason: string }
-  | { readonly kind: 'released' | 'targetGone' | 'slaveEnding' | 'leaseEnded' | 'canceled' };
+  | {
+      readonly kind: 'released' | 'targetGone' | 'slaveEnding' | 'containerRestarted' | 'leaseEnded' | 'canceled';
+    };
 
 interface EndRow {
   /** Failure of a mount that was not made yet. */
@@ -27,6 +29,12 @@ export const ENDS = {
     reason: 'SlaveEnded',
     force: true,
   },
+  containerRestarted: {
+    failure: 'ContainerNotReady',
+    message: 'the container was restarted',
+    reason: 'ContainerRestarted',
+    force: true,
+  },
   leaseEnded: { failure: 'Timeout', message: 'its lease has ended', reason: 'LeaseEnded', force: true },
   canceled: { failure: 'Canceled', message: 'it was cancelled', reason: 'Canceled', force: true },
 } as const satisfies Record<End['kind'], EndRow>;
@@ -44,6 +52,10 @@ export class MountEnds {
         this.#ends.push({ kind });
       });
     }
+  }
+
+  add(end: End): void {
+    this.#ends.push(end);
   }
 
   /** What is waiting to be taken; one that cannot be refused goes first. */

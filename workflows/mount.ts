@@ -13,7 +13,14 @@ import {
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { mountWorkflowId } from '../contract/names.ts';
-import { type MountInput, QUERIES, type RenewSignal, SIGNALS } from '../contract/workflows.ts';
+import {
+  type ContainerRestartedSignal,
+  type DriftHealedSignal,
+  type MountInput,
+  QUERIES,
+  type RenewSignal,
+  SIGNALS,
+} from '../contract/workflows.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
 import { ENDS, type End, MountEnds } from './mount-ends.ts';
@@ -35,10 +42,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   const ends = new MountEnds();
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
-  setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
-    if (record.status.phase !== 'Mounted') return;
-    record.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
-  });
+  handleChanges(record, ends);
   try {
     if (carried === undefined) {
       await establish({ input, record, ends, outcome });
@@ -59,6 +63,21 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   } catch (err) {
     return await failed(record, outcome, err);
   }
+}
+
+/** Signals that do not always end the mount. */
+function handleChanges(record: MountRecord, ends: MountEnds): void {
+  setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
+    if (record.status.phase !== 'Mounted') return;
+    record.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+  });
+  setHandler(defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted), ({ containerId, reapplied }) => {
+    if (!reapplied) ends.add({ kind: 'containerRestarted' });
+    else record.change({ message: `The container was restarted; its devices are in the new one, ${containerId}` });
+  });
+  setHandler(defineSignal<[DriftHealedSignal]>(SIGNALS.driftHealed), ({ at, what }) => {
+    record.change({ message: `Healed at ${at}: ${what}` });
+  });
 }
 
 /** The ID is the lock on the name, which a client of Temporal could otherwise go round. */

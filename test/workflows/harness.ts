@@ -6,6 +6,7 @@ import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
 import { tellOwners } from '../../activities/tell-owners.ts';
+import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
@@ -36,6 +37,7 @@ export class Harness {
   readonly #connection: Connection;
   readonly #native: NativeConnection;
   readonly #slaves: PodWatch;
+  readonly #targets: TargetWatch;
   readonly #workers = new Map<string, Running>();
   readonly #nodes = new Map<string, MemoryNode>();
 
@@ -45,7 +47,14 @@ export class Harness {
     this.#native = native;
     this.bundle = bundle;
     this.client = new Client({ connection });
-    this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError: () => undefined });
+    const onError = (): void => undefined;
+    this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError });
+    this.#targets = new TargetWatch({
+      cluster: this.cluster,
+      slaves: this.#slaves,
+      owners: temporalOwners(this.client),
+      onError,
+    });
   }
 
   static async start(): Promise<Harness> {
@@ -63,6 +72,7 @@ export class Harness {
 
   async stop(): Promise<void> {
     for (const name of this.#workers.keys()) await this.#stopWorker(name);
+    await this.#targets.stop();
     await this.#slaves.stop();
     await this.#connection.close();
     await this.#native.close();

@@ -42,8 +42,7 @@ export class MemoryCluster implements Cluster {
   }
 
   /** A running pod with one container `main`. */
-  addTarget(namespace: string, name: string, node: string): string {
-    const uid = `uid-${name}`;
+  addTarget(namespace: string, name: string, node: string, uid = `uid-${name}`): string {
     this.#put({
       metadata: { namespace, name, uid },
       spec: { nodeName: node, containers: [{ name: 'main' }], tolerations: [{ key: 'gpu', operator: 'Exists' }] },
@@ -55,6 +54,12 @@ export class MemoryCluster implements Cluster {
       },
     });
     return uid;
+  }
+
+  /** What the kubelet reports, for example `Succeeded`. */
+  setPhase(ref: PodRef, phase: string): void {
+    const pod = this.#pods.get(keyOf(ref));
+    if (pod !== undefined) this.#put({ ...pod, status: { ...pod.status, phase } });
   }
 
   /** As the last step of a pod's deletion: with it go the pods that it owns. */
@@ -141,12 +146,18 @@ export class MemoryCluster implements Cluster {
     return { items, resourceVersion: String(this.#version) };
   }
 
-  async *watchPods(labels: string, resourceVersion: string, signal: AbortSignal): AsyncIterable<PodEvent> {
+  async *watchPods(
+    labels: string,
+    resourceVersion: string,
+    signal: AbortSignal,
+    namespace?: string,
+  ): AsyncIterable<PodEvent> {
     let seen = Number(resourceVersion);
     while (!signal.aborted) {
       for (const { version, event } of this.#log.filter(({ version }) => version > seen)) {
         seen = version;
-        if (matches(event.pod, labels)) yield event;
+        if (!matches(event.pod, labels)) continue;
+        if (namespace === undefined || event.pod.metadata?.namespace === namespace) yield event;
       }
       if (seen < this.#version) continue;
       await new Promise<void>((resolve) => {
@@ -219,6 +230,7 @@ function keyOf({ namespace, name }: PodRef): string {
 }
 
 function matches(pod: V1Pod, labels: string): boolean {
+  if (labels === '') return true;
   const has = pod.metadata?.labels ?? {};
   return labels.split(',').every((term) => {
     const [key = '', value] = term.split('=');

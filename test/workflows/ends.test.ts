@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { SIGNALS } from '../../contract/workflows.ts';
+import { Harness, mountRequest, NAMESPACE, signed } from './harness.ts';
+import { eventually } from './outcome.ts';
+
+jest.setTimeout(60_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('a mount', () => {
+  test.each([
+    ['is deleted', 'gone-a', (pod: string) => harness.cluster.removePod({ namespace: NAMESPACE, name: pod })],
+    ['finishes', 'gone-b', (pod: string) => harness.cluster.setPhase({ namespace: NAMESPACE, name: pod }, 'Succeeded')],
+    ['is evicted', 'gone-c', (pod: string) => harness.cluster.setPhase({ namespace: NAMESPACE, name: pod }, 'Failed')],
+    [
+      'is replaced under its name',
+      'gone-d',
+      (pod: string) => {
+        harness.cluster.removePod({ namespace: NAMESPACE, name: pod });
+        harness.cluster.addTarget(NAMESPACE, pod, pod, 'uid-other');
+      },
+    ],
+  ])('is released with TargetGone when its target %s', async (_name, pod, end) => {
+    const node = await harness.addNode(pod, 1);
+    await harness.mount(signed(mountRequest(pod)));
+    end(pod);
+    expect(await harness.handle(`${pod}-m`).result()).toMatchObject({
+      status: { phase: 'Released', reason: 'TargetGone' },
+    });
+    expect(harness.leftOf(pod, node)).toEqual([]);
+  });
+
+  test('goes on after its container has restarted, and shows where it is now', async () => {
+    await harness.addNode('again', 1);
+    await harness.mount(signed(mountRequest('again')));
+    await harness.handle('again-m').signal(SIGNALS.containerRestarted, { containerId: 'c2', reapplied: true });
+    await eventually(async () => JSON.stringify((await harness.handle('again-m').describe()).memo).includes('c2'));
+    const what = 'the rule for c 10:229 was missing';
+    await harness.handle('again-m').signal(SIGNALS.driftHealed, { at: '2026-01-01T00:00:00Z', what });
+    await eventually(async () => JSON.stringify((await harness.handle('again-m').describe()).memo).includes(what));
+    expect(await harness.handle('again-m').query('deviceMount')).toMatchObject({ status: { phase: 'Mounted' } });
+  });
+
+  test('is released with ContainerRestarted when it is not to be applied again', async () => {
+    const node = await harness.addNode('once', 1);
+    await harness.mount(signed(mountRequest('once', { onRestart: 'release' })));
+    await harness.handle('once-m').signal(SIGNALS.containerRestarted, { containerId: 'c2', reapplied: false });
+    expect(await harness.handle('once-m').result()).toMatchObject({
+      status: { phase: 'Released', reason: 'ContainerRestarted' },
+    });
+    expect(harness.leftOf('once', node)).toEqual([]);
+  });
+});
+
+describe('every history of this file', () => {
+  test('replays', async () => {
+    expect(await harness.replayed()).toEqual([]);
+  });
+});
