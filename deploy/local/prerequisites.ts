@@ -3,11 +3,16 @@ import { delimiter, join } from 'node:path';
 import type { Progress } from './progress.ts';
 import { runToFile } from './run.ts';
 
+/** What more than a cluster with two nodes is to run. */
+export type Purpose = 'node-3' | 'tests';
+
 /** A Debian package that the local cluster needs, and a file that shows that it is installed. */
 interface SystemPackage {
   readonly name: string;
   readonly shownBy: readonly string[];
   readonly why: string;
+  /** The local cluster with two nodes does without it. */
+  readonly onlyFor?: readonly Purpose[];
 }
 
 const PACKAGES: readonly SystemPackage[] = [
@@ -17,9 +22,20 @@ const PACKAGES: readonly SystemPackage[] = [
   { name: 'iptables', shownBy: ['iptables'], why: 'the CNI plugins look for it' },
   { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
   { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
-  { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too' },
-  { name: 'systemd', shownBy: ['systemctl'], why: 'the kernel tests run one, whose daemon-reload takes devices away' },
-  { name: 'dbus', shownBy: ['dbus-daemon'], why: 'the systemd of the kernel tests takes orders over it' },
+  {
+    name: 'systemd',
+    shownBy: ['/lib/systemd/systemd', 'systemctl'],
+    why: 'the first process of node-3, and of a node in the kernel tests',
+    onlyFor: ['node-3', 'tests'],
+  },
+  {
+    name: 'dbus',
+    shownBy: ['dbus-daemon'],
+    why: 'runc asks systemd for cgroups by it',
+    onlyFor: ['node-3', 'tests'],
+  },
+  { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too', onlyFor: ['tests'] },
+  { name: 'strace', shownBy: ['strace'], why: 'ends the node worker at a chosen system call', onlyFor: ['tests'] },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
 ];
 
@@ -43,8 +59,11 @@ export function missingPrerequisites(): string[] {
 }
 
 /** Installs missing system packages with apt, or throws naming the command that does. */
-export async function ensureSystemPackages(progress: Progress, logFolder: string): Promise<void> {
-  const missing = PACKAGES.filter(({ shownBy }) => !shownBy.every(isPresent));
+export async function ensureSystemPackages(progress: Progress, logFolder: string, purpose?: Purpose): Promise<void> {
+  const needed = PACKAGES.filter(
+    ({ onlyFor }) => onlyFor === undefined || (purpose !== undefined && onlyFor.includes(purpose)),
+  );
+  const missing = needed.filter(({ shownBy }) => !shownBy.every(isPresent));
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   if (!isPresent('apt-get')) throw new Error(`Missing: ${names.join(', ')}. Install them with your package manager.`);
