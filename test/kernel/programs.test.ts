@@ -1,4 +1,4 @@
-import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
@@ -7,19 +7,17 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
+import { restoreSysctls, setSysctls } from './sysctl.ts';
 
-const HARDEN = '/proc/sys/net/core/bpf_jit_harden';
-const KPTR = '/proc/sys/kernel/kptr_restrict';
 const MULTI = 2;
 const NO_MULTI = 0;
 const engine = createEngine();
-const usual = [HARDEN, KPTR].map((file) => [file, readFileSync(file, 'utf8')] as const);
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);
 afterAll(cleanUp);
 afterEach(async () => {
-  for (const [file, value] of usual) writeFileSync(file, value);
+  restoreSysctls();
   handle.close();
   await container.stop();
 });
@@ -31,8 +29,7 @@ const opens = async (): Promise<boolean> => (await container.run('true </dev/fus
 
 describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
   test.each(['0', '1'])('that the kernel blinds (kptr_restrict=%s) are wrapped and restored exactly', async (kptr) => {
-    writeFileSync(HARDEN, '2');
-    writeFileSync(KPTR, kptr);
+    setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': kptr });
     await start(runtime);
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump?.some(({ dst }) => dst === 11)).toBe(true);
@@ -49,8 +46,7 @@ describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
 });
 
 test('a program whose instructions the kernel hides is refused, and nothing is changed', async () => {
-  writeFileSync(HARDEN, '2');
-  writeFileSync(KPTR, '2');
+  setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': '2' });
   await start();
   const before = policyOf(container);
   expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
