@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../contract/device-mount.ts';
+import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES, nodeWorkerPid, restartTemporal } from './cluster.ts';
 import { getJson, kubectl, kubectlOk } from './kubectl.ts';
@@ -63,6 +64,11 @@ async function nodeWorkerReady(node: ClusterNode): Promise<void> {
     const pod = list?.items.find(({ spec }) => spec.nodeName === node.name);
     return pod?.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
   });
+}
+
+async function leaseLapsed(node: ClusterNode): Promise<boolean> {
+  const lease = await getJson<{ spec: { renewTime: string } }>(['lease', nodeLease(node.name), '-n', 'device-mounter']);
+  return lease === undefined || Date.parse(lease.spec.renewTime) + NODE_LEASE_SECONDS * 1_000 < Date.now();
 }
 
 /** Changes where the DaemonSet puts node workers, and waits until that is so. */
@@ -179,6 +185,7 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const pod = await target(node.name);
     await kubectlOk(['label', 'node', node.name, 'device-mounter-enable-']);
     try {
+      await until('the Lease of the node worker to lapse', () => leaseLapsed(node));
       const refused = await mount(pod, FUSE);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toMatch(/device-mounter-enable=enable/);
