@@ -68,7 +68,7 @@ async function attach(
 function nsenterStep({ pid }: TestContainer): number {
   const enter = (line: string): number => {
     const start = performance.now();
-    const { status, stderr } = spawnSync('nsenter', ['--target', String(pid), '--mount', 'sh', '-c', line]);
+    const { status, stderr } = spawnSync('/usr/bin/nsenter', ['--target', String(pid), '--mount', 'sh', '-c', line]);
     if (status !== 0) throw new Error(`nsenter: ${String(stderr)}`);
     return performance.now() - start;
   };

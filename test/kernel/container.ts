@@ -191,7 +191,7 @@ function withoutMemlock(): string {
   const library = join(WORK, 'setrlimit.so');
   if (!existsSync(library)) {
     const input = 'int setrlimit(int resource, const void *limit) { return 0; }';
-    const { status, stderr } = spawnSync('gcc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], {
+    const { status, stderr } = spawnSync('/usr/bin/gcc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], {
       input,
       encoding: 'utf8',
     });

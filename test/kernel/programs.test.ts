@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
+import { forgetProved } from '../../node-worker/kernel/recover.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
 import { restoreSysctls, setSysctls } from './sysctl.ts';
@@ -45,14 +46,36 @@ describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
   });
 });
 
-test('a program whose instructions the kernel hides is refused, and nothing is changed', async () => {
-  setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': '2' });
-  await start();
-  const before = policyOf(container);
-  expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
-  expect(engine.inspect(handle).policies).toMatchObject([{ readable: false }]);
-  expect(policyOf(container)).toEqual(before);
-  expect(await container.run('ls /dev')).not.toContain('fuse');
+describe('a program whose instructions the kernel hides', () => {
+  beforeEach(() => setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': '2' }));
+
+  test.each(['runc', 'crun'] as const)('is known by its tag when %s made it for default devices', async (runtime) => {
+    await start(runtime);
+    const before = policyOf(container);
+    expect(programsOf(container)[0]?.dump).toBeUndefined();
+    const plan = engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, plan, []);
+    expect(await opens()).toBe(true);
+    // A worker that starts anew has only the plan.
+    forgetProved();
+    await engine.grant(handle, plan, []);
+    forgetProved();
+    await engine.revoke(handle, plan, []);
+    expect(policyOf(container)).toEqual(before);
+  });
+
+  test('is refused when it is another, and nothing is changed', async () => {
+    container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
+    handle = engine.openContainer({ containerId: container.id });
+    const before = policyOf(container);
+    expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+    expect(engine.inspect(handle)).toMatchObject({
+      policies: [{ readable: false }],
+      nodes: expect.arrayContaining([expect.objectContaining({ path: '/dev/dri/card0', access: '?' })]),
+    });
+    expect(policyOf(container)).toEqual(before);
+    expect(await container.run('ls /dev')).not.toContain('fuse');
+  });
 });
 
 test('a program that a link owns is wrapped through the link', async () => {

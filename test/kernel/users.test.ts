@@ -20,7 +20,7 @@ int main(int count, char **words) {
 
 function addMapDevice(rootfs: string): void {
   const args = ['-static', '-x', 'c', '-o', `${rootfs}/bin/map-device`, '-'];
-  const { status, stderr } = spawnSync('gcc', args, { input: MAP_DEVICE, encoding: 'utf8' });
+  const { status, stderr } = spawnSync('/usr/bin/gcc', args, { input: MAP_DEVICE, encoding: 'utf8' });
   if (status !== 0) throw new Error(`Cannot build a program that maps a device: ${stderr}`);
 }
 
