@@ -17,7 +17,12 @@ export async function benchNode(): Promise<readonly Figure[]> {
   const engine = createEngine();
   cleanUp();
   try {
-    return [...(await benchVersion(engine, 1)), ...(await benchVersion(engine, 2)), ...(await benchMemory(engine))];
+    return [
+      ...(await benchVersion(engine, 1)),
+      ...(await benchVersion(engine, 2)),
+      await benchUserNamespace(engine),
+      ...(await benchMemory(engine)),
+    ];
   } finally {
     cleanUp();
   }
@@ -38,6 +43,17 @@ async function benchVersion(engine: KernelEngine, cgroupVersion: 1 | 2): Promise
       atLeast(`${name}.times-faster-than-nsenter`, nsenter / whole, 'times', 3),
       ...(await benchDrift(engine, container, name)),
     ];
+  } finally {
+    await container.stop();
+  }
+}
+
+/** The node is made and mounted by a thread of its own there. */
+async function benchUserNamespace(engine: KernelEngine): Promise<Figure> {
+  const container = await startContainer({ cgroupVersion: 2, userNamespaceBase: 1_000_000 });
+  try {
+    const attaches = await rounds(SLOW_ROUNDS, () => attach(engine, container));
+    return measured('node.v2.user-namespace.step.p50', p50(attaches.map(({ stepMs }) => stepMs)), 'ms');
   } finally {
     await container.stop();
   }
