@@ -26,6 +26,8 @@ const NAME_BYTES = 16;
 /** The kernel gives up a load with EAGAIN when a signal is pending; libbpf tries as often. */
 const LOAD_ATTEMPTS = 30;
 const MAX_PROGRAMS = 1024;
+/** include/uapi/asm-generic/resource.h */
+const RLIMIT_MEMLOCK = 8;
 
 export interface AttachedPrograms {
   readonly ids: readonly number[];
@@ -91,8 +93,22 @@ function load(program: Program, name: string): number {
     try {
       return loadOnce(program, name);
     } catch (err) {
-      if (!hasCode(err, 'EAGAIN') || attempt === LOAD_ATTEMPTS) throw err;
+      const again = hasCode(err, 'EAGAIN') || (hasCode(err, 'EPERM') && attempt === 1 && raiseMemlock());
+      if (!again || attempt === LOAD_ATTEMPTS) throw err;
     }
+  }
+}
+
+/** Kernels before 5.11 count programs as locked memory of the process. Returns whether the limit could be raised. */
+function raiseMemlock(): boolean {
+  const limit = stableBytes(16);
+  limit.fill(0xff, 0, 16);
+  try {
+    syscall('prlimit64', [0, RLIMIT_MEMLOCK, limit, 0]);
+    return true;
+  } catch (err) {
+    if (hasCode(err, 'EPERM')) return false;
+    throw err;
   }
 }
 

@@ -39,15 +39,19 @@ export function withCgroup<T>(path: string, use: (cgroupFd: number) => T): T {
 /**
  * Makes every device program attached to `cgroup` allow `rules` in front of what it allows itself; no rules restores the
  * originals byte for byte. Programs that allow all of `rules` anyway are left alone. Idempotent. Returns how many
- * programs were changed. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
+ * programs were changed. `before`: the rules that may be there, for programs that the kernel hides. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
  */
-export function setProgramRules(cgroup: string, rules: readonly DeviceRule[]): number {
+export function setProgramRules(
+  cgroup: string,
+  rules: readonly DeviceRule[],
+  before: readonly DeviceRule[] = [],
+): number {
   // A container that has ended took its programs with it.
   if (!existsSync(cgroup)) return 0;
   return withCgroup(cgroup, (cgroupFd) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        return changePrograms(cgroupFd, rules);
+        return changePrograms(cgroupFd, rules, [rules, before]);
       } catch (err) {
         // ENOENT: a program we saw is not attached any more; ESTALE: the list changed since the query.
         if (!hasCode(err, 'ENOENT', 'ESTALE') || attempt === MAX_ATTEMPTS) throw err;
@@ -64,9 +68,13 @@ interface Attached {
   readonly name: string;
 }
 
-function changePrograms(cgroupFd: number, rules: readonly DeviceRule[]): number {
+function changePrograms(
+  cgroupFd: number,
+  rules: readonly DeviceRule[],
+  maybe: readonly (readonly DeviceRule[])[],
+): number {
   const before = attachedPrograms(cgroupFd);
-  const attached = before.ids.map((id) => readAttached(id));
+  const attached = before.ids.map((id) => readAttached(id, maybe));
   const surplus = surplusOf(attached);
   const kept = attached.filter((program) => !surplus.includes(program));
   const changed = kept.filter((program) => changeOne(cgroupFd, before, program, rules));
@@ -75,9 +83,9 @@ function changePrograms(cgroupFd: number, rules: readonly DeviceRule[]): number 
   return changed.length + surplus.length;
 }
 
-function readAttached(id: number): Attached {
+function readAttached(id: number, maybe: readonly (readonly DeviceRule[])[] = []): Attached {
   const info = withProgram(id, programInfo);
-  const exact = recover(info);
+  const exact = recover(info, maybe);
   const original = withRules(exact, []);
   const ours = info.name.startsWith(NAME_PREFIX) && !sameProgram(exact, original);
   return { info, exact, original, name: ours ? info.name.slice(NAME_PREFIX.length) : info.name };

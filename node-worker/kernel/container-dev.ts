@@ -10,9 +10,9 @@ export interface ContainerDev {
 }
 
 /** Looks at the /dev of a process whose root directory is `rootFd`. */
-export function devOf(pid: number, rootFd: number): ContainerDev {
+export function devOf(pid: number, rootFd: number, hostMounts: string): ContainerDev {
   const dev = deviceNumberOfDirectory(rootFd, '/dev');
-  if (dev !== undefined && isHostFilesystem(dev)) return { kind: 'shared' };
+  if (dev !== undefined && isHostFilesystem(dev, hostMounts)) return { kind: 'shared' };
   if (readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')) return { kind: 'user-namespace' };
   return { kind: isReadOnly(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')) ? 'read-only' : 'own' };
 }
@@ -31,8 +31,8 @@ export function deviceNumberOfDirectory(rootFd: number, path: string): bigint | 
  * Whether a filesystem is mounted on the host too: devtmpfs, a hostPath, an emptyDir. What we would write there others
  * would see, and what we would delete there could be the host's. A container's own /dev is mounted nowhere else.
  */
-export function isHostFilesystem(dev: bigint): boolean {
-  return readFileSync('/proc/1/mountinfo', 'utf8').includes(` ${major(dev)}:${minor(dev)} `);
+export function isHostFilesystem(dev: bigint, hostMounts = readHostMounts()): boolean {
+  return hostMounts.includes(` ${major(dev)}:${minor(dev)} `);
 }
 
 /** Whether the last mount on /dev has the mount option `ro` (field 6 of proc_pid_mountinfo(5)). */
@@ -42,4 +42,9 @@ function isReadOnly(mountinfo: string): boolean {
     .map((line) => line.split(' '))
     .findLast((fields) => fields[4] === '/dev')?.[5];
   return options?.split(',').includes('ro') ?? false;
+}
+
+/** What is mounted on the host now, as text of proc_pid_mountinfo(5). */
+export function readHostMounts(): string {
+  return readFileSync('/proc/1/mountinfo', 'utf8');
 }

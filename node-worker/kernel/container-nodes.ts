@@ -49,7 +49,7 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
 
 function lookAt(container: OpenContainer, { path }: DeviceNode, parts: readonly string[]): NodeThere {
   try {
-    return withDev(container, (devFd) => nodeAt(devFd, parts));
+    return withDev(container, (devFd) => nodeAt(devFd, parts, container.hostMounts));
   } catch (err) {
     throw unwritable(path, err);
   }
@@ -63,7 +63,7 @@ interface NodeThere {
   readonly onHost: boolean;
 }
 
-function nodeAt(devFd: number, parts: readonly string[]): NodeThere {
+function nodeAt(devFd: number, parts: readonly string[], hostMounts: string): NodeThere {
   const directories = parts.slice(0, -1);
   for (let depth = directories.length; ; depth--) {
     try {
@@ -72,7 +72,7 @@ function nodeAt(devFd: number, parts: readonly string[]): NodeThere {
         missing: directories
           .slice(depth)
           .map((_, index) => `/dev/${directories.slice(0, depth + index + 1).join('/')}`),
-        onHost: isHostFilesystem(fstatSync(fd, { bigint: true }).dev),
+        onHost: isHostFilesystem(fstatSync(fd, { bigint: true }).dev, hostMounts),
       }));
     } catch (err) {
       if (!hasCode(err, 'ENOENT') || depth === 0) throw err;

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs'
 import { fail } from '../../contract/failures.ts';
 import { containerCgroup, isContainerId, parseProcessCgroups } from '../cgroup/path.ts';
 import type { CgroupRoots } from './cgroup-roots.ts';
-import { type ContainerDev, devOf } from './container-dev.ts';
+import { type ContainerDev, devOf, readHostMounts } from './container-dev.ts';
 import type { ContainerHandle, ContainerQuery } from './engine.ts';
 import { findInit } from './find-container.ts';
 import { O_PATH } from './flags.ts';
@@ -16,6 +16,8 @@ export interface OpenContainer extends ContainerHandle {
   /** O_PATH descriptor of the container's root directory. */
   readonly rootFd: number;
   readonly pidfd: number;
+  /** Mounts of the host when the handle was opened. */
+  readonly hostMounts: string;
   readonly freezer: Freezer | undefined;
 }
 
@@ -32,10 +34,11 @@ export function openContainer({ containerId, pid: told }: ContainerQuery, roots:
     const place = placeOf(pid, containerId, roots);
     const rootFd = openSync(`/proc/${pid}/root`, O_PATH | constants.O_DIRECTORY);
     opened.push(rootFd);
-    const dev = devOf(pid, rootFd);
+    const hostMounts = readHostMounts();
+    const dev = devOf(pid, rootFd, hostMounts);
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
-    return thawed(handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd }));
+    return thawed(handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts }));
   } catch (err) {
     for (const fd of opened) closeSync(fd);
     if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;

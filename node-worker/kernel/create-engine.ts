@@ -7,6 +7,7 @@ import { inspect } from './inspect.ts';
 import { killUsers } from './kill-users.ts';
 import { devicesOf } from './live-devices.ts';
 import { accessTo } from './policy.ts';
+import { refuseOldKernel } from './safe-path.ts';
 import { usersOf } from './users.ts';
 
 /** Where the host's cgroup hierarchies are mounted; found in /proc/self/mountinfo when not given. */
@@ -14,8 +15,9 @@ export interface EngineOptions {
   readonly cgroupRoots?: CgroupRoots;
 }
 
-/** The engine on this machine's kernel. Throws `Internal` when this process is in a cgroup namespace of its own. */
+/** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.6. */
 export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions = {}): KernelEngine {
+  refuseOldKernel();
   /** Handles are made here only, so this is where the engine's part of one is found again. */
   const opened = new WeakMap<ContainerHandle, OpenContainer>();
   const mine = (handle: ContainerHandle): OpenContainer => {

@@ -1,3 +1,4 @@
+import { failureOf } from '../../contract/failures.ts';
 import { levelsBetween } from '../cgroup/path.ts';
 import { deviceKey } from '../cgroup/rule.ts';
 import { cgroupTree, readDeviceListText } from './cgroup-v1.ts';
@@ -11,9 +12,17 @@ export function inspect(container: OpenContainer): Inspection {
   const { containerId, pid, cgroup, dev } = container;
   const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(cgroup.path, cgroup.initPath);
   const ours = new Set(policies.flatMap((policy) => ('ours' in policy ? policy.ours.map(deviceKey) : [])));
-  const readable = policies.every((policy) => !('readable' in policy) || policy.readable);
-  const nodes = nodesOf(container, readable).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
+  const nodes = readNodes(container).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
   return { containerId, pid, cgroup, dev, policies, nodes };
+}
+
+function readNodes(container: OpenContainer): ReturnType<typeof nodesOf> {
+  try {
+    return nodesOf(container);
+  } catch (err) {
+    if (failureOf(err)?.type !== 'ContainerUnsupported') throw err;
+    return nodesOf(container, false);
+  }
 }
 
 const listPolicies = (cgroup: string): readonly DevicePolicy[] =>

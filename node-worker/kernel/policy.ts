@@ -35,7 +35,9 @@ export function disallow(
   devices: readonly GrantedDevice[],
   kept: readonly DeviceRule[],
 ): number {
-  if (container.cgroup.version === 2) return setOnLevels(container, mergeRules(kept));
+  if (container.cgroup.version === 2) {
+    return setOnLevels(container, mergeRules(kept), mergeRules([...devices, ...kept]));
+  }
   return devices.reduce((sum, device) => {
     const bits = accessBits(device.access) & ~keptBits(kept, device);
     const rule = { ...device, access: accessLetters(bits) };
@@ -43,9 +45,13 @@ export function disallow(
   }, 0);
 }
 
-function setOnLevels(container: ContainerHandle, rules: readonly DeviceRule[]): number {
+function setOnLevels(
+  container: ContainerHandle,
+  rules: readonly DeviceRule[],
+  before: readonly DeviceRule[] = [],
+): number {
   const { path, initPath } = container.cgroup;
-  return levelsBetween(path, initPath).reduce((sum, level) => sum + setProgramRules(level, rules), 0);
+  return levelsBetween(path, initPath).reduce((sum, level) => sum + setProgramRules(level, rules, before), 0);
 }
 
 function keptBits(kept: readonly DeviceRule[], { type, major, minor }: DeviceId): number {

@@ -27,6 +27,21 @@ export function openInRoot(rootFd: number, path: string, flags: number, mode = 0
   }
 }
 
+/**
+ * Throws `Internal` on kernels before 5.6, which cannot open a tenant's file safely (and have no replacement of device
+ * programs as a compare-and-swap). Asked of the kernel: distributions add system calls to older versions.
+ */
+export function refuseOldKernel(): void {
+  try {
+    closeSync(openInRoot(AT_FDCWD, '/', O_PATH));
+  } catch (err) {
+    if (!hasCode(err, 'ENOSYS')) throw err;
+    throw fail('Internal', 'Cannot change containers: the kernel must have openat2 (Linux 5.6), has not', err);
+  }
+}
+
+const AT_FDCWD = -100;
+
 /** The same on every architecture (asm-generic/fcntl.h). */
 const O_CLOEXEC = 0o2000000;
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { WORK } from './places.ts';
 
 /** A directory of the host that no container may change, and the host's /dev. */
 export interface Canary {
@@ -13,7 +13,8 @@ export interface Canary {
 
 /** A directory with a file, an empty directory, and nodes of the devices that the tests grant. */
 export function makeCanary(): Canary {
-  const path = mkdtempSync(join(tmpdir(), 'device-mounter-canary-'));
+  mkdirSync(WORK, { recursive: true });
+  const path = mkdtempSync(join(WORK, 'canary-'));
   writeFileSync(join(path, 'file'), 'untouched');
   mkdirSync(join(path, 'empty'));
   spawnSync('mknod', [join(path, 'card0'), 'c', '226', '0']);

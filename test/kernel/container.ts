@@ -16,6 +16,7 @@ import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { findInit } from '../../node-worker/kernel/find-container.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
 import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
+import { restoreSysctls } from './sysctl.ts';
 import type { NestedSystemd } from './systemd.ts';
 
 const APPLETS = [
@@ -190,7 +191,7 @@ function withoutMemlock(): string {
   const library = join(WORK, 'setrlimit.so');
   if (!existsSync(library)) {
     const input = 'int setrlimit(int resource, const void *limit) { return 0; }';
-    const { status, stderr } = spawnSync('gcc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], {
+    const { status, stderr } = spawnSync('/usr/bin/gcc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], {
       input,
       encoding: 'utf8',
     });
@@ -245,6 +246,9 @@ function shellOf(child: ChildProcess): Shell {
 
 /** Ends what an earlier, killed run left, and removes the cgroups that all containers of the tests share. */
 export function cleanUp(): void {
+  restoreSysctls();
+  const left = join(V2_ROOT, NAME, 'systemd');
+  if (existsSync(left)) writeFileSync(join(left, 'cgroup.kill'), '1');
   for (const state of existsSync(WORK) ? readdirSync(WORK).filter((name) => name.startsWith('state-')) : []) {
     const [, runtime, version] = state.split('-') as [string, 'runc' | 'crun', string];
     const command = runtimeCommand(runtime, version === 'v1' ? 1 : 2);

@@ -1,25 +1,24 @@
-import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
+import { forgetProved } from '../../node-worker/kernel/recover.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
+import { restoreSysctls, setSysctls } from './sysctl.ts';
 
-const HARDEN = '/proc/sys/net/core/bpf_jit_harden';
-const KPTR = '/proc/sys/kernel/kptr_restrict';
 const MULTI = 2;
 const NO_MULTI = 0;
 const engine = createEngine();
-const usual = [HARDEN, KPTR].map((file) => [file, readFileSync(file, 'utf8')] as const);
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);
 afterAll(cleanUp);
 afterEach(async () => {
-  for (const [file, value] of usual) writeFileSync(file, value);
+  restoreSysctls();
   handle.close();
   await container.stop();
 });
@@ -31,8 +30,7 @@ const opens = async (): Promise<boolean> => (await container.run('true </dev/fus
 
 describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
   test.each(['0', '1'])('that the kernel blinds (kptr_restrict=%s) are wrapped and restored exactly', async (kptr) => {
-    writeFileSync(HARDEN, '2');
-    writeFileSync(KPTR, kptr);
+    setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': kptr });
     await start(runtime);
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump?.some(({ dst }) => dst === 11)).toBe(true);
@@ -48,15 +46,36 @@ describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
   });
 });
 
-test('a program whose instructions the kernel hides is refused, and nothing is changed', async () => {
-  writeFileSync(HARDEN, '2');
-  writeFileSync(KPTR, '2');
-  await start();
-  const before = policyOf(container);
-  expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
-  expect(engine.inspect(handle).policies).toMatchObject([{ readable: false }]);
-  expect(policyOf(container)).toEqual(before);
-  expect(await container.run('ls /dev')).not.toContain('fuse');
+describe('a program whose instructions the kernel hides', () => {
+  beforeEach(() => setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': '2' }));
+
+  test.each(['runc', 'crun'] as const)('is known by its tag when %s made it for default devices', async (runtime) => {
+    await start(runtime);
+    const before = policyOf(container);
+    expect(programsOf(container)[0]?.dump).toBeUndefined();
+    const plan = engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, plan, []);
+    expect(await opens()).toBe(true);
+    // A worker that starts anew has only the plan.
+    forgetProved();
+    await engine.grant(handle, plan, []);
+    forgetProved();
+    await engine.revoke(handle, plan, []);
+    expect(policyOf(container)).toEqual(before);
+  });
+
+  test('is refused when it is another, and nothing is changed', async () => {
+    container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
+    handle = engine.openContainer({ containerId: container.id });
+    const before = policyOf(container);
+    expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+    expect(engine.inspect(handle)).toMatchObject({
+      policies: [{ readable: false }],
+      nodes: expect.arrayContaining([expect.objectContaining({ path: '/dev/dri/card0', access: '?' })]),
+    });
+    expect(policyOf(container)).toEqual(before);
+    expect(await container.run('ls /dev')).not.toContain('fuse');
+  });
 });
 
 test('a program that a link owns is wrapped through the link', async () => {

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasCode } from '../../node-worker/kernel/syscall.ts';
 import { until } from './devices.ts';
 import { NAME, removeTree, V2_ROOT, WORK } from './places.ts';
 
@@ -89,17 +88,10 @@ function collect(child: ChildProcess): () => string {
 async function kill(child: ChildProcess, cgroup: string): Promise<void> {
   child.kill('SIGKILL');
   await until(
-    () => !isThere(cgroup),
-    (gone) => gone,
+    () => {
+      removeTree(cgroup);
+      return existsSync(cgroup);
+    },
+    (there) => !there,
   );
-}
-
-function isThere(cgroup: string): boolean {
-  try {
-    removeTree(cgroup);
-  } catch (err) {
-    // Its last processes have ended and are not reaped yet, or systemd has just removed something.
-    if (!hasCode(err, 'EBUSY', 'ENOENT')) throw err;
-  }
-  return existsSync(cgroup);
 }
