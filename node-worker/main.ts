@@ -21,6 +21,7 @@ import { OPTIONS, SUMMARY } from './config.ts';
 import { createEngine } from './kernel/create-engine.ts';
 import { Changes } from './kubelet/changes.ts';
 import { kubeletOf } from './kubelet/kubelet-files.ts';
+import { podResourcesOf } from './kubelet/pod-resources.ts';
 import { NodeMetrics } from './metrics.ts';
 import { criContainers } from './runtime/cri.ts';
 import { Locks } from './state/locks.ts';
@@ -75,6 +76,9 @@ const deps: NodeDependencies = {
   publicKeys,
   pods: kubernetesPods(kube),
   kubelet: kubeletOf({ kubeletDir, devicePluginDir }),
+  podResources: podResourcesOf(
+    new GrpcClient(`unix:${join(kubeletDir, 'pod-resources/kubelet.sock')}`, credentials.createInsecure()),
+  ),
   containers: criContainers(new GrpcClient(`unix:${criSocket}`, credentials.createInsecure())),
   engine: createEngine(),
   store,

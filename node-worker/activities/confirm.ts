@@ -12,6 +12,7 @@ import { liveDevices } from './findings.ts';
  * @throws NotAllocated with both lists
  */
 export async function confirm(deps: NodeDependencies, record: MountRecord): Promise<void> {
+  await confirmIds(deps, record);
   const live = (await Promise.all(record.slaves.map((slave) => liveDevices(deps, slave)))).flat();
   const granted = record.devices.flatMap(({ grant }) => grant.devices);
   const own = granted.filter((node) => live.some((other) => allows(other, node)));
@@ -29,6 +30,21 @@ export async function confirm(deps: NodeDependencies, record: MountRecord): Prom
       'a slave has more devices than its plugin named',
     );
   }
+}
+
+/** The kubelet's checkpoint, by which was attached, against what the kubelet says itself, where it serves that. */
+async function confirmIds({ podResources }: NodeDependencies, { mount, slaves, devices }: MountRecord): Promise<void> {
+  const served = await Promise.all(slaves.map(({ namespace, name }) => podResources.deviceIds(namespace, name)));
+  const told = served.filter((ids) => ids !== undefined);
+  if (told.length < served.length) return;
+  const wrong = devices.find(({ id, resource }) => !told.some((ids) => ids.get(resource)?.includes(id)));
+  if (wrong === undefined) return;
+  const { id, resource } = wrong;
+  const ids = told.flatMap((some) => some.get(resource) ?? []).join(', ') || 'none';
+  throw fail(
+    'NotAllocated',
+    `Cannot keep mount "${mount.name}": ${resource} "${id}" is attached, its slave has ${ids}`,
+  );
 }
 
 /** Making nodes (`m`) is allowed to every container by default, so that a plugin's not asking for it says nothing. */

@@ -4,6 +4,7 @@ import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import type { Changes } from '../kubelet/changes.ts';
 import type { Kubelet } from '../kubelet/kubelet-files.ts';
+import type { PodResources } from '../kubelet/pod-resources.ts';
 import type { NodeMetrics } from '../metrics.ts';
 import type { Containers } from '../runtime/cri.ts';
 import type { Locks } from '../state/locks.ts';
@@ -16,6 +17,7 @@ export interface NodeDependencies {
   readonly publicKeys: () => readonly KeyObject[];
   readonly pods: PodReader;
   readonly kubelet: Kubelet;
+  readonly podResources: PodResources;
   readonly containers: Containers;
   readonly engine: KernelEngine;
   readonly store: MountStore;

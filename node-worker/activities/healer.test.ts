@@ -173,6 +173,14 @@ describe('Healer', () => {
     expect(node.deps.store.get(MOUNT)?.confirmed).toBeUndefined();
   });
 
+  test('releases a mount whose slave has other devices by the words of the kubelet', async () => {
+    await mounted();
+    node.podResources.set('s1', new Map([[FUSE_RESOURCE, ['/dev/fuse::7']]]));
+    await look();
+    expect(usable()).toEqual([]);
+    expect(JSON.stringify(told)).toContain('is attached, its slave has /dev/fuse::7');
+  });
+
   test('releases a mount whose running slave lacks what was attached, and names both', async () => {
     await mounted();
     node.engine.containers.set(`${slave.uid}-container`, new Set(['/dev/kvm']));

@@ -36,6 +36,8 @@ export class MemoryNode {
   /** Files stand for the device nodes of its /dev. */
   readonly hostRoot: string;
   allocations: Allocation[] = [];
+  /** Device ids by resource that the kubelet tells of pods, by name. */
+  readonly podResources = new Map<string, ReadonlyMap<string, readonly string[]>>();
   container: RuntimeContainer | undefined = { id: 'c1', pid: 1, runtimeHandler: '', runtimeType: undefined };
   deps: NodeDependencies;
 
@@ -103,6 +105,9 @@ export class MemoryNode {
       kubelet: {
         allocations: async () => [...this.allocations],
         accepted: async (uid) => this.accepted.has(uid),
+      },
+      podResources: {
+        deviceIds: async (_namespace, pod) => this.podResources.get(pod),
       },
       containers: {
         running: async () => this.container,
