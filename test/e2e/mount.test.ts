@@ -104,7 +104,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     await deletePod(pod);
     const ended = await mounting;
     expect(ended.code).toBe(1);
-    expect(ended.stderr).toMatch(/TargetGone|deleted|gone/);
+    expect(ended.stderr).toMatch(/target pod has ended|TargetGone|deleted|gone/);
     await slavesGone(pod);
     await until('the mount to have ended', async () => (await deviceMount(`waits-${pod}`))?.status.phase === 'Failed');
   });
