@@ -17,14 +17,14 @@ import { checkSlave } from './ownership.ts';
 
 /**
  * Grants what `findings` say to the container that runs now, all or nothing. The lock of the container is held.
- * @param only devices, by id, that the mount still has; all of them when not given
+ * @param turn `again`: the mount is in its record, and only what that still has is granted. When that fails, the record stays.
  */
 export async function attachToContainer(
   deps: NodeDependencies,
   { signed, slaves }: AttachInput,
   findings: readonly Finding[],
   call: Call,
-  only?: ReadonlySet<string>,
+  turn: 'first' | 'again',
 ): Promise<AttachResult> {
   const { request } = signed;
   const mount: MountRef = { namespace: request.target.namespace, name: request.name };
@@ -32,10 +32,11 @@ export async function attachToContainer(
   const handle = deps.engine.openContainer({ containerId: container.id, pid: container.pid });
   try {
     call.signal.throwIfAborted();
+    const before = turn === 'again' ? deps.store.get(mount) : undefined;
     const kept = await keptDevices(deps, mount, slaves, handle);
     // No step in between: what is buried after this finds the record.
     checkAlive(deps, slaves);
-    const devices = kept ?? newDevices(deps, handle, mount, request, findings, only);
+    const devices = kept ?? newDevices(deps, handle, mount, request, findings, before);
     const since = new Date().toISOString();
     const record: MountRecord = {
       version: 1,
@@ -54,7 +55,8 @@ export async function attachToContainer(
       await deps.store.put({ ...record, phase: 'attached' });
     } catch (err) {
       await revokeDevices(deps, handle, record.devices);
-      await deps.store.delete(mount);
+      if (before === undefined) await deps.store.delete(mount);
+      else await deps.store.put(before);
       throw err;
     }
     return { containerId: container.id, devices: mountedDevicesOf(devices) };
@@ -103,14 +105,14 @@ function newDevices(
   mount: MountRef,
   { deviceType }: MountRequest,
   findings: readonly Finding[],
-  only: ReadonlySet<string> | undefined,
+  before: MountRecord | undefined,
 ): readonly RecordedDevice[] {
   const { engine, hostRoot } = deps;
   const found = driverOf(deviceType).devicesOf(findings, {
     device: (path) => engine.hostDevice(`${hostRoot}${path}`),
     paths: (path) => hostPathsOf(hostRoot, path),
   });
-  const devices = found.filter(({ id }) => only === undefined || only.has(id));
+  const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
   return planDevices(deps, handle, mount, devices);
 }
 

@@ -18,7 +18,7 @@ export async function attach(deps: NodeDependencies, input: AttachInput, call: C
   }
   checkUnclaimed(deps.store, input);
   checkFresh(deps.store, input, Date.now());
-  return attachVerified(deps, input, call);
+  return attachVerified(deps, input, call, 'first');
 }
 
 /**
@@ -26,22 +26,21 @@ export async function attach(deps: NodeDependencies, input: AttachInput, call: C
  * @throws like `attachDevices`
  */
 export function attachAgain(deps: NodeDependencies, record: MountRecord, call: Call): Promise<AttachResult> {
-  const only = new Set(record.devices.map(({ id }) => id));
-  return attachVerified(deps, { signed: record.signed, slaves: record.slaves }, call, only);
+  return attachVerified(deps, { signed: record.signed, slaves: record.slaves }, call, 'again');
 }
 
 async function attachVerified(
   deps: NodeDependencies,
   input: AttachInput,
   call: Call,
-  only?: ReadonlySet<string>,
+  turn: 'first' | 'again',
 ): Promise<AttachResult> {
   const { slaves, signed } = input;
   const { target } = signed.request;
   checkAlive(deps, slaves);
   await Promise.all([checkTarget(deps, target), ...slaves.map((slave) => checkSlave(deps, slave, signed.request))]);
   const findings = await awaitFindings(deps, signed.request, slaves, call.signal);
-  return deps.locks.run([lockOf(target)], () => attachToContainer(deps, input, findings, call, only));
+  return deps.locks.run([lockOf(target)], () => attachToContainer(deps, input, findings, call, turn));
 }
 
 /** @throws InvalidSignature also for a signed request that is not one to mount */

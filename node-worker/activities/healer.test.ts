@@ -80,6 +80,24 @@ describe('Healer', () => {
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
+  test('mends a mount although another one in the container cannot be mended', async () => {
+    await mounted();
+    const second = node.addSlave('s2', ['/dev/kvm'], 'm2');
+    const [kvm] = node.allocations.slice(-1);
+    node.allocations[1] = {
+      ...kvm!,
+      devices: [{ containerPath: '/dev/kvm', hostPath: '/dev/kvm', permissions: 'rw' }],
+    };
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    node.engine.containers.set(`${second.uid}-container`, new Set(['/dev/kvm']));
+    node.engine.containers.get('c1')?.clear();
+    node.engine.before = (_change, { owner }) => {
+      if (owner.startsWith('default/m1')) throw new Error('broken');
+    };
+    await look();
+    expect(usable()).toEqual(['/dev/kvm']);
+  });
+
   test('follows a container that restarts, once the new one runs', async () => {
     await mounted();
     restartContainer(node, 'c2');

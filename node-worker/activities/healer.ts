@@ -109,11 +109,12 @@ export class Healer {
     const { deps, tellOwner } = this.#options;
     const handle = this.#handles.of(containerId);
     if (first === undefined || handle === undefined) return;
-    const mended = await deps.locks.run([lockOf(first.signed.request.target)], () => mend(deps, handle));
+    const { mended, failures } = await deps.locks.run([lockOf(first.signed.request.target)], () => mend(deps, handle));
     for (const { mount, what } of mended) {
       const argument = { at: new Date().toISOString(), what };
       this.#tell(mount, tellOwner(mount, { signal: 'driftHealed', argument }));
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   async #followRestart(records: readonly MountRecord[]): Promise<void> {
@@ -137,10 +138,6 @@ export class Healer {
       const argument = { containerId, reapplied: true };
       this.#tell(record.mount, tellOwner(record.mount, { signal: 'containerRestarted', argument }));
     } catch (err) {
-      // A failed attach has forgotten the mount, but it is not at its end before its workflow knows.
-      if (deps.store.get(record.mount) === undefined && !record.slaves.some(({ uid }) => deps.store.buried(uid))) {
-        await deps.store.put(record);
-      }
       const type = failureOf(err)?.type;
       if (type === undefined || !FINAL.has(type)) throw err;
       release(record.mount, err instanceof Error ? err.message : type, otherwise);

@@ -87,6 +87,19 @@ describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupV
     expect(await target.run(OPEN)).not.toContain('opened');
   });
 
+  test('never follows what a container puts in the place of a node, and goes on when it is gone', async () => {
+    await node.attach(node.memory.addSlave('s1'));
+    for (const trap of ['ln -s /tmp/there /dev/fuse', 'touch /dev/fuse', 'mkdir /dev/fuse', 'mknod /dev/fuse c 1 3']) {
+      await target.run(`rm -rf /dev/fuse; ${trap}`);
+      await node.look();
+      expect(await target.run('ls /tmp')).toBe('');
+    }
+    expect(node.told).toEqual([]);
+    await target.run('rm -rf /dev/fuse');
+    await node.look();
+    expect(await target.run(OPEN)).toBe('opened\n');
+  });
+
   test('prints what the container may open and why', async () => {
     await node.attach(node.memory.addSlave('s1'));
     const command = fileURLToPath(new URL('../../../node-worker/inspect.ts', import.meta.url));
