@@ -1,4 +1,4 @@
-import type { Options } from '../process/options.ts';
+import { type Options, wholeNumber } from '../process/options.ts';
 import { type HostDev, parseDevs } from './devs.ts';
 
 export const SUMMARY = 'Offers device files of the host as extended resources hostdev.k8s.io/<path>.';
@@ -23,12 +23,20 @@ export const OPTIONS = {
     help: 'Where the /dev of the host is seen; without it /host/dev if that exists, else /dev.',
     value: 'directory',
   },
+  'health-port': {
+    env: 'HEALTH_PORT',
+    default: '8082',
+    help: 'Port of /livez and /readyz. Ready means that the kubelet follows every resource.',
+    value: 'port',
+    check: wholeNumber(1, 65_535),
+  },
 } as const satisfies Options;
 
 export interface Config {
   readonly devs: readonly HostDev[];
   readonly pluginDir: string;
   readonly devRoot: string | undefined;
+  readonly healthPort: number;
 }
 
 /** The typed form of settings that were read with OPTIONS. */
@@ -36,6 +44,12 @@ export function configOf(settings: {
   readonly devs: string;
   readonly 'plugin-dir': string;
   readonly 'dev-root': string | undefined;
+  readonly 'health-port': string;
 }): Config {
-  return { devs: parseDevs(settings.devs).devs, pluginDir: settings['plugin-dir'], devRoot: settings['dev-root'] };
+  return {
+    devs: parseDevs(settings.devs).devs,
+    pluginDir: settings['plugin-dir'],
+    devRoot: settings['dev-root'],
+    healthPort: Number(settings['health-port']),
+  };
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { pino } from 'pino';
+import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { configOf, OPTIONS, SUMMARY } from './config.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
@@ -13,10 +14,15 @@ const plugin = new HostDevPlugin({
   pollMs: 2_000,
   log,
 });
+const health = await serveHealth({
+  port: config.healthPort,
+  ready: { kubelet: () => (plugin.registered ? undefined : 'the kubelet does not follow every resource') },
+});
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, () => {
     log.info({ signal }, 'stopping');
+    health.close();
     void plugin.close().then(() => process.exit(0));
   });
 }

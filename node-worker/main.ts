@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
+import { Healer } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
@@ -20,6 +21,8 @@ import { OPTIONS, SUMMARY } from './config.ts';
 import { createEngine } from './kernel/create-engine.ts';
 import { Changes } from './kubelet/changes.ts';
 import { kubeletOf } from './kubelet/kubelet-files.ts';
+import { podResourcesOf } from './kubelet/pod-resources.ts';
+import { NodeMetrics } from './metrics.ts';
 import { criContainers } from './runtime/cri.ts';
 import { Locks } from './state/locks.ts';
 import { FileMountStore } from './state/mount-store.ts';
@@ -73,14 +76,19 @@ const deps: NodeDependencies = {
   publicKeys,
   pods: kubernetesPods(kube),
   kubelet: kubeletOf({ kubeletDir, devicePluginDir }),
+  podResources: podResourcesOf(
+    new GrpcClient(`unix:${join(kubeletDir, 'pod-resources/kubelet.sock')}`, credentials.createInsecure()),
+  ),
   containers: criContainers(new GrpcClient(`unix:${criSocket}`, credentials.createInsecure())),
   engine: createEngine(),
   store,
   locks: new Locks(),
   endOfSlave: (uid) => slaves.endOf(uid),
+  slaveRuns: (uid) => slaves.runs(uid),
   changes,
   hostRoot: settings['host-root'],
   log,
+  metrics: new NodeMetrics(() => store.records()),
 };
 const temporal = {
   address: settings['temporal-address'],
@@ -89,7 +97,15 @@ const temporal = {
   activities: createNodeActivities(deps),
   log,
 };
-const guard = new SlaveGuard({ deps, tellOwner: ownerTeller(temporal, stopping.signal), retryMs: 1_000 });
+const tellOwner = ownerTeller(temporal, stopping.signal);
+const guard = new SlaveGuard({ deps, tellOwner, retryMs: 1_000 });
+const healer = new Healer({
+  deps,
+  tellOwner,
+  release: (mount, why, notice) => guard.release(mount, why, notice),
+  periodMs: 1_000,
+  slaveDeadlineMs: 60_000,
+});
 const worker = new NodeTaskWorker(temporal);
 const lease = new LeaseRenewal({
   api: kube,
@@ -104,6 +120,7 @@ const health = await serveHealth({
     temporal: () => worker.problem,
     slaves: () => (slaves.synced ? undefined : 'the slave pods are not followed'),
   },
+  metrics: () => deps.metrics.text(),
 });
 
 async function stop(signal: string): Promise<void> {
@@ -111,6 +128,7 @@ async function stop(signal: string): Promise<void> {
   lease.stop();
   await worker.stop();
   stopping.abort();
+  await healer.stop();
   await slaves.stop();
   await guard.stop();
   changes.close();
@@ -129,6 +147,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 await recover(deps);
+guard.resume();
+healer.start();
 slaves.start();
 lease.start();
 worker.start();

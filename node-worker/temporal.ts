@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { mountWorkflowId, nodeQueue } from '../contract/names.ts';
 import type { MountRef, NodeActivities } from '../contract/node-activities.ts';
 import { SIGNALS } from '../contract/workflows.ts';
+import type { Notice } from './state/mount-record.ts';
 
 export interface TemporalOptions {
   readonly address: string;
@@ -88,25 +89,27 @@ export class NodeTaskWorker {
   }
 }
 
-/** Tells a mount's workflow that a slave is ending; tries until Temporal answers or `signal` is aborted. */
+/** Tells a mount's workflow something; tries until Temporal answers or `signal` is aborted. */
 export function ownerTeller(
   { address, namespace, log }: Pick<TemporalOptions, 'address' | 'namespace' | 'log'>,
   signal: AbortSignal,
-): (mount: MountRef) => Promise<void> {
+): (mount: MountRef, notice: Notice) => Promise<void> {
   const connection = Connection.lazy({ address });
   const client = new Client({ connection, namespace });
-  return async (mount) => {
+  return async (mount, notice) => {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted();
       try {
         const id = mountWorkflowId(mount.namespace, mount.name);
         await connection.withDeadline(Date.now() + 5_000, () =>
-          client.workflow.getHandle(id).signal(SIGNALS.slaveEnding),
+          client.workflow
+            .getHandle(id)
+            .signal(SIGNALS[notice.signal], ...('argument' in notice ? [notice.argument] : [])),
         );
         return;
       } catch (err) {
         if (err instanceof WorkflowNotFoundError) return;
-        if (attempt === 0) log.warn({ err, mount }, 'cannot tell a workflow that its slave ends, trying again');
+        if (attempt === 0) log.warn({ err, mount, signal: notice.signal }, 'cannot tell a workflow, trying again');
         await Promise.race([pause(RETRY_MS), aborted(signal)]);
       }
     }

@@ -4,7 +4,15 @@ import type { AttachInput, AttachResult } from '../../contract/node-activities.t
 import type { MountRequest, Signed } from '../../contract/requests.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
+import {
+  attachInput,
+  FUSE_RESOURCE,
+  MemoryNode,
+  mountRequest,
+  restartContainer,
+  TARGET,
+  unmountRequest,
+} from './memory-node.ts';
 import { recover } from './recover.ts';
 
 let node: MemoryNode;
@@ -136,6 +144,12 @@ describe('attach()', () => {
         return attachInput(slave);
       },
     ],
+    ['a slave of another mount', 'NotAllocated', () => attachInput(node.addSlave('s2', ['/dev/fuse::2'], 'm2'))],
+    [
+      'a signed request whose time is over',
+      'Timeout',
+      () => attachInput(slave, { requestedAt: new Date(Date.now() - 71_000).toISOString() }),
+    ],
     ['more devices than asked for', 'NotAllocated', () => attachInput(node.addSlave('s2', ['a', 'b']))],
     [
       'a device that another pod has too',
@@ -203,11 +217,30 @@ describe('attach()', () => {
     expect(usable()).toEqual([]);
   });
 
+  test('refuses a slave that serves another signed request', async () => {
+    await attachNow();
+    await expect(attachNow(attachInput(slave, { deadlineSeconds: 11 }))).rejects.toMatchObject({
+      type: 'NotAllocated',
+    });
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('waits for the running slave where only that shows what it has', async () => {
+    const generic = { deviceType: 'GENERIC' } as const;
+    node.addPod({ name: 's1', uid: slave.uid, running: false });
+    const attaching = attachNow(attachInput(slave, generic));
+    await node.deps.pods.get('default', 's1');
+    expect(usable()).toEqual([]);
+    node.engine.containers.set(`${slave.uid}-container`, new Set(['/dev/fuse', '/dev/kvm']));
+    node.addPod({ name: 's1', uid: slave.uid });
+    node.changes.notify();
+    expect((await attaching).devices).toMatchObject([{ id: '/dev/fuse', nodes: [{ minor: 229 }, { minor: 232 }] }]);
+    expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
+  });
+
   test('gives the devices to the container that has replaced the first', async () => {
     await attachNow();
-    node.engine.containers.delete('c1');
-    node.engine.containers.set('c2', new Set());
-    node.container = { id: 'c2', pid: 2, runtimeHandler: '', runtimeType: undefined };
+    restartContainer(node, 'c2');
     expect((await attachNow()).containerId).toBe('c2');
     expect([...(node.engine.containers.get('c2') ?? [])]).toEqual(['/dev/fuse']);
   });
@@ -232,7 +265,7 @@ describe('recover()', () => {
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
-  test('mends a complete mount and forgets one whose container is gone', async () => {
+  test('mends a complete mount, and leaves one whose container is gone to the healer', async () => {
     await attachNow();
     node.engine.containers.get('c1')?.clear();
     await node.restart();
@@ -240,6 +273,6 @@ describe('recover()', () => {
     expect(usable()).toEqual(['/dev/fuse']);
     node.engine.containers.clear();
     await recover(node.deps);
-    expect(node.deps.store.records()).toEqual([]);
+    expect(node.deps.store.records()).toHaveLength(1);
   });
 });

@@ -8,7 +8,7 @@ import type { NodeDependencies } from './dependencies.ts';
 type Deps = Pick<NodeDependencies, 'kubelet' | 'changes' | 'endOfSlave' | 'store'>;
 
 /** Notifications are what usually wakes; polling is for those that were lost. */
-const POLL_MS = 100;
+export const POLL_MS = 100;
 
 /**
  * Waits until the kubelet has allocated what was asked for to the slaves and has accepted each of them.

@@ -4,6 +4,8 @@ import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import type { Changes } from '../kubelet/changes.ts';
 import type { Kubelet } from '../kubelet/kubelet-files.ts';
+import type { PodResources } from '../kubelet/pod-resources.ts';
+import type { NodeMetrics } from '../metrics.ts';
 import type { Containers } from '../runtime/cri.ts';
 import type { Locks } from '../state/locks.ts';
 import type { MountStore } from '../state/mount-store.ts';
@@ -15,6 +17,7 @@ export interface NodeDependencies {
   readonly publicKeys: () => readonly KeyObject[];
   readonly pods: PodReader;
   readonly kubelet: Kubelet;
+  readonly podResources: PodResources;
   readonly containers: Containers;
   readonly engine: KernelEngine;
   readonly store: MountStore;
@@ -22,11 +25,14 @@ export interface NodeDependencies {
   readonly locks: Locks;
   /** Why a slave has ended, as far as the watch of this node's slaves knows. */
   readonly endOfSlave: (uid: string) => string | undefined;
+  /** Whether a slave's containers run; undefined while it has not been seen. */
+  readonly slaveRuns: (uid: string) => boolean | undefined;
   /** Wakes those who wait for the kubelet or a slave. */
   readonly changes: Pick<Changes, 'count' | 'next'>;
   /** Root of the host's file system, where device files are looked up. */
   readonly hostRoot: string;
   readonly log: Logger;
+  readonly metrics: NodeMetrics;
 }
 
 /** What a step knows of the call it serves. */

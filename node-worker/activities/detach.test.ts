@@ -89,6 +89,7 @@ describe('detach()', () => {
     ['of another pod', unmountRequest({ force: true, target: { ...TARGET, podUid: 'other' } })],
     ['of another mount', unmountRequest({ force: true, mount: 'm2' })],
     ['without force', unmountRequest()],
+    ['whose time is over', unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' })],
   ])('ends no process for a signed request %s', async (_name, signed) => {
     node.engine.users.set('c1', [USER]);
     await expect(detachNow({ signed })).rejects.toMatchObject({ type: 'DeviceBusy' });
@@ -125,7 +126,7 @@ describe('detach() of several mounts', () => {
   const SECOND = { namespace: 'default', name: 'm2' };
   let second: SlaveRef;
   beforeEach(async () => {
-    second = node.addSlave('s2', ['/dev/fuse::1']);
+    second = node.addSlave('s2', ['/dev/fuse::1'], 'm2');
     await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
   });
 
@@ -154,7 +155,7 @@ describe('detach() of several mounts', () => {
 describe('detach() of one device', () => {
   test('keeps the rest of the mount', async () => {
     await detachNow();
-    const pair = node.addSlave('s3', ['/dev/fuse::2', '/dev/fuse::3']);
+    const pair = node.addSlave('s3', ['/dev/fuse::2', '/dev/fuse::3'], 'm3');
     const resources = { [FUSE_RESOURCE]: '2' };
     await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: AbortSignal.timeout(2_000) });
     const mounts = [{ namespace: 'default', name: 'm3' }];

@@ -3,6 +3,7 @@ import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 
 /** See `NodeActivities.detachDevices`. */
@@ -45,7 +46,9 @@ function policyOf(
   request: UnmountRequest | undefined,
   takings: readonly Taking[],
 ): UsersPolicy {
-  const asked = request?.force === true && takings.every(({ record }) => isAbout(request, record));
+  // A request to force that is older than its deadline may be a second use of it, by somebody else.
+  const asked =
+    request?.force === true && isFresh(request, Date.now()) && takings.every(({ record }) => isAbout(request, record));
   if (asked) return force ? 'endIfPossible' : 'end';
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));

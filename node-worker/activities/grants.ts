@@ -1,6 +1,6 @@
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { AllocatedDevice } from '../drivers/driver.ts';
-import type { ContainerHandle, Grant } from '../kernel/engine.ts';
+import type { ContainerHandle, Grant, GrantReport } from '../kernel/engine.ts';
 import { keyOf, type MountRecord, type RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
@@ -23,14 +23,21 @@ export function planDevices(
   return planned;
 }
 
-/** Gives the container all that the record says. The record is in the store. */
+/** Gives the container all that the record says, and answers what was missing. The record is in the store. */
 export async function grantDevices(
   { engine, store }: Deps,
   handle: ContainerHandle,
   record: MountRecord,
-): Promise<void> {
+): Promise<GrantReport> {
   const live = grantsOf(store, record.containerId);
-  for (const { grant } of record.devices) await engine.grant(handle, grant, without(live, grant));
+  let rulesChanged = 0;
+  const nodesMade: string[] = [];
+  for (const { grant } of record.devices) {
+    const report = await engine.grant(handle, grant, without(live, grant));
+    rulesChanged += report.rulesChanged;
+    nodesMade.push(...report.nodesMade);
+  }
+  return { rulesChanged, nodesMade };
 }
 
 /**

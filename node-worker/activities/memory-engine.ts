@@ -2,12 +2,14 @@ import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../kernel/engine.ts';
 
+const MINORS: Readonly<Record<string, number>> = { '/dev/fuse': 229, '/dev/kvm': 232 };
+
 /** Containers kept in memory: what each may use, and who uses it. */
 export class MemoryEngine
   implements
     Pick<
       KernelEngine,
-      'openContainer' | 'plan' | 'grant' | 'revoke' | 'usersOf' | 'killUsers' | 'hostDevice' | 'drifted'
+      'openContainer' | 'plan' | 'grant' | 'revoke' | 'usersOf' | 'killUsers' | 'hostDevice' | 'drifted' | 'devicesOf'
     >
 {
   /** Paths of device nodes that a container can use, by container id; a container that is not in here is gone. */
@@ -17,6 +19,8 @@ export class MemoryEngine
   /** Told before each change, so that a test can act in the middle of a step, or fail it. */
   before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
   opened = 0;
+  /** Where the files of the host's device nodes are. */
+  hostRoot = '';
 
   openContainer({ containerId }: { readonly containerId: string }): ContainerHandle {
     if (!this.containers.has(containerId)) throw fail('ContainerNotReady', `Cannot find container "${containerId}"`);
@@ -48,8 +52,10 @@ export class MemoryEngine
 
   async grant(container: ContainerHandle, grant: Grant): ReturnType<KernelEngine['grant']> {
     await this.before('grant', grant);
-    for (const { path } of grant.devices) this.#of(container).add(path);
-    return { rulesChanged: 1, nodesMade: [] };
+    const there = this.#of(container);
+    const nodesMade = grant.devices.map(({ path }) => path).filter((path) => !there.has(path));
+    for (const path of nodesMade) there.add(path);
+    return { rulesChanged: nodesMade.length, nodesMade };
   }
 
   async revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): ReturnType<KernelEngine['revoke']> {
@@ -79,10 +85,13 @@ export class MemoryEngine
   };
 
   hostDevice: KernelEngine['hostDevice'] = (path) => {
-    const minor = { '/host/dev/fuse': 229, '/host/dev/kvm': 232 }[path];
+    const minor = MINORS[path.slice(this.hostRoot.length)];
     if (minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
     return { type: 'c', major: 10, minor, mode: 0o666, uid: 0, gid: 0 };
   };
+
+  devicesOf: KernelEngine['devicesOf'] = (container) =>
+    [...this.#of(container)].map((path) => ({ ...this.hostDevice(`${this.hostRoot}${path}`), path, access: 'rw' }));
 
   #of({ containerId }: ContainerHandle): Set<string> {
     const paths = this.containers.get(containerId);

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -11,6 +11,7 @@ import type { PodView } from '../cluster/pod-view.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import { Changes } from '../kubelet/changes.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
+import { NodeMetrics } from '../metrics.ts';
 import type { RuntimeContainer } from '../runtime/cri.ts';
 import { Locks } from '../state/locks.ts';
 import { FileMountStore } from '../state/mount-store.ts';
@@ -20,6 +21,8 @@ import { MemoryEngine } from './memory-engine.ts';
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 
 export const TARGET = { namespace: 'default', pod: 'web-0', podUid: 'web-uid', container: 'main' } as const;
+/** One moment for all requests: equal ones have equal signatures. */
+const NOW = new Date().toISOString();
 const FUSE = { containerPath: '/dev/fuse', hostPath: '/dev/fuse', permissions: 'rw' };
 export const FUSE_RESOURCE = 'hostdev.k8s.io/dev_fuse';
 
@@ -30,12 +33,20 @@ export class MemoryNode {
   readonly accepted = new Set<string>();
   readonly changes = new Changes([], () => undefined);
   readonly stateDir: string;
+  /** Files stand for the device nodes of its /dev. */
+  readonly hostRoot: string;
   allocations: Allocation[] = [];
+  /** Device ids by resource that the kubelet tells of pods, by name. */
+  readonly podResources = new Map<string, ReadonlyMap<string, readonly string[]>>();
   container: RuntimeContainer | undefined = { id: 'c1', pid: 1, runtimeHandler: '', runtimeType: undefined };
   deps: NodeDependencies;
 
   private constructor(stateDir: string, store: FileMountStore) {
     this.stateDir = stateDir;
+    this.hostRoot = join(stateDir, 'host');
+    this.engine.hostRoot = this.hostRoot;
+    mkdirSync(join(this.hostRoot, 'dev'), { recursive: true });
+    for (const name of ['fuse', 'kvm']) writeFileSync(join(this.hostRoot, 'dev', name), '');
     this.engine.containers.set('c1', new Set());
     this.addPod({ name: TARGET.pod, uid: TARGET.podUid, ownerUids: [] });
     this.deps = this.#dependencies(store);
@@ -56,15 +67,24 @@ export class MemoryNode {
   }
 
   addPod(pod: Pick<PodView, 'name' | 'uid'> & Partial<PodView>): void {
-    const whole = { namespace: TARGET.namespace, nodeName: 'n1', ownerUids: [TARGET.podUid], end: undefined, ...pod };
+    const whole = {
+      namespace: TARGET.namespace,
+      nodeName: 'n1',
+      ownerUids: [TARGET.podUid],
+      running: true,
+      mount: 'm1',
+      end: undefined,
+      ...pod,
+    };
     this.pods.set(whole.name, whole);
   }
 
   /** A slave to which the kubelet has given `/dev/fuse`. */
-  addSlave(name: string, deviceIds: readonly string[] = ['/dev/fuse']): SlaveRef {
+  addSlave(name: string, deviceIds: readonly string[] = ['/dev/fuse'], mount = 'm1'): SlaveRef {
     const uid = `${name}-uid`;
-    this.addPod({ name, uid });
+    this.addPod({ name, uid, mount });
     this.accepted.add(uid);
+    this.engine.containers.set(`${uid}-container`, new Set(['/dev/fuse']));
     const fixed = { container: 'slave', resource: FUSE_RESOURCE, devices: [FUSE], cdiDevices: [], envs: {} };
     this.allocations.push({ ...fixed, podUid: uid, deviceIds });
     return { namespace: TARGET.namespace, name, uid };
@@ -86,16 +106,34 @@ export class MemoryNode {
         allocations: async () => [...this.allocations],
         accepted: async (uid) => this.accepted.has(uid),
       },
-      containers: { running: async () => this.container },
+      podResources: {
+        deviceIds: async (_namespace, pod) => this.podResources.get(pod),
+      },
+      containers: {
+        running: async () => this.container,
+        allRunning: async (podUid) => {
+          const id = `${podUid}-container`;
+          return this.engine.containers.has(id) ? [{ id, pid: 2, runtimeHandler: '', runtimeType: undefined }] : [];
+        },
+      },
       engine: this.engine as unknown as KernelEngine,
       store,
       locks: new Locks(),
+      slaveRuns: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.running,
       endOfSlave: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.end,
       changes: this.changes,
-      hostRoot: '/host',
+      hostRoot: this.hostRoot,
       log: pino({ enabled: false }),
+      metrics: new NodeMetrics(() => store.records()),
     };
   }
+}
+
+/** Container `c1` is replaced by `id`, as when it restarts. */
+export function restartContainer(node: MemoryNode, id: string): void {
+  node.engine.containers.delete('c1');
+  node.engine.containers.set(id, new Set());
+  node.container = { id, pid: 2, runtimeHandler: '', runtimeType: undefined };
 }
 
 export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRequest> {
@@ -111,7 +149,7 @@ export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRe
     queue: false,
     onRestart: 'reapply',
     user: { name: 'jane', groups: [] },
-    requestedAt: '2026-01-01T00:00:00Z',
+    requestedAt: NOW,
     deadlineSeconds: 10,
     ...change,
   };
@@ -126,7 +164,7 @@ export function unmountRequest(change: Partial<UnmountRequest> = {}): Signed<Unm
     deviceType: 'HOSTDEV',
     force: false,
     user: { name: 'jane', groups: [] },
-    requestedAt: '2026-01-01T00:00:00Z',
+    requestedAt: NOW,
     deadlineSeconds: 10,
     ...change,
   };

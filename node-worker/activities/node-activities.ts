@@ -10,8 +10,9 @@ const HEARTBEAT_MS = 500;
 /** The activities of this node for a Temporal worker. */
 export function createNodeActivities(deps: NodeDependencies): NodeActivities {
   return {
-    attachDevices: (input) => withHeartbeat((signal) => attach(deps, input, { signal })),
-    detachDevices: (input) => withHeartbeat(() => detach(deps, input)),
+    attachDevices: (input) =>
+      withHeartbeat((signal) => deps.metrics.timed('attach', () => attach(deps, input, { signal }))),
+    detachDevices: (input) => withHeartbeat(() => deps.metrics.timed('detach', () => detach(deps, input))),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
-import type { Target } from '../../contract/requests.ts';
+import type { MountRequest, Target } from '../../contract/requests.ts';
 import type { PodView } from '../cluster/pod-view.ts';
 import type { NodeDependencies } from './dependencies.ts';
 
@@ -22,11 +22,12 @@ export async function checkTarget({ node, pods }: Deps, target: Target): Promise
 }
 
 /**
- * Proves that a slave was made for the target: labels could be anybody's, the ownerReference's uid is what garbage collection
- * acts on. Asks kube-apiserver itself. Before it is scheduled a slave has no node.
+ * Proves that a slave was made for the mount and the target: labels could be anybody's, the ownerReference's uid is what
+ * garbage collection acts on. Asks kube-apiserver itself. Before it is scheduled a slave has no node.
  * @throws SlaveEnded, NotAllocated
  */
-export async function checkSlave({ node, pods }: Deps, slave: SlaveRef, target: Target): Promise<PodView> {
+export async function checkSlave({ node, pods }: Deps, slave: SlaveRef, request: MountRequest): Promise<PodView> {
+  const { target } = request;
   const refused = (rule: string): Error => fail('NotAllocated', `Cannot attach what "${slave.name}" has: ${rule}`);
   if (slave.namespace !== target.namespace) throw refused('it must be in the namespace of the target');
   const pod = await pods.get(slave.namespace, slave.name);
@@ -34,6 +35,7 @@ export async function checkSlave({ node, pods }: Deps, slave: SlaveRef, target: 
     throw fail('SlaveEnded', `Cannot attach what "${slave.name}" has: the slave pod is gone`);
   }
   if (!pod.ownerUids.includes(target.podUid)) throw refused('its owner must be the target, is not');
+  if (pod.mount !== request.name) throw refused(`it must be made for mount "${request.name}", is not`);
   if (pod.end !== undefined) throw fail('SlaveEnded', `Cannot attach what "${slave.name}" has: ${pod.end}`);
   if (pod.nodeName !== undefined && pod.nodeName !== node) {
     throw refused(`it must be on ${node}, is on ${pod.nodeName}`);

@@ -5,7 +5,8 @@ import { grantDevices, revokeDevices } from './grants.ts';
 
 /**
  * Makes containers what their checkpoints say, after this process was away: an attach that was cut off is undone (its
- * workflow tries again), one that was complete is mended, one in a container that is gone is forgotten.
+ * workflow tries again), one that was complete is mended. One in a container that is gone is forgotten when it was
+ * cut off, else the healer follows the container's restart.
  * What cannot be done now is logged and left for the owner's detach, so that one broken container does not stop the rest.
  */
 export async function recover(deps: NodeDependencies): Promise<void> {
@@ -24,8 +25,7 @@ export async function recover(deps: NodeDependencies): Promise<void> {
 async function recoverOne(deps: NodeDependencies, record: MountRecord): Promise<void> {
   const handle = openIfThere(deps, record);
   if (handle === undefined) {
-    deps.log.info({ mount: keyOf(record.mount) }, 'the container of a mount is gone');
-    await deps.store.delete(record.mount);
+    if (record.phase === 'attaching') await deps.store.delete(record.mount);
     return;
   }
   try {

@@ -1,16 +1,18 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
-import { keyOf, type MountRecord } from '../state/mount-record.ts';
+import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { endUsers, takeBack } from './take-back.ts';
 
 export interface SlaveGuardOptions {
   readonly deps: NodeDependencies;
-  /** Tells the mount's workflow that a slave is ending. Resolves also when there is no such workflow (any more). */
-  readonly tellOwner: (mount: MountRef) => Promise<void>;
+  /** Tells the mount's workflow. Resolves also when there is no such workflow (any more). */
+  readonly tellOwner: (mount: MountRef, notice: Notice) => Promise<void>;
   /** How long after a failure it is tried again, in milliseconds. */
   readonly retryMs: number;
 }
+
+const SLAVE_ENDING: Notice = { signal: 'slaveEnding' };
 
 /**
  * Takes back what a slave's mount was given as soon as the slave ends, without waiting for its workflow: the device is free
@@ -35,6 +37,18 @@ export class SlaveGuard {
     }
   }
 
+  /** Takes a mount back for another reason, and tells its workflow `notice`. */
+  release(mount: MountRef, why: string, notice: Notice): void {
+    this.#begin(mount, why, notice);
+  }
+
+  /** Goes on with what an earlier process has left to tell. */
+  resume(): void {
+    for (const { mount, leftToDo } of this.#options.deps.store.records()) {
+      if (leftToDo === 'tellOwner') this.#begin(mount, 'told late');
+    }
+  }
+
   /** Slaves that should be there and are not in a complete list are asked for one by one: the list may be older than they. */
   slavesListed(uids: ReadonlySet<string>): void {
     for (const { slaves, mount } of this.#options.deps.store.records()) {
@@ -42,10 +56,15 @@ export class SlaveGuard {
     }
   }
 
+  /** Resolves when what has begun is done, or waits to be tried again. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#working.values());
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.allSettled(this.#working.values());
+    await this.idle();
   }
 
   async #endIfGone({ namespace, name, uid }: SlaveRef, mount: MountRef): Promise<void> {
@@ -59,32 +78,33 @@ export class SlaveGuard {
     }
   }
 
-  #begin(mount: MountRef, why: string): void {
+  #begin(mount: MountRef, why: string, notice = SLAVE_ENDING): void {
     const key = keyOf(mount);
     if (this.#working.has(key) || this.#stopped) return;
-    const work = this.#work(mount, why)
+    const work = this.#work(mount, why, notice)
       .catch((err: unknown) => {
         this.#options.deps.log.error({ err, mount: key }, 'cannot take back what an ended slave held');
-        this.#later(() => this.#begin(mount, why));
+        this.#later(() => this.#begin(mount, why, notice));
       })
       .finally(() => this.#working.delete(key));
     this.#working.set(key, work);
   }
 
-  async #work(mount: MountRef, why: string): Promise<void> {
+  async #work(mount: MountRef, why: string, notice: Notice): Promise<void> {
     const { deps, tellOwner } = this.#options;
     const target = deps.store.get(mount)?.signed.request.target;
     if (target === undefined) return;
-    await deps.locks.run([lockOf(target)], () => this.#takeBack(mount, why));
-    if (deps.store.get(mount)?.leftToDo !== 'tellOwner') return;
-    await tellOwner(mount);
+    await deps.locks.run([lockOf(target)], () => this.#takeBack(mount, why, notice));
+    const settled = deps.store.get(mount);
+    if (settled?.leftToDo !== 'tellOwner') return;
+    await tellOwner(mount, settled.notice ?? SLAVE_ENDING);
     await deps.locks.run([lockOf(target)], async () => {
       // A new attach of this mount may have replaced the record meanwhile.
       if (deps.store.get(mount)?.leftToDo === 'tellOwner') await deps.store.delete(mount);
     });
   }
 
-  async #takeBack(mount: MountRef, why: string): Promise<void> {
+  async #takeBack(mount: MountRef, why: string, notice: Notice): Promise<void> {
     const { deps } = this.#options;
     const record = deps.store.get(mount);
     if (record === undefined || record.leftToDo === 'tellOwner') return;
@@ -93,15 +113,16 @@ export class SlaveGuard {
       await deps.store.delete(mount);
       return;
     }
-    deps.log.info({ mount: keyOf(mount), why }, 'a slave ends: taking its devices back');
+    deps.log.info({ mount: keyOf(mount), why, notice: notice.signal }, 'taking the devices of a mount back');
+    deps.metrics.revocations.inc({ notice: notice.signal });
     await takeBack(deps, record.containerId, [{ record, devices: record.devices }], 'endIfPossible');
-    await this.#settle(record);
+    await this.#settle(record, notice);
   }
 
-  async #settle(record: MountRecord): Promise<void> {
+  async #settle(record: MountRecord, notice: Notice): Promise<void> {
     const { store } = this.#options.deps;
     await store.bury(record.slaves.map(({ uid }) => uid));
-    await store.put({ ...record, phase: 'revoked', leftToDo: 'tellOwner' });
+    await store.put({ ...record, phase: 'revoked', leftToDo: 'tellOwner', notice });
   }
 
   #later(body: () => void): void {

@@ -6,7 +6,20 @@ const metadata = { namespace: 'd', name: 's', uid: 'u' };
 describe('podViewOf()', () => {
   test('reads owners and node', () => {
     const pod = { metadata: { ...metadata, ownerReferences: [{ uid: 'o', kind: 'Pod' }] }, spec: { nodeName: 'n' } };
-    expect(podViewOf(pod)).toEqual({ ...metadata, nodeName: 'n', ownerUids: ['o'], end: undefined });
+    expect(podViewOf(pod)).toEqual({
+      ...metadata,
+      nodeName: 'n',
+      ownerUids: ['o'],
+      running: false,
+      mount: undefined,
+      end: undefined,
+    });
+  });
+
+  test('reads whether it runs and which mount it was made for', () => {
+    const annotations = { 'device-mounter.io/mount': 'm1' };
+    const pod = { metadata: { ...metadata, annotations }, spec: {}, status: { phase: 'Running' } };
+    expect(podViewOf(pod)).toMatchObject({ running: true, mount: 'm1' });
   });
 
   test.each([

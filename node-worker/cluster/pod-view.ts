@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ANNOTATIONS } from '../../contract/names.ts';
 
 /** What the node worker needs to know of a pod. */
 export interface PodView {
@@ -8,6 +9,10 @@ export interface PodView {
   /** Undefined until it is scheduled. */
   readonly nodeName: string | undefined;
   readonly ownerUids: readonly string[];
+  /** True when its containers have started. */
+  readonly running: boolean;
+  /** Full name of the DeviceMount that it was made for, as its annotation says. */
+  readonly mount: string | undefined;
   /** Why its devices are no longer its own or soon will not be; undefined while it is well. */
   readonly end: string | undefined;
 }
@@ -18,6 +23,7 @@ const POD = z.object({
     name: z.string(),
     uid: z.string(),
     deletionTimestamp: z.unknown().optional(),
+    annotations: z.record(z.string(), z.string()).optional(),
     ownerReferences: z.array(z.object({ uid: z.string() })).optional(),
   }),
   spec: z.object({ nodeName: z.string().optional() }),
@@ -35,6 +41,8 @@ export function podViewOf(pod: unknown): PodView {
     uid: metadata.uid,
     nodeName: spec.nodeName,
     ownerUids: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
+    running: status?.phase === 'Running',
+    mount: metadata.annotations?.[ANNOTATIONS.mount],
     end: endOf(status?.phase, status, metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null),
   };
 }

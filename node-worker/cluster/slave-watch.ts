@@ -38,6 +38,11 @@ export class SlaveWatch {
     return this.#slaves.get(uid)?.end;
   }
 
+  /** Whether the slave's containers run; undefined while it is not seen. */
+  runs(uid: string): boolean | undefined {
+    return this.#slaves.get(uid)?.running;
+  }
+
   start(): void {
     this.#done ??= this.#run();
   }

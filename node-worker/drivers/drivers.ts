@@ -1,13 +1,13 @@
 import type { DeviceTypeName } from '../../contract/device-types.ts';
 import { fail } from '../../contract/failures.ts';
 import type { DeviceDriver } from './driver.ts';
+import { generic } from './generic.ts';
 import { hostdev } from './hostdev.ts';
 
-const DRIVERS: Readonly<Partial<Record<DeviceTypeName, DeviceDriver>>> = { HOSTDEV: hostdev };
+const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = { HOSTDEV: hostdev, GENERIC: generic };
 
-/** @throws Invalid for a type that this node worker does not know yet */
+/** @throws Invalid for a type of a later release */
 export function driverOf(deviceType: DeviceTypeName): DeviceDriver {
-  const driver = DRIVERS[deviceType];
-  if (driver !== undefined) return driver;
+  if (Object.hasOwn(DRIVERS, deviceType)) return DRIVERS[deviceType];
   throw fail('Invalid', `Cannot attach devices of type "${deviceType}": this node worker does not know it`);
 }

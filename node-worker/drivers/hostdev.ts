@@ -1,27 +1,32 @@
 import { fail } from '../../contract/failures.ts';
-import type { DeviceNode, HostDevice } from '../kernel/engine.ts';
+import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation, DeviceSpec } from '../kubelet/checkpoint.ts';
-import type { AllocatedDevice, DeviceDriver } from './driver.ts';
+import type { AllocatedDevice, DeviceDriver, Host } from './driver.ts';
 
 /** Devices whose plugin names their nodes at Allocate. Each device of an allocation needs all nodes of its answer. */
 export const hostdev: DeviceDriver = {
-  devicesOf(allocations, hostDevice): readonly AllocatedDevice[] {
-    return allocations.flatMap((allocation) => {
-      const nodes = nodesOf(allocation, hostDevice);
-      return allocation.deviceIds.map((id) => ({ id, resource: allocation.resource, nodes }));
-    });
+  devicesOf(findings, host): readonly AllocatedDevice[] {
+    return findings
+      .flatMap(({ allocations }) => allocations)
+      .flatMap((allocation) => {
+        const nodes = nodesOf(allocation, host);
+        return allocation.deviceIds.map((id) => ({ id, resource: allocation.resource, nodes }));
+      });
   },
 };
 
-function nodesOf({ resource, devices }: Allocation, hostDevice: (path: string) => HostDevice): readonly DeviceNode[] {
+function nodesOf({ resource, devices }: Allocation, host: Host): readonly DeviceNode[] {
   if (devices.length === 0) {
     throw fail('NotAllocated', `Cannot attach ${resource}: its device plugin must name device nodes, names none`);
   }
-  return devices.map((spec) => ({
-    ...hostDevice(spec.hostPath),
-    path: spec.containerPath,
-    access: accessOf(spec, resource),
-  }));
+  return devices.flatMap((spec) => {
+    const access = accessOf(spec, resource);
+    return host.paths(spec.hostPath).map(({ rest, hostPath }) => ({
+      ...host.device(hostPath),
+      path: `${spec.containerPath}${rest}`,
+      access,
+    }));
+  });
 }
 
 function accessOf({ permissions, hostPath }: DeviceSpec, resource: string): string {

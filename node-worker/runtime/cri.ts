@@ -20,6 +20,8 @@ export interface RuntimeContainer {
 export interface Containers {
   /** The running container of that name in that pod, the newest if there are several; undefined when none runs. */
   running(podUid: string, name: string): Promise<RuntimeContainer | undefined>;
+  /** All running containers of that pod. */
+  allRunning(podUid: string): Promise<readonly RuntimeContainer[]>;
 }
 
 interface Listed {
@@ -39,21 +41,30 @@ const LIMITS = { timeoutMs: 5_000 };
 export function criContainers(client: Client): Containers {
   const call = <T>(method: string, request: object): Promise<T> =>
     callOnce<T>(client, RUNTIME, method, request, LIMITS);
+  const list = async (labelSelector: Readonly<Record<string, string>>): Promise<readonly Listed[]> => {
+    const filter = { state: { state: 'CONTAINER_RUNNING' }, labelSelector };
+    return (await call<{ containers: readonly Listed[] }>('ListContainers', { filter })).containers;
+  };
   return {
     async running(podUid: string, name: string): Promise<RuntimeContainer | undefined> {
       try {
-        const { containers } = await call<{ containers: readonly Listed[] }>('ListContainers', {
-          filter: {
-            state: { state: 'CONTAINER_RUNNING' },
-            labelSelector: { 'io.kubernetes.pod.uid': podUid, 'io.kubernetes.container.name': name },
-          },
-        });
+        const containers = await list({ 'io.kubernetes.pod.uid': podUid, 'io.kubernetes.container.name': name });
         const newest = containers.toSorted((a, b) => Number(BigInt(b.createdAt) - BigInt(a.createdAt)))[0];
         return newest && (await detailsOf(newest, call));
       } catch (err) {
         // It ended between two calls.
         if (codeOf(err) === status.NOT_FOUND) return undefined;
         throw fail('KubeletUnavailable', `Cannot find container "${name}": the container runtime does not answer`, err);
+      }
+    },
+    async allRunning(podUid: string): Promise<readonly RuntimeContainer[]> {
+      try {
+        const containers = await list({ 'io.kubernetes.pod.uid': podUid });
+        const details = await Promise.all(containers.map((container) => detailsOf(container, call)));
+        return details.filter((container) => container !== undefined);
+      } catch (err) {
+        if (codeOf(err) === status.NOT_FOUND) return [];
+        throw fail('KubeletUnavailable', 'Cannot find the containers of a pod: the runtime does not answer', err);
       }
     },
   };

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { MountedDevice, SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
+import type { ContainerRestartedSignal, DriftHealedSignal, ReleaseSignal } from '../../contract/workflows.ts';
 import type { Grant } from '../kernel/engine.ts';
 
 /** What a mount has given to its container. */
@@ -12,6 +13,13 @@ export interface RecordedDevice {
   /** Says how to undo it. Its owner is this device of this mount, so that devices can be released one by one. */
   readonly grant: Grant;
 }
+
+/** What a mount's workflow is told, by a signal of contract/workflows.ts. */
+export type Notice =
+  | { readonly signal: 'slaveEnding' }
+  | { readonly signal: 'release'; readonly argument: ReleaseSignal }
+  | { readonly signal: 'containerRestarted'; readonly argument: ContainerRestartedSignal }
+  | { readonly signal: 'driftHealed'; readonly argument: DriftHealedSignal };
 
 /** The checkpoint of one mount on this node. */
 export interface MountRecord {
@@ -25,9 +33,13 @@ export interface MountRecord {
   readonly phase: 'attaching' | 'attached' | 'revoked';
   /**
    * `endUsers`: processes still use the devices, and are ended once kube-apiserver shows that a slave ends.
-   * `tellOwner`: a slave has ended, and the mount's workflow does not know yet.
+   * `tellOwner`: the node has decided, and the mount's workflow does not know yet.
    */
   readonly leftToDo?: 'endUsers' | 'tellOwner';
+  /** What `tellOwner` has to tell; absent: that a slave is ending. */
+  readonly notice?: Notice;
+  /** The running slaves have been seen to have what was attached. */
+  readonly confirmed?: boolean;
   readonly signed: Signed<MountRequest>;
   readonly slaves: readonly SlaveRef[];
   readonly containerId: string;
@@ -42,6 +54,7 @@ const RECORD = z.looseObject({
   mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
   phase: z.enum(['attaching', 'attached', 'revoked']),
   leftToDo: z.enum(['endUsers', 'tellOwner']).optional(),
+  notice: z.looseObject({ signal: z.enum(['slaveEnding', 'release', 'containerRestarted', 'driftHealed']) }).optional(),
   signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
   slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
   containerId: z.string().min(1),

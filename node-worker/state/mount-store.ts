@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { MountRef } from '../../contract/node-activities.ts';
 import { codeOf } from '../error-code.ts';
 import type { Grant } from '../kernel/engine.ts';
@@ -88,16 +89,12 @@ export class FileMountStore implements MountStore {
   }
 
   async #readRecords(): Promise<void> {
-    const root = this.#files.pathOf('mounts');
-    for (const namespace of await namesIn(root)) {
-      for (const name of await namesIn(this.#files.pathOf('mounts', namespace))) {
-        const path = this.#files.pathOf('mounts', namespace, name);
-        try {
-          const record = parseMountRecord(await readFile(path, 'utf8'));
-          this.#records.set(keyOf(record.mount), record);
-        } catch (err) {
-          this.unreadable.push({ path, err });
-        }
+    for (const path of await recordPaths(this.#files.pathOf('mounts'))) {
+      try {
+        const record = parseMountRecord(await readFile(path, 'utf8'));
+        this.#records.set(keyOf(record.mount), record);
+      } catch (err) {
+        this.unreadable.push({ path, err });
       }
     }
   }
@@ -110,6 +107,23 @@ export class FileMountStore implements MountStore {
       else this.#tombstones.add(uid);
     }
   }
+}
+
+/** The records in a state directory that may be another process's: nothing in it is changed. */
+export async function recordsIn(stateDir: string): Promise<readonly MountRecord[]> {
+  const paths = await recordPaths(join(stateDir, 'mounts'));
+  return Promise.all(paths.map(async (path) => parseMountRecord(await readFile(path, 'utf8'))));
+}
+
+async function recordPaths(root: string): Promise<readonly string[]> {
+  const namespaces = await namesIn(root);
+  const paths = await Promise.all(
+    namespaces.map(async (namespace) => {
+      const names = await namesIn(join(root, namespace));
+      return names.map((name) => join(root, namespace, name));
+    }),
+  );
+  return paths.flat();
 }
 
 async function namesIn(directory: string): Promise<readonly string[]> {

@@ -1,0 +1,136 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
+import type { AttachInput, AttachResult, MountRef } from '../../contract/node-activities.ts';
+import type { MountRequest } from '../../contract/requests.ts';
+import type { Finding } from '../drivers/driver.ts';
+import { driverOf } from '../drivers/drivers.ts';
+import type { ContainerHandle } from '../kernel/engine.ts';
+import { hostPathsOf } from '../kubelet/host-paths.ts';
+import { ownKernelOf } from '../runtime/shared-kernel.ts';
+import { type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
+import { checkAlive } from './await-allocation.ts';
+import type { Call, NodeDependencies } from './dependencies.ts';
+import { stillFound } from './findings.ts';
+import { grantDevices, planDevices, revokeDevices } from './grants.ts';
+import { checkSlave } from './ownership.ts';
+
+/**
+ * Grants what `findings` say to the container that runs now, all or nothing. The lock of the container is held.
+ * @param turn `again`: the mount is in its record, and only what that still has is granted. When that fails, the record stays.
+ */
+export async function attachToContainer(
+  deps: NodeDependencies,
+  { signed, slaves }: AttachInput,
+  findings: readonly Finding[],
+  call: Call,
+  turn: 'first' | 'again',
+): Promise<AttachResult> {
+  const { request } = signed;
+  const mount: MountRef = { namespace: request.target.namespace, name: request.name };
+  const container = await runningContainer(deps, request);
+  const handle = deps.engine.openContainer({ containerId: container.id, pid: container.pid });
+  try {
+    call.signal.throwIfAborted();
+    const before = turn === 'again' ? deps.store.get(mount) : undefined;
+    const kept = await keptDevices(deps, mount, slaves, handle);
+    // No step in between: what is buried after this finds the record.
+    checkAlive(deps, slaves);
+    const devices = kept ?? newDevices(deps, handle, mount, request, findings, before);
+    const since = new Date().toISOString();
+    const record: MountRecord = {
+      version: 1,
+      mount,
+      phase: 'attaching',
+      signed,
+      slaves,
+      containerId: container.id,
+      devices,
+      since,
+    };
+    await deps.store.put(record);
+    try {
+      await grantDevices(deps, handle, record);
+      await checkStill(deps, request, slaves, findings);
+      await deps.store.put({ ...record, phase: 'attached' });
+    } catch (err) {
+      await revokeDevices(deps, handle, record.devices);
+      if (before === undefined) await deps.store.delete(mount);
+      else await deps.store.put(before);
+      throw err;
+    }
+    return { containerId: container.id, devices: mountedDevicesOf(devices) };
+  } finally {
+    handle.close();
+  }
+}
+
+/** @throws ContainerNotReady, ContainerUnsupported */
+async function runningContainer(
+  deps: NodeDependencies,
+  { target }: MountRequest,
+): Promise<{ readonly id: string; readonly pid: number }> {
+  const container = await deps.containers.running(target.podUid, target.container);
+  if (container === undefined) {
+    throw fail('ContainerNotReady', `Cannot attach to container "${target.container}": it must be running, is not`);
+  }
+  const ownKernel = ownKernelOf(container);
+  if (ownKernel === undefined) return container;
+  throw fail('ContainerUnsupported', `Cannot attach to container "${target.container}": ${ownKernel}`);
+}
+
+/**
+ * What the mount has in this container already, of these slaves. What it has there of others is taken back; what it had in a
+ * container that is gone is gone with it, and its record is replaced by the new one.
+ */
+async function keptDevices(
+  deps: NodeDependencies,
+  mount: MountRef,
+  slaves: readonly SlaveRef[],
+  handle: ContainerHandle,
+): Promise<readonly RecordedDevice[] | undefined> {
+  const record = deps.store.get(mount);
+  if (record === undefined || record.containerId !== handle.containerId) return undefined;
+  if (record.phase !== 'revoked') {
+    if (isDeepStrictEqual(record.slaves, slaves)) return record.devices;
+    await revokeDevices(deps, handle, record.devices);
+  }
+  await deps.store.delete(mount);
+  return undefined;
+}
+
+function newDevices(
+  deps: NodeDependencies,
+  handle: ContainerHandle,
+  mount: MountRef,
+  { deviceType }: MountRequest,
+  findings: readonly Finding[],
+  before: MountRecord | undefined,
+): readonly RecordedDevice[] {
+  const { engine, hostRoot } = deps;
+  const found = driverOf(deviceType).devicesOf(findings, {
+    device: (path) => engine.hostDevice(`${hostRoot}${path}`),
+    paths: (path) => hostPathsOf(hostRoot, path),
+  });
+  const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
+  return planDevices(deps, handle, mount, devices);
+}
+
+/** Proves after the grant what was proved before it: the kubelet may have given the devices to others in between. */
+async function checkStill(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+  before: readonly Finding[],
+): Promise<void> {
+  const now = await stillFound(deps, request, slaves);
+  if (!isDeepStrictEqual(now, before)) {
+    throw fail('NotAllocated', `Cannot attach mount "${request.name}": its allocation has changed meanwhile`);
+  }
+  const pods = await Promise.all(slaves.map((slave) => checkSlave(deps, slave, request)));
+  const elsewhere = pods.find(({ nodeName }) => nodeName !== deps.node);
+  if (elsewhere !== undefined) {
+    throw fail('NotAllocated', `Cannot attach what "${elsewhere.name}" has: it must be on ${deps.node}, is not`);
+  }
+  checkAlive(deps, slaves);
+}

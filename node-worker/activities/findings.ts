@@ -1,0 +1,94 @@
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import { DEVICE_TYPES } from '../../contract/device-types.ts';
+import { fail } from '../../contract/failures.ts';
+import type { MountRequest } from '../../contract/requests.ts';
+import type { Finding } from '../drivers/driver.ts';
+import type { DeviceNode } from '../kernel/engine.ts';
+import type { Allocation } from '../kubelet/checkpoint.ts';
+import { ownKernelOf } from '../runtime/shared-kernel.ts';
+import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
+import type { NodeDependencies } from './dependencies.ts';
+
+/**
+ * Waits until it is known what the slaves have: as soon as the kubelet has allocated it, or for types whose plugins do not
+ * name device nodes, from the running slaves.
+ * @throws NotAllocated, SlaveEnded, ContainerUnsupported, KubeletUnavailable, and the reason of `signal`
+ */
+export async function awaitFindings(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  if (DEVICE_TYPES[request.deviceType].attachAt === 'allocation') {
+    const allocations = await awaitAllocation(deps, request, slaves, signal);
+    return slaves.map((slave) => findingOf(slave, allocations));
+  }
+  for (;;) {
+    const seen = deps.changes.count;
+    checkAlive(deps, slaves);
+    const findings = await runningFindings(deps, request, slaves);
+    if (findings !== undefined) return findings;
+    await deps.changes.next(seen, POLL_MS, signal);
+  }
+}
+
+/** What the slaves have now, or undefined when that has changed since `before` was found. */
+export async function stillFound(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+): Promise<readonly Finding[] | undefined> {
+  if (DEVICE_TYPES[request.deviceType].attachAt === 'running') return runningFindings(deps, request, slaves);
+  const allocations = await allocated(deps, request, slaves);
+  return allocations && slaves.map((slave) => findingOf(slave, allocations));
+}
+
+async function runningFindings(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+): Promise<readonly Finding[] | undefined> {
+  if (!slaves.every(({ uid }) => deps.slaveRuns(uid) === true)) return undefined;
+  const allocations = await allocated(deps, request, slaves);
+  // Dynamic resource allocation can serve an extended resource without the device manager: no entry ever comes.
+  if (allocations === undefined && (await hasAnyEntry(deps, slaves))) return undefined;
+  const live = await Promise.all(slaves.map((slave) => liveDevices(deps, slave)));
+  return slaves.map((slave, index) => ({ ...findingOf(slave, allocations ?? []), live: live[index] ?? [] }));
+}
+
+async function hasAnyEntry({ kubelet }: NodeDependencies, slaves: readonly SlaveRef[]): Promise<boolean> {
+  const uids = new Set(slaves.map(({ uid }) => uid));
+  return (await kubelet.allocations()).some(({ podUid }) => uids.has(podUid));
+}
+
+function findingOf(slave: SlaveRef, allocations: readonly Allocation[]): Finding {
+  return { slave, allocations: allocations.filter(({ podUid }) => podUid === slave.uid), live: [] };
+}
+
+/**
+ * Device nodes that the containers of a running slave have, besides those that every container has.
+ * @throws ContainerUnsupported, ContainerNotReady, KubeletUnavailable
+ */
+export async function liveDevices(
+  { containers, engine }: Pick<NodeDependencies, 'containers' | 'engine'>,
+  { name, uid }: SlaveRef,
+): Promise<readonly DeviceNode[]> {
+  const devices: DeviceNode[] = [];
+  const running = await containers.allRunning(uid);
+  if (running.length === 0)
+    throw fail('ContainerNotReady', `Cannot see what "${name}" has: none of its containers runs`);
+  for (const container of running) {
+    const ownKernel = ownKernelOf(container);
+    if (ownKernel !== undefined) {
+      throw fail('ContainerUnsupported', `Cannot see what "${name}" has: ${ownKernel}`);
+    }
+    const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+    try {
+      devices.push(...engine.devicesOf(handle));
+    } finally {
+      handle.close();
+    }
+  }
+  return devices;
+}

@@ -1,0 +1,40 @@
+import type { MountRef } from '../../contract/node-activities.ts';
+import type { ContainerHandle } from '../kernel/engine.ts';
+import { keyOf } from '../state/mount-record.ts';
+import type { NodeDependencies } from './dependencies.ts';
+import { grantDevices } from './grants.ts';
+
+/** A mount that had lost something, and what, for people. */
+export interface Mended {
+  readonly mount: MountRef;
+  readonly what: string;
+}
+
+/**
+ * Gives back what the mounts of a container have lost. One that cannot be mended, for example because the container has put
+ * something else in the place of its node, does not keep the others from it. The lock of the container is held.
+ */
+export async function mend(
+  deps: Pick<NodeDependencies, 'engine' | 'store' | 'metrics' | 'log'>,
+  handle: ContainerHandle,
+): Promise<{ readonly mended: readonly Mended[]; readonly failures: readonly unknown[] }> {
+  const drifted = deps.store.records().filter(({ phase, containerId, devices }) => {
+    if (phase !== 'attached' || containerId !== handle.containerId) return false;
+    const grants = devices.map(({ grant }) => grant);
+    return deps.engine.drifted(handle, grants);
+  });
+  let rulesChanged = 0;
+  const mended: Mended[] = [];
+  const failures: unknown[] = [];
+  for (const record of drifted) {
+    const report = await grantDevices(deps, handle, record).catch((err: unknown) => void failures.push(err));
+    if (report === undefined) continue;
+    // The rules of all mounts of a container are one program: the first mend gives them back to all.
+    rulesChanged += report.rulesChanged;
+    const what = [...(rulesChanged > 0 ? ['device rules'] : []), ...report.nodesMade].join(', ');
+    deps.metrics.heals.inc();
+    deps.log.warn({ mount: keyOf(record.mount), what }, 'mended what somebody had taken away');
+    mended.push({ mount: record.mount, what });
+  }
+  return { mended, failures };
+}

@@ -1,0 +1,45 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { hostPathsOf } from './host-paths.ts';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'host-'));
+  mkdirSync(join(root, 'dev/dir'), { recursive: true });
+  writeFileSync(join(root, 'dev/node'), '');
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+const link = (path: string, target: string): void => symlinkSync(target, join(root, path));
+
+describe('hostPathsOf()', () => {
+  test.each([
+    ['a path without links', '/dev/node', undefined],
+    ['a path that is not normalised', '/dev/./dir/../node', undefined],
+    ['a relative link', '/dev/link', ['dev/link', 'dir/../node']],
+    ['an absolute link, which starts at the root of the host', '/dev/link', ['dev/link', '/dev/node']],
+    ['a link that wants to leave the root', '/dev/link', ['dev/link', '../../../../../../dev/node']],
+    ['a link in the middle', '/d/node', ['d', 'dev']],
+  ] as const)('follows %s', (_name, path, made) => {
+    if (made !== undefined) link(made[0], made[1]);
+    expect(hostPathsOf(root, path)).toEqual([{ rest: '', hostPath: '/dev/node' }]);
+  });
+
+  test.each([
+    ['a file that is not there', '/dev/none', 'has no such file'],
+    ['a link without an end', '/dev/loop', 'have no end'],
+    ['a directory without device nodes', '/dev/dir', 'has none'],
+  ])('refuses %s', (_name, path, message) => {
+    link('dev/loop', 'loop');
+    expect(() => hostPathsOf(root, path)).toThrow(message);
+  });
+
+  test('finds the device nodes below a directory, and not its links', () => {
+    link('dev/dir/null', '/dev/null');
+    const found = hostPathsOf('', '/dev');
+    expect(found).toContainEqual({ rest: '/null', hostPath: '/dev/null' });
+    expect(found.some(({ rest }) => rest.startsWith('/pts') || rest === '/fd' || rest === '/stdin')).toBe(false);
+  });
+});

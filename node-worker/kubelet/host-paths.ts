@@ -1,0 +1,76 @@
+import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { fail } from '../../contract/failures.ts';
+import { codeOf } from '../error-code.ts';
+
+/** A device node of the host. */
+export interface HostPath {
+  /** Its path below the path that was asked for: empty, or for example `/card0`. */
+  readonly rest: string;
+  /** Absolute, as the host sees it, without symlinks. */
+  readonly hostPath: string;
+}
+
+/** As many as Linux follows (path_resolution(7)). */
+const MAX_LINKS = 40;
+/** Directories of /dev that runtimes leave out (containerd, pkg/oci, getDevices; runc, libcontainer/devices). */
+const LEFT_OUT = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '.lxd-mounts', '.udev']);
+const MAX_DEPTH = 4;
+
+/**
+ * What a container runtime makes of `path` from a device plugin: a symlink is followed, below a directory all device nodes
+ * are meant, and symlinks there are not. `root` is where the root of the host is seen: links never lead out of it.
+ * @throws NotFound
+ */
+export function hostPathsOf(root: string, path: string): readonly HostPath[] {
+  const hostPath = resolved(root, path);
+  const stat = lstat(root, hostPath);
+  if (!stat.isDirectory()) return [{ rest: '', hostPath }];
+  const found = nodesBelow(root, hostPath, 1).map((node) => ({ rest: node.slice(hostPath.length), hostPath: node }));
+  if (found.length > 0) return found;
+  throw fail('NotFound', `Cannot use host directory "${path}": it must have device nodes in it, has none`);
+}
+
+function nodesBelow(root: string, directory: string, depth: number): readonly string[] {
+  return readdirSync(`${root}${directory}`, { withFileTypes: true }).flatMap((entry) => {
+    const path = `${directory}/${entry.name}`;
+    if (entry.isDirectory()) {
+      return LEFT_OUT.has(entry.name) || depth === MAX_DEPTH ? [] : nodesBelow(root, path, depth + 1);
+    }
+    const isNode = entry.isCharacterDevice() || entry.isBlockDevice();
+    return isNode && entry.name !== 'console' ? [path] : [];
+  });
+}
+
+/** `path` with each symlink replaced by what it says, where `/` is the root of the host. */
+function resolved(root: string, path: string): string {
+  const left = path.split('/');
+  let done = '';
+  for (let links = 0; left.length > 0; ) {
+    const name = left.shift() ?? '';
+    if (name === '' || name === '.') continue;
+    if (name === '..') {
+      done = done.slice(0, Math.max(done.lastIndexOf('/'), 0));
+      continue;
+    }
+    if (!lstat(root, `${done}/${name}`).isSymbolicLink()) {
+      done = `${done}/${name}`;
+      continue;
+    }
+    links += 1;
+    if (links > MAX_LINKS) throw fail('NotFound', `Cannot use host path "${path}": its symlinks have no end`);
+    const target = readlinkSync(`${root}${done}/${name}`);
+    if (target.startsWith('/')) done = '';
+    left.unshift(...target.split('/'));
+  }
+  return done;
+}
+
+function lstat(root: string, path: string): ReturnType<typeof lstatSync> & object {
+  try {
+    return lstatSync(`${root}${path}`);
+  } catch (err) {
+    const code = codeOf(err);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw err;
+    throw fail('NotFound', `Cannot use host path "${path}": the node has no such file`, err);
+  }
+}

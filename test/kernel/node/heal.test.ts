@@ -1,0 +1,115 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { detach } from '../../../node-worker/activities/detach.ts';
+import { cleanUp } from '../container.ts';
+import { CARD, FUSE, policyOf } from '../devices.ts';
+import { KernelNode } from './node.ts';
+
+const MOUNT = { namespace: 'default', name: 'm1' };
+const OPEN = 'true </dev/fuse && echo opened';
+
+beforeAll(cleanUp);
+afterAll(cleanUp);
+
+describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupVersion) => {
+  let node: KernelNode;
+  let target: NonNullable<KernelNode['target']>;
+  beforeEach(async () => {
+    node = await KernelNode.make();
+    target = node.target = await node.start({ cgroupVersion });
+  });
+  afterEach(() => node.stop());
+
+  /** Makes the container's rules as they were before any mount. */
+  function takeRulesAway(before: readonly string[]): void {
+    const engine = node.deps.engine;
+    const handle = engine.openContainer({ containerId: target.id });
+    try {
+      const grants = node.deps.store.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
+      for (const grant of grants) void engine.revoke(handle, grant, []);
+    } finally {
+      handle.close();
+    }
+    expect(policyOf(target)).toEqual(before);
+  }
+
+  test('gives back a node and rules that somebody has taken away, and leaves no trace at the end', async () => {
+    const before = policyOf(target);
+    await node.attach(node.memory.addSlave('s1'));
+    expect(await target.run(OPEN)).toBe('opened\n');
+    await target.run('rm /dev/fuse');
+    await node.look();
+    expect(await target.run(OPEN)).toBe('opened\n');
+    takeRulesAway(before);
+    expect(await target.run(OPEN)).not.toContain('opened');
+    await node.look();
+    expect(await target.run(OPEN)).toBe('opened\n');
+    expect(node.told.map((notice) => notice.signal)).toEqual(['driftHealed', 'driftHealed']);
+    expect(JSON.stringify(node.told[1])).toContain('device rules, /dev/fuse');
+    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    expect(policyOf(target)).toEqual(before);
+  });
+
+  test('follows a container that restarts', async () => {
+    await node.attach(node.memory.addSlave('s1'));
+    await node.end(target);
+    node.target = undefined;
+    await node.look();
+    const next = (node.target = await node.start({ cgroupVersion }));
+    expect(await next.run(OPEN)).not.toContain('opened');
+    await node.look();
+    expect(await next.run(OPEN)).toBe('opened\n');
+    expect(node.told).toEqual([{ signal: 'containerRestarted', argument: { containerId: next.id, reapplied: true } }]);
+  });
+
+  test('takes from the running slave what it has, whatever gave it', async () => {
+    node.slave = await node.start({ cgroupVersion, devices: [{ ...CARD, access: 'rw' }, FUSE] });
+    await node.attach(node.memory.addSlave('s1'), { deviceType: 'GENERIC' });
+    expect(await target.run('stat -c "%a %t:%T" /dev/dri/card0; true </dev/dri/card0')).toContain('660 e2:0\n');
+    expect(await target.run(OPEN)).toBe('opened\n');
+    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    expect(await target.run('ls /dev/dri')).toContain('No such file');
+  });
+
+  test('keeps what the running slave has too, and releases what it has not', async () => {
+    node.slave = await node.start({ cgroupVersion, devices: [FUSE] });
+    await node.attach(node.memory.addSlave('s1'));
+    await node.look();
+    expect(node.deps.store.get(MOUNT)?.confirmed).toBe(true);
+    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    node.memory.allocations = [];
+    node.slave = await node.start({ cgroupVersion });
+    await node.attach(node.memory.addSlave('s2'));
+    await node.look();
+    expect(node.told).toMatchObject([{ signal: 'release' }]);
+    expect(JSON.stringify(node.told)).toContain('/dev/fuse (c 10:229 rw) are attached, the running slave has none');
+    expect(await target.run(OPEN)).not.toContain('opened');
+  });
+
+  test('never follows what a container puts in the place of a node, and goes on when it is gone', async () => {
+    await node.attach(node.memory.addSlave('s1'));
+    for (const trap of ['ln -s /tmp/there /dev/fuse', 'touch /dev/fuse', 'mkdir /dev/fuse', 'mknod /dev/fuse c 1 3']) {
+      await target.run(`rm -rf /dev/fuse; ${trap}`);
+      await node.look();
+      expect(await target.run('ls /tmp')).toBe('');
+    }
+    expect(node.told).toEqual([]);
+    await target.run('rm -rf /dev/fuse');
+    await node.look();
+    expect(await target.run(OPEN)).toBe('opened\n');
+  });
+
+  test('prints what the container may open and why', async () => {
+    await node.attach(node.memory.addSlave('s1'));
+    const command = fileURLToPath(new URL('../../../node-worker/inspect.ts', import.meta.url));
+    const before = policyOf(target);
+    const args = ['--no-warnings', command, `containerd://${target.id}`, node.memory.stateDir];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout).toContain('/dev/fuse  c 10:229  rw');
+    expect(stdout).toContain('attached by mount default/m1 of jane: hostdev.k8s.io/dev_fuse /dev/fuse');
+    expect(stdout).toContain(`cgroup    v${cgroupVersion} ${target.cgroup}`);
+    expect(policyOf(target)).toEqual(before);
+  });
+});

@@ -1,0 +1,81 @@
+import type { SlaveRef } from '../../../contract/device-mount.ts';
+import type { MountRequest } from '../../../contract/requests.ts';
+import { attach } from '../../../node-worker/activities/attach.ts';
+import type { NodeDependencies } from '../../../node-worker/activities/dependencies.ts';
+import { Healer } from '../../../node-worker/activities/healer.ts';
+import { attachInput, MemoryNode } from '../../../node-worker/activities/memory-node.ts';
+import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
+import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
+import type { RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
+import type { Notice } from '../../../node-worker/state/mount-record.ts';
+import { type StartOptions, startContainer, type TestContainer } from '../container.ts';
+
+const engine = createEngine();
+
+/** A node worker with the real kernel and real containers; only kube-apiserver and the kubelet are in memory. */
+export class KernelNode {
+  readonly memory: MemoryNode;
+  readonly told: Notice[] = [];
+  readonly #containers: TestContainer[] = [];
+  #healer: Healer | undefined;
+  #guard: SlaveGuard | undefined;
+  target: TestContainer | undefined;
+  slave: TestContainer | undefined;
+
+  private constructor(memory: MemoryNode) {
+    this.memory = memory;
+    const running = async (): Promise<RuntimeContainer | undefined> => this.target && runtimeView(this.target);
+    const allRunning = async (): Promise<readonly RuntimeContainer[]> => (this.slave ? [runtimeView(this.slave)] : []);
+    memory.deps = { ...memory.deps, engine, hostRoot: '', containers: { running, allRunning } };
+  }
+
+  static async make(): Promise<KernelNode> {
+    return new KernelNode(await MemoryNode.make());
+  }
+
+  get deps(): NodeDependencies {
+    return this.memory.deps;
+  }
+
+  async start(options: StartOptions): Promise<TestContainer> {
+    const container = await startContainer(options);
+    this.#containers.push(container);
+    return container;
+  }
+
+  async end(container: TestContainer): Promise<void> {
+    this.#containers.splice(this.#containers.indexOf(container), 1);
+    await container.stop();
+  }
+
+  async attach(slave: SlaveRef, change: Partial<MountRequest> = {}): Promise<void> {
+    await attach(this.deps, attachInput(slave, change), { signal: AbortSignal.timeout(5_000) });
+  }
+
+  /** Looks at the containers as the healer does every second, and waits for what follows. */
+  async look(): Promise<void> {
+    const tellOwner = async (_mount: unknown, notice: Notice): Promise<void> => void this.told.push(notice);
+    const guard = (this.#guard ??= new SlaveGuard({ deps: this.deps, tellOwner, retryMs: 10 }));
+    this.#healer ??= new Healer({
+      deps: this.deps,
+      tellOwner,
+      release: (mount, why, notice) => guard.release(mount, why, notice),
+      periodMs: 1_000_000,
+      slaveDeadlineMs: 60_000,
+    });
+    this.#healer.look();
+    await this.#healer.settled();
+    await guard.idle();
+  }
+
+  async stop(): Promise<void> {
+    await this.#healer?.stop();
+    await this.#guard?.stop();
+    await Promise.all(this.#containers.map((container) => container.stop()));
+    this.memory.remove();
+  }
+}
+
+function runtimeView({ id, pid }: TestContainer): RuntimeContainer {
+  return { id, pid, runtimeHandler: '', runtimeType: 'io.containerd.runc.v2' };
+}
