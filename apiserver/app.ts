@@ -8,7 +8,8 @@ import { authenticate, type Identity } from './authentication.ts';
 import { type Call, InFlight, identified } from './call.ts';
 import { GROUP_DOCUMENT, groupsDocument, RESOURCES_DOCUMENT } from './discovery.ts';
 import { healthRoutes, type Readiness } from './health.ts';
-import { getMount, listMounts } from './mount-routes.ts';
+import { MountFeed } from './mount-feed.ts';
+import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
 import { checkRawPath } from './raw-path.ts';
@@ -21,11 +22,14 @@ export interface AppDeps extends PodRoutesDeps {
   readonly trust: () => Trust | undefined;
   readonly readiness: Readiness;
   readonly log: Logger;
+  /** Ends what would never end by itself. */
+  readonly ending?: AbortSignal;
   readonly maxMutatingRequests: number;
   readonly maxReadRequests: number;
 }
 
 const NO_TRUST: Trust = { pem: '', clientCas: [] };
+const MAX_WATCHES = 2_000;
 const ROOT = `/apis/${GROUP_VERSION}`;
 
 /** The whole HTTP surface. It listens nowhere by itself. */
@@ -76,7 +80,7 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
       path,
-      identified({ identify, inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
+      identified({ identify, inFlight: () => inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
     );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };
@@ -85,11 +89,15 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
 }
 
 function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
-  const inFlight = new InFlight(deps.maxReadRequests);
-  const route = (path: string, handle: (deps: AppDeps, call: Call) => Promise<void>) => {
+  const reads = new InFlight(deps.maxReadRequests);
+  const watches = new InFlight(MAX_WATCHES);
+  // A watch lasts for an hour and costs next to nothing.
+  const inFlight = (req: Request) => (/[?&]watch=(?:1|true)(?:&|$)/i.test(req.url) ? watches : reads);
+  const feed = new MountFeed(deps.mounts);
+  const route = (path: string, handle: (deps: MountRoutesDeps, call: Call) => Promise<void>) => {
     app.get(
       path,
-      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle(deps, call)),
+      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle({ ...deps, feed }, call)),
     );
     app.all(path, methodNotAllowed('GET', 'devicemounts'));
   };

@@ -26,6 +26,7 @@ const temporal = temporalClient(settings['temporal-address'], settings['temporal
 
 let trust: Trust | undefined;
 let stopping = false;
+const watchesEnded = new AbortController();
 const app = createApp({
   trust: () => trust,
   review: reviewer(cluster),
@@ -39,6 +40,7 @@ const app = createApp({
     },
   },
   log,
+  ending: watchesEnded.signal,
   maxMutatingRequests: Number(settings['max-mutating-requests']),
   maxReadRequests: Number(settings['max-read-requests']),
 });
@@ -63,6 +65,7 @@ async function stop(signal: string): Promise<void> {
   stopping = true;
   log.info({ signal }, 'stopping');
   await delay(Number(settings['shutdown-delay']) * 1_000);
+  watchesEnded.abort();
   await server.drain(DRAIN_MS);
   stopWatching();
   ended.abort();
