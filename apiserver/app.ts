@@ -2,18 +2,18 @@ import type { TLSSocket } from 'node:tls';
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
-import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
+import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
 import { authenticate, type Identity } from './authentication.ts';
 import { type Call, InFlight, identified } from './call.ts';
-import { GROUP_DOCUMENT, groupsDocument, RESOURCES_DOCUMENT } from './discovery.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { MountFeed } from './mount-feed.ts';
 import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
+import { publicRoutes } from './public-routes.ts';
 import { checkRawPath } from './raw-path.ts';
-import { sendDocument, sendFailure } from './respond.ts';
+import { sendFailure } from './respond.ts';
 import type { StatusSubject } from './status.ts';
 import type { Trust } from './trust.ts';
 
@@ -44,7 +44,8 @@ export function createApp(deps: AppDeps): Express {
 
   app.use(accessLog(deps.log));
   app.use(rawPathChecked);
-  serveDiscovery(app);
+  publicRoutes(app);
+  app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
   healthRoutes(app, deps.readiness);
 
   const identify = (req: Request) => identityOf(req, deps.trust() ?? NO_TRUST);
@@ -66,14 +67,6 @@ const rawPathChecked: RequestHandler = (req, res, next) => {
   }
   next();
 };
-
-/** Public and from memory: while these fail, no namespace of the cluster can be deleted. */
-function serveDiscovery(app: Express): void {
-  app.get('/apis', (req, res) => sendDocument(req, res, groupsDocument(req.headers.accept)));
-  app.get(`/apis/${API_GROUP}`, (req, res) => sendDocument(req, res, GROUP_DOCUMENT));
-  app.get(`/apis/${API_GROUP}/${API_VERSION}`, (req, res) => sendDocument(req, res, RESOURCES_DOCUMENT));
-  app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
-}
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);

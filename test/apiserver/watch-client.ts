@@ -44,7 +44,7 @@ export class WatchClient {
   /** The next event; undefined when the server has ended the watch. */
   async next(): Promise<Event | undefined> {
     const { value, done } = await this.#events.next();
-    return done ? undefined : (JSON.parse(value as string) as Event);
+    return done ? undefined : (JSON.parse(value) as Event);
   }
 
   /** Type, name and phase of the next event. */
