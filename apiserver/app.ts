@@ -5,15 +5,16 @@ import { fail } from '../contract/failures.ts';
 import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
 import { authenticate, type Identity } from './authentication.ts';
-import { type Call, InFlight, identified } from './call.ts';
+import { allow, type Call, InFlight, identified } from './call.ts';
 import { healthRoutes, type Readiness } from './health.ts';
+import type { Metrics } from './metrics.ts';
 import { MountFeed } from './mount-feed.ts';
 import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
 import { publicRoutes } from './public-routes.ts';
 import { checkRawPath } from './raw-path.ts';
-import { sendFailure } from './respond.ts';
+import { sendFailure, sendText } from './respond.ts';
 import type { StatusSubject } from './status.ts';
 import type { Trust } from './trust.ts';
 
@@ -24,6 +25,7 @@ export interface AppDeps extends PodRoutesDeps {
   readonly log: Logger;
   /** Ends what would never end by itself. */
   readonly ending?: AbortSignal;
+  readonly metrics: Metrics;
   readonly maxMutatingRequests: number;
   readonly maxReadRequests: number;
 }
@@ -43,12 +45,14 @@ export function createApp(deps: AppDeps): Express {
   app.disable('query parser');
 
   app.use(accessLog(deps.log));
+  app.use(deps.metrics.counting());
   app.use(rawPathChecked);
   publicRoutes(app);
   app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
   healthRoutes(app, deps.readiness);
 
   const identify = (req: Request) => identityOf(req, deps.trust() ?? NO_TRUST);
+  serveMetrics(app, deps, identify);
   servePods(app, deps, identify);
   serveMounts(app, deps, identify);
   app.use((req, res) => {
@@ -67,6 +71,22 @@ const rawPathChecked: RequestHandler = (req, res, next) => {
   }
   next();
 };
+
+/** For those who may read it: it tells who is busy with what. */
+function serveMetrics(
+  app: Express,
+  { review, metrics, maxReadRequests }: AppDeps,
+  identify: (req: Request) => Identity,
+) {
+  const inFlight = new InFlight(maxReadRequests);
+  app.get(
+    '/metrics',
+    identified({ identify, inFlight: () => inFlight }, async (call) => {
+      await allow(review, call, { path: '/metrics', verb: 'get' });
+      sendText(call.res, 200, await metrics.registry.metrics());
+    }),
+  );
+}
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);

@@ -5,8 +5,9 @@ import { pino } from 'pino';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { createApp } from './app.ts';
-import { podReader, reviewer } from './cluster.ts';
+import { podReader, priorityReader, reviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
+import { Metrics } from './metrics.ts';
 import { readServingPair, watchServingPair } from './serving-certificate.ts';
 import { temporalClient } from './temporal-connection.ts';
 import { TemporalMounts } from './temporal-mounts.ts';
@@ -27,10 +28,12 @@ const temporal = temporalClient(settings['temporal-address'], settings['temporal
 let trust: Trust | undefined;
 let stopping = false;
 const watchesEnded = new AbortController();
+const metrics = new Metrics();
 const app = createApp({
   trust: () => trust,
-  review: reviewer(cluster),
+  review: metrics.reviewed(reviewer(cluster)),
   getPod: podReader(cluster),
+  getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal),
   signingKey,
   readiness: {
@@ -40,6 +43,7 @@ const app = createApp({
     },
   },
   log,
+  metrics,
   ending: watchesEnded.signal,
   maxMutatingRequests: Number(settings['max-mutating-requests']),
   maxReadRequests: Number(settings['max-read-requests']),
@@ -47,7 +51,11 @@ const app = createApp({
 
 const pair = await readServingPair(settings['tls-dir']);
 const server = new TlsServer(pair, '', app);
-const stopWatching = watchServingPair(settings['tls-dir'], pair, log, (next) => server.usePair(next));
+const stopWatching = watchServingPair(settings['tls-dir'], pair, log, (next) => {
+  server.usePair(next);
+  metrics.servingWith(next);
+});
+metrics.servingWith(pair);
 const ended = new AbortController();
 const applyTrust = (next: Trust) => {
   server.useCa(next.pem);

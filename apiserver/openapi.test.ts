@@ -27,7 +27,7 @@ describe('GET /openapi', () => {
     ]);
     const again = await server.send({
       path: `/openapi/v3/${GROUP}?hash=old`,
-      headers: ['If-None-Match', `${headers['etag']}`],
+      headers: ['If-None-Match', String(headers['etag'])],
     });
     expect([again.code, again.headers['cache-control']]).toEqual([304, undefined]);
   });

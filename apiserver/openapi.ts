@@ -161,8 +161,10 @@ const V3_REFS = '#/components/schemas/';
 const V2_REFS = '#/definitions/';
 const JSON_TYPE = 'application/json';
 
+const content = (name: string) => ({ [JSON_TYPE]: { schema: { $ref: `${V3_REFS}${name}` } } });
+const definition = (name: string) => ({ $ref: `${V2_REFS}${name}` });
+
 function v3(operation: Operation): object {
-  const content = (name: string) => ({ [JSON_TYPE]: { schema: { $ref: `${V3_REFS}${name}` } } });
   return {
     ...commonOf(operation),
     parameters: operation.parameters.map(({ type, enum: values, ...parameter }) => ({
@@ -178,8 +180,7 @@ function v3(operation: Operation): object {
 }
 
 function v2(operation: Operation): object {
-  const schema = (name: string) => ({ $ref: `${V2_REFS}${name}` });
-  const body = operation.body === undefined ? [] : [{ name: 'body', in: 'body', schema: schema(operation.body) }];
+  const body = operation.body === undefined ? [] : [{ name: 'body', in: 'body', schema: definition(operation.body) }];
   return {
     ...commonOf(operation),
     consumes: ['*/*'],
@@ -187,8 +188,8 @@ function v2(operation: Operation): object {
     schemes: ['https'],
     parameters: [...operation.parameters, ...body],
     responses: {
-      ...mapped(operation.answers, (name) => ({ description: 'OK', schema: schema(name) })),
-      default: { description: 'a failure', schema: schema(NAMES.status) },
+      ...mapped(operation.answers, (name) => ({ description: 'OK', schema: definition(name) })),
+      default: { description: 'a failure', schema: definition(NAMES.status) },
     },
   };
 }
