@@ -2,17 +2,19 @@ import type { TLSSocket } from 'node:tls';
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
-import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
+import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
 import { authenticate, type Identity } from './authentication.ts';
-import { type Call, InFlight, identified } from './call.ts';
-import { GROUP_DOCUMENT, groupsDocument, RESOURCES_DOCUMENT } from './discovery.ts';
+import { allow, type Call, InFlight, identified } from './call.ts';
 import { healthRoutes, type Readiness } from './health.ts';
-import { getMount, listMounts } from './mount-routes.ts';
+import type { Metrics } from './metrics.ts';
+import { MountFeed } from './mount-feed.ts';
+import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
+import { publicRoutes } from './public-routes.ts';
 import { checkRawPath } from './raw-path.ts';
-import { sendDocument, sendFailure } from './respond.ts';
+import { sendFailure, sendText } from './respond.ts';
 import type { StatusSubject } from './status.ts';
 import type { Trust } from './trust.ts';
 
@@ -21,11 +23,15 @@ export interface AppDeps extends PodRoutesDeps {
   readonly trust: () => Trust | undefined;
   readonly readiness: Readiness;
   readonly log: Logger;
+  /** Ends what would never end by itself. */
+  readonly ending?: AbortSignal;
+  readonly metrics: Metrics;
   readonly maxMutatingRequests: number;
   readonly maxReadRequests: number;
 }
 
 const NO_TRUST: Trust = { pem: '', clientCas: [] };
+const MAX_WATCHES = 2_000;
 const ROOT = `/apis/${GROUP_VERSION}`;
 
 /** The whole HTTP surface. It listens nowhere by itself. */
@@ -39,11 +45,14 @@ export function createApp(deps: AppDeps): Express {
   app.disable('query parser');
 
   app.use(accessLog(deps.log));
+  app.use(deps.metrics.counting());
   app.use(rawPathChecked);
-  serveDiscovery(app);
+  publicRoutes(app);
+  app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
   healthRoutes(app, deps.readiness);
 
   const identify = (req: Request) => identityOf(req, deps.trust() ?? NO_TRUST);
+  serveMetrics(app, deps, identify);
   servePods(app, deps, identify);
   serveMounts(app, deps, identify);
   app.use((req, res) => {
@@ -63,12 +72,20 @@ const rawPathChecked: RequestHandler = (req, res, next) => {
   next();
 };
 
-/** Public and from memory: while these fail, no namespace of the cluster can be deleted. */
-function serveDiscovery(app: Express): void {
-  app.get('/apis', (req, res) => sendDocument(req, res, groupsDocument(req.headers.accept)));
-  app.get(`/apis/${API_GROUP}`, (req, res) => sendDocument(req, res, GROUP_DOCUMENT));
-  app.get(`/apis/${API_GROUP}/${API_VERSION}`, (req, res) => sendDocument(req, res, RESOURCES_DOCUMENT));
-  app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
+/** For those who may read it: it tells who is busy with what. */
+function serveMetrics(
+  app: Express,
+  { review, metrics, maxReadRequests }: AppDeps,
+  identify: (req: Request) => Identity,
+) {
+  const inFlight = new InFlight(maxReadRequests);
+  app.get(
+    '/metrics',
+    identified({ identify, inFlight: () => inFlight }, async (call) => {
+      await allow(review, call, { path: '/metrics', verb: 'get' });
+      sendText(call.res, 200, await metrics.registry.metrics());
+    }),
+  );
 }
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
@@ -76,7 +93,7 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
       path,
-      identified({ identify, inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
+      identified({ identify, inFlight: () => inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
     );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };
@@ -85,11 +102,15 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
 }
 
 function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
-  const inFlight = new InFlight(deps.maxReadRequests);
-  const route = (path: string, handle: (deps: AppDeps, call: Call) => Promise<void>) => {
+  const reads = new InFlight(deps.maxReadRequests);
+  const watches = new InFlight(MAX_WATCHES);
+  // A watch lasts for an hour and costs next to nothing.
+  const inFlight = (req: Request) => (/[?&]watch=(?:1|true)(?:&|$)/i.test(req.url) ? watches : reads);
+  const feed = new MountFeed(deps.mounts);
+  const route = (path: string, handle: (deps: MountRoutesDeps, call: Call) => Promise<void>) => {
     app.get(
       path,
-      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle(deps, call)),
+      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle({ ...deps, feed }, call)),
     );
     app.all(path, methodNotAllowed('GET', 'devicemounts'));
   };

@@ -45,7 +45,8 @@ export class InFlight {
 
 interface Gate {
   readonly identify: (req: Request) => Identity;
-  readonly inFlight: InFlight;
+  /** Which of several limits counts the request. */
+  readonly inFlight: (req: Request) => InFlight;
   readonly subject?: (req: Request) => StatusSubject;
 }
 
@@ -56,7 +57,7 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
     try {
       const identity = gate.identify(req);
       access.user = identity.name.slice(0, 256);
-      await gate.inFlight.run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
+      await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
     } catch (err) {
       sendFailure(req, res, err, gate.subject?.(req));
     }

@@ -7,11 +7,13 @@ import {
   type KubeConfig,
   type RequestContext,
   type ResponseContext,
+  SchedulingV1Api,
   ServerConfiguration,
   type V1Pod,
 } from '@kubernetes/client-node';
 import { fail } from '../contract/failures.ts';
 import type { Review } from './authorization.ts';
+import type { GetPriority } from './priority.ts';
 import type { GetPod, TargetPod } from './target.ts';
 
 /** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
@@ -41,7 +43,21 @@ function targetPodOf({ metadata, spec, status }: V1Pod): TargetPod {
     annotations: metadata?.annotations ?? {},
     ...(spec?.nodeName !== undefined && { node: spec.nodeName }),
     ...(status?.phase !== undefined && { phase: status.phase }),
+    priority: spec?.priority ?? 0,
     ending: metadata?.deletionTimestamp !== undefined,
+  };
+}
+
+/** Reads the values of priority classes. */
+export function priorityReader(config: KubeConfig): GetPriority {
+  const scheduling = apiClient(config, SchedulingV1Api);
+  return async (name) => {
+    try {
+      return (await scheduling.readPriorityClass({ name })).value;
+    } catch (err) {
+      if (err instanceof ApiException && err.code === 404) return undefined;
+      throw err;
+    }
   };
 }
 

@@ -5,8 +5,9 @@ import { pino } from 'pino';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { createApp } from './app.ts';
-import { podReader, reviewer } from './cluster.ts';
+import { podReader, priorityReader, reviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
+import { Metrics } from './metrics.ts';
 import { readServingPair, watchServingPair } from './serving-certificate.ts';
 import { temporalClient } from './temporal-connection.ts';
 import { TemporalMounts } from './temporal-mounts.ts';
@@ -26,10 +27,13 @@ const temporal = temporalClient(settings['temporal-address'], settings['temporal
 
 let trust: Trust | undefined;
 let stopping = false;
+const watchesEnded = new AbortController();
+const metrics = new Metrics();
 const app = createApp({
   trust: () => trust,
-  review: reviewer(cluster),
+  review: metrics.reviewed(reviewer(cluster)),
   getPod: podReader(cluster),
+  getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal),
   signingKey,
   readiness: {
@@ -39,13 +43,19 @@ const app = createApp({
     },
   },
   log,
+  metrics,
+  ending: watchesEnded.signal,
   maxMutatingRequests: Number(settings['max-mutating-requests']),
   maxReadRequests: Number(settings['max-read-requests']),
 });
 
 const pair = await readServingPair(settings['tls-dir']);
 const server = new TlsServer(pair, '', app);
-const stopWatching = watchServingPair(settings['tls-dir'], pair, log, (next) => server.usePair(next));
+const stopWatching = watchServingPair(settings['tls-dir'], pair, log, (next) => {
+  server.usePair(next);
+  metrics.servingWith(next);
+});
+metrics.servingWith(pair);
 const ended = new AbortController();
 const applyTrust = (next: Trust) => {
   server.useCa(next.pem);
@@ -63,6 +73,7 @@ async function stop(signal: string): Promise<void> {
   stopping = true;
   log.info({ signal }, 'stopping');
   await delay(Number(settings['shutdown-delay']) * 1_000);
+  watchesEnded.abort();
   await server.drain(DRAIN_MS);
   stopWatching();
   ended.abort();

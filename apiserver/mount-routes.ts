@@ -1,14 +1,18 @@
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
+import { GROUP_VERSION } from '../contract/names.ts';
 import { ownAttributes, type Review } from './authorization.ts';
 import { allow, type Call, nameIn } from './call.ts';
+import { type ListQuery, parseListQuery, refuseExact, tokenOf } from './list-query.ts';
+import { isListed, keyOf } from './mount-feed.ts';
 import { refuseProblems } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
 import { formOf } from './negotiation.ts';
 import { sendJson } from './respond.ts';
 import { type IncludeObject, tableOf } from './table.ts';
+import { listVersion, type Shape, streamMounts, type WatchDeps } from './watch-mounts.ts';
 
-export interface MountRoutesDeps {
+export interface MountRoutesDeps extends WatchDeps {
   readonly review: Review;
   readonly mounts: Mounts;
 }
@@ -18,27 +22,67 @@ export async function getMount({ review, mounts }: MountRoutesDeps, call: Call):
   const namespace = nameIn(call.req, 'namespace');
   const name = nameIn(call.req, 'name');
   await allow(review, call, ownAttributes({ verb: 'get', resource: 'devicemounts', namespace, name }));
+  const form = answerFormOf(call);
+  refuse(call);
   const mount = await mounts.get(namespace, name);
   if (mount === undefined) throw fail('NotFound', `devicemounts.device-mounter.io "${name}" not found`);
-  send(call, [mount], { resourceVersion: mount.metadata.resourceVersion }, mount);
+  const { resourceVersion } = mount.metadata;
+  sendJson(call.req, call.res, 200, form.table ? form.tableOf([mount], { resourceVersion }) : mount);
 }
 
-/** `GET …/devicemounts`, of one namespace or of all. */
-export async function listMounts({ review, mounts }: MountRoutesDeps, call: Call): Promise<void> {
+/** `GET …/devicemounts`, of one namespace or of all; with `watch` the changes from then on. */
+export async function listMounts(deps: MountRoutesDeps, call: Call): Promise<void> {
   const namespace = call.req.params['namespace'] === undefined ? undefined : nameIn(call.req, 'namespace');
-  await allow(review, call, ownAttributes({ verb: 'list', resource: 'devicemounts', namespace: namespace ?? '' }));
-  const list = await mounts.list(namespace);
-  send(call, list.items, list.metadata, list);
+  const query = parseListQuery(call.parameters);
+  const attributes = {
+    verb: query.watch ? 'watch' : 'list',
+    resource: 'devicemounts',
+    namespace: namespace ?? '',
+    // kube-apiserver does so, too: who may see one by name may list and watch that one.
+    ...(query.name !== undefined && { name: query.name }),
+  };
+  await allow(deps.review, call, ownAttributes(attributes));
+  const form = answerFormOf(call);
+  refuse(call);
+  if (query.watch) {
+    const shape: Shape = (mount, resourceVersion, first) =>
+      form.table ? form.tableOf(mount === undefined ? [] : [mount], { resourceVersion }, first) : (mount ?? {});
+    return streamMounts(deps, call, { ...query, namespace }, shape);
+  }
+  refuseExact(query);
+  const now = new Date();
+  const { items } = await deps.mounts.list(namespace);
+  const { page, metadata } = pageOf(
+    items.filter((mount) => isListed(mount, now) && query.matches(mount)),
+    query,
+    listVersion(now),
+  );
+  const list = { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata, items: page };
+  sendJson(call.req, call.res, 200, form.table ? form.tableOf(page, metadata) : list);
 }
 
-function send(
-  { req, res, parameters }: Call,
-  rows: readonly DeviceMount[],
-  metadata: Readonly<Record<string, unknown>>,
-  value: unknown,
-): void {
+function pageOf(items: readonly DeviceMount[], { after, limit }: ListQuery, version: string) {
+  const sorted = items.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  const rest = after === undefined ? sorted : sorted.filter((mount) => keyOf(mount) > after.after);
+  const page = rest.slice(0, limit);
+  const last = page.at(-1);
+  const resourceVersion = after?.rv ?? version;
+  if (page.length === rest.length || last === undefined) return { page, metadata: { resourceVersion } };
+  const token = tokenOf({ rv: resourceVersion, after: keyOf(last) });
+  return { page, metadata: { resourceVersion, continue: token, remainingItemCount: rest.length - page.length } };
+}
+
+function answerFormOf({ req, parameters }: Call) {
   const includeObject: IncludeObject = parameters.choice('includeObject', ['None', 'Metadata', 'Object']) ?? 'Metadata';
-  refuseProblems(parameters.problems, [], { kind: 'DeviceMount', name: '' });
   const table = formOf(req.headers.accept, ['json', 'table']) === 'table';
-  sendJson(req, res, 200, table ? tableOf(rows, metadata, includeObject, new Date()) : value);
+  return {
+    table,
+    tableOf: (rows: readonly DeviceMount[], metadata: Readonly<Record<string, unknown>>, columns = true) =>
+      tableOf(rows, metadata, { includeObject, columns }, new Date()),
+  };
+}
+
+/** @throws BadRequest */
+function refuse({ parameters }: Call): void {
+  refuseProblems(parameters.problems, [], { kind: 'DeviceMount', name: '' });
 }

@@ -31,6 +31,6 @@ export interface Mounts {
   mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer>;
   unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer>;
   get(namespace: string, name: string): Promise<DeviceMount | undefined>;
-  /** Mounts that are open or ended a short while ago, of one namespace or, without one, of all. */
-  list(namespace: string | undefined): Promise<DeviceMountList>;
+  /** Mounts that are open or have ended in the last `rememberedMs`, by default 10 minutes, of one namespace or, without one, of all. */
+  list(namespace: string | undefined, rememberedMs?: number): Promise<DeviceMountList>;
 }

@@ -15,7 +15,7 @@ export class Parameters {
   text(name: string): string | undefined {
     this.#known.add(name);
     const values = new Set(this.#values.getAll(name).map((value) => value.trim()));
-    if (values.size > 1) this.#refuse(name, [...values].join(', '), 'must be given once');
+    if (values.size > 1) this.refuse(name, [...values].join(', '), 'must be given once');
     const [value] = values;
     return value === '' ? undefined : value;
   }
@@ -25,14 +25,14 @@ export class Parameters {
     const value = this.text(name);
     if (value === undefined) return undefined;
     if (/^\d{1,9}$/.test(value)) return Number(value);
-    this.#refuse(name, value, 'must be a whole number of at most 9 digits, not negative');
+    this.refuse(name, value, 'must be a whole number of at most 9 digits, not negative');
     return undefined;
   }
 
   /** `1` or `true` in any case is true; absent, `0` and `false` are false. */
   flag(name: string): boolean {
     const value = this.text(name)?.toLowerCase() ?? 'false';
-    if (!['1', 'true', '0', 'false'].includes(value)) this.#refuse(name, value, 'must be 1, true, 0 or false');
+    if (!['1', 'true', '0', 'false'].includes(value)) this.refuse(name, value, 'must be 1, true, 0 or false');
     return value === '1' || value === 'true';
   }
 
@@ -40,7 +40,7 @@ export class Parameters {
   choice<const C extends string>(name: string, allowed: readonly C[]): C | undefined {
     const value = this.text(name);
     const choice = allowed.find((one) => one === value);
-    if (value !== undefined && choice === undefined) this.#refuse(name, value, `must be ${allowed.join(' or ')}`);
+    if (value !== undefined && choice === undefined) this.refuse(name, value, `must be ${allowed.join(' or ')}`);
     return choice;
   }
 
@@ -49,7 +49,7 @@ export class Parameters {
     const value = this.text(name);
     if (value === undefined || value === '0') return undefined;
     const ms = parseGoDuration(value);
-    if (ms === undefined) this.#refuse(name, value, 'must be a duration such as 30s or 1m');
+    if (ms === undefined) this.refuse(name, value, 'must be a duration such as 30s or 1m');
     return ms || undefined;
   }
 
@@ -58,7 +58,8 @@ export class Parameters {
     return [...new Set(this.#values.keys())].filter((name) => !this.#known.has(name));
   }
 
-  #refuse(field: string, value: string, rule: string): void {
+  /** Notes what is wrong with a value. */
+  refuse(field: string, value: string, rule: string): void {
     this.problems.push({
       reason: 'FieldValueInvalid',
       field,

@@ -37,6 +37,9 @@ const PLACES: Readonly<Record<string, PlaceRule>> = {
   'metadata/annotations/*': (key) => metadataKey(key, isAnnotation),
 };
 
+/** Its value has to be compared with the target's priority, too: `priorityProblems`. */
+export const PRIORITY_CLASS = '/spec/priorityClassName';
+
 const OPS = ['add', 'replace', 'remove', 'test'];
 const ALLOWED =
   'only schedulerName, priorityClassName, runtimeClassName, tolerations, device resources, labels and annotations may be changed';
@@ -57,6 +60,9 @@ export function patchProblems(
   if (parts === undefined) return [forbidden('path', 'it must be a JSON Pointer')];
   const found = placeOf(parts, deviceType);
   if (typeof found === 'object') return [forbidden('path', found.forbidden)];
+  if (given.op === 'remove' && given.path === PRIORITY_CLASS) {
+    return [forbidden('op', 'without a class it would get the cluster’s default, which may be above the target’s')];
+  }
   const rule = given.op === 'remove' ? undefined : found(given.value);
   if (rule === undefined) return [];
   return [{ reason: 'FieldValueInvalid', field: `${field}.value`, message: `Invalid value: ${given.path} ${rule}` }];

@@ -19,6 +19,7 @@ import {
 import type { Mounts } from './mounts.ts';
 import { type Form, formOf } from './negotiation.ts';
 import { answerWithinMs, LONGEST_ANSWER_MS } from './patience.ts';
+import { type GetPriority, priorityProblems } from './priority.ts';
 import { fingerprintOf } from './repeat.ts';
 import { readBody } from './request-body.ts';
 import { sendJson, sendText, warn } from './respond.ts';
@@ -27,6 +28,7 @@ import { type GetPod, getTarget, targetOf } from './target.ts';
 export interface PodRoutesDeps {
   readonly review: Review;
   readonly getPod: GetPod;
+  readonly getPriority: GetPriority;
   readonly mounts: Mounts;
   /** Ed25519. */
   readonly signingKey: KeyObject;
@@ -53,6 +55,8 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
     });
   }
   const pod = await reachablePod(deps, where);
+  const tooHigh = await priorityProblems(deps.getPriority, pod, body.patches);
+  refuseProblems([], tooHigh, { kind: 'DeviceMount', name: body.name ?? '' });
   const query = { ...common, deviceType, queue };
   const request = mountRequestOf({ target: targetOf(pod, query.container), query, body, identity, now: new Date() });
   const first = pendingMount(request, pod.node);

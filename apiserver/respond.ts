@@ -19,15 +19,16 @@ function send(res: Response, code: number, contentType: string, body: string): v
   res.writeHead(code, {
     'Content-Type': contentType,
     'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': 'no-cache, private',
+    'Cache-Control': res.getHeader('Cache-Control') ?? 'no-cache, private',
   });
   res.end(body);
 }
 
 /** Sends a document from memory, or that the client has it already. */
-export function sendDocument(req: Request, res: Response, { contentType, body, etag }: Document): void {
+export function sendDocument(req: Request, res: Response, { contentType, body, etag }: Document, cache?: string): void {
   res.setHeader('ETag', etag);
   res.setHeader('Vary', 'Accept');
+  if (cache !== undefined) res.setHeader('Cache-Control', cache);
   if (req.headers['if-none-match']?.includes(etag)) {
     res.writeHead(304).end();
     return;

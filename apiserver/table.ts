@@ -44,14 +44,15 @@ export type IncludeObject = 'None' | 'Metadata' | 'Object';
 export function tableOf(
   mounts: readonly DeviceMount[],
   listMetadata: Readonly<Record<string, unknown>>,
-  includeObject: IncludeObject,
+  { includeObject, columns }: { readonly includeObject: IncludeObject; readonly columns: boolean },
   now: Date,
 ) {
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',
     metadata: listMetadata,
-    columnDefinitions: COLUMNS.map(({ name, description, priority }) => ({
+    // In a watch only the first table has them.
+    columnDefinitions: (columns ? COLUMNS : []).map(({ name, description, priority }) => ({
       name,
       type: 'string',
       format: name === 'Name' ? 'name' : '',

@@ -12,6 +12,8 @@ export interface TargetPod {
   /** Absent before it is scheduled. */
   readonly node?: string;
   readonly phase?: string;
+  /** What the cluster has made of its priority class. */
+  readonly priority: number;
   readonly ending: boolean;
 }
 

@@ -87,8 +87,8 @@ export class TemporalMounts implements Mounts {
     return (await this.#earlier(namespace, name))?.mount;
   }
 
-  async list(namespace: string | undefined): Promise<DeviceMountList> {
-    const since = new Date(Date.now() - REMEMBERED_MS).toISOString();
+  async list(namespace: string | undefined, rememberedMs = REMEMBERED_MS): Promise<DeviceMountList> {
+    const since = new Date(Date.now() - rememberedMs).toISOString();
     const query = [
       `WorkflowType = '${WORKFLOWS.mount}'`,
       `ExecutionStatus != 'ContinuedAsNew'`,

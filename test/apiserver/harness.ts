@@ -3,6 +3,7 @@ import { Agent, request } from 'node:https';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../../apiserver/app.ts';
 import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
+import { Metrics } from '../../apiserver/metrics.ts';
 import type { TargetPod } from '../../apiserver/target.ts';
 import { TlsServer } from '../../apiserver/tls-server.ts';
 import { parseTrust, type Trust } from '../../apiserver/trust.ts';
@@ -51,6 +52,7 @@ export const WEB: TargetPod = {
   annotations: {},
   node: 'node-1',
   phase: 'Running',
+  priority: 1_000,
   ending: false,
 };
 
@@ -59,6 +61,11 @@ export class TestServer {
   readonly mounts = new MemoryMounts();
   readonly reviews: ReviewSpec[] = [];
   readonly pods = new Map<string, TargetPod>([['default/web-0', WEB]]);
+  readonly priorities = new Map([
+    ['high', 1_001],
+    ['same', 1_000],
+    ['system-node-critical', 2_000_001_000],
+  ]);
   readonly keys = generateKeyPairSync('ed25519');
   readonly logLines: Record<string, unknown>[] = [];
   review: (spec: ReviewSpec) => ReviewStatus | Promise<ReviewStatus> = () => ({ allowed: true });
@@ -78,10 +85,12 @@ export class TestServer {
         return this.review(spec);
       },
       getPod: async (namespace, name) => this.pods.get(`${namespace}/${name}`),
+      getPriority: async (name) => this.priorities.get(name),
       mounts: this.mounts,
       signingKey: this.keys.privateKey,
       readiness: { checks: { test: () => this.ready } },
       log: pino({}, { write: (line) => this.logLines.push(JSON.parse(line) as Record<string, unknown>) }),
+      metrics: new Metrics(),
       maxMutatingRequests: 10,
       maxReadRequests: 10,
       ...more,

@@ -18,7 +18,7 @@ export class MemoryMounts implements Mounts {
   /** When each mount has ended; by namespace and name. */
   readonly ended = new Map<string, Date>();
   readonly #fingerprints = new Map<string, Fingerprint>();
-  #version = Date.now();
+  #version = 0;
 
   async check(): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
@@ -86,7 +86,7 @@ export class MemoryMounts implements Mounts {
   }
 
   #stored(key: string, mount: DeviceMount, change: Partial<DeviceMount['status']>): DeviceMount {
-    this.#version += 1;
+    this.#version = Math.max(this.#version + 1, Date.now());
     const metadata = {
       ...mount.metadata,
       uid: mount.metadata.uid || randomUUID(),

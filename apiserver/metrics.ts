@@ -1,0 +1,136 @@
+import type { Request, RequestHandler } from 'express';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
+import { accessOf } from './access.ts';
+
+/** Of `apiserver_request_duration_seconds` in k8s.io/apiserver, so that dashboards for it fit. */
+const REQUEST_BUCKETS = [
+  0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
+];
+const DELEGATED_BUCKETS = [0.005, 0.05, 0.25, 0.5, 0.7, 1, 1.5, 3, 5, 10];
+const REQUEST_LABELS = [
+  'verb',
+  'dry_run',
+  'group',
+  'version',
+  'resource',
+  'subresource',
+  'scope',
+  'component',
+] as const;
+
+/** Names and labels of k8s.io/apiserver. No label holds a namespace, pod or user: there would be too many. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  readonly #requests = this.#counter('apiserver_request_total', 'Requests that were answered.', [
+    ...REQUEST_LABELS,
+    'code',
+  ]);
+  readonly #durations = new Histogram({
+    name: 'apiserver_request_duration_seconds',
+    help: 'Time until a request was answered.',
+    labelNames: [...REQUEST_LABELS],
+    buckets: REQUEST_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly #inFlight = new Gauge({
+    name: 'apiserver_current_inflight_requests',
+    help: 'Requests that are being served.',
+    labelNames: ['request_kind'],
+    registers: [this.registry],
+  });
+  readonly #aborts = this.#counter('apiserver_request_aborts_total', 'Clients that did not wait.', [
+    'verb',
+    'resource',
+  ]);
+  readonly #attempts = this.#counter('authentication_attempts', 'Who asks, was found out or not.', ['result']);
+  readonly #authorizations = this.#counter('authorization_attempts_total', 'Requests allowed and not.', ['result']);
+  readonly #reviews = this.#counter('apiserver_delegated_authz_request_total', 'SubjectAccessReviews.', ['code']);
+  readonly #reviewDurations = new Histogram({
+    name: 'apiserver_delegated_authz_request_duration_seconds',
+    help: 'Time of a SubjectAccessReview.',
+    labelNames: ['code'],
+    buckets: DELEGATED_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly #expiry = new Gauge({
+    name: 'device_mounter_serving_certificate_expiry_timestamp_seconds',
+    help: 'When the serving certificate ends.',
+    registers: [this.registry],
+  });
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Counts every request that passes; to be placed behind the access log. */
+  counting(): RequestHandler {
+    return (req, res, next) => {
+      const labels = labelsOf(req);
+      const kind = { request_kind: req.method === 'GET' || req.method === 'HEAD' ? 'readOnly' : 'mutating' };
+      this.#inFlight.inc(kind);
+      const { startedAtMs } = accessOf(res);
+      res.once('close', () => {
+        this.#inFlight.dec(kind);
+        const { verb, resource } = labels;
+        if (!res.writableFinished) this.#aborts.inc({ verb, resource });
+        else this.#requests.inc({ ...labels, code: res.statusCode });
+        // A watch lasts as long as its client likes.
+        if (verb !== 'WATCH') this.#durations.observe(labels, (performance.now() - startedAtMs) / 1_000);
+        const { user, decision } = accessOf(res);
+        if (user !== undefined) this.#attempts.inc({ result: 'success' });
+        else if (res.statusCode === 401) this.#attempts.inc({ result: 'failure' });
+        if (decision !== undefined) this.#authorizations.inc({ result: decision === 'allow' ? 'allowed' : 'denied' });
+      });
+      next();
+    };
+  }
+
+  /** Wraps a review so that it is counted. */
+  reviewed<Args extends readonly unknown[], Result>(
+    review: (...args: Args) => Promise<Result>,
+  ): (...args: Args) => Promise<Result> {
+    return async (...args) => {
+      const startedMs = performance.now();
+      let code = '<error>';
+      try {
+        const result = await review(...args);
+        code = '201';
+        return result;
+      } finally {
+        this.#reviews.inc({ code });
+        this.#reviewDurations.observe({ code }, (performance.now() - startedMs) / 1_000);
+      }
+    };
+  }
+
+  servingWith({ expires }: { readonly expires: Date }): void {
+    this.#expiry.set(expires.getTime() / 1_000);
+  }
+}
+
+const RESOURCE = new RegExp(
+  `^/apis/${GROUP_VERSION.replaceAll('.', '\\.')}/(?:namespaces/[^/]+/)?(pods|devicemounts)(?:/([^/]+)(?:/(mount|unmount))?)?$`,
+);
+const VERBS: Readonly<Record<string, string>> = { PUT: 'PUT', POST: 'POST', PATCH: 'PATCH', DELETE: 'DELETE' };
+
+/** Whatever a client sends, there are few different labels. */
+function labelsOf(req: Request): Record<(typeof REQUEST_LABELS)[number], string> {
+  const [path = '', query = ''] = req.url.split('?', 2);
+  const [found, resource = '', name, subresource = ''] = RESOURCE.exec(path) ?? [];
+  const own = found !== undefined;
+  const many = own && name === undefined;
+  const read = many ? (/(?:^|&)watch=(?:1|true)/i.test(query) ? 'WATCH' : 'LIST') : 'GET';
+  return {
+    verb: VERBS[req.method] ?? (req.method === 'GET' || req.method === 'HEAD' ? read : 'other'),
+    dry_run: /(?:^|&)dryRun=All(?:&|$)/.test(query) ? 'All' : '',
+    group: own ? API_GROUP : '',
+    version: own ? API_VERSION : '',
+    resource,
+    subresource,
+    scope: own ? (many ? (path.includes('/namespaces/') ? 'namespace' : 'cluster') : 'resource') : '',
+    component: 'apiserver',
+  };
+}
