@@ -1,9 +1,14 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
+import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
+import type { MountRequest, Signed } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 
 export interface PublishInput {
+  /** The request of the mount: only the pod that it names is told. */
+  readonly signed: Signed<MountRequest>;
   readonly mount: DeviceMount;
   readonly event: {
     readonly type: 'Normal' | 'Warning';
@@ -28,10 +33,17 @@ const REPORTER = 'device-mounter';
 /** Longest message of an Event that kube-apiserver takes. */
 const MESSAGE_LENGTH = 1_024;
 
-/** Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date. */
-export async function publish(deps: Dependencies, { mount, event }: PublishInput): Promise<void> {
+/**
+ * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date.
+ * @throws InvalidSignature
+ */
+export async function publish(deps: Dependencies, { signed, mount, event }: PublishInput): Promise<void> {
+  const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
+  if (verifiedRequest(signed, deps.publicKeys).target.podUid !== podUid || request.name !== mount.metadata.name) {
+    throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
+  }
   const pod = await deps.cluster.getPod({ namespace, name });
   if (pod !== undefined && pod.metadata?.uid === podUid) await annotate(deps, pod, mount);
   const now = deps.now();
@@ -84,7 +96,7 @@ function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly Ann
 }
 
 /** A tenant may have written anything there: what is not ours is dropped. */
-function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
+export function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
   try {
     const value: unknown = JSON.parse(text ?? '[]');
     return Array.isArray(value) ? value.filter((item) => typeof item?.mount === 'string') : [];
