@@ -4,6 +4,7 @@ import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
+import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 
 export interface PublishInput {
@@ -29,6 +30,8 @@ interface AnnotatedDevice {
   readonly nodes: readonly string[];
 }
 
+/** Many mounts of one pod at once each meet some changes of the others. */
+const CONFLICTS = 10;
 const REPORTER = 'device-mounter';
 /** Longest message of an Event that kube-apiserver takes. */
 const MESSAGE_LENGTH = 1_024;
@@ -44,8 +47,7 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   if (verifiedRequest(signed, deps.publicKeys).target.podUid !== podUid || request.name !== mount.metadata.name) {
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
   }
-  const pod = await deps.cluster.getPod({ namespace, name });
-  if (pod !== undefined && pod.metadata?.uid === podUid) await annotate(deps, pod, mount);
+  await annotate(deps, mount);
   const now = deps.now();
   await deps.cluster.createEvent(namespace, {
     metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
@@ -62,7 +64,21 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   });
 }
 
-async function annotate(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
+async function annotate(deps: Dependencies, mount: DeviceMount): Promise<void> {
+  const { namespace } = mount.metadata;
+  for (let attempt = 1; ; attempt++) {
+    const pod = await deps.cluster.getPod({ namespace, name: mount.spec.podName });
+    if (pod?.metadata?.uid !== mount.spec.podUid) return;
+    try {
+      await annotateOnce(deps, pod, mount);
+      return;
+    } catch (err) {
+      if (!(err instanceof ClusterError) || err.code !== 409 || attempt === CONFLICTS) throw err;
+    }
+  }
+}
+
+async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
   const before = pod.metadata?.annotations?.[ANNOTATIONS.devices];
   const devices = [
     ...parseAnnotation(before).filter((device) => device.mount !== mount.metadata.name),

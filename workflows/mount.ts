@@ -2,6 +2,7 @@ import {
   allHandlersFinished,
   CancellationScope,
   CancelledFailure,
+  ContinueAsNew,
   condition,
   defineQuery,
   defineSignal,
@@ -113,7 +114,8 @@ async function released(record: MountRecord, end: End): Promise<DeviceMount> {
 }
 
 async function failed(record: MountRecord, outcome: MountOutcome, err: unknown): Promise<never> {
-  // Continue-as-new is an error to the SDK, too, and so are the failures of `released`.
+  // To the SDK continue-as-new is an error, too, and the failures of `released` come by here.
+  if (err instanceof ContinueAsNew) throw err;
   if (record.status.phase === 'Released' || record.status.phase === 'Failed') throw err;
   const failure = outcome.undone(err);
   record.change({

@@ -172,7 +172,8 @@ export class MemoryCluster implements Cluster {
   ): AsyncIterable<PodEvent> {
     let seen = Number(resourceVersion);
     while (!signal.aborted) {
-      for (const { version, event } of this.#log.filter(({ version }) => version > seen)) {
+      // Each entry of the log is one version, from 1.
+      for (const { version, event } of this.#log.slice(seen)) {
         seen = version;
         if (!matches(event.pod, labels)) continue;
         if (namespace === undefined || event.pod.metadata?.namespace === namespace) yield event;
