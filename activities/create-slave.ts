@@ -7,6 +7,7 @@ import type { Dependencies } from './dependencies.ts';
 import { verifiedMount } from './plan-mount.ts';
 import { isOwnedBy, mountNameOf, slavePod } from './slave-pod.ts';
 import { livingTarget } from './target.ts';
+import { checkUnused } from './used-requests.ts';
 
 export interface CreateSlaveInput {
   readonly signed: Signed<MountRequest>;
@@ -18,12 +19,13 @@ export interface CreateSlaveInput {
 
 /**
  * Makes a slave pod; when it is there already, from an attempt before, that one is taken.
- * @throws InvalidSignature, Timeout, PodNotFound, TargetGone, Invalid, SlaveRefused
+ * @throws InvalidSignature, Timeout, MountEnded, PodNotFound, TargetGone, Invalid, SlaveRefused
  */
 export async function createSlave(deps: Dependencies, input: CreateSlaveInput): Promise<SlaveRef> {
   const request = verifiedMount(deps, input.signed);
+  await checkUnused(deps, input.signed, input.mountUid);
   const target = await livingTarget(deps.cluster, request.target);
-  const slave = slavePod(request, target, { ...input, image: deps.slaveImage });
+  const slave = slavePod(input.signed, target, { ...input, image: deps.slaveImage });
   try {
     return refOf(await deps.cluster.createPod(request.target.namespace, slave));
   } catch (err) {

@@ -1,5 +1,6 @@
 import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
+import { type Adoption, checkAdoption } from './adopt-mount.ts';
 import { type AwaitScheduledInput, awaitScheduled, type Scheduling } from './await-scheduled.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
@@ -8,6 +9,7 @@ import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type PublishInput, publish } from './publish.ts';
+import { type Finding, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target-state.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
@@ -19,6 +21,12 @@ export interface ClusterActivities {
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
   targetState(input: { readonly target: Target }): Promise<TargetState>;
+  surveyMounts(): Promise<readonly Finding[]>;
+  /** Starts an owner for a mount; one that has started in the meantime stays. */
+  adoptMount(input: Adoption): Promise<void>;
+  checkAdoption(input: Adoption): Promise<void>;
+  /** Signals the owner of a mount, if it still has one. */
+  tellOwner(input: { readonly namespace: string; readonly mount: string; readonly signal: string }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
 }
 
@@ -31,6 +39,10 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),
     targetState: ({ target }) => targetState(deps.cluster, target),
+    surveyMounts: () => surveyMounts(deps),
+    adoptMount: async ({ signed, mount }) => void (await deps.owners.adopt(signed, mount)),
+    checkAdoption: (input) => checkAdoption(deps, input),
+    tellOwner: async ({ namespace, mount, signal }) => void (await deps.owners.signal(namespace, mount, signal)),
     publish: (input) => publish(deps, input),
   };
 }

@@ -1,7 +1,12 @@
+import type { V1Pod } from '@kubernetes/client-node';
 import { Context } from '@temporalio/activity';
+import { fail } from '../contract/failures.ts';
+import { mountWorkflowId, SLAVE_LABELS } from '../contract/names.ts';
+import type { Signed, UnmountRequest } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
 import type { PodRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
-import { isOwnedBy, mountNameOf } from './slave-pod.ts';
+import { hasSlaveLabels, isMadeBy, isOwnedBy, mountNameOf } from './slave-pod.ts';
 
 export interface DeleteSlaveInput {
   readonly namespace: string;
@@ -9,6 +14,8 @@ export interface DeleteSlaveInput {
   /** Name of the mount that it was made for. */
   readonly mount: string;
   readonly targetUid: string;
+  /** Needed from others than the owner, as long as the mount has one. */
+  readonly signed?: Signed<UnmountRequest>;
 }
 
 /** The devices are taken back already, so `preStop` need not wait; 0 would free them before the containers have ended. */
@@ -16,12 +23,38 @@ const GRACE_SECONDS = 1;
 /** The watch tells of the end at once; this is for an end that it missed. */
 const LOOK_PERIOD_MS = 2_000;
 
-/** Deletes a slave pod and waits until it is gone, so that its devices are free. Leaves alone what is not that slave. */
+/** For how long after its request an unmount may still clean up. */
+const CLEAN_UP_MS = 10 * 60_000;
+
+/**
+ * Deletes a slave pod and waits until it is gone, so that its devices are free. Leaves alone what is not that slave.
+ * @throws InvalidSignature, Forbidden when neither the owner nor the apiserver asks for it
+ */
 export async function deleteSlave(deps: Dependencies, input: DeleteSlaveInput): Promise<void> {
   const ref: PodRef = { namespace: input.namespace, name: input.name };
   const pod = await deps.cluster.getPod(ref);
-  if (pod === undefined || !isOwnedBy(pod, input.targetUid) || mountNameOf(pod) !== input.mount) return;
+  if (pod === undefined || !isOwnedBy(pod, input.targetUid) || !hasSlaveLabels(pod)) return;
+  if ((mountNameOf(pod) ?? input.name) !== input.mount) return;
+  await checkMayDelete(deps, input, pod);
   await deleteAndAwait(deps, ref, pod.metadata?.uid ?? '');
+}
+
+/** Whoever can write to Temporal can start this step: a mount that has an owner is its owner's, or the apiserver's, to end. */
+async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: V1Pod): Promise<void> {
+  const { namespace, mount, targetUid, signed } = input;
+  if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(namespace, mount)) return;
+  if (signed !== undefined) {
+    const { target, ...request } = verifiedRequest(signed, deps.publicKeys);
+    const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLEAN_UP_MS;
+    const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
+    const named = request.mount === undefined || request.mount === mount;
+    if (request.kind === 'unmount' && means && named && deps.now().getTime() < endsAt) return;
+  } else {
+    const owner = await deps.owners.describe(namespace, mount);
+    const uid = owner?.mount?.metadata.uid ?? '';
+    if (owner?.open !== true || (uid !== '' && !isMadeBy(pod, uid))) return;
+  }
+  throw fail('Forbidden', `Cannot delete slave pod "${input.name}": the owner of mount "${mount}" must ask, has not`);
 }
 
 async function deleteAndAwait(deps: Dependencies, ref: PodRef, uid: string): Promise<void> {

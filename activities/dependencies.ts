@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Cluster } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
+import type { UsedRequests } from './used-requests.ts';
 
 /** What the cluster activities work with. */
 export interface Dependencies {
@@ -11,6 +12,7 @@ export interface Dependencies {
   readonly owners: Owners;
   /** Keys of the apiserver; two while they are rotated. */
   readonly publicKeys: readonly KeyObject[];
+  readonly usedRequests: UsedRequests;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;
   readonly slaveImage: string;

@@ -21,19 +21,38 @@ export interface FoundMount {
 /**
  * The mounts that a request to unmount means: by the slaves of the target, and by open workflows, since a mount that
  * begins has no slave yet.
- * @throws InvalidSignature, NothingMounted
+ * @throws InvalidSignature, Timeout, NothingMounted, BadRequest
  */
 export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
   const request = verifiedRequest(signed, deps.publicKeys);
   const { target } = request;
+  checkCurrent(deps, request);
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
   const names = new Set([...slaves.keys(), ...open.map(({ metadata }) => metadata.name)]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
   const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  for (const { mount } of meant) checkWhole(mount, request.device);
   if (meant.length > 0) return meant;
   const which = request.mount === undefined ? `a ${request.deviceType} device` : `mount "${request.mount}"`;
   const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
   throw fail('NothingMounted', `Cannot unmount from ${where}: ${which} must be mounted, is not`);
+}
+
+/** As one to mount: whoever has seen a signed request cannot use it again later. */
+function checkCurrent({ now }: Dependencies, { target, requestedAt, deadlineSeconds }: UnmountRequest): void {
+  const endsAt = Date.parse(requestedAt) + deadlineSeconds * 1_000;
+  if (now().getTime() <= endsAt) return;
+  throw fail('Timeout', `Cannot unmount from "${target.pod}": the request ended at ${new Date(endsAt).toISOString()}`);
+}
+
+/** A slave holds all devices of its mount, so that one of several cannot be freed for others. */
+function checkWhole({ metadata, status }: DeviceMount, device: string | undefined): void {
+  if (device === undefined || status.devices.length === 1) return;
+  const held = status.devices.map(({ id }) => id).join(', ');
+  throw fail(
+    'BadRequest',
+    `Cannot unmount only "${device}": mount "${metadata.name}" must end as a whole, has ${held}`,
+  );
 }
 
 /** By the name of the mount. */
@@ -67,6 +86,7 @@ function isMeant({ metadata, spec, status }: DeviceMount, request: UnmountReques
     spec.container === request.target.container &&
     spec.deviceType === request.deviceType &&
     (request.mount === undefined || metadata.name === request.mount) &&
+    (request.device === undefined || status.devices.some(({ id }) => id === request.device)) &&
     status.phase !== 'Released' &&
     status.phase !== 'Failed'
   );

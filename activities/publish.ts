@@ -1,9 +1,15 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
+import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
+import type { MountRequest, Signed } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 
 export interface PublishInput {
+  /** The request of the mount: only the pod that it names is told. */
+  readonly signed: Signed<MountRequest>;
   readonly mount: DeviceMount;
   readonly event: {
     readonly type: 'Normal' | 'Warning';
@@ -24,16 +30,24 @@ interface AnnotatedDevice {
   readonly nodes: readonly string[];
 }
 
+/** Many mounts of one pod at once each meet some changes of the others. */
+const CONFLICTS = 10;
 const REPORTER = 'device-mounter';
 /** Longest message of an Event that kube-apiserver takes. */
 const MESSAGE_LENGTH = 1_024;
 
-/** Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date. */
-export async function publish(deps: Dependencies, { mount, event }: PublishInput): Promise<void> {
+/**
+ * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date.
+ * @throws InvalidSignature
+ */
+export async function publish(deps: Dependencies, { signed, mount, event }: PublishInput): Promise<void> {
+  const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
-  const pod = await deps.cluster.getPod({ namespace, name });
-  if (pod !== undefined && pod.metadata?.uid === podUid) await annotate(deps, pod, mount);
+  if (verifiedRequest(signed, deps.publicKeys).target.podUid !== podUid || request.name !== mount.metadata.name) {
+    throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
+  }
+  await annotate(deps, mount);
   const now = deps.now();
   await deps.cluster.createEvent(namespace, {
     metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
@@ -50,7 +64,21 @@ export async function publish(deps: Dependencies, { mount, event }: PublishInput
   });
 }
 
-async function annotate(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
+async function annotate(deps: Dependencies, mount: DeviceMount): Promise<void> {
+  const { namespace } = mount.metadata;
+  for (let attempt = 1; ; attempt++) {
+    const pod = await deps.cluster.getPod({ namespace, name: mount.spec.podName });
+    if (pod?.metadata?.uid !== mount.spec.podUid) return;
+    try {
+      await annotateOnce(deps, pod, mount);
+      return;
+    } catch (err) {
+      if (!(err instanceof ClusterError) || err.code !== 409 || attempt === CONFLICTS) throw err;
+    }
+  }
+}
+
+async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
   const before = pod.metadata?.annotations?.[ANNOTATIONS.devices];
   const devices = [
     ...parseAnnotation(before).filter((device) => device.mount !== mount.metadata.name),
@@ -84,7 +112,7 @@ function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly Ann
 }
 
 /** A tenant may have written anything there: what is not ours is dropped. */
-function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
+export function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
   try {
     const value: unknown = JSON.parse(text ?? '[]');
     return Array.isArray(value) ? value.filter((item) => typeof item?.mount === 'string') : [];

@@ -2,7 +2,7 @@ import type { V1Affinity, V1Container, V1Pod, V1PodSpec, V1Toleration } from '@k
 import jsonPatch from 'fast-json-patch';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
-import type { MountRequest } from '../contract/requests.ts';
+import type { MountRequest, Signed, Target } from '../contract/requests.ts';
 
 /** Selects every slave pod, those of the original device-mounter too. */
 export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABELS.managedBy}=${MANAGER}`;
@@ -48,7 +48,8 @@ export interface SlaveOptions {
  * The placeholder pod that gets the devices of `request` on the target's node.
  * @throws Invalid when a patch does not fit
  */
-export function slavePod(request: MountRequest, target: V1Pod, options: SlaveOptions): V1Pod {
+export function slavePod(signed: Signed<MountRequest>, target: V1Pod, options: SlaveOptions): V1Pod {
+  const { request } = signed;
   const base = basePod(request, target, options);
   const pod: Plain<V1Pod> = patched(structuredClone(base), request);
   return {
@@ -57,7 +58,7 @@ export function slavePod(request: MountRequest, target: V1Pod, options: SlaveOpt
       name: slaveName(request.target.pod, options.mountUid, options.index),
       namespace: request.target.namespace,
       labels: { ...pod.metadata?.labels, ...NO_SIDECARS.labels, ...slaveLabels(request) },
-      annotations: { ...pod.metadata?.annotations, ...NO_SIDECARS.annotations, ...slaveAnnotations(request) },
+      annotations: { ...pod.metadata?.annotations, ...NO_SIDECARS.annotations, ...slaveAnnotations(signed, options) },
       ownerReferences: [
         {
           apiVersion: 'v1',
@@ -166,8 +167,11 @@ function slaveLabels(request: MountRequest): Record<string, string> {
   };
 }
 
-function slaveAnnotations(request: MountRequest): Record<string, string> {
+function slaveAnnotations(signed: Signed<MountRequest>, { mountUid }: SlaveOptions): Record<string, string> {
+  const { request } = signed;
   return {
+    [ANNOTATIONS.mountUid]: mountUid,
+    [ANNOTATIONS.request]: JSON.stringify(signed),
     [ANNOTATIONS.deviceType]: request.deviceType,
     [ANNOTATIONS.mount]: request.name,
     [ANNOTATIONS.user]: request.user.name,
@@ -187,4 +191,26 @@ export function isOwnedBy(pod: V1Pod, targetUid: string): boolean {
 /** The mount that a slave was made for, in full, if it was made by us. */
 export function mountNameOf(pod: V1Pod): string | undefined {
   return pod.metadata?.annotations?.[ANNOTATIONS.mount];
+}
+
+/** Whether `pod` is a slave of ours or of the original device-mounter, as far as labels can tell. */
+export function hasSlaveLabels({ metadata }: V1Pod): boolean {
+  const labels = metadata?.labels ?? {};
+  return labels[SLAVE_LABELS.component] === MANAGER && labels[SLAVE_LABELS.managedBy] === MANAGER;
+}
+
+/** Whether the mount with `mountUid` has made `pod`: its name is derived from that. */
+export function isMadeBy(pod: V1Pod, mountUid: string): boolean {
+  const name = pod.metadata?.name ?? '';
+  const index = Number(/-(\d+)$/.exec(name)?.[1]);
+  const target = targetOf(pod);
+  return target !== undefined && name === slaveName(target.pod, mountUid, index);
+}
+
+/** The target that a slave was made for, by what the garbage collector acts on. */
+export function targetOf({ metadata }: V1Pod): Target | undefined {
+  const owner = metadata?.ownerReferences?.find(({ kind }) => kind === 'Pod');
+  if (owner === undefined || metadata?.namespace === undefined) return undefined;
+  const container = metadata.labels?.[SLAVE_LABELS.container] ?? '';
+  return { namespace: metadata.namespace, pod: owner.name, podUid: owner.uid, container };
 }

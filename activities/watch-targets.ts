@@ -1,11 +1,10 @@
 import type { V1Pod } from '@kubernetes/client-node';
-import { SLAVE_LABELS } from '../contract/names.ts';
 import type { Target } from '../contract/requests.ts';
 import { SIGNALS } from '../contract/workflows.ts';
 import type { Cluster } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import { PodWatch } from './pod-watch.ts';
-import { mountNameOf } from './slave-pod.ts';
+import { mountNameOf, targetOf } from './slave-pod.ts';
 import { targetState } from './target-state.ts';
 
 export interface WatchTargetsOptions {
@@ -105,12 +104,4 @@ export class TargetWatch {
 /** A pod that is being deleted has not ended yet: its processes may still need the device. */
 function hasEnded({ status }: V1Pod): boolean {
   return status?.phase === 'Succeeded' || status?.phase === 'Failed';
-}
-
-/** The target that a slave was made for, by what the garbage collector acts on. */
-export function targetOf({ metadata }: V1Pod): Target | undefined {
-  const owner = metadata?.ownerReferences?.find(({ kind }) => kind === 'Pod');
-  if (owner === undefined || metadata?.namespace === undefined) return undefined;
-  const container = metadata.labels?.[SLAVE_LABELS.container] ?? '';
-  return { namespace: metadata.namespace, pod: owner.name, podUid: owner.uid, container };
 }

@@ -23,6 +23,40 @@ export const QUERIES = { deviceMount: 'deviceMount' } as const;
 /** Key of the memo that holds the DeviceMount, also after the workflow has closed. */
 export const MOUNT_MEMO = 'deviceMount';
 
+/** Key of the memo that holds the signature of the request, so that the same one does not make a second mount. */
+export const SIGNATURE_MEMO = 'requestSignature';
+
+/** ID of the Schedule of `reconcileMounts`. */
+export const RECONCILE_SCHEDULE = 'device-mounter-reconcile';
+
+export interface ReconcileInput {
+  /** Only report what would be done. */
+  readonly dryRun?: boolean;
+}
+
+/** Something that is not as its owner would have it. */
+export interface ReconcileFinding {
+  readonly namespace: string;
+  /** Name of the mount; of a foreign slave, its own. */
+  readonly mount: string;
+  /**
+   * `adopt`: an owner is started for it. `free`: its devices are taken back and its slaves deleted. `delete`: a slave is deleted
+   * that no mount has any more. `tell`: its owner is told of an end that it has missed. `keep`: it is left alone.
+   */
+  readonly action: 'adopt' | 'free' | 'delete' | 'tell' | 'keep';
+  readonly why: string;
+  readonly slaves: readonly string[];
+}
+
+export interface ReconcileReport {
+  readonly dryRun: boolean;
+  readonly findings: readonly (ReconcileFinding & {
+    /** False in a dry run, and for what is tried again the next time. */
+    readonly done: boolean;
+    readonly problem?: string;
+  })[];
+}
+
 /** Why a mount ends or changes, told to its workflow by signal. */
 export const SIGNALS = {
   /** Give the devices back; the node has not been asked yet. */

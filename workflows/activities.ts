@@ -1,9 +1,11 @@
 import { proxyActivities } from '@temporalio/workflow';
 import type { ClusterActivities } from '../activities/create.ts';
-import { AWAIT, CREATE, DELETE, PLAN, PUBLISH } from './timeouts.ts';
+import { AWAIT, CREATE, DELETE, PLAN, PUBLISH, SURVEY } from './timeouts.ts';
 
-export const { planMount, findMounts, nodeState, targetState } = proxyActivities<ClusterActivities>(PLAN);
+export const { planMount, findMounts, nodeState, targetState, adoptMount, checkAdoption, tellOwner } =
+  proxyActivities<ClusterActivities>(PLAN);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish } = proxyActivities<ClusterActivities>(PUBLISH);
+export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);

@@ -99,7 +99,7 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
 
 /** Tells the target, for its readers only: that this fails changes nothing about the mount. */
 export async function tell(
-  { mount }: MountRecord,
+  { mount, signed }: MountRecord,
   type: 'Normal' | 'Warning',
   reason: string,
   message: string,
@@ -107,7 +107,7 @@ export async function tell(
   try {
     await CancellationScope.nonCancellable(() =>
       publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
-        { mount, event: { type, reason, message } },
+        { signed, mount, event: { type, reason, message } },
       ]),
     );
   } catch (err) {

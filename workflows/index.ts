@@ -1,2 +1,3 @@
 export { mountDevices } from './mount.ts';
+export { reconcileMounts } from './reconcile.ts';
 export { unmountDevices } from './unmount.ts';

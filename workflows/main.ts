@@ -10,6 +10,7 @@ import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
+import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { CONTROL_QUEUE } from '../contract/names.ts';
 import { serveHealth } from '../process/health.ts';
@@ -17,6 +18,7 @@ import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
+import { ensureSchedule } from './schedule.ts';
 import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temporal.ts';
 
 const settings = settingsOrExit(SUMMARY, OPTIONS);
@@ -25,6 +27,9 @@ const log = pino({ name: 'control' });
 /** What an activity in flight may still take after SIGTERM; the pod's grace is 45 s. */
 const SHUTDOWN_GRACE_MS = 20_000;
 const SHUTDOWN_FORCE_MS = 28_000;
+
+/** How often search attributes and Schedule are looked for: Temporal may come back with an empty database. */
+const PREPARE_PERIOD_MS = 15_000;
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
@@ -61,8 +66,17 @@ async function workflowBundle(logger: Logger): Promise<string> {
 
 async function run(connection: NativeConnection, slaves: PodWatch, code: string): Promise<void> {
   const namespace = settings['temporal-namespace'];
-  await ensureSearchAttributes(connection, namespace);
-  const owners = temporalOwners(new Client({ connection, namespace }));
+  const client = new Client({ connection, namespace });
+  const prepare = async (): Promise<void> => {
+    await ensureSearchAttributes(connection, namespace);
+    await ensureSchedule(client);
+  };
+  await prepare();
+  const period = setInterval(
+    () => void prepare().catch((err) => log.warn({ err }, 'cannot prepare Temporal')),
+    PREPARE_PERIOD_MS,
+  );
+  const owners = temporalOwners(client);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
   const targets = new TargetWatch({
     cluster,
@@ -82,6 +96,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
       publicKeys: publicKeys(settings['signing-public-keys']),
       namespace: settings.namespace,
       slaveImage: settings['slave-image'],
+      usedRequests: new UsedRequests(),
       now: () => new Date(),
     }),
     shutdownGraceTime: SHUTDOWN_GRACE_MS,
@@ -94,6 +109,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   log.info({ taskQueue: CONTROL_QUEUE }, 'running');
   // Ends after SIGTERM, when what was in flight has ended or was handed over.
   await worker.run();
+  clearInterval(period);
   stopTelling();
   await targets.stop();
 }

@@ -3,7 +3,7 @@ import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } f
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { GROUP_VERSION, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
-import { MOUNT_MEMO } from '../contract/workflows.ts';
+import { MOUNT_MEMO, type MountInput, SIGNATURE_MEMO } from '../contract/workflows.ts';
 import { detailsOf } from './mount-details.ts';
 
 type Status = DeviceMount['status'];
@@ -12,10 +12,13 @@ export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | 
 
 /** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details. */
 export class MountRecord {
+  readonly signed: MountInput;
   #mount: DeviceMount;
 
-  constructor(mount: DeviceMount) {
+  constructor(signed: MountInput, mount: DeviceMount) {
+    this.signed = signed;
     this.#mount = mount;
+    upsertMemo({ [SIGNATURE_MEMO]: signed.signature });
     const { metadata, spec, status } = mount;
     upsertSearchAttributes([
       keyword(SEARCH_ATTRIBUTES.namespace, metadata.namespace),

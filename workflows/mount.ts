@@ -2,6 +2,7 @@ import {
   allHandlersFinished,
   CancellationScope,
   CancelledFailure,
+  ContinueAsNew,
   condition,
   defineQuery,
   defineSignal,
@@ -21,6 +22,7 @@ import {
   type RenewSignal,
   SIGNALS,
 } from '../contract/workflows.ts';
+import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
 import { ENDS, type End, MountEnds } from './mount-ends.ts';
@@ -34,11 +36,11 @@ import { MountRecord, newMount } from './mount-record.ts';
  * after a Cancel, which gives them back too; `Failed` with the type of the failure when the mount was not made, when a slave
  * was taken away from it, or when something could not be given back.
  *
- * @param carried the mount of the run before, after continue-as-new
+ * @param carried the mount of the run before, after continue-as-new; or one that has lost its owner, to be adopted
  */
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
-  const record = new MountRecord(carried ?? newMount(input.request));
+  const record = new MountRecord(input, carried ?? newMount(input.request));
   const ends = new MountEnds();
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
@@ -53,6 +55,10 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
         'MountDevice',
         `Mounted ${paths.join(', ')} in container ${record.mount.spec.container}`,
       );
+    }
+    // Continue-as-new comes from this workflow itself; whoever else hands over a mount has to prove that it is one.
+    else if (workflowInfo().continuedFromExecutionRunId === undefined) {
+      await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
     }
     const end = await hold({ record, ends });
     if (end === 'continueAsNew') {
@@ -108,7 +114,8 @@ async function released(record: MountRecord, end: End): Promise<DeviceMount> {
 }
 
 async function failed(record: MountRecord, outcome: MountOutcome, err: unknown): Promise<never> {
-  // Continue-as-new is an error to the SDK, too, and so are the failures of `released`.
+  // To the SDK continue-as-new is an error, too, and the failures of `released` come by here.
+  if (err instanceof ContinueAsNew) throw err;
   if (record.status.phase === 'Released' || record.status.phase === 'Failed') throw err;
   const failure = outcome.undone(err);
   record.change({

@@ -80,6 +80,12 @@ export const DETACH: ActivityOptions = {
   retry: { maximumAttempts: 1 },
 };
 
+/** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
+export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
+
+/** Time for one repair of the reconciler, which runs every minute. */
+export const RECONCILE_MS = 50 * SECOND;
+
 /** Pause before the `attempt`th repetition of a node step, from 0. */
 export function nodeRetryDelayMs(attempt: number): number {
   return Math.min(RETRY.maximumInterval, RETRY.initialInterval * RETRY.backoffCoefficient ** attempt);

@@ -36,7 +36,7 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
     await detach(input, found);
     await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
     result = listOf(found);
-    await Promise.all(found.map(deleteSlaves));
+    await Promise.all(found.map((each) => deleteSlaves(each, input)));
     return result;
   } catch (err) {
     failure = failureOf(err) ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
@@ -47,17 +47,13 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
 }
 
 async function detach(input: UnmountInput, found: readonly FoundMount[]): Promise<void> {
-  const { target, device, force } = input.request;
+  const { target, force } = input.request;
   // All are on the node of the one target; a mount that has none yet has nothing attached.
   const node = found.map(({ mount }) => mount.status.node).find((name) => name !== undefined);
   if (node === undefined) return;
   const mounts = found.map(({ mount: { metadata } }) => ({ namespace: metadata.namespace, name: metadata.name }));
   const slaves = found.flatMap(({ mount }) => mount.status.slaves);
-  await detachOnNode(
-    node,
-    { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) },
-    `detach from ${target.pod}`,
-  );
+  await detachOnNode(node, { mounts, slaves, force, signed: input }, `detach from ${target.pod}`);
 }
 
 async function tellOwner({ mount: { metadata, status } }: FoundMount, { request }: UnmountInput): Promise<void> {
@@ -70,11 +66,11 @@ async function tellOwner({ mount: { metadata, status } }: FoundMount, { request 
   }
 }
 
-async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount): Promise<void> {
+async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount, signed: UnmountInput): Promise<void> {
   await Promise.all(
     status.slaves.map(({ namespace, name }) =>
       deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-        { namespace, name, mount: metadata.name, targetUid: spec.podUid },
+        { namespace, name, mount: metadata.name, targetUid: spec.podUid, signed },
       ]),
     ),
   );

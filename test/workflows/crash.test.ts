@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { FUSE, Harness, mountRequest, NAMESPACE, signed, unmountRequest } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(120_000);
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { SIGNALS } from '../../contract/workflows.ts';
-import { Harness, mountRequest, NAMESPACE, signed } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
+import { mountRequest, NAMESPACE, signed } from './requests.ts';
 
 jest.setTimeout(60_000);
 

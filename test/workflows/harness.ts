@@ -1,4 +1,5 @@
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/create.ts';
@@ -6,22 +7,20 @@ import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
 import { tellOwners } from '../../activities/tell-owners.ts';
+import { UsedRequests } from '../../activities/used-requests.ts';
 import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
-import { signRequest } from '../../contract/signature.ts';
-import { UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
+import { FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 
-export const NAMESPACE = 'apps';
-export const FUSE = 'hostdev.k8s.io/dev_fuse';
-
-const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-const stranger = generateKeyPairSync('ed25519');
+/** Errors of watches, which tests see by what follows from them. */
+function ignore(): void {}
 
 interface Running {
   readonly worker: Worker;
@@ -47,20 +46,23 @@ export class Harness {
     this.#native = native;
     this.bundle = bundle;
     this.client = new Client({ connection });
-    const onError = (): void => undefined;
-    this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError });
+    this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError: ignore });
     this.#targets = new TargetWatch({
       cluster: this.cluster,
       slaves: this.#slaves,
       owners: temporalOwners(this.client),
-      onError,
+      onError: ignore,
     });
   }
 
-  static async start(): Promise<Harness> {
+  /** @param settings more of Temporal's dynamic configuration, as `key=value` */
+  static async start(settings: readonly string[] = []): Promise<Harness> {
     const logger = new DefaultLogger('ERROR', () => undefined);
     Runtime.install({ logger });
-    const [server, bundle] = await Promise.all([TemporalServer.start(), buildWorkflowBundle(logger)]);
+    const [server, bundle] = await Promise.all([
+      TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value])),
+      buildWorkflowBundle(logger),
+    ]);
     const connection = await Connection.connect({ address: server.address });
     const native = await NativeConnection.connect({ address: server.address });
     const harness = new Harness(server, connection, native, bundle);
@@ -80,16 +82,38 @@ export class Harness {
   }
 
   async startControl(): Promise<void> {
+    await this.#startWorker(CONTROL_QUEUE, this.#control());
+  }
+
+  /** As the second replica. Answers the function that stops it. */
+  async startSecondControl(): Promise<() => Promise<void>> {
+    const key = `second ${CONTROL_QUEUE}`;
+    // A client of the SDK takes only one worker for a queue.
+    const connection = await NativeConnection.connect({ address: this.server.address });
+    await this.#startWorker(CONTROL_QUEUE, { ...this.#control(), connection }, key);
+    return async () => {
+      await this.#stopWorker(key);
+      await connection.close();
+    };
+  }
+
+  #control(): Partial<WorkerOptions> {
     const activities = createClusterActivities({
       cluster: this.cluster,
       slaves: this.#slaves,
       owners: temporalOwners(this.client),
-      publicKeys: [publicKey],
+      publicKeys: [PUBLIC_KEY],
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
+      usedRequests: new UsedRequests(),
       now: () => new Date(),
     });
-    await this.#startWorker(CONTROL_QUEUE, { activities, workflowBundle: { code: this.bundle } });
+    return {
+      activities,
+      workflowBundle: { code: this.bundle },
+      workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
+      maxConcurrentActivityTaskExecutions: 1_000,
+    };
   }
 
   async stopControl(): Promise<void> {
@@ -100,7 +124,7 @@ export class Harness {
   async addNode(name: string, free: number, worker = true): Promise<MemoryNode> {
     this.cluster.addNode(name, { [FUSE]: free });
     this.cluster.addTarget(NAMESPACE, name, name);
-    const node = new MemoryNode(this.cluster);
+    const node = new MemoryNode(this.cluster, [PUBLIC_KEY]);
     this.#nodes.set(name, node);
     if (worker) await this.startNode(name);
     return node;
@@ -115,6 +139,9 @@ export class Harness {
         attachDevices: node.attachDevices.bind(node),
         detachDevices: node.detachDevices.bind(node),
       },
+      // As the real one: one poller and many slots.
+      maxConcurrentActivityTaskExecutions: 1_000,
+      activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 4 },
     });
   }
 
@@ -146,6 +173,38 @@ export class Harness {
     return this.client.workflow.executeUpdateWithStart(UPDATES.released, {
       startWorkflowOperation,
     });
+  }
+
+  /** One run of the reconciler. */
+  async reconcile(input: ReconcileInput = {}): Promise<ReconcileReport> {
+    return this.client.workflow.execute(WORKFLOWS.reconcile, {
+      workflowId: `reconcile/${randomUUID()}`,
+      taskQueue: CONTROL_QUEUE,
+      args: [input],
+    });
+  }
+
+  /** Runs a workflow of somebody who may do everything with Temporal, and nothing else. */
+  async attack(workflowId: string, queue: string, activity: string, input: unknown): Promise<unknown> {
+    const taskQueue = 'attacker';
+    if (!this.#workers.has(taskQueue)) {
+      const workflowsPath = join(import.meta.dirname, 'attack-workflow.ts');
+      await this.#startWorker(taskQueue, { workflowsPath });
+    }
+    return this.client.workflow.execute('runActivity', { workflowId, taskQueue, args: [queue, activity, input] });
+  }
+
+  /** Temporal's database is lost; the workers go on when it is back. */
+  async loseTemporal(): Promise<void> {
+    const nodes = [...this.#nodes.keys()].filter((name) => this.#workers.has(nodeQueue(name)));
+    await this.server.lose();
+    await this.server.restart();
+    await this.stopControl();
+    await this.startControl();
+    for (const name of nodes) {
+      await this.#stopWorker(nodeQueue(name));
+      await this.startNode(name);
+    }
   }
 
   handle(name: string) {
@@ -182,62 +241,15 @@ export class Harness {
       .map(({ reason }) => reason ?? '');
   }
 
-  async #startWorker(taskQueue: string, options: Partial<WorkerOptions>): Promise<void> {
+  async #startWorker(taskQueue: string, options: Partial<WorkerOptions>, key = taskQueue): Promise<void> {
     const worker = await Worker.create({ connection: this.#native, taskQueue, shutdownGraceTime: 0, ...options });
-    this.#workers.set(taskQueue, { worker, done: worker.run() });
+    this.#workers.set(key, { worker, done: worker.run() });
   }
 
-  async #stopWorker(taskQueue: string): Promise<void> {
-    const running = this.#workers.get(taskQueue);
-    this.#workers.delete(taskQueue);
+  async #stopWorker(key: string): Promise<void> {
+    const running = this.#workers.get(key);
+    this.#workers.delete(key);
     running?.worker.shutdown();
     await running?.done;
   }
-}
-
-/** A request for one `/dev/fuse` in the pod named as its node. */
-export function mountRequest(pod: string, more: Partial<MountRequest> = {}): MountRequest {
-  return {
-    kind: 'mount',
-    name: `${pod}-m`,
-    target: targetOf(pod),
-    deviceType: 'HOSTDEV',
-    resources: { [FUSE]: '1' },
-    labels: {},
-    annotations: {},
-    patches: [],
-    queue: false,
-    onRestart: 'reapply',
-    user: { name: 'jane', groups: ['dev'] },
-    requestedAt: new Date().toISOString(),
-    deadlineSeconds: 20,
-    ...more,
-  };
-}
-
-export function unmountRequest(pod: string, more: Partial<UnmountRequest> = {}): UnmountRequest {
-  return {
-    kind: 'unmount',
-    id: randomUUID(),
-    target: targetOf(pod),
-    deviceType: 'HOSTDEV',
-    force: false,
-    user: { name: 'jane', groups: ['dev'] },
-    requestedAt: new Date().toISOString(),
-    deadlineSeconds: 20,
-    ...more,
-  };
-}
-
-function targetOf(pod: string) {
-  return { namespace: NAMESPACE, pod, podUid: `uid-${pod}`, container: 'main' };
-}
-
-export function signed<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
-  return signRequest(request, privateKey);
-}
-
-/** Signed by someone who is not the apiserver. */
-export function forged<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
-  return signRequest(request, stranger.privateKey);
 }

@@ -1,6 +1,6 @@
 import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
 import { type Cluster, ClusterError, type PodEvent, type PodRef } from '../../activities/cluster.ts';
-import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
+import { ANNOTATIONS, MANAGER, NODE_LABEL, NODE_LEASE_SECONDS, nodeLease, SLAVE_LABELS } from '../../contract/names.ts';
 
 interface MemoryNode {
   readonly free: Map<string, number>;
@@ -56,6 +56,24 @@ export class MemoryCluster implements Cluster {
     return uid;
   }
 
+  /** A slave of the original device-mounter: same labels, but nothing about a mount. */
+  addForeignSlave(namespace: string, name: string, target: string): void {
+    const labels = {
+      [SLAVE_LABELS.component]: MANAGER,
+      [SLAVE_LABELS.managedBy]: MANAGER,
+      [SLAVE_LABELS.ownerName]: target,
+      [SLAVE_LABELS.ownerUid]: `uid-${target}`,
+      [SLAVE_LABELS.container]: 'main',
+    };
+    const annotations = { [ANNOTATIONS.deviceType]: 'HOSTDEV' };
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'Pod', name: target, uid: `uid-${target}` }];
+    this.#put({
+      metadata: { namespace, name, uid: crypto.randomUUID(), labels, annotations, ownerReferences },
+      spec: { nodeName: target, containers: [{ name: 'slave' }] },
+      status: { phase: 'Running' },
+    });
+  }
+
   /** What the kubelet reports, for example `Succeeded`. */
   setPhase(ref: PodRef, phase: string): void {
     const pod = this.#pods.get(keyOf(ref));
@@ -63,13 +81,13 @@ export class MemoryCluster implements Cluster {
   }
 
   /** As the last step of a pod's deletion: with it go the pods that it owns. */
-  removePod(ref: PodRef): void {
+  removePod(ref: PodRef, cascade = true): void {
     const pod = this.#pods.get(keyOf(ref));
     if (pod === undefined) return;
     this.#pods.delete(keyOf(ref));
     this.#emit('DELETED', pod);
     this.#release(pod);
-    for (const other of this.#pods.values()) {
+    for (const other of cascade ? this.#pods.values() : []) {
       if (other.metadata?.ownerReferences?.some(({ uid }) => uid === pod.metadata?.uid) !== true) continue;
       this.removePod({ namespace: other.metadata.namespace ?? '', name: other.metadata.name ?? '' });
     }
@@ -154,7 +172,8 @@ export class MemoryCluster implements Cluster {
   ): AsyncIterable<PodEvent> {
     let seen = Number(resourceVersion);
     while (!signal.aborted) {
-      for (const { version, event } of this.#log.filter(({ version }) => version > seen)) {
+      // Each entry of the log is one version, from 1.
+      for (const { version, event } of this.#log.slice(seen)) {
         seen = version;
         if (!matches(event.pod, labels)) continue;
         if (namespace === undefined || event.pod.metadata?.namespace === namespace) yield event;

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
@@ -9,6 +10,7 @@ import type {
   MountRef,
   NodeActivities,
 } from '../../contract/node-activities.ts';
+import { verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
 /** The worker of a node, with what containers can use kept in memory. */
@@ -27,13 +29,16 @@ export class MemoryNode implements NodeActivities {
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
-  constructor(cluster: MemoryCluster) {
+  readonly #publicKeys: readonly KeyObject[];
+
+  constructor(cluster: MemoryCluster, publicKeys: readonly KeyObject[]) {
     this.#cluster = cluster;
+    this.#publicKeys = publicKeys;
   }
 
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
-    const { request } = signed;
+    const request = verifiedRequest(signed, this.#publicKeys);
     for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
@@ -45,6 +50,7 @@ export class MemoryNode implements NodeActivities {
   }
 
   async detachDevices({ mounts, slaves, force, signed }: DetachInput): Promise<DetachResult> {
+    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys);
     await this.stuck;
     if (this.busy && !force && signed?.request.force !== true) {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { WorkflowFailedError } from '@temporalio/client';
 import { ANNOTATIONS } from '../../contract/names.ts';
 import { MOUNT_MEMO, SIGNALS } from '../../contract/workflows.ts';
-import { FUSE, Harness, mountRequest, NAMESPACE, signed, unmountRequest } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 

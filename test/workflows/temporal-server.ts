@@ -56,6 +56,12 @@ export class TemporalServer {
     await this.#end('SIGKILL');
   }
 
+  /** Loses everything that it has kept. */
+  async lose(): Promise<void> {
+    await this.#end('SIGKILL');
+    for (const name of readdirSync(this.#folder)) rmSync(join(this.#folder, name));
+  }
+
   async stop(): Promise<void> {
     await this.#end('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { MOUNT_MEMO } from '../../contract/workflows.ts';
-import { FUSE, forged, Harness, mountRequest, NAMESPACE, signed } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { FUSE, forged, mountRequest, NAMESPACE, signed } from './requests.ts';
 
 jest.setTimeout(60_000);
 

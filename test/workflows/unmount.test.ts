@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { forged, Harness, mountRequest, signed, unmountRequest } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { forged, mountRequest, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 

@@ -1,0 +1,133 @@
+import type { V1Pod } from '@kubernetes/client-node';
+import type { DeviceMount, MountedDevice } from '../contract/device-mount.ts';
+import { fail } from '../contract/failures.ts';
+import { ANNOTATIONS, GROUP_VERSION } from '../contract/names.ts';
+import type { MountRequest, Signed, Target } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import type { Dependencies } from './dependencies.ts';
+import { parseAnnotation } from './publish.ts';
+import { hasSlaveLabels, isMadeBy, isOwnedBy, mountNameOf } from './slave-pod.ts';
+import { endOf } from './target.ts';
+
+export interface Adoption {
+  readonly signed: Signed<MountRequest>;
+  readonly mount: DeviceMount;
+}
+
+/**
+ * What an owner of intact slaves is started with, or why they are not intact, as the end of a sentence. The slaves carry the
+ * request, which the apiserver has signed, so that a tenant can make up none.
+ */
+export async function adoptionOf(
+  deps: Dependencies,
+  slaves: readonly V1Pod[],
+  target: Target,
+  name: string,
+): Promise<Adoption | string> {
+  const [slave] = slaves;
+  const { annotations = {} } = slave?.metadata ?? {};
+  const signed = parseSigned(annotations[ANNOTATIONS.request]);
+  const mountUid = annotations[ANNOTATIONS.mountUid] ?? '';
+  if (slave === undefined || signed === undefined || !isAuthentic(deps, signed)) return 'no signed request';
+  const { request } = signed;
+  if (request.name !== name || request.target.podUid !== target.podUid) return 'a request for another mount';
+  if (!slaves.every((pod) => isMadeBy(pod, mountUid))) return 'names that are not of the mount';
+  if (!slaves.every(({ status }) => status?.phase === 'Running')) return 'slaves that do not run';
+  const pod = await deps.cluster.getPod({ namespace: target.namespace, name: target.pod });
+  if (pod === undefined || endOf(pod, target.podUid) !== undefined) return 'a target that is gone';
+  return { signed, mount: mountOf(deps, request, mountUid, slaves, devicesIn(pod, name)) };
+}
+
+function parseSigned(text: string | undefined): Signed<MountRequest> | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? 'null');
+    const isObject = typeof value === 'object' && value !== null && 'request' in value && 'signature' in value;
+    // Its signature says that it is what the apiserver wrote.
+    return isObject ? (value as Signed<MountRequest>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAuthentic(deps: Dependencies, signed: Signed<MountRequest>): boolean {
+  try {
+    return verifiedRequest(signed, deps.publicKeys).kind === 'mount';
+  } catch {
+    return false;
+  }
+}
+
+/** By the target's annotation, which is for readers only; what is attached is known to the node. */
+function devicesIn(target: V1Pod, name: string): readonly MountedDevice[] {
+  return parseAnnotation(target.metadata?.annotations?.[ANNOTATIONS.devices])
+    .filter(({ mount }) => mount === name)
+    .map(({ id, resource, nodes }) => ({
+      id,
+      resource,
+      nodes: nodes.map((path) => ({ path, type: 'c', major: 0, minor: 0, access: 'rw' })),
+    }));
+}
+
+function mountOf(
+  deps: Dependencies,
+  request: MountRequest,
+  uid: string,
+  slaves: readonly V1Pod[],
+  devices: readonly MountedDevice[],
+): DeviceMount {
+  const { name, target, labels, leaseSeconds } = request;
+  const { namespace, pod: podName, podUid, container } = target;
+  const now = deps.now();
+  const createdAt = new Date(slaves[0]?.metadata?.creationTimestamp ?? now).toISOString();
+  const node = slaves[0]?.spec?.nodeName;
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: { name, namespace, uid, creationTimestamp: createdAt, resourceVersion: String(now.getTime()), labels },
+    spec: {
+      podName,
+      podUid,
+      container,
+      deviceType: request.deviceType,
+      resources: request.resources,
+      onRestart: request.onRestart,
+      ...(leaseSeconds !== undefined && { leaseSeconds }),
+    },
+    status: {
+      phase: 'Mounted',
+      user: request.user.name,
+      ...(node !== undefined && { node }),
+      devices,
+      slaves: slaves.map(({ metadata }) => ({ namespace, name: metadata?.name ?? '', uid: metadata?.uid ?? '' })),
+      mountedAt: createdAt,
+      // When it was renewed is lost: a full lease, so that none ends too soon.
+      ...(leaseSeconds !== undefined && {
+        leaseEndsAt: new Date(now.getTime() + leaseSeconds * 1_000).toISOString(),
+      }),
+    },
+  };
+}
+
+/**
+ * Checks, for a workflow that was started as the owner of what is there already, that all of it was signed and is there:
+ * whoever can start workflows could name the slaves of others.
+ * @throws InvalidSignature, SlaveEnded
+ */
+export async function checkAdoption(deps: Dependencies, { signed, mount }: Adoption): Promise<void> {
+  const { name, target } = verifiedRequest(signed, deps.publicKeys);
+  const { metadata, spec, status } = mount;
+  const same = metadata.name === name && metadata.namespace === target.namespace && spec.podUid === target.podUid;
+  const refused = `Cannot adopt mount "${name}"`;
+  if (!same || signed.request.kind !== 'mount') {
+    throw fail('InvalidSignature', `${refused}: the apiserver has signed a request for another`);
+  }
+  if (status.slaves.length === 0) throw fail('SlaveEnded', `${refused}: it must have slaves, has none`);
+  for (const { namespace, name: slave, uid } of status.slaves) {
+    const pod = await deps.cluster.getPod({ namespace, name: slave });
+    if (pod?.metadata?.uid !== uid) throw fail('SlaveEnded', `${refused}: its slave pod "${slave}" is gone`);
+    const own = isOwnedBy(pod, target.podUid) && mountNameOf(pod) === name && isMadeBy(pod, metadata.uid);
+    if (!own || !hasSlaveLabels(pod) || namespace !== target.namespace) {
+      throw fail('InvalidSignature', `${refused}: slave pod "${slave}" was not made for it`);
+    }
+  }
+}

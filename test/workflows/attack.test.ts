@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
+import { WORKFLOWS } from '../../contract/workflows.ts';
+import { Harness } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+/** A control activity or one of the node of `pod`, run by a workflow of any ID. */
+async function attack(activity: string, pod: string, input: unknown, workflowId = `attack/${pod}/${activity}`) {
+  const isNode = activity === 'attachDevices' || activity === 'detachDevices';
+  return failureFrom(harness.attack(workflowId, isNode ? nodeQueue(pod) : CONTROL_QUEUE, activity, input));
+}
+
+describe('whoever can do everything with Temporal', () => {
+  test('cannot use a request again whose mount has ended', async () => {
+    const node = await harness.addNode('replay', 1);
+    const request = signed(mountRequest('replay'));
+    await harness.mount(request);
+    await harness.unmount(signed(unmountRequest('replay')));
+    await harness.handle('replay-m').result();
+    expect(await failureFrom(harness.mount(request))).toMatchObject({ type: 'MountEnded' });
+    await eventually(async () => (await harness.statusOf('replay-m')) === 'FAILED');
+    await harness.stopControl();
+    await harness.startControl();
+    expect(await failureFrom(harness.mount(request))).toMatchObject({ type: 'MountEnded' });
+    await eventually(async () => (await harness.statusOf('replay-m')) === 'FAILED');
+    expect(harness.leftOf('replay', node)).toEqual([]);
+    expect((await harness.mount(signed(mountRequest('replay')))).status.phase).toBe('Mounted');
+  });
+
+  test.each([
+    ['unsigned', 'hand-a', (pod: string) => ({ request: mountRequest(pod), signature: '' })],
+    ['signed by itself', 'hand-b', (pod: string) => forged(mountRequest(pod))],
+    [
+      'altered',
+      'hand-c',
+      (pod: string) => ({ ...signed(mountRequest(pod)), request: mountRequest(pod, { queue: true }) }),
+    ],
+    ['signed for another workflow', 'hand-d', (pod: string) => signed(mountRequest(pod))],
+  ])('makes nothing of a request that is %s', async (_name, pod, make) => {
+    const node = await harness.addNode(pod, 1);
+    const request = make(pod);
+    const mountUid = crypto.randomUUID();
+    const slave = { namespace: NAMESPACE, name: slaveName(pod, mountUid, 0), uid: crypto.randomUUID() };
+    const create = await attack('createSlave', pod, { signed: request, mountUid, index: 0, node: pod });
+    expect(create.type).toMatch(/^(InvalidSignature|Forbidden)$/);
+    if (pod !== 'hand-d') {
+      expect(await attack('planMount', pod, { signed: request })).toMatchObject({ type: 'InvalidSignature' });
+      const attach = await attack('attachDevices', pod, { signed: request, slaves: [slave] });
+      expect(attach).toMatchObject({ type: 'InvalidSignature' });
+    }
+    expect(harness.leftOf(pod, node)).toEqual([]);
+    expect(node.attached.size).toBe(0);
+  });
+
+  test('ends nothing that is not its own', async () => {
+    const node = await harness.addNode('prey', 1);
+    const { status, ...mount } = await harness.mount(signed(mountRequest('prey')));
+    const [slave] = status.slaves;
+    const input = { namespace: NAMESPACE, name: slave?.name, mount: 'prey-m', targetUid: 'uid-prey' };
+    expect(await attack('deleteSlave', 'prey', input)).toMatchObject({ type: 'Forbidden' });
+    const stolen = forged(unmountRequest('prey'));
+    expect(await attack('deleteSlave', 'prey', { ...input, signed: stolen }, 'attack/2')).toMatchObject({
+      type: 'InvalidSignature',
+    });
+    const elsewhere = signed(unmountRequest('other'));
+    expect(await attack('deleteSlave', 'prey', { ...input, signed: elsewhere }, 'attack/3')).toMatchObject({
+      type: 'Forbidden',
+    });
+    expect(await attack('findMounts', 'prey', { signed: stolen })).toMatchObject({ type: 'InvalidSignature' });
+    const late = signed(unmountRequest('prey', { requestedAt: new Date(Date.now() - 60_000).toISOString() }));
+    expect(await failureFrom(harness.unmount(late))).toMatchObject({ type: 'Timeout' });
+    const told = { mount: { ...mount, status }, event: { type: 'Normal', reason: 'X', message: 'x' } };
+    expect(await attack('publish', 'prey', { ...told, signed: forged(mountRequest('prey')) })).toMatchObject({
+      type: 'InvalidSignature',
+    });
+    expect(harness.leftOf('prey', node)).toHaveLength(2);
+  });
+
+  test('cannot have a mount adopted that is not there', async () => {
+    const node = await harness.addNode('adopted', 1);
+    const { status, ...mount } = await harness.mount(signed(mountRequest('adopted')));
+    const request = mountRequest('adopted', { name: 'thief' });
+    const start = (name: string, args: unknown[]) =>
+      failureFrom(
+        harness.client.workflow.execute(WORKFLOWS.mount, {
+          workflowId: mountWorkflowId(NAMESPACE, name),
+          taskQueue: CONTROL_QUEUE,
+          args,
+        }),
+      );
+    const carried = { ...mount, metadata: { ...mount.metadata, name: 'thief' }, status };
+    expect(await start('thief', [forged(request), carried])).toMatchObject({ type: 'InvalidSignature' });
+    expect(await start('thief', [signed(request), carried])).toMatchObject({ type: 'InvalidSignature' });
+    expect(await start('thief', [signed(request), { ...mount, status }])).toMatchObject({ type: 'InvalidSignature' });
+    expect(await start('other', [signed(request)])).toMatchObject({ type: 'BadRequest' });
+    expect(harness.leftOf('adopted', node)).toHaveLength(2);
+  });
+});

@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
+import { ensureSchedule } from '../../workflows/schedule.ts';
+import { Harness } from './harness.ts';
+import { eventually } from './outcome.ts';
+import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('reconcileMounts()', () => {
+  test('finds nothing to do while every mount has its owner', async () => {
+    await harness.addNode('fine', 1);
+    await harness.mount(signed(mountRequest('fine')));
+    expect(await harness.reconcile()).toEqual({ dryRun: false, findings: [] });
+  });
+
+  test('frees a mount whose workflow was terminated, and only reports it in a dry run', async () => {
+    const node = await harness.addNode('shot', 1);
+    const { status } = await harness.mount(signed(mountRequest('shot')));
+    await harness.handle('shot-m').terminate('by hand');
+    const found = { namespace: NAMESPACE, mount: 'shot-m', action: 'free', slaves: [status.slaves[0]?.name] };
+    expect(await harness.reconcile({ dryRun: true })).toMatchObject({ findings: [{ ...found, done: false }] });
+    expect(harness.leftOf('shot', node)).toHaveLength(2);
+    expect(await harness.reconcile()).toMatchObject({ findings: [{ ...found, done: true }] });
+    expect(harness.leftOf('shot', node)).toEqual([]);
+  });
+
+  test('keeps the slave of a terminated mount while its node cannot take the devices back', async () => {
+    const node = await harness.addNode('deaf', 1);
+    await harness.mount(signed(mountRequest('deaf')));
+    await harness.handle('deaf-m').terminate('by hand');
+    await harness.stopNode('deaf');
+    const report = await harness.reconcile();
+    expect(report.findings).toMatchObject([{ action: 'free', done: false, problem: expect.stringContaining('deaf') }]);
+    expect(harness.leftOf('deaf', node)).toHaveLength(2);
+    harness.cluster.nodes.delete('deaf');
+    expect((await harness.reconcile()).findings).toMatchObject([{ action: 'free', done: true }]);
+    expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'deaf')).toEqual([]);
+  });
+
+  test('tells the owner of a mount whose node is gone', async () => {
+    await harness.addNode('lost', 1);
+    await harness.mount(signed(mountRequest('lost')));
+    await harness.stopNode('lost');
+    harness.cluster.nodes.delete('lost');
+    await eventually(async () => (await harness.reconcile()).findings.some(({ action }) => action === 'tell'));
+    expect(await harness.handle('lost-m').result()).toMatchObject({ status: { reason: 'TargetGone' } });
+  });
+
+  test('leaves a foreign slave alone while its target lives, and deletes it then', async () => {
+    await harness.addNode('old', 1);
+    harness.cluster.addForeignSlave(NAMESPACE, 'old-slave', 'old');
+    expect((await harness.reconcile()).findings).toMatchObject([{ action: 'keep', slaves: ['old-slave'] }]);
+    harness.cluster.removePod({ namespace: NAMESPACE, name: 'old' }, false);
+    expect((await harness.reconcile()).findings).toMatchObject([{ action: 'delete', done: true }]);
+    expect(await harness.cluster.getPod({ namespace: NAMESPACE, name: 'old-slave' })).toBeUndefined();
+  });
+
+  test('frees a foreign slave that is unmounted', async () => {
+    await harness.addNode('old2', 1);
+    harness.cluster.addForeignSlave(NAMESPACE, 'old2-slave', 'old2');
+    await harness.unmount(signed(unmountRequest('old2')));
+    await eventually(
+      async () => (await harness.cluster.getPod({ namespace: NAMESPACE, name: 'old2-slave' })) === undefined,
+    );
+  });
+
+  test('gives every mount a new owner when Temporal has lost its database', async () => {
+    const node = await harness.addNode('kept', 20);
+    const names = Array.from({ length: 20 }, (_, index) => `kept-${index}`);
+    const mounts = await Promise.all(names.map((name) => harness.mount(signed(mountRequest('kept', { name })))));
+    await harness.loseTemporal();
+    const { findings } = await harness.reconcile();
+    expect(findings.filter(({ mount }) => mount.startsWith('kept-')).map(({ action }) => action)).toEqual(
+      names.map(() => 'adopt'),
+    );
+    expect(node.attached.size).toBe(20);
+    for (const { metadata, status } of mounts) {
+      const owner = await eventually(
+        async () => (await harness.handle(metadata.name).describe()).memo?.['deviceMount'],
+      );
+      expect(owner).toMatchObject({ metadata: { uid: metadata.uid }, status: { slaves: status.slaves, user: 'jane' } });
+    }
+    await eventually(async () => (await harness.reconcile()).findings.length === 0);
+    const { items } = await harness.unmount(signed(unmountRequest('kept')));
+    expect(items).toHaveLength(20);
+    expect(await harness.handle('kept-0').result()).toMatchObject({ status: { phase: 'Released' } });
+    await eventually(() => harness.leftOf('kept', node).length === 0);
+  });
+});
+
+describe('ensureSchedule()', () => {
+  test('has it run, once, however often it is called', async () => {
+    await ensureSchedule(harness.client);
+    await ensureSchedule(harness.client);
+    await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).trigger();
+    await eventually(async () => {
+      const { info } = await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).describe();
+      return info.recentActions.length > 0;
+    });
+  });
+});
+
+describe('every history of this file', () => {
+  test('replays', async () => {
+    expect(await harness.replayed()).toEqual([]);
+  });
+});

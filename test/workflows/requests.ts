@@ -1,0 +1,59 @@
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
+import { signRequest } from '../../contract/signature.ts';
+
+export const NAMESPACE = 'apps';
+export const FUSE = 'hostdev.k8s.io/dev_fuse';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const stranger = generateKeyPairSync('ed25519');
+
+/** The apiserver's. */
+export const PUBLIC_KEY = publicKey;
+
+/** A request for one `/dev/fuse` in the pod named as its node. */
+export function mountRequest(pod: string, more: Partial<MountRequest> = {}): MountRequest {
+  return {
+    kind: 'mount',
+    name: `${pod}-m`,
+    target: targetOf(pod),
+    deviceType: 'HOSTDEV',
+    resources: { [FUSE]: '1' },
+    labels: {},
+    annotations: {},
+    patches: [],
+    queue: false,
+    onRestart: 'reapply',
+    user: { name: 'jane', groups: ['dev'] },
+    requestedAt: new Date().toISOString(),
+    deadlineSeconds: 20,
+    ...more,
+  };
+}
+
+export function unmountRequest(pod: string, more: Partial<UnmountRequest> = {}): UnmountRequest {
+  return {
+    kind: 'unmount',
+    id: randomUUID(),
+    target: targetOf(pod),
+    deviceType: 'HOSTDEV',
+    force: false,
+    user: { name: 'jane', groups: ['dev'] },
+    requestedAt: new Date().toISOString(),
+    deadlineSeconds: 20,
+    ...more,
+  };
+}
+
+function targetOf(pod: string) {
+  return { namespace: NAMESPACE, pod, podUid: `uid-${pod}`, container: 'main' };
+}
+
+export function signed<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
+  return signRequest(request, privateKey);
+}
+
+/** Signed by someone who is not the apiserver. */
+export function forged<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
+  return signRequest(request, stranger.privateKey);
+}

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { Harness } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start(['limit.historyCount.suggestContinueAsNew=60']);
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('a mount', () => {
+  test('goes on in a new run when its history has become long', async () => {
+    const node = await harness.addNode('long', 1);
+    const { metadata } = await harness.mount(signed(mountRequest('long', { leaseSeconds: 600 })));
+    const before = (await harness.handle('long-m').describe()).runId;
+    for (let count = 0; count < 40; count++) await harness.handle('long-m').signal('renew', { leaseSeconds: 700 });
+    await eventually(async () => (await harness.handle('long-m').describe()).runId !== before);
+    const { memo } = await eventually(async () => {
+      const owner = await harness.handle('long-m').describe();
+      return owner.memo?.['deviceMount'] === undefined ? undefined : owner;
+    });
+    expect(memo).toMatchObject({ deviceMount: { metadata: { uid: metadata.uid }, status: { phase: 'Mounted' } } });
+    await harness.unmount(signed(unmountRequest('long')));
+    expect(await harness.handle('long-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('long', node)).toEqual([]);
+  });
+
+  test('starts from the queue in the order of the scheduler, each when a device is free', async () => {
+    const node = await harness.addNode('line', 1);
+    await harness.mount(signed(mountRequest('line', { name: 'line-1' })));
+    const second = harness.mount(signed(mountRequest('line', { name: 'line-2', queue: true })));
+    await eventually(() => harness.leftOf('line', node).length === 3);
+    await eventually(async () =>
+      JSON.stringify((await harness.handle('line-2').describe()).memo).includes('1 Insufficient'),
+    );
+    await harness.unmount(signed(unmountRequest('line', { mount: 'line-1' })));
+    expect((await second).status.phase).toBe('Mounted');
+    expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/line-2`]);
+  });
+
+  test('is all or nothing when it asks for several resources', async () => {
+    const node = await harness.addNode('several', 1);
+    const tun = 'hostdev.k8s.io/dev_net_tun';
+    const resources = { [FUSE]: '1', [tun]: '1' };
+    expect(await failureFrom(harness.mount(signed(mountRequest('several', { resources }))))).toMatchObject({
+      type: 'InsufficientDevices',
+    });
+    expect(harness.leftOf('several', node)).toEqual([]);
+    harness.cluster.addDevices('several', tun, 1);
+    const mount = await harness.mount(signed(mountRequest('several', { resources, name: 'several-2' })));
+    expect(mount.status.devices.map(({ resource }) => resource)).toEqual([FUSE, tun]);
+    const one = signed(unmountRequest('several', { device: '/dev/fuse' }));
+    expect(await failureFrom(harness.unmount(one))).toMatchObject({ type: 'BadRequest' });
+    expect(node.attached.size).toBe(1);
+  });
+
+  test('is made by either of two control workers, and outlives both', async () => {
+    const stopSecond = await harness.startSecondControl();
+    await harness.addNode('pair', 4);
+    const names = ['pair-1', 'pair-2', 'pair-3'];
+    await Promise.all(names.map((name) => harness.mount(signed(mountRequest('pair', { name })))));
+    await harness.stopControl();
+    expect((await harness.mount(signed(mountRequest('pair', { name: 'pair-4' })))).status.phase).toBe('Mounted');
+    await harness.startControl();
+    await stopSecond();
+    expect((await harness.unmount(signed(unmountRequest('pair')))).items).toHaveLength(4);
+  });
+
+  test('is made 300 times at once on one node', async () => {
+    const node = await harness.addNode('burst', 300);
+    const names = Array.from({ length: 300 }, (_, index) => `burst-${index}`);
+    const mounts = await Promise.all(
+      names.map((name) => harness.mount(signed(mountRequest('burst', { name, deadlineSeconds: 100 })))),
+    );
+    expect(mounts.map(({ status }) => status.phase)).toEqual(names.map(() => 'Mounted'));
+    expect(node.attached.size).toBe(300);
+    expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'burst')).toHaveLength(300);
+  }, 100_000);
+});

@@ -1,0 +1,85 @@
+import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import type { Finding } from '../activities/survey-mounts.ts';
+import { fail, failureOf } from '../contract/failures.ts';
+import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
+import { adoptMount, deleteSlave, nodeState, surveyMounts, tellOwner } from './activities.ts';
+import { detachOnNode } from './node.ts';
+import { RECONCILE_MS } from './timeouts.ts';
+
+type Result = ReconcileReport['findings'][number];
+
+/**
+ * Repairs what no owner repairs: slaves whose workflow was terminated or lost, and mounts that have missed an end. Answers what
+ * it found; what it could not do is found again the next time.
+ */
+export async function reconcileMounts({ dryRun = false }: ReconcileInput = {}): Promise<ReconcileReport> {
+  const findings = await surveyMounts.executeWithOptions({ summary: 'compare slaves with owners' }, []);
+  const report = {
+    dryRun,
+    findings: await Promise.all(
+      findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding))),
+    ),
+  };
+  setCurrentDetails(detailsOf(report));
+  return report;
+}
+
+async function repaired(finding: Finding): Promise<Result> {
+  try {
+    // One that hangs must not keep the others from being found again.
+    await CancellationScope.withTimeout(RECONCILE_MS, () => repair(finding));
+    return resultOf(finding, { done: finding.action !== 'keep' });
+  } catch (err) {
+    const problem = failureOf(err)?.message ?? (err instanceof Error ? err.message : String(err));
+    return resultOf(finding, { done: false, problem });
+  }
+}
+
+async function repair(finding: Finding): Promise<void> {
+  const { action, namespace, mount, adoption, signal } = finding;
+  if (action === 'adopt' && adoption !== undefined) {
+    await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
+  } else if (action === 'tell' && signal !== undefined) {
+    await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal }]);
+  } else if (action === 'free') {
+    await detach(finding);
+    await deleteSlaves(finding);
+  } else if (action === 'delete') await deleteSlaves(finding);
+}
+
+async function detach({ namespace, mount, node, slaves, target }: Finding): Promise<void> {
+  if (node === undefined) return;
+  const state = await nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
+  // A node that has left the cluster has nothing attached.
+  if (state === 'gone') return;
+  if (state !== 'alive') throw fail('NodeUnreachable', `Cannot detach on node "${node}": its worker must be alive`);
+  const mounts = [{ namespace, name: mount }];
+  await detachOnNode(node, { mounts, slaves, force: true }, `detach from ${target.pod}`);
+}
+
+async function deleteSlaves({ mount, slaves, target }: Finding): Promise<void> {
+  await Promise.all(
+    slaves.map(({ namespace, name }) =>
+      deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
+        { namespace, name, mount, targetUid: target.podUid },
+      ]),
+    ),
+  );
+}
+
+function resultOf(
+  { namespace, mount, action, why, slaves }: Finding,
+  outcome: { readonly done: boolean; readonly problem?: string },
+): Result {
+  return { namespace, mount, action, why, slaves: slaves.map(({ name }) => name), ...outcome };
+}
+
+/** Markdown for the Temporal UI. */
+function detailsOf({ dryRun, findings }: ReconcileReport): string {
+  if (findings.length === 0) return 'Everything is as it should be.\n';
+  const lines = findings.map(({ namespace, mount, action, why, done, problem }) => {
+    const state = problem ?? (done ? 'done' : 'not done');
+    return `- **${action}** \`${namespace}/${mount}\`: ${why} (${state})`;
+  });
+  return `${dryRun ? 'Dry run.\n\n' : ''}${lines.join('\n')}\n`;
+}
