@@ -5,8 +5,9 @@ import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { Harness, mountRequest, NAMESPACE, signed, unmountRequest } from './harness.ts';
+import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const START_MS = 120_000;
 const TEST_MS = 40_000;
