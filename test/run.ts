@@ -61,7 +61,8 @@ async function jest(project: string): Promise<Counts> {
   rmSync(outputFile, { force: true });
   const args = ['--selectProjects', project, '--json', '--outputFile', outputFile];
   if (project !== 'unit') args.push('--runInBand');
-  const code = await ended(join(ROOT, 'node_modules', '.bin', 'jest'), args, {
+  // By this Node: the one on the PATH may be an older one.
+  const code = await ended(process.execPath, [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args], {
     NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
   });
   const result = JSON.parse(readFileSync(outputFile, 'utf8')) as Record<string, number>;
