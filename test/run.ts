@@ -77,7 +77,7 @@ async function prepare(): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('\n'));
   const progress = new Progress(process.stdout);
   const log = join(statePaths(process.env).root, 'build-log');
-  await ensureSystemPackages(progress, log);
+  await ensureSystemPackages(progress, log, 2);
   await ensureTools(progress, log);
 }
 

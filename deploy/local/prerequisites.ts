@@ -8,6 +8,8 @@ interface SystemPackage {
   readonly name: string;
   readonly shownBy: readonly string[];
   readonly why: string;
+  /** Only where there are this many nodes. */
+  readonly nodes?: number;
 }
 
 const PACKAGES: readonly SystemPackage[] = [
@@ -18,8 +20,8 @@ const PACKAGES: readonly SystemPackage[] = [
   { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
   { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
   { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too' },
-  { name: 'systemd', shownBy: ['systemctl'], why: 'the kernel tests run one, whose daemon-reload takes devices away' },
-  { name: 'dbus', shownBy: ['dbus-daemon'], why: 'the systemd of the kernel tests takes orders over it' },
+  { name: 'systemd', shownBy: ['/lib/systemd/systemd', 'systemctl'], why: 'the kernel tests and node-3 run one' },
+  { name: 'dbus', shownBy: ['dbus-daemon'], why: 'runc asks that systemd for cgroups by it' },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
 ];
 
@@ -43,8 +45,9 @@ export function missingPrerequisites(): string[] {
 }
 
 /** Installs missing system packages with apt, or throws naming the command that does. */
-export async function ensureSystemPackages(progress: Progress, logFolder: string): Promise<void> {
-  const missing = PACKAGES.filter(({ shownBy }) => !shownBy.every(isPresent));
+export async function ensureSystemPackages(progress: Progress, logFolder: string, nodes: number): Promise<void> {
+  const needed = PACKAGES.filter((item) => nodes >= (item.nodes ?? 0));
+  const missing = needed.filter(({ shownBy }) => !shownBy.every(isPresent));
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   if (!isPresent('apt-get')) throw new Error(`Missing: ${names.join(', ')}. Install them with your package manager.`);
