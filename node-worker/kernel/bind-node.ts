@@ -8,7 +8,8 @@ import { unwritable } from './device-node.ts';
 import type { DeviceNode } from './engine.ts';
 import { O_DIRECTORY } from './flags.ts';
 import { hostIdOf } from './id-map.ts';
-import { componentsBelowDev, openInRoot } from './safe-path.ts';
+import { openInRoot } from './open-in-root.ts';
+import { componentsBelowDev } from './safe-path.ts';
 
 /** `placeNode` for a container with a user namespace. Throws `ContainerUnsupported`. */
 export async function bindInContainer(container: OpenContainer, device: DeviceNode): Promise<boolean> {

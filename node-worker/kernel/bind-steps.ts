@@ -1,9 +1,9 @@
 import { closeSync, constants, fstatSync } from 'node:fs';
-import { deviceAt, isSameDevice, S_IFBLK, S_IFCHR } from './device-node.ts';
+import { deviceAt, isSameDevice, S_IFBLK, S_IFCHR } from './device-at.ts';
 import { makedev } from './device-number.ts';
 import type { DeviceNode } from './engine.ts';
 import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
-import { openInRoot, withPath } from './safe-path.ts';
+import { openInRoot, withPath } from './open-in-root.ts';
 import { hasCode, syscall } from './syscall.ts';
 
 /** What a thread is to do in the /dev of a container with a user namespace. */

@@ -1,7 +1,7 @@
 import { fstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { major, minor } from './device-number.ts';
 import { O_DIRECTORY } from './flags.ts';
-import { withPath } from './safe-path.ts';
+import { withPath } from './open-in-root.ts';
 import { hasCode } from './syscall.ts';
 
 /** What a container's /dev is, which decides how a node gets into it. */

@@ -4,9 +4,8 @@ import { deviceKey } from '../cgroup/rule.ts';
 import { bindInContainer, unbindInContainer } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
+import { deviceAt, isSameDevice } from './device-at.ts';
 import {
-  deviceAt,
-  isSameDevice,
   makeDirectories,
   makeNode,
   removeDirectory,
@@ -17,7 +16,8 @@ import {
 } from './device-node.ts';
 import type { DeviceNode, GrantedDevice } from './engine.ts';
 import { O_DIRECTORY } from './flags.ts';
-import { componentsBelowDev, withPath } from './safe-path.ts';
+import { withPath } from './open-in-root.ts';
+import { componentsBelowDev } from './safe-path.ts';
 import { hasCode } from './syscall.ts';
 
 /** What a grant will find and make for one node. */

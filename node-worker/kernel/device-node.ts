@@ -1,35 +1,13 @@
 import { chmodSync, closeSync, fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
-import { deviceKey } from '../cgroup/rule.ts';
+import { deviceAt, isSameDevice, S_IFBLK, S_IFCHR } from './device-at.ts';
 import { deviceOf, makedev } from './device-number.ts';
 import type { DeviceId, DeviceNode } from './engine.ts';
 import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_NOREPLACE } from './flags.ts';
-import { openInRoot, withPath } from './safe-path.ts';
+import { openInRoot, withPath } from './open-in-root.ts';
 import { hasCode, syscall } from './syscall.ts';
 
-export const S_IFCHR = 0o020000;
-export const S_IFBLK = 0o060000;
 const DIRECTORY_MODE = 0o755;
-
-/** What is at a path in a directory of a container; a symlink is never followed. */
-export function deviceAt(directoryFd: number, name: string): DeviceId | 'nothing' | 'something else' {
-  try {
-    return withPath(
-      directoryFd,
-      name,
-      O_NOFOLLOW,
-      (fd) => deviceOf(fstatSync(fd, { bigint: true })) ?? 'something else',
-    );
-  } catch (err) {
-    if (hasCode(err, 'ENOENT')) return 'nothing';
-    if (hasCode(err, 'ELOOP')) return 'something else';
-    throw err;
-  }
-}
-
-export function isSameDevice(a: DeviceId | string, b: DeviceId): boolean {
-  return typeof a !== 'string' && deviceKey(a) === deviceKey(b);
-}
 
 /**
  * Makes a device node that appears complete: it gets owner and mode under another name, then its own by a rename that

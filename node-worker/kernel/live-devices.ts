@@ -4,8 +4,8 @@ import { ifThere, withDev } from './container-nodes.ts';
 import { deviceOf } from './device-number.ts';
 import type { DeviceNode } from './engine.ts';
 import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
+import { withPath } from './open-in-root.ts';
 import { accessTo } from './policy.ts';
-import { withPath } from './safe-path.ts';
 
 /** Nodes every container has: OCI runtime spec, "Default Devices", and the terminals below /dev/pts. */
 const DEFAULT_NODES = new Set(['null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', 'ptmx']);

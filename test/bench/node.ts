@@ -20,8 +20,8 @@ export async function benchNode(): Promise<readonly Figure[]> {
     return [
       ...(await benchVersion(engine, 1)),
       ...(await benchVersion(engine, 2)),
-      await benchUserNamespace(engine),
       ...(await benchMemory(engine)),
+      await benchUserNamespace(engine),
     ];
   } finally {
     cleanUp();

@@ -1,0 +1,31 @@
+import { fstatSync } from 'node:fs';
+import { deviceKey } from '../cgroup/rule.ts';
+import { deviceOf } from './device-number.ts';
+import type { DeviceId } from './engine.ts';
+import { O_NOFOLLOW } from './flags.ts';
+import { withPath } from './open-in-root.ts';
+import { hasCode } from './syscall.ts';
+
+/** include/uapi/linux/stat.h */
+export const S_IFCHR = 0o020000;
+export const S_IFBLK = 0o060000;
+
+/** What is at a path in a directory of a container; a symlink is never followed. */
+export function deviceAt(directoryFd: number, name: string): DeviceId | 'nothing' | 'something else' {
+  try {
+    return withPath(
+      directoryFd,
+      name,
+      O_NOFOLLOW,
+      (fd) => deviceOf(fstatSync(fd, { bigint: true })) ?? 'something else',
+    );
+  } catch (err) {
+    if (hasCode(err, 'ENOENT')) return 'nothing';
+    if (hasCode(err, 'ELOOP')) return 'something else';
+    throw err;
+  }
+}
+
+export function isSameDevice(a: DeviceId | string, b: DeviceId): boolean {
+  return typeof a !== 'string' && deviceKey(a) === deviceKey(b);
+}
