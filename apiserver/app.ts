@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
 import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
-import { authenticate, type Identity } from './authentication.ts';
+import { authenticate, authenticateWithToken, type Identity } from './authentication.ts';
 import { allow, type Call, InFlight, identified } from './call.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -16,11 +16,14 @@ import { publicRoutes } from './public-routes.ts';
 import { checkRawPath } from './raw-path.ts';
 import { sendFailure, sendText } from './respond.ts';
 import type { StatusSubject } from './status.ts';
+import type { Tokens } from './tokens.ts';
 import type { Trust } from './trust.ts';
 
 export interface AppDeps extends PodRoutesDeps {
   /** Undefined until it was read once: then nobody is believed. */
   readonly trust: () => Trust | undefined;
+  /** Absent: no bearer token is accepted. */
+  readonly tokens?: Tokens | undefined;
   readonly readiness: Readiness;
   readonly log: Logger;
   /** Ends what would never end by itself. */
@@ -51,7 +54,8 @@ export function createApp(deps: AppDeps): Express {
   app.all(['/apis', `/apis/${API_GROUP}`, ROOT], methodNotAllowed('GET', 'apis'));
   healthRoutes(app, deps.readiness);
 
-  const identify = (req: Request) => identityOf(req, deps.trust() ?? NO_TRUST);
+  const identify = (req: Request) =>
+    authenticateWithToken(() => identityOf(req, deps.trust() ?? NO_TRUST), req.headersDistinct, deps.tokens);
   serveMetrics(app, deps, identify);
   servePods(app, deps, identify);
   serveMounts(app, deps, identify);
@@ -76,7 +80,7 @@ const rawPathChecked: RequestHandler = (req, res, next) => {
 function serveMetrics(
   app: Express,
   { review, metrics, maxReadRequests }: AppDeps,
-  identify: (req: Request) => Identity,
+  identify: (req: Request) => Promise<Identity>,
 ) {
   const inFlight = new InFlight(maxReadRequests);
   app.get(
@@ -88,7 +92,7 @@ function serveMetrics(
   );
 }
 
-function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
+function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
@@ -101,7 +105,7 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Iden
   route(`${ROOT}/namespaces/:namespace/pods/:name/unmount`, unmountDevices);
 }
 
-function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Identity): void {
+function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
   const reads = new InFlight(deps.maxReadRequests);
   const watches = new InFlight(MAX_WATCHES);
   // A watch lasts for an hour and costs next to nothing.

@@ -1,5 +1,6 @@
 import { fail } from '../contract/failures.ts';
 import { isAnchored, type Peer, subjectOf } from './peer.ts';
+import { bearerOf, type Tokens } from './tokens.ts';
 import type { RequestHeaderTrust, Trust } from './trust.ts';
 
 /** Who asks, in the fields of `authentication.k8s.io/v1 UserInfo`. */
@@ -76,6 +77,26 @@ function fromCertificate(peer: Peer | undefined, trust: Trust, now: Date): Opini
       extra: { 'authentication.kubernetes.io/credential-id': [`X509SHA256=${fingerprint}`] },
     },
   };
+}
+
+/**
+ * As `authenticate`, and when that finds nobody, by the bearer token where `tokens` are accepted.
+ * @throws Unauthorized
+ */
+export async function authenticateWithToken(
+  first: () => Identity,
+  headers: DistinctHeaders,
+  tokens: Pick<Tokens, 'identityOf'> | undefined,
+): Promise<Identity> {
+  const token = tokens === undefined ? undefined : bearerOf(headers);
+  if (tokens === undefined || token === undefined) return first();
+  try {
+    const identity = first();
+    if (identity !== ANONYMOUS) return identity;
+  } catch {
+    // A certificate that is not good does not spoil a token that is.
+  }
+  return withAuthenticatedGroup(await tokens.identityOf(token));
 }
 
 /** kube-apiserver calls discovery and OpenAPI without any group; what those may do is bound to this one. */

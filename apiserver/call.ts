@@ -44,7 +44,7 @@ export class InFlight {
 }
 
 interface Gate {
-  readonly identify: (req: Request) => Identity;
+  readonly identify: (req: Request) => Promise<Identity>;
   /** Which of several limits counts the request. */
   readonly inFlight: (req: Request) => InFlight;
   readonly subject?: (req: Request) => StatusSubject;
@@ -55,7 +55,7 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
   return async (req, res) => {
     const access = accessOf(res);
     try {
-      const identity = gate.identify(req);
+      const identity = await gate.identify(req);
       access.user = identity.name.slice(0, 256);
       await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
     } catch (err) {

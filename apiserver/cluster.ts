@@ -1,5 +1,6 @@
 import {
   ApiException,
+  AuthenticationV1Api,
   AuthorizationV1Api,
   type Configuration,
   CoreV1Api,
@@ -15,6 +16,7 @@ import { fail } from '../contract/failures.ts';
 import type { Review } from './authorization.ts';
 import type { GetPriority } from './priority.ts';
 import type { GetPod, TargetPod } from './target.ts';
+import type { ReviewToken } from './tokens.ts';
 
 /** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
 const CALL_MS = 10_000;
@@ -75,6 +77,25 @@ export function reviewer(config: KubeConfig): Review {
     });
     const { allowed, denied, reason } = review.status ?? { allowed: false };
     return { allowed, ...(denied !== undefined && { denied }), ...(reason !== undefined && { reason }) };
+  };
+}
+
+/** Asks kube-apiserver whose a token is that was made for `audience`. */
+export function tokenReviewer(config: KubeConfig, audience: string): ReviewToken {
+  const authentication = apiClient(config, AuthenticationV1Api);
+  return async (token) => {
+    const review = await authentication.createTokenReview({
+      body: {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenReview',
+        spec: { token, audiences: [audience] },
+      },
+    });
+    const { authenticated, audiences, user } = review.status ?? {};
+    // An answer without audiences comes from an authenticator that has not looked at them.
+    if (authenticated !== true || !audiences?.includes(audience) || !user?.username) return undefined;
+    const { username: name, uid, groups = [], extra = {} } = user;
+    return { name, ...(uid !== undefined && { uid }), groups, extra };
   };
 }
 

@@ -34,6 +34,10 @@ export const OPTIONS = {
     value: 'name',
   },
   kubeconfig: { env: 'KUBECONFIG', help: 'File with the cluster to use; without it the pod’s own.', value: 'file' },
+  'token-audience': {
+    help: 'Audience for which bearer tokens of callers past kube-apiserver must be made; without it none is accepted.',
+    value: 'audience',
+  },
   'shutdown-delay': {
     default: '5',
     help: 'Time to go on serving, not ready, after SIGTERM, until no client is sent here any more.',

@@ -5,13 +5,14 @@ import { pino } from 'pino';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { createApp } from './app.ts';
-import { podReader, priorityReader, reviewer } from './cluster.ts';
+import { podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { Metrics } from './metrics.ts';
 import { readServingPair, watchServingPair } from './serving-certificate.ts';
 import { temporalClient } from './temporal-connection.ts';
 import { TemporalMounts } from './temporal-mounts.ts';
 import { TlsServer } from './tls-server.ts';
+import { Tokens } from './tokens.ts';
 import type { Trust } from './trust.ts';
 import { clusterTrustSource, watchTrust } from './trust-watch.ts';
 
@@ -28,9 +29,11 @@ const temporal = temporalClient(settings['temporal-address'], settings['temporal
 let trust: Trust | undefined;
 let stopping = false;
 const watchesEnded = new AbortController();
+const audience = settings['token-audience'];
 const metrics = new Metrics();
 const app = createApp({
   trust: () => trust,
+  tokens: audience === undefined ? undefined : new Tokens(tokenReviewer(cluster, audience)),
   review: metrics.reviewed(reviewer(cluster)),
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),

@@ -1,0 +1,70 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import type { Identity } from './authentication.ts';
+import { Tokens } from './tokens.ts';
+
+const JOE: Identity = { name: 'joe', groups: ['dev'], extra: { scopes: ['a'] } };
+const PATH = '/apis/device-mounter.io/v1alpha1/devicemounts';
+
+let cluster: TestCluster;
+let server: TestServer;
+let asked: string[];
+let broken: boolean;
+beforeAll(() => {
+  cluster = makeCluster();
+});
+beforeEach(async () => {
+  asked = [];
+  broken = false;
+  const tokens = new Tokens(async (token) => {
+    asked.push(token);
+    if (broken) throw new Error('kube-apiserver is away');
+    return token === 'good' ? JOE : undefined;
+  });
+  server = await new TestServer(cluster, { tokens }).start();
+});
+afterEach(() => server.stop());
+
+const get = (token: string, more: readonly string[] = [], client?: TestCluster['proxy']) =>
+  server.send({ path: PATH, headers: ['Authorization', token, ...more], ...(client !== undefined && { client }) });
+
+describe('a bearer token', () => {
+  test('tells who asks, and is looked at once in a while only', async () => {
+    expect(await get('Bearer good')).toMatchObject({ code: 200 });
+    expect(await get('bearer  good')).toMatchObject({ code: 200 });
+    expect(asked).toEqual(['good']);
+    expect(server.reviews[0]).toMatchObject({ user: 'joe', groups: ['dev', 'system:authenticated'], extra: JOE.extra });
+  });
+
+  test('that is not good is no anonymous request', async () => {
+    expect([(await get('Bearer bad')).code, (await get('Bearer bad')).code]).toEqual([401, 401]);
+    expect([asked, server.reviews]).toEqual([['bad'], []]);
+  });
+
+  test('is asked about again when there was no opinion', async () => {
+    broken = true;
+    expect((await get('Bearer good')).code).toBe(500);
+    broken = false;
+    expect((await get('Bearer good')).code).toBe(200);
+  });
+
+  test('is nothing beside the front proxy, whose word counts', async () => {
+    await get('Bearer good', ['X-Remote-User', 'jane'], cluster.proxy);
+    expect([asked, server.reviews[0]?.user]).toEqual([[], 'jane']);
+  });
+
+  test.each(['Basic good', 'Bearer', 'Bearer a b'])('is not in %j', async (header) => {
+    await get(header);
+    expect([asked, server.reviews[0]?.user]).toEqual([[], 'system:anonymous']);
+  });
+
+  test('is not looked at where none is accepted', async () => {
+    const plain = await new TestServer(cluster).start();
+    try {
+      await plain.send({ path: PATH, headers: ['Authorization', 'Bearer good'] });
+      expect(plain.reviews[0]?.user).toBe('system:anonymous');
+    } finally {
+      await plain.stop();
+    }
+  });
+});
