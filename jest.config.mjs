@@ -25,6 +25,6 @@ export default {
     ),
     suite('workflows', ['test/workflows/**/*.test.ts']),
     suite('kernel', ['node-worker/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts']),
-    suite('e2e', ['test/e2e/**/*.test.ts'], { testTimeout: 180_000 }),
+    suite('e2e', ['test/e2e/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] }),
   ],
 };

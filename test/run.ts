@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { elapsed } from '../deploy/local/progress.ts';
+import { ensureSystemPackages, missingPrerequisites } from '../deploy/local/prerequisites.ts';
+import { elapsed, Progress } from '../deploy/local/progress.ts';
+import { statePaths } from '../deploy/local/state.ts';
+import { ensureTools } from '../deploy/local/tools.ts';
 
 /** Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. */
 const ROOT = join(import.meta.dirname, '..');
@@ -68,11 +71,22 @@ async function jest(project: string): Promise<Counts> {
   return { passed: count('numPassedTests'), failed: failed === 0 && code !== 0 ? 1 : failed };
 }
 
+/** The suites find the servers in the cache; a first run builds them. */
+async function prepare(): Promise<void> {
+  const problems = missingPrerequisites();
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  const progress = new Progress(process.stdout);
+  const log = join(statePaths(process.env).root, 'build-log');
+  await ensureSystemPackages(progress, log, 2);
+  await ensureTools(progress, log);
+}
+
 mkdirSync(RESULTS, { recursive: true });
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));
 if (unknown.length > 0)
   throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${SUITES.map(({ name }) => name).join(', ')}`);
+await prepare();
 const lines: string[] = [];
 let total: Counts = { passed: 0, failed: 0 };
 for (const { name, run } of SUITES.filter((suite) => names.length === 0 || names.includes(suite.name))) {

@@ -28,6 +28,7 @@ describe('parseFlags()', () => {
     ['an unknown command', ['restart'], 'neither start nor stop'],
     ['two commands', ['start', 'stop'], 'one command is expected'],
     ['--once with --detach', ['--once', '--detach'], 'one ends the cluster'],
+    ['--host-processes with node-3', ['--host-processes', '--nodes', '3'], 'process numbers of its own'],
     ['4 nodes', ['--nodes', '4'], '2 or 3 are possible'],
     ['an unknown option', ['--fast'], "Unknown option '--fast'"],
   ])('refuses %s', (_name, argv, message) => {

@@ -47,6 +47,8 @@ export function parseFlags(argv: readonly string[]): Flags {
   const { once, detach, demo, product, nodes } = values;
   if (once && detach)
     throw new Error('Cannot use --once with --detach: one ends the cluster, the other leaves it running');
+  if (nodes === '3' && values['host-processes'])
+    throw new Error('Cannot use --host-processes with --nodes 3: node-3 has process numbers of its own');
   if (nodes !== '2' && nodes !== '3') throw new Error(`Cannot start ${nodes} nodes: 2 or 3 are possible`);
   return {
     command,

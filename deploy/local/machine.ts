@@ -54,16 +54,18 @@ export async function removeAddresses(nodes: readonly NodePlan[]): Promise<void>
 /** What of the machine is in the way of a cluster, one sentence each. To be asked while none of ours runs. */
 export async function obstacles(nodes: readonly NodePlan[]): Promise<string[]> {
   const found: string[] = [];
-  for (const hierarchy of hierarchies()) {
-    const taken = ['kubepods', ...nodes.map(({ name }) => name)].find((name) => existsSync(join(hierarchy, name)));
-    if (taken !== undefined) found.push(`Another kubelet seems to run here: cgroup ${join(hierarchy, taken)} exists.`);
-  }
+  const cgroups = hierarchies().flatMap((hierarchy) =>
+    ['kubepods', ...nodes.map(({ name }) => name)].map((name) => join(hierarchy, name)),
+  );
+  const taken = cgroups.find((folder) => existsSync(folder));
+  if (taken !== undefined) found.push(`Another kubelet seems to run here: the cgroup ${taken} exists.`);
   if ((await run('nft', ['list', 'tables'])).includes(' kube-proxy\n'))
     found.push('Another kube-proxy runs here: the nft table kube-proxy exists.');
   if ((await run('ip', ['route', 'show', 'root', POD_RANGE])) !== '')
     found.push(`The pods' addresses are in use: there are routes to ${POD_RANGE}.`);
-  for (const port of await takenPorts()) found.push(`TCP port ${port} is in use.`);
-  return [...new Set(found)];
+  const ports = await takenPorts();
+  if (ports.length > 0) found.push(`In use: TCP port ${ports.join(', ')}.`);
+  return found;
 }
 
 /** Ports that cannot be listened on at any address, because somebody listens on all addresses, or on the loopback one. */

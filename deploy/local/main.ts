@@ -75,17 +75,27 @@ function runningCluster(nodes: number): Cluster | undefined {
 
 /** The product's image is built while the cluster starts. */
 async function withProduct(flags: StartFlags, found: Cluster | undefined): Promise<Cluster> {
-  await ensureSystemPackages(progress, buildLog);
+  await ensureSystemPackages(progress, buildLog, flags.nodes);
   if (!flags.product) return found ?? freshCluster(flags, smallImages(imageCache), interrupted.signal);
-  // Loading these takes a second, which `npm stop` and a cluster without the product need not wait for.
+  // Loading it takes a second, which `npm stop` and a cluster without the product need not wait for.
+  const { runProductOnHost } = await import('./product.ts');
+  if (!flags.hostProcesses) return withImage(flags, found);
+  const cluster = found ?? (await freshCluster(flags, smallImages(imageCache), interrupted.signal));
+  await progress.step('start the product on this machine', () => runProductOnHost(cluster));
+  return cluster;
+}
+
+async function withImage(flags: StartFlags, found: Cluster | undefined): Promise<Cluster> {
   const { foundationImage, productImage } = await import('./image/product.ts');
   const { deployProduct } = await import('./product.ts');
-  const images = Promise.all([smallImages(imageCache), foundationImage(imageCache)]).then((all) => all.flat());
+  const foundation = foundationImage(imageCache);
+  const images = Promise.all([smallImages(imageCache), foundation]).then((all) => all.flat());
   let cluster = found;
   let image: Image | undefined;
   await sideBySide(interrupted.signal, [
     async (signal) => (cluster ??= await freshCluster(flags, images, signal)),
-    async () => (image = await progress.step('build the image of the product', () => productImage(imageCache))),
+    async () =>
+      (image = await progress.step('build the image of the product', () => productImage(imageCache, foundation))),
   ]);
   if (cluster === undefined || image === undefined) throw new Error('Cannot go on without cluster or image.');
   const [{ nodes }, built] = [cluster, image];

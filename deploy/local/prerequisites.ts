@@ -8,6 +8,8 @@ interface SystemPackage {
   readonly name: string;
   readonly shownBy: readonly string[];
   readonly why: string;
+  /** Only where there are this many nodes. */
+  readonly nodes?: number;
 }
 
 const PACKAGES: readonly SystemPackage[] = [
@@ -17,6 +19,8 @@ const PACKAGES: readonly SystemPackage[] = [
   { name: 'iptables', shownBy: ['iptables'], why: 'the CNI plugins look for it' },
   { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
   { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
+  { name: 'systemd', shownBy: ['/lib/systemd/systemd', 'systemctl'], why: 'the first process of node-3', nodes: 3 },
+  { name: 'dbus', shownBy: ['dbus-daemon'], why: 'runc asks the systemd of node-3 for cgroups by it', nodes: 3 },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
 ];
 
@@ -40,8 +44,9 @@ export function missingPrerequisites(): string[] {
 }
 
 /** Installs missing system packages with apt, or throws naming the command that does. */
-export async function ensureSystemPackages(progress: Progress, logFolder: string): Promise<void> {
-  const missing = PACKAGES.filter(({ shownBy }) => !shownBy.every(isPresent));
+export async function ensureSystemPackages(progress: Progress, logFolder: string, nodes: number): Promise<void> {
+  const needed = PACKAGES.filter((item) => nodes >= (item.nodes ?? 0));
+  const missing = needed.filter(({ shownBy }) => !shownBy.every(isPresent));
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   if (!isPresent('apt-get')) throw new Error(`Missing: ${names.join(', ')}. Install them with your package manager.`);

@@ -1,20 +1,21 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadAllYaml } from '@kubernetes/client-node';
 import { NODE_LABEL } from '../../contract/names.ts';
 import type { Cluster } from './cluster.ts';
+import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
-import { createAuthority, issue } from './pki/certificate.ts';
+import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
 
-const NAMESPACE = 'device-mounter';
-const SERVICE = `device-mounter-apiserver.${NAMESPACE}.svc`;
 const MANIFESTS = ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml', 'hostdev-plugin-ds.yaml'];
 
 /** Manifests name the image so; each is given the one that was built. */
 const IMAGE_IN_MANIFESTS = 'device-mounter:latest';
+
+/** What runs the product; everything else in the manifests is needed wherever it runs. */
+const WORKLOADS = ['Deployment', 'DaemonSet', 'PodDisruptionBudget'];
 
 /** What the manifests leave to whoever installs them. */
 interface LocalValues {
@@ -24,26 +25,60 @@ interface LocalValues {
   readonly servingAuthority: string;
 }
 
-/** Installs the product, or brings an installed one up to date, and waits until all of it is ready. */
-export async function deployProduct(cluster: Cluster, image: string): Promise<void> {
-  const files = ensureProductKeys(cluster);
-  const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: files.servingAuthority };
-  const objects = MANIFESTS.flatMap((name) => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8')));
-  const local = objects.map((object) => localized(object, values));
-  await apply(cluster, [...local.filter(isNamespace), ...files.objects]);
-  await apply(cluster, local);
-  await labelNodes(cluster);
-  await ready(cluster);
+interface KubeObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly spec?: object;
 }
 
-function localized(object: unknown, values: LocalValues): unknown {
+/** Installs the product, or brings an installed one up to date, and waits until all of it is ready. */
+export async function deployProduct(cluster: Cluster, image: string): Promise<void> {
+  await endHostProduct(cluster);
+  const objects = await installCommon(cluster, image);
+  await apply(cluster, objects);
+  await labelNodes(cluster);
+  await Promise.all([
+    ...objects
+      .filter(({ kind }) => kind === 'Deployment' || kind === 'DaemonSet')
+      .map((object) => rollout(cluster, object)),
+    available(cluster),
+  ]);
+}
+
+/** The same with the product as processes of this machine: its code is that of the checkout, its logs are with the servers'. */
+export async function runProductOnHost(cluster: Cluster): Promise<void> {
+  await endHostProduct(cluster);
+  const objects = await installCommon(cluster, IMAGE_IN_MANIFESTS);
+  for (const { kind, metadata } of objects.filter(isWorkload))
+    await kubectl(cluster, 'delete', kind, metadata.name, `--namespace=${PRODUCT_NAMESPACE}`, '--ignore-not-found');
+  const rest = objects.filter((object) => !isWorkload(object));
+  await apply(cluster, [...rest.map(withoutSelector), hostEndpoints()]);
+  // Nobody takes away the endpoints that pods gave to a Service that has lost its selector.
+  const ofPods = 'endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io';
+  await kubectl(cluster, 'delete', 'endpointslice', `--namespace=${PRODUCT_NAMESPACE}`, `--selector=${ofPods}`);
+  await labelNodes(cluster);
+  startHostProduct(cluster, ensureProductKeys(cluster.paths).folder);
+  await available(cluster);
+}
+
+/** Applies the namespace and what is in it before anything runs; answers all objects of the manifests with local values. */
+async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
+  const keys = ensureProductKeys(cluster.paths);
+  const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: keys.servingAuthority };
+  const manifests = MANIFESTS.flatMap((name) => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8')));
+  const objects = manifests.map((object) => localized(object, values));
+  await apply(cluster, [...objects.filter(({ kind }) => kind === 'Namespace'), ...keys.objects]);
+  return objects;
+}
+
+function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
     if (key === 'image' && value === IMAGE_IN_MANIFESTS) return values.image;
     if (key === 'caBundle') return Buffer.from(values.servingAuthority).toString('base64');
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));
     return value;
   });
-  return JSON.parse(text) as unknown;
+  return JSON.parse(text) as KubeObject;
 }
 
 function localVariable(variable: unknown, { temporalAddress }: LocalValues): unknown {
@@ -53,49 +88,13 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
   return variable;
 }
 
-const isNamespace = (object: unknown): boolean => (object as { readonly kind: string }).kind === 'Namespace';
+const isWorkload = ({ kind }: KubeObject): boolean => WORKLOADS.includes(kind);
 
-const named = (name: string): object => ({ apiVersion: 'v1', metadata: { name, namespace: NAMESPACE } });
-
-interface ProductKeys {
-  readonly servingAuthority: string;
-  readonly objects: readonly unknown[];
-}
-
-/** The certificate of the apiserver's port and the pair that signs requests; made once in the life of a cluster. */
-function ensureProductKeys({ paths }: Cluster): ProductKeys {
-  const file = join(paths.pki, 'product.json');
-  if (!existsSync(file)) {
-    const authority = createAuthority('device-mounter-serving-ca');
-    const serving = issue(authority, {
-      commonName: SERVICE,
-      usage: 'server',
-      names: [SERVICE, `${SERVICE}.cluster.local`],
-    });
-    const signing = generateKeyPairSync('ed25519', {
-      publicKeyEncoding: { type: 'spki', format: 'pem' },
-      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-    });
-    writeFileSync(file, JSON.stringify({ authority: authority.certificate, serving, signing }), { mode: 0o600 });
-  }
-  const { authority, serving, signing } = JSON.parse(readFileSync(file, 'utf8')) as {
-    readonly authority: string;
-    readonly serving: { readonly certificate: string; readonly key: string };
-    readonly signing: { readonly publicKey: string; readonly privateKey: string };
-  };
-  return {
-    servingAuthority: authority,
-    objects: [
-      {
-        ...named('device-mounter-apiserver-tls'),
-        kind: 'Secret',
-        type: 'kubernetes.io/tls',
-        stringData: { 'tls.crt': serving.certificate, 'tls.key': serving.key },
-      },
-      { ...named('device-mounter-signing'), kind: 'Secret', stringData: { 'private.pem': signing.privateKey } },
-      { ...named('device-mounter-signing-public'), kind: 'ConfigMap', data: { 'public.pem': signing.publicKey } },
-    ],
-  };
+/** A Service without selector keeps the endpoints that it is given. */
+function withoutSelector(object: KubeObject): KubeObject {
+  if (object.kind !== 'Service') return object;
+  const { selector: _, ...spec } = { selector: undefined, ...object.spec };
+  return { ...object, spec };
 }
 
 const kubectl = (cluster: Cluster, ...args: string[]): Promise<string> =>
@@ -112,23 +111,19 @@ async function labelNodes(cluster: Cluster): Promise<void> {
   await kubectl(cluster, 'label', 'nodes', ...names, `${NODE_LABEL.key}=${NODE_LABEL.value}`, '--overwrite');
 }
 
-async function ready(cluster: Cluster): Promise<void> {
-  const rollout = (what: string): Promise<string> =>
-    kubectl(cluster, 'rollout', 'status', what, `--namespace=${NAMESPACE}`, '--timeout=120s');
+async function rollout(cluster: Cluster, { kind, metadata }: KubeObject): Promise<void> {
+  const what = `${kind.toLowerCase()}/${metadata.name}`;
+  await kubectl(cluster, 'rollout', 'status', what, `--namespace=${PRODUCT_NAMESPACE}`, '--timeout=120s');
+}
+
+/** Waits until kube-apiserver reaches the product and every node offers its device. */
+async function available(cluster: Cluster): Promise<void> {
+  const wait = (object: string, condition: string): Promise<string> =>
+    kubectl(cluster, 'wait', object, `--for=${condition}`, '--timeout=120s');
   await Promise.all([
-    rollout('deployment/device-mounter-apiserver'),
-    rollout('deployment/device-mounter-control'),
-    rollout('daemonset/device-mounter-node'),
-    rollout('daemonset/hostdev-device-plugin'),
-    kubectl(cluster, 'wait', '--for=condition=Available', 'apiservice/v1alpha1.device-mounter.io', '--timeout=120s'),
+    wait('apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
     ...cluster.nodes.map(({ name }) =>
-      kubectl(
-        cluster,
-        'wait',
-        `node/${name}`,
-        "--for=jsonpath={.status.allocatable['hostdev\\.k8s\\.io/dev_fuse']}=1",
-        '--timeout=120s',
-      ),
+      wait(`node/${name}`, "jsonpath={.status.allocatable['hostdev\\.k8s\\.io/dev_fuse']}=1"),
     ),
   ]);
 }

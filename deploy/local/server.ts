@@ -20,8 +20,21 @@ export interface ServerSpec {
 /** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
 export const OWNER_VARIABLE = 'DEVICE_MOUNTER_LOCAL_CLUSTER';
 
+/** What a test or the start does with a program of the cluster, however it is run. */
+export interface NodeServer {
+  readonly name: string;
+  readonly logFile: string;
+  /** On the host; `undefined` when it does not run. */
+  pid(): number | undefined;
+  start(): void;
+  /** Sends `signal` to it, not to what it started, and waits until it is gone. */
+  stop(signal: NodeJS.Signals): Promise<void>;
+  /** Why it can not become ready any more. */
+  hopeless(): string | undefined;
+}
+
 /** A program of the cluster: it outlives the process that started it and is known by its pid file. */
-export class Server {
+export class Server implements NodeServer {
   readonly name: string;
   readonly logFile: string;
   readonly #spec: ServerSpec;

@@ -23,8 +23,12 @@ if (process.platform !== 'linux') refuse(`Linux is needed, this is ${process.pla
 if (process.getuid() !== 0) refuse('Root is needed to make containers and cgroups: run it with sudo.');
 
 if (!existsSync(node) || !existsSync(installed) || statSync(installed).mtimeMs < statSync(lock).mtimeMs) {
-  console.log('npm ci (dependencies are missing or older than package-lock.json)');
-  const { status, error } = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: 'inherit' });
+  console.log('npm install (dependencies are missing or older than package-lock.json)');
+  // Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which not every registry has.
+  const { status, error } = spawnSync('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (error !== undefined) refuse(`Cannot run npm: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
 }

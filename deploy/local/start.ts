@@ -9,13 +9,13 @@ import type { Image } from './image/archive.ts';
 import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
-import { addAddresses, claimMachine, obstacles } from './machine.ts';
-import { createNamespace, prepareNamespaceFolder } from './node/namespace.ts';
+import { addAddresses, claimMachine, obstacles, releaseMachine } from './machine.ts';
+import { prepareNamespaceFolder } from './node/namespace.ts';
 import { type ClusterNode, writeNodeConfig } from './node/node.ts';
 import { type NodePlan, planNodes } from './node/plan.ts';
 import { createPki } from './pki/pki.ts';
 import type { Progress } from './progress.ts';
-import type { Server } from './server.ts';
+import type { NodeServer } from './server.ts';
 import { isDescribed, type StatePaths } from './state.ts';
 import { setTemporalRetention } from './temporal.ts';
 import { createTemporalNetwork } from './temporal-network.ts';
@@ -44,9 +44,12 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   if (isDescribed(paths))
     await progress.step('remove what an earlier run left', () => removeCluster(paths, describedNodes(paths)));
   const plans = planNodes(options.nodes, cgroupHost());
-  const problems = await obstacles(plans);
-  if (problems.length > 0) throw new Error(`Cannot start: ${problems.join(' ')}`);
   claimMachine(paths);
+  const problems = await obstacles(plans);
+  if (problems.length > 0) {
+    releaseMachine(paths);
+    throw new Error(`Cannot start: ${problems.join(' ')}`);
+  }
   forgetCluster(paths, plans);
   describeCluster(paths, plans, options.tools);
   await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
@@ -102,7 +105,7 @@ async function startTemporal({ servers, tools }: Cluster, signal: AbortSignal): 
 }
 
 async function startContainerd(node: ClusterNode, signal: AbortSignal): Promise<void> {
-  await createNamespace(node, node.paths);
+  await node.open(signal);
   node.containerd.start();
   const answers = (): Promise<boolean> =>
     node.ctr('version').then(
@@ -127,7 +130,7 @@ function isSchedulable(node: unknown): boolean {
   return hasCondition(node, 'Ready') && (node as NodeObject).spec?.taints === undefined;
 }
 
-async function ready(server: Server, condition: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+async function ready(server: NodeServer, condition: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
   const hopeless = (): string | undefined => server.hopeless();
   await until(`${server.name} to be ready`, condition, { timeoutMs: READY_TIMEOUT_MS, everyMs: 40, signal, hopeless });
 }

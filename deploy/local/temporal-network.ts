@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CONTROL_ADDRESS, TEMPORAL_HOST } from './addresses.ts';
 import { run } from './run.ts';
 
@@ -30,4 +31,7 @@ export async function createTemporalNetwork(): Promise<void> {
 export async function removeTemporalNetwork(): Promise<void> {
   if (existsSync(`/sys/class/net/${NAME}`)) await ip('link', 'del', NAME);
   if (existsSync(TEMPORAL_NAMESPACE)) await ip('netns', 'del', NAME);
+  // iproute2 mounts the folder of named namespaces on itself, and leaves it.
+  const folder = dirname(TEMPORAL_NAMESPACE);
+  if (existsSync(folder) && readdirSync(folder).length === 0) await run('umount', [folder]).catch(() => undefined);
 }

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES, nodeWorkerPid, restartTemporal } from './cluster.ts';
-import { getJson, kubectlOk } from './kubectl.ts';
+import { getJson, kubectl, kubectlOk } from './kubectl.ts';
 import {
   deletePod,
-  deviceMount,
   expectNothingMounted,
   FUSE,
   inPod,
@@ -27,17 +28,15 @@ async function target(node: string): Promise<string> {
 }
 
 afterEach(async () => {
-  await Promise.all(pods.splice(0).map(deletePod));
+  const ended = pods.splice(0);
+  await Promise.all(ended.map(deletePod));
+  // The next test needs the devices.
+  await Promise.all(ended.map(slavesGone));
 });
 
 /** Waits until the device is really there or really not, with everything that belongs to it. */
 async function settled(pod: string, name: string): Promise<'mounted' | 'undone'> {
-  const phase = await until(`${name} to be mounted or undone`, async () => {
-    const now = (await deviceMount(name))?.status.phase;
-    return now === undefined || now === 'Mounted' || now === 'Failed' || now === 'Released'
-      ? (now ?? 'Failed')
-      : undefined;
-  });
+  const phase = await until(`${name} to be mounted or undone`, () => endPhase(name), 120_000);
   if (phase === 'Mounted') {
     expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
     return 'mounted';
@@ -45,6 +44,16 @@ async function settled(pod: string, name: string): Promise<'mounted' | 'undone'>
   await slavesGone(pod);
   await expectNothingMounted(pod);
   return 'undone';
+}
+
+/** `undefined` while it is on its way, or while nobody can tell. A mount that was never taken has failed. */
+async function endPhase(name: string): Promise<string | undefined> {
+  const { code, stdout, stderr } = await kubectl(['get', 'devicemounts.device-mounter.io', name, '-o', 'json']);
+  if (code === 0) {
+    const { phase } = (JSON.parse(stdout) as DeviceMount).status;
+    return phase === 'Pending' || phase === 'Releasing' ? undefined : phase;
+  }
+  return stderr.includes('NotFound') ? 'Failed' : undefined;
 }
 
 async function nodeWorkerReady(node: ClusterNode): Promise<void> {
@@ -55,6 +64,36 @@ async function nodeWorkerReady(node: ClusterNode): Promise<void> {
     const pod = list?.items.find(({ spec }) => spec.nodeName === node.name);
     return pod?.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
   });
+}
+
+async function leaseLapsed(node: ClusterNode): Promise<boolean> {
+  const lease = await getJson<{ spec: { renewTime: string } }>(['lease', nodeLease(node.name), '-n', 'device-mounter']);
+  return lease === undefined || Date.parse(lease.spec.renewTime) + NODE_LEASE_SECONDS * 1_000 < Date.now();
+}
+
+/** Changes where the DaemonSet puts node workers, and waits until that is so. */
+async function placeNodeWorkers(nodeSelector: Readonly<Record<string, string | null>>): Promise<void> {
+  const where = ['--namespace=device-mounter', 'daemonset/device-mounter-node'];
+  await kubectlOk([
+    'patch',
+    ...where,
+    '--type=merge',
+    '--patch',
+    JSON.stringify({ spec: { template: { spec: { nodeSelector } } } }),
+  ]);
+  await kubectlOk(['rollout', 'status', ...where, '--timeout=120s']);
+  if (Object.values(nodeSelector).includes('nowhere')) {
+    await until('the node workers to be gone', async () => {
+      const pods = await getJson<{ items: unknown[] }>([
+        'pods',
+        '-n',
+        'device-mounter',
+        '-l',
+        'app.kubernetes.io/name=device-mounter-node',
+      ]);
+      return pods?.items.length === 0;
+    });
+  }
 }
 
 /**
@@ -76,7 +115,23 @@ async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promi
 describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, node) => {
   beforeAll(() => nodeWorkerReady(node));
 
-  test('a node worker that has stopped is NodeUnreachable, and the slave is gone', async () => {
+  test('without a node worker a mount is NodeUnreachable, and there is no slave', async () => {
+    const pod = await target(node.name);
+    await placeNodeWorkers({ 'kubernetes.io/hostname': 'nowhere' });
+    try {
+      const refused = await mount(pod, FUSE, '&wait_second=38');
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toMatch(/node worker/i);
+      await slavesGone(pod);
+    } finally {
+      await placeNodeWorkers({ 'kubernetes.io/hostname': null });
+    }
+    await nodeWorkerReady(node);
+    await expectNothingMounted(pod);
+    await mountOk(pod, FUSE, '&wait_second=30');
+  });
+
+  test('a node worker frozen in the middle is NodeUnreachable, and all is undone when it is back', async () => {
     const pod = await target(node.name);
     const pid = await nodeWorkerPid(node);
     process.kill(pid, 'SIGSTOP');
@@ -84,10 +139,10 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
       const refused = await mount(pod, FUSE, '&wait_second=38');
       expect(refused.code).toBe(1);
       expect(refused.stderr).toMatch(/node worker/i);
-      await slavesGone(pod);
     } finally {
       process.kill(pid, 'SIGCONT');
     }
+    await slavesGone(pod);
     await expectNothingMounted(pod);
     await nodeWorkerReady(node);
     await mountOk(pod, FUSE, '&wait_second=30');
@@ -130,6 +185,7 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const pod = await target(node.name);
     await kubectlOk(['label', 'node', node.name, 'device-mounter-enable-']);
     try {
+      await until('the Lease of the node worker to lapse', () => leaseLapsed(node));
       const refused = await mount(pod, FUSE);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toMatch(/device-mounter-enable=enable/);

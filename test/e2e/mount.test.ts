@@ -25,13 +25,11 @@ async function target(node: string): Promise<string> {
 }
 
 afterEach(async () => {
-  await Promise.all(pods.splice(0).map(deletePod));
+  const ended = pods.splice(0);
+  await Promise.all(ended.map(deletePod));
+  // The next test needs the devices.
+  await Promise.all(ended.map(slavesGone));
 });
-
-/** The device of `resource` can be reserved again: no slave pod of the node holds it any more. */
-async function deviceFree(pod: string): Promise<void> {
-  await slavesGone(pod);
-}
 
 describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
   test('a mounted /dev/fuse opens, and after unmount it is gone', async () => {
@@ -59,7 +57,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       items: [{ metadata: { name: mounted.metadata.name } }],
     });
     await expectNothingMounted(pod);
-    await deviceFree(pod);
+    await slavesGone(pod);
     expect(await deviceMount(mounted.metadata.name)).toMatchObject({ status: { phase: 'Released' } });
   });
 
@@ -106,7 +104,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     await deletePod(pod);
     const ended = await mounting;
     expect(ended.code).toBe(1);
-    expect(ended.stderr).toMatch(/TargetGone|deleted|gone/);
+    expect(ended.stderr).toMatch(/target pod has ended|TargetGone|deleted|gone/);
     await slavesGone(pod);
     await until('the mount to have ended', async () => (await deviceMount(`waits-${pod}`))?.status.phase === 'Failed');
   });

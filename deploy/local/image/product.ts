@@ -42,10 +42,10 @@ export async function foundationImage(cache: string): Promise<Image> {
   return imageOf(layers, SETTINGS, () => 'localhost/device-mounter-foundation:1');
 }
 
-/** The product's image: base and dependencies come from `cache`, the code is packed anew. Its tag names its content. */
-export async function productImage(cache: string): Promise<Image> {
-  const [foundation, code] = await Promise.all([foundationImage(cache), codeLayer(cache)]);
-  return imageOf([...foundation.layers, code], SETTINGS, (digest) => `localhost/device-mounter:${digest.slice(0, 12)}`);
+/** The product's image: the code as it is now on its foundation. Its tag names its content. */
+export async function productImage(cache: string, foundation: Promise<Image>): Promise<Image> {
+  const [{ layers }, code] = await Promise.all([foundation, codeLayer(cache)]);
+  return imageOf([...layers, code], SETTINGS, (digest) => `localhost/device-mounter:${digest.slice(0, 12)}`);
 }
 
 /** A root file system of Debian packages, extracted without running anything of them. */

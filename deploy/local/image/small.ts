@@ -61,6 +61,11 @@ async function installBusybox(root: string): Promise<void> {
   const bin = join(root, 'bin');
   for (const folder of [bin, join(root, 'tmp')]) mkdirSync(folder);
   copyFileSync(BUSYBOX, join(bin, 'busybox'));
+  try {
+    await run('chroot', [root, '/bin/busybox', 'true']);
+  } catch {
+    throw new Error(`Cannot use ${BUSYBOX}: it must be static: apt-get install busybox-static`);
+  }
   const applets = (await run(BUSYBOX, ['--list'])).trim().split('\n');
   for (const applet of applets.filter((name) => name !== 'busybox')) symlinkSync('busybox', join(bin, applet));
 }

@@ -4,7 +4,7 @@ import type { NodePaths } from './paths.ts';
 import type { NodePlan } from './plan.ts';
 
 /** `'` ends the quotes, `\'` is one, `'` begins again. */
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+export const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** Shell text that turns a fresh mount namespace into the node's: its own folders on the names that production uses. */
 export function namespaceScript(plan: NodePlan, paths: NodePaths): string {

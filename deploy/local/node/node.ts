@@ -1,56 +1,98 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../run.ts';
-import { Server, type ServerSpec } from '../server.ts';
+import { type NodeServer, Server } from '../server.ts';
 import type { StatePaths } from '../state.ts';
 import type { ToolFolders } from '../tools.ts';
 import { cniConfig, containerdConfig, kubeletConfig, kubeletFlags } from './config.ts';
+import { createNamespace } from './namespace.ts';
 import { CONTAINERD_SOCKET, type NodePaths, nodePaths } from './paths.ts';
 import type { NodePlan } from './plan.ts';
+import type { UnitSpec } from './systemd-files.ts';
+import { NestedSystemd, UnitServer } from './systemd-node.ts';
 
 /** A node of the running cluster. */
 export interface ClusterNode extends NodePlan {
   readonly paths: NodePaths;
   readonly containerdSocket: typeof CONTAINERD_SOCKET;
-  readonly containerd: Server;
-  readonly kubelet: Server;
-  /** Runs a command of the host inside of the node's mount namespace and answers its output. */
+  readonly containerd: NodeServer;
+  readonly kubelet: NodeServer;
+  /** Makes the namespaces that everything of the node runs in. */
+  open(signal: AbortSignal): Promise<void>;
+  /** Runs a command of the host inside of the node's namespaces and answers its output. */
   run(command: string, args: readonly string[]): Promise<string>;
   /** Runs containerd's own client in the namespace of Kubernetes. */
   ctr(...args: readonly string[]): Promise<string>;
 }
 
-function containerdSpec(plan: NodePlan, paths: NodePaths, tools: ToolFolders): ServerSpec {
+const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+function programs(plan: NodePlan, state: StatePaths, tools: ToolFolders): readonly [UnitSpec, UnitSpec] {
+  const paths = nodePaths(state, plan.name);
+  const logFile = (name: string): string => join(state.log, `${plan.name}-${name}.log`);
   // The shim and both runcs are found by PATH.
-  const path = [tools.containerd, tools.runc, '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':');
+  const path = [tools.containerd, tools.runc, SYSTEM_PATH].join(':');
+  return [
+    {
+      name: 'containerd',
+      command: join(tools.containerd, 'containerd'),
+      args: ['--config', paths.containerdConfig],
+      path,
+      logFile: logFile('containerd'),
+    },
+    {
+      name: 'kubelet',
+      command: join(tools.kubernetes, 'kubelet'),
+      args: kubeletFlags(plan, paths),
+      path: SYSTEM_PATH,
+      logFile: logFile('kubelet'),
+    },
+  ];
+}
+
+type Inside = Pick<ClusterNode, 'containerd' | 'kubelet' | 'open'> & { readonly enter: () => readonly string[] };
+
+/** containerd and kubelet as processes in a mount namespace. */
+function plainNode(plan: NodePlan, state: StatePaths, tools: ToolFolders): Inside {
+  const paths = nodePaths(state, plan.name);
+  const server = ({ name, command, args, path }: UnitSpec): Server =>
+    new Server(state, {
+      name: `${plan.name}-${name}`,
+      command,
+      args,
+      env: { PATH: path },
+      mountNamespace: paths.namespace,
+    });
+  const [containerd, kubelet] = programs(plan, state, tools);
+  const enter = (): readonly string[] => [`--mount=${paths.namespace}`, '--'];
   return {
-    name: `${plan.name}-containerd`,
-    command: join(tools.containerd, 'containerd'),
-    args: ['--config', paths.containerdConfig],
-    env: { PATH: path },
-    mountNamespace: paths.namespace,
+    containerd: server(containerd),
+    kubelet: server(kubelet),
+    open: () => createNamespace(plan, paths),
+    enter,
   };
 }
 
-function kubeletSpec(plan: NodePlan, paths: NodePaths, tools: ToolFolders): ServerSpec {
-  return {
-    name: `${plan.name}-kubelet`,
-    command: join(tools.kubernetes, 'kubelet'),
-    args: kubeletFlags(plan, paths),
-    mountNamespace: paths.namespace,
-  };
+/** containerd and kubelet as units of a systemd. */
+function systemdNode(plan: NodePlan, state: StatePaths, tools: ToolFolders): Inside {
+  const systemd = new NestedSystemd(plan, nodePaths(state, plan.name), state);
+  const units = programs(plan, state, tools);
+  const [containerd, kubelet] = [
+    new UnitServer(systemd, plan.name, units[0]),
+    new UnitServer(systemd, plan.name, units[1]),
+  ];
+  return { containerd, kubelet, open: (signal) => systemd.start(tools, units, signal), enter: () => systemd.enter() };
 }
 
 export function clusterNode(plan: NodePlan, state: StatePaths, tools: ToolFolders): ClusterNode {
-  const paths = nodePaths(state, plan.name);
+  const { enter, ...inside } = (plan.systemd ? systemdNode : plainNode)(plan, state, tools);
   const runInside = (command: string, args: readonly string[]): Promise<string> =>
-    run('nsenter', [`--mount=${paths.namespace}`, '--', command, ...args]);
+    run('nsenter', [...enter(), command, ...args]);
   return {
     ...plan,
-    paths,
+    ...inside,
+    paths: nodePaths(state, plan.name),
     containerdSocket: CONTAINERD_SOCKET,
-    containerd: new Server(state, containerdSpec(plan, paths, tools)),
-    kubelet: new Server(state, kubeletSpec(plan, paths, tools)),
     run: runInside,
     ctr: (...args) => runInside(join(tools.containerd, 'ctr'), ['-n', 'k8s.io', ...args]),
   };

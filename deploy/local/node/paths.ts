@@ -35,6 +35,7 @@ export function nodePaths(paths: StatePaths, node: string): NodePaths {
       [join(root, 'cni-cache')]: '/var/lib/cni',
       [join(root, 'log-pods')]: '/var/log/pods',
       [join(root, 'log-containers')]: '/var/log/containers',
+      [join(root, 'device-mounter')]: '/var/lib/device-mounter',
     },
   };
 }
