@@ -176,9 +176,9 @@ export class Harness {
   }
 
   /** One run of the reconciler. */
-  async reconcile(input: ReconcileInput = {}): Promise<ReconcileReport> {
+  async reconcile(input: ReconcileInput = {}, workflowId = `reconcile/${randomUUID()}`): Promise<ReconcileReport> {
     return this.client.workflow.execute(WORKFLOWS.reconcile, {
-      workflowId: `reconcile/${randomUUID()}`,
+      workflowId,
       taskQueue: CONTROL_QUEUE,
       args: [input],
     });

@@ -1,0 +1,128 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, jest, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { unmountWorkflowId } from '../../contract/names.ts';
+import { buildWorkflowBundle } from '../../workflows/bundle.ts';
+import { Harness } from './harness.ts';
+import { eventually } from './outcome.ts';
+import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
+
+interface HistoryType {
+  fromObject(json: object): History;
+  toObject(history: History, options: object): object;
+}
+
+/**
+ * The SDK's own type of histories. Its conversions from and to JSON (1.24.0) fail where npm installs several copies of
+ * protobufjs.
+ */
+const { temporal } = createRequire(createRequire(import.meta.url).resolve('@temporalio/client'))(
+  '@temporalio/proto',
+) as { readonly temporal: { readonly api: { readonly history: { readonly v1: { readonly History: HistoryType } } } } };
+const { History } = temporal.api.history.v1;
+
+const FOLDER = join(import.meta.dirname, 'histories');
+
+/** `UPDATE_HISTORIES=1` records today's shapes anew. A shape that mounts in a cluster may have must stay: give it another name. */
+const UPDATES = process.env['UPDATE_HISTORIES'] === '1';
+
+/** Has every shape run once. Answers workflow IDs by the name of their file. */
+async function runShapes(harness: Harness): Promise<Readonly<Record<string, string>>> {
+  const unmount = signed(unmountRequest('shape-a'));
+  await harness.addNode('shape-a', 1);
+  await harness.mount(signed(mountRequest('shape-a', { leaseSeconds: 600 })));
+  await harness.unmount(unmount);
+  await harness.handle('shape-a-m').result();
+  await harness.addNode('shape-b', 1);
+  await harness.mount(signed(mountRequest('shape-b')));
+  await harness.handle('shape-b-m').cancel();
+  await harness.addNode('shape-c', 0);
+  await harness.mount(signed(mountRequest('shape-c'))).catch(() => undefined);
+  await harness.addNode('shape-d', 1);
+  await harness.mount(signed(mountRequest('shape-d', { queue: true })));
+  harness.cluster.removePod({ namespace: NAMESPACE, name: 'shape-d' });
+  await harness.addNode('shape-e', 1);
+  await harness.mount(signed(mountRequest('shape-e')));
+  await harness.handle('shape-e-m').terminate();
+  const reconcile = 'reconcile/shape';
+  await harness.reconcile({}, reconcile);
+  const names = ['shape-b-m', 'shape-c-m', 'shape-d-m'];
+  await eventually(async () => {
+    const statuses = await Promise.all(names.map((name) => harness.statusOf(name)));
+    return !statuses.includes('RUNNING');
+  });
+  const id = (name: string): string => harness.handle(name).workflowId;
+  return {
+    'mount-unmounted': id('shape-a-m'),
+    'mount-canceled': id('shape-b-m'),
+    'mount-refused': id('shape-c-m'),
+    'mount-queued-target-gone': id('shape-d-m'),
+    unmount: unmountWorkflowId(NAMESPACE, unmount.request.id),
+    'reconcile-freed': reconcile,
+  };
+}
+
+/** Without what tells of the machine that it was recorded on. */
+function cleaned(key: string, value: unknown): unknown {
+  if (key === 'identity') return 'worker';
+  if (key === 'stackTrace') return '';
+  // In the names of sticky task queues.
+  return typeof value === 'string' ? value.replaceAll(hostname(), 'host') : value;
+}
+
+async function record(): Promise<void> {
+  const harness = await Harness.start();
+  try {
+    mkdirSync(FOLDER, { recursive: true });
+    for (const [name, workflowId] of Object.entries(await runShapes(harness))) {
+      const history = await harness.client.workflow.getHandle(workflowId).fetchHistory();
+      const text = JSON.stringify(
+        History.toObject(history, { longs: String, enums: String, bytes: String }),
+        cleaned,
+        1,
+      );
+      writeFileSync(join(FOLDER, `${name}.json`), `${text}\n`);
+    }
+  } finally {
+    await harness.stop();
+  }
+}
+
+let code: string;
+beforeAll(async () => {
+  if (UPDATES) await record();
+  const logger = new DefaultLogger('ERROR', () => undefined);
+  if (!UPDATES) Runtime.install({ logger });
+  code = await buildWorkflowBundle(logger);
+}, 120_000);
+
+describe('a workflow that was begun by an earlier release', () => {
+  test('is gone on with by this one: every committed history replays', async () => {
+    const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
+    expect(files.length).toBeGreaterThan(0);
+    const failed: string[] = [];
+    for (const file of files) {
+      const history = History.fromObject(JSON.parse(readFileSync(join(FOLDER, file), 'utf8')));
+      const workflowId = workflowIdOf(file, history.events?.[0]);
+      try {
+        await Worker.runReplayHistory({ workflowBundle: { code } }, history, workflowId);
+      } catch (err) {
+        failed.push(`${file}: ${err instanceof Error ? err.message : String(err)}`);
+      }
+    }
+    expect(failed).toEqual([]);
+  });
+});
+
+/** A mount's workflow looks at its own ID. */
+function workflowIdOf(file: string, first: NonNullable<History['events']>[number] | undefined): string {
+  return first?.workflowExecutionStartedEventAttributes?.workflowId ?? file;
+}
