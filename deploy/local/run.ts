@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,6 +15,11 @@ export interface RunOptions {
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { stdout } = await execFileAsync(command, args, { ...options, maxBuffer: 64 << 20 });
   return stdout;
+}
+
+/** As `run`, for what a caller has to know at once. */
+export function runSync(command: string, args: readonly string[]): string {
+  return execFileSync(command, args, { encoding: 'utf8', stdio: 'pipe' });
 }
 
 /** Runs a command to its end with all output in `logFile`. Throws with the end of that file when it fails. */

@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { identityOf, livePid, writeIdentity } from '../identity.ts';
+import { runSync } from '../run.ts';
 import { type NodeServer, Server } from '../server.ts';
 import type { StatePaths } from '../state.ts';
 import type { ToolFolders } from '../tools.ts';
@@ -76,7 +76,7 @@ export class NestedSystemd {
   }
 
   #run(command: string, args: readonly string[]): string {
-    return execFileSync('nsenter', [...this.enter(), command, ...args], { encoding: 'utf8', stdio: 'pipe' });
+    return runSync('nsenter', [...this.enter(), command, ...args]);
   }
 
   systemctl(...args: readonly string[]): string {
