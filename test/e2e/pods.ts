@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { ANNOTATIONS, SLAVE_LABELS } from '../../contract/names.ts';
 import { getJson, kubectl, kubectlOk, type Outcome } from './kubectl.ts';
@@ -10,12 +11,9 @@ interface PodList {
   readonly items: readonly { readonly metadata: { readonly name: string; readonly uid: string } }[];
 }
 
-let count = 0;
-
 /** Starts a busybox pod on `node`, waits until it is ready, and answers its name. */
 export async function startPod(node: string, spec: Readonly<Record<string, unknown>> = {}): Promise<string> {
-  count += 1;
-  const name = `target-${process.pid}-${count}`;
+  const name = `target-${randomBytes(4).toString('hex')}`;
   const pod = {
     apiVersion: 'v1',
     kind: 'Pod',
