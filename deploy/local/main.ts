@@ -119,9 +119,10 @@ function invite({ kubeconfig, kubectl, uiAddress }: Cluster): void {
   Temporal's UI: ${uiAddress}
 
 Try:
-  kubectl get nodes -o wide
-  kubectl get pods -A
-  kubectl api-resources --api-group=device-mounter.io
+  kubectl run web --image=localhost/busybox:1 --image-pull-policy=Never -- sleep 1000000
+  echo '{"resources":{"hostdev.k8s.io/dev_fuse":"1"}}' | kubectl replace --raw \
+    '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/web/mount?device_type=HOSTDEV' -f -
+  kubectl get devicemounts
 `);
 }
 
