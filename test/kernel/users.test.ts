@@ -60,7 +60,8 @@ describe.each([1, 2] as const)('users of a device on cgroup v%i', (cgroupVersion
     );
     await untilUsed(2);
     const killed = await engine.killUsers(handle, [FUSE], { graceMs: 200 });
-    expect(killed).toHaveLength(2);
+    // The shell's next child holds the device too, until it has closed it.
+    expect(killed.length).toBeGreaterThanOrEqual(2);
     expect(users()).toEqual([]);
     expect(await container.run('echo alive')).toBe('alive\n');
   });
