@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** A process that stays the same one when its pid is given to another: pid, start time in clock ticks since boot, boot. */
@@ -16,11 +16,15 @@ export function startTicksOf(stat: string): string {
   return ticks;
 }
 
-/** Answers `undefined` when there is no such process, or only its zombie. */
+/**
+ * Answers `undefined` when there is no such process, or only its zombie. The first thread of a killed process is a zombie while
+ * others still end, and hold its ports until then: such a process is there.
+ */
 export function identityOf(pid: number): ProcessIdentity | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    if (stat[stat.lastIndexOf(')') + 2] === 'Z') return undefined;
+    const isZombie = stat[stat.lastIndexOf(')') + 2] === 'Z';
+    if (isZombie && readdirSync(`/proc/${pid}/task`).length <= 1) return undefined;
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     return { pid, startTicks: startTicksOf(stat), bootId };
   } catch {

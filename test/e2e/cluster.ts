@@ -1,6 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TEMPORAL_HOST, TEMPORAL_PORTS } from '../../deploy/local/addresses.ts';
 import { loadCluster } from '../../deploy/local/cluster.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { statePaths } from '../../deploy/local/state.ts';
@@ -52,8 +54,23 @@ function processes(): number[] {
     .map(Number);
 }
 
-/** Ends Temporal with SIGKILL and starts it again with the same database. */
+/** Ends Temporal with SIGKILL and starts it again with the same database; resolves once it listens. */
 export async function restartTemporal(): Promise<void> {
-  await CLUSTER.servers.temporal.stop('SIGKILL');
-  CLUSTER.servers.temporal.start();
+  const { temporal } = CLUSTER.servers;
+  await temporal.stop('SIGKILL');
+  await until('Temporal to listen again', async () => {
+    temporal.start();
+    return listens();
+  });
+}
+
+function listens(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(TEMPORAL_PORTS.frontend, TEMPORAL_HOST);
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
 }
