@@ -19,5 +19,5 @@ test('hostSpecs() runs each process where production does', () => {
     ['product-node-2-plugin', '/state/namespaces/node-2'],
   ]);
   const ports = specs.flatMap(({ args }) => args.filter((argument) => argument.startsWith('--health-port')));
-  expect(new Set(ports).size).toBe(3);
+  expect(new Set(ports).size).toBe(5);
 });

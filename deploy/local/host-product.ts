@@ -59,7 +59,7 @@ export function hostSpecs(
       networkNamespace: TEMPORAL_NAMESPACE,
       ...program('workflows', [publicKeys, `--slave-image=${PAUSE_IMAGE}`, `--health-port=${FIRST_HEALTH_PORT}`]),
     },
-    ...cluster.nodes.flatMap((node, index) => nodeSpecs(node, program, publicKeys, FIRST_HEALTH_PORT + 1 + index)),
+    ...cluster.nodes.flatMap((node, index) => nodeSpecs(node, program, publicKeys, FIRST_HEALTH_PORT + 1 + 2 * index)),
   ];
 }
 
@@ -76,7 +76,12 @@ function nodeSpecs(node: ClusterNode, program: Program, publicKeys: string, heal
     {
       name: `product-${node.name}-plugin`,
       mountNamespace,
-      ...program('device-plugin', ['--devs=/dev/fuse:rwm,/dev/net/tun:rw', '--dev-root=/dev']),
+      networkNamespace: TEMPORAL_NAMESPACE,
+      ...program('device-plugin', [
+        '--devs=/dev/fuse:rwm,/dev/net/tun:rw',
+        '--dev-root=/dev',
+        `--health-port=${healthPort + 1}`,
+      ]),
     },
   ];
 }
