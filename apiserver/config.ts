@@ -1,4 +1,5 @@
 import { type Options, wholeNumber } from '../process/options.ts';
+import { SHARED_OPTIONS } from '../process/shared-options.ts';
 
 export const SUMMARY = 'Serves the aggregated API device-mounter.io/v1alpha1 behind kube-apiserver.';
 
@@ -15,25 +16,7 @@ export const OPTIONS = {
     help: 'Ed25519 private key (PEM, PKCS#8) that signs each authorised request.',
     value: 'file',
   },
-  'temporal-address': {
-    env: 'TEMPORAL_ADDRESS',
-    default: '127.0.0.1:7233',
-    help: 'Temporal frontend.',
-    value: 'host:port',
-  },
-  'temporal-namespace': {
-    env: 'TEMPORAL_NAMESPACE',
-    default: 'default',
-    help: 'Temporal namespace of the mounts.',
-    value: 'name',
-  },
-  namespace: {
-    env: 'POD_NAMESPACE',
-    default: 'device-mounter',
-    help: 'Kubernetes namespace of the product.',
-    value: 'name',
-  },
-  kubeconfig: { env: 'KUBECONFIG', help: 'File with the cluster to use; without it the pod’s own.', value: 'file' },
+  ...SHARED_OPTIONS,
   'token-audience': {
     help: 'Audience for which bearer tokens of callers past kube-apiserver must be made; without it none is accepted.',
     value: 'audience',

@@ -1,15 +1,11 @@
 import { type Options, wholeNumber } from '../process/options.ts';
+import { SHARED_OPTIONS } from '../process/shared-options.ts';
 
 export const SUMMARY = 'Gives devices to running containers of this node, and takes them back.';
 
 export const OPTIONS = {
   'temporal-address': { env: 'TEMPORAL_ADDRESS', required: true, help: 'Temporal frontend.', value: 'host:port' },
-  'temporal-namespace': {
-    env: 'TEMPORAL_NAMESPACE',
-    default: 'default',
-    help: 'Namespace in Temporal.',
-    value: 'name',
-  },
+  'temporal-namespace': SHARED_OPTIONS['temporal-namespace'],
   namespace: {
     env: 'POD_NAMESPACE',
     required: true,
@@ -17,11 +13,7 @@ export const OPTIONS = {
     value: 'name',
   },
   'node-name': { env: 'NODE_NAME', required: true, help: 'Kubernetes name of this node.', value: 'name' },
-  kubeconfig: {
-    env: 'KUBECONFIG',
-    help: 'File with the cluster to use; without it that of the pod.',
-    value: 'file',
-  },
+  kubeconfig: SHARED_OPTIONS.kubeconfig,
   'signing-public-keys': {
     default: '/etc/device-mounter/signing-public/public.pem',
     help: 'File with the public keys, in PEM, of which one must have signed a request. It is read again for each.',

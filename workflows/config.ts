@@ -1,27 +1,10 @@
 import { type Options, wholeNumber } from '../process/options.ts';
+import { SHARED_OPTIONS } from '../process/shared-options.ts';
 
 export const SUMMARY = 'Runs the workflows of mounts and their steps in the cluster.';
 
 export const OPTIONS = {
-  'temporal-address': {
-    env: 'TEMPORAL_ADDRESS',
-    default: '127.0.0.1:7233',
-    help: 'Temporal frontend.',
-    value: 'host:port',
-  },
-  'temporal-namespace': {
-    env: 'TEMPORAL_NAMESPACE',
-    default: 'default',
-    help: 'Temporal namespace of the mounts.',
-    value: 'name',
-  },
-  namespace: {
-    env: 'POD_NAMESPACE',
-    default: 'device-mounter',
-    help: 'Kubernetes namespace of the product.',
-    value: 'name',
-  },
-  kubeconfig: { env: 'KUBECONFIG', help: 'File with the cluster to use; without it the pod’s own.', value: 'file' },
+  ...SHARED_OPTIONS,
   'signing-public-keys': {
     env: 'SIGNING_PUBLIC_KEYS',
     default: '/etc/device-mounter/signing-public/public.pem',

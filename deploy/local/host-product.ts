@@ -7,7 +7,7 @@ import { PRODUCT_NAMESPACE } from './product-keys.ts';
 import { run } from './run.ts';
 import { Server, type ServerSpec } from './server.ts';
 import { REPOSITORY } from './state.ts';
-import { TEMPORAL_NAMESPACE } from './temporal-network.ts';
+import { TEMPORAL_NETWORK } from './temporal-network.ts';
 
 const APISERVER_PORT = 8443;
 const FIRST_HEALTH_PORT = 8081;
@@ -56,7 +56,7 @@ export function hostSpecs(
     {
       name: 'product-control',
       // Its health port listens on all addresses; there these are Temporal's.
-      networkNamespace: TEMPORAL_NAMESPACE,
+      networkNamespace: TEMPORAL_NETWORK,
       ...program('workflows', [publicKeys, `--slave-image=${PAUSE_IMAGE}`, `--health-port=${FIRST_HEALTH_PORT}`]),
     },
     ...cluster.nodes.flatMap((node, index) => nodeSpecs(node, program, publicKeys, FIRST_HEALTH_PORT + 1 + 2 * index)),
@@ -70,13 +70,13 @@ function nodeSpecs(node: ClusterNode, program: Program, publicKeys: string, heal
     {
       name: `product-${node.name}-worker`,
       mountNamespace,
-      networkNamespace: TEMPORAL_NAMESPACE,
+      networkNamespace: TEMPORAL_NETWORK,
       ...program('node-worker', worker),
     },
     {
       name: `product-${node.name}-plugin`,
       mountNamespace,
-      networkNamespace: TEMPORAL_NAMESPACE,
+      networkNamespace: TEMPORAL_NETWORK,
       ...program('device-plugin', [
         '--devs=/dev/fuse:rwm,/dev/net/tun:rw',
         '--dev-root=/dev',

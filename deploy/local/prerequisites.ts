@@ -39,7 +39,7 @@ const PACKAGES: readonly SystemPackage[] = [
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
 ];
 
-/** `null` when `command` is on the PATH or is the path of a file that exists. */
+/** Whether `command` is on the PATH, or is the path of a file that exists. */
 function isPresent(command: string): boolean {
   if (command.startsWith('/')) return existsSync(command);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];

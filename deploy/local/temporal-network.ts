@@ -9,7 +9,7 @@ import { run } from './run.ts';
  * namespace's loopback and `TEMPORAL_HOST`, and nothing of the machine.
  */
 const NAME = 'dm-temporal';
-export const TEMPORAL_NAMESPACE = `/run/netns/${NAME}`;
+export const TEMPORAL_NETWORK = `/run/netns/${NAME}`;
 
 const ip = (...args: string[]): Promise<string> => run('ip', args);
 const inside = (...args: string[]): Promise<string> => ip('-n', NAME, ...args);
@@ -30,8 +30,8 @@ export async function createTemporalNetwork(): Promise<void> {
 /** Undoes it; the link goes with the namespace. Nothing to undo is fine. */
 export async function removeTemporalNetwork(): Promise<void> {
   if (existsSync(`/sys/class/net/${NAME}`)) await ip('link', 'del', NAME);
-  if (existsSync(TEMPORAL_NAMESPACE)) await ip('netns', 'del', NAME);
+  if (existsSync(TEMPORAL_NETWORK)) await ip('netns', 'del', NAME);
   // iproute2 mounts the folder of named namespaces on itself, and leaves it.
-  const folder = dirname(TEMPORAL_NAMESPACE);
+  const folder = dirname(TEMPORAL_NETWORK);
   if (existsSync(folder) && readdirSync(folder).length === 0) await run('umount', [folder]).catch(() => undefined);
 }

@@ -3,7 +3,7 @@ import { TEMPORAL_ADDRESS, TEMPORAL_PORTS } from './addresses.ts';
 import { run } from './run.ts';
 import type { ServerSpec } from './server.ts';
 import type { StatePaths } from './state.ts';
-import { TEMPORAL_NAMESPACE } from './temporal-network.ts';
+import { TEMPORAL_NETWORK } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
 
 const SEARCH_ATTRIBUTES = [
@@ -25,7 +25,7 @@ export function temporalSpec(paths: StatePaths, tools: ToolFolders): ServerSpec 
   return {
     name: 'temporal',
     command: join(tools.temporal, 'temporal'),
-    networkNamespace: TEMPORAL_NAMESPACE,
+    networkNamespace: TEMPORAL_NETWORK,
     args: [
       'server',
       'start-dev',
