@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
-import { bindInContainer, unbindInContainer } from './bind-node.ts';
+import { bindNode, unbindNode } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
@@ -81,13 +81,13 @@ function nodeAt(devFd: number, parts: readonly string[], hostMounts: string): No
 }
 
 /** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
-export async function placeNode(container: OpenContainer, device: DeviceNode): Promise<boolean> {
+export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
   const parts = componentsBelowDev(device.path);
   const plan = planNode(container, device);
   if (plan.node === 'found') return false;
-  if (container.dev === 'user-namespace') return bindInContainer(container, device);
   try {
     return withDev(container, (devFd) => {
+      if (container.dev === 'user-namespace') return bindNode(container, devFd, parts, device);
       makeDirectories(devFd, parts.slice(0, -1));
       return withDirectory(devFd, parts.slice(0, -1), (fd) => {
         refuseHostDirectory(fd, device.path);
@@ -112,13 +112,24 @@ function refuseHostDirectory(fd: number, path: string): void {
  * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
  * stands there for another device stays. Returns whether the node was there.
  */
-export async function takeNode(container: OpenContainer, device: GrantedDevice): Promise<boolean> {
+export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
   if (device.node === 'found') return false;
-  if (container.dev === 'user-namespace') {
-    const removed = await unbindInContainer(container, device);
-    return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device))) || removed;
+  return ifThere(false, () =>
+    withDev(container, (devFd) => {
+      const unbound = container.dev === 'user-namespace' && unbind(container, devFd, device);
+      return takeFrom(devFd, device) || unbound;
+    }),
+  );
+}
+
+/** A container that has ended took its mounts with it. */
+function unbind(container: OpenContainer, devFd: number, device: GrantedDevice): boolean {
+  try {
+    return ifThere(false, () => unbindNode(container, devFd, componentsBelowDev(device.path), device));
+  } catch (err) {
+    if (hasCode(err, 'ESRCH')) return false;
+    throw err;
   }
-  return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device)));
 }
 
 function takeFrom(devFd: number, device: GrantedDevice): boolean {

@@ -66,7 +66,7 @@ export async function grant(container: OpenContainer, wanted: Grant, others: rea
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
     const nodesMade: string[] = [];
-    for (const device of wanted.devices) if (await placeNode(container, device)) nodesMade.push(device.path);
+    for (const device of wanted.devices) if (placeNode(container, device)) nodesMade.push(device.path);
     verify(container, wanted.devices);
     return { rulesChanged, nodesMade };
   } catch (err) {
@@ -103,7 +103,7 @@ export async function revoke(container: OpenContainer, taken: Grant, others: rea
   const rulesChanged = disallow(container, taken.devices, kept);
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
   const nodesRemoved: string[] = [];
-  for (const device of removable) if (await takeNode(container, device)) nodesRemoved.push(device.path);
+  for (const device of removable) if (takeNode(container, device)) nodesRemoved.push(device.path);
   return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
 }
 
