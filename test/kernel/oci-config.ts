@@ -6,6 +6,8 @@ export interface BundleOptions {
   readonly privileged?: boolean;
   /** More than the runtime's defaults: `linux.resources.devices` and `linux.devices`. */
   readonly devices?: readonly OciDevice[];
+  /** After those of `devices`, as a pod's or an administrator's own: also refusals and wildcards. */
+  readonly rules?: readonly OciRule[];
   readonly cgroupsPath: string;
   readonly mounts?: readonly OciMount[];
   /** Host id of the container's uid 0; makes a user namespace. */
@@ -22,6 +24,14 @@ interface OciDevice {
   readonly type: 'c' | 'b';
   readonly major: number;
   readonly minor: number;
+  readonly access: string;
+}
+
+interface OciRule {
+  readonly allow: boolean;
+  readonly type?: 'a' | 'b' | 'c';
+  readonly major?: number;
+  readonly minor?: number;
   readonly access: string;
 }
 
@@ -61,7 +71,7 @@ const MOUNTS: readonly OciMount[] = [
 /** `config.json` of a container as a CRI runtime would start it: no device but the defaults, own namespaces. */
 export function ociConfig(options: BundleOptions): object {
   const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
-  const { devMount = true, capabilities = [] } = options;
+  const { devMount = true, capabilities = [], rules = [] } = options;
   const replaced = new Set([
     ...mounts.map(({ destination }) => destination),
     ...(devMount ? [] : ['/dev', '/dev/pts']),
@@ -84,7 +94,7 @@ export function ociConfig(options: BundleOptions): object {
     mounts: [...MOUNTS.filter(({ destination }) => !replaced.has(destination)), ...mounts],
     linux: {
       cgroupsPath: options.cgroupsPath,
-      resources: { devices: deviceRules(privileged, devices) },
+      resources: { devices: [...deviceRules(privileged, devices), ...rules] },
       devices: devices.map(({ path, type, major, minor }) => ({
         path,
         type,
