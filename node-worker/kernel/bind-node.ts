@@ -1,10 +1,10 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, readFileSync } from 'node:fs';
 import type { OpenContainer } from './container.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import type { DeviceNode } from './engine.ts';
 import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
 import { hostIdOf } from './id-map.ts';
-import { inMountNamespace } from './mount-namespace.ts';
+import { inNamespaceOf } from './mount-namespace.ts';
 import { openInRoot, withPath } from './open-in-root.ts';
 import { hasCode, SyscallError, syscall } from './syscall.ts';
 import { withMountOfNode } from './workbench.ts';
@@ -17,33 +17,51 @@ const UMOUNT_NOFOLLOW = 8;
 const TARGET_MODE = 0;
 
 /**
- * Shows a node in a container whose /dev belongs to a user namespace, where the kernel would open no node made in it
- * (SB_I_NODEV): the node is made on a tmpfs of ours and bind-mounted on an empty file, as runtimes do it. Returns false when
- * the node is there already. Throws `SyscallError`.
+ * Makes the empty file that `mountNode` mounts on, and the directories to it, owned by the container's root. `devFd` is a /dev
+ * that can be written. Returns false when the node is there already. Throws `SyscallError`.
  */
-export function bindNode(
+export function makeTarget(
   container: OpenContainer,
   devFd: number,
   parts: readonly string[],
   device: DeviceNode,
 ): boolean {
-  const ids = idsOf(container);
-  const target = asUser(ids.uid(0), ids.gid(0), () => makeTarget(devFd, parts, device));
-  if (target === undefined) return false;
-  try {
-    withMountOfNode({ ...device, uid: ids.uid(device.uid), gid: ids.gid(device.gid) }, (mountFd) =>
+  const { uid, gid } = idsOf(container);
+  const directories = parts.slice(0, -1);
+  const name = parts.at(-1) ?? '';
+  return asUser(uid(0), gid(0), () => {
+    directories.forEach((directory, depth) => {
+      withPath(devFd, `/${directories.slice(0, depth).join('/')}`, O_DIRECTORY, (parent) =>
+        makeDirectory(parent, directory),
+      );
+    });
+    return withPath(devFd, `/${directories.join('/')}`, O_DIRECTORY, (parent) => {
+      if (isSameDevice(deviceAt(parent, name), device)) return false;
+      closeSync(openInRoot(parent, name, constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW, TARGET_MODE));
+      return true;
+    });
+  });
+}
+
+/**
+ * Shows a node in a container whose /dev belongs to a user namespace, where the kernel would open no node made in it
+ * (SB_I_NODEV): the node is made on a tmpfs of ours and bind-mounted on an empty file, as runtimes do it. Throws `SyscallError`,
+ * EEXIST when the container has put something else in the place of the empty file.
+ */
+export function mountNode(container: OpenContainer, devFd: number, parts: readonly string[], device: DeviceNode): void {
+  const { uid, gid } = idsOf(container);
+  withPath(devFd, `/${parts.join('/')}`, O_NOFOLLOW, (target) => {
+    if (!isTarget(target)) throw new SyscallError('move_mount', 'EEXIST', device.path);
+    withMountOfNode({ ...device, uid: uid(device.uid), gid: gid(device.gid) }, (mountFd) =>
       inNamespaceOf(container, () =>
         syscall('move_mount', [mountFd, '', target, '', MOVE_MOUNT_BOTH_EMPTY_PATHS], device.path),
       ),
     );
-  } finally {
-    closeSync(target);
-  }
-  return true;
+  });
 }
 
-/** Undo of `bindNode`; also removes the empty file of one that was interrupted. Returns whether a node was bound. */
-export function unbindNode(
+/** Undo of `mountNode`. Returns whether a node was mounted. */
+export function unmountNode(
   container: OpenContainer,
   devFd: number,
   parts: readonly string[],
@@ -52,10 +70,9 @@ export function unbindNode(
   const name = parts.at(-1) ?? '';
   const parent = openInRoot(devFd, `/${parts.slice(0, -1).join('/')}`, O_DIRECTORY);
   try {
-    const bound = isSameDevice(deviceAt(parent, name), device);
-    if (bound) inNamespaceOf(container, () => unmount(parent, name));
-    if (isEmptyTarget(parent, name)) syscall('unlinkat', [parent, name, 0], name);
-    return bound;
+    const mounted = isSameDevice(deviceAt(parent, name), device);
+    if (mounted) inNamespaceOf(container, () => unmount(parent, name));
+    return mounted;
   } finally {
     closeSync(parent);
   }
@@ -67,15 +84,18 @@ function unmount(parent: number, name: string): void {
   syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
 }
 
-/** Once init has ended nobody sees its namespace any more: ESRCH. */
-function inNamespaceOf<T>(container: OpenContainer, use: () => T): T {
-  const namespace = openSync(`/proc/${container.pid}/ns/mnt`, constants.O_RDONLY);
+/** Removes the empty file of `makeTarget`, also one that was interrupted. Anything else is left where it is. */
+export function removeTarget(directoryFd: number, name: string): void {
   try {
-    if (!container.isAlive()) throw new SyscallError('setns', 'ESRCH', 'of a container that has ended');
-    return inMountNamespace(namespace, use);
-  } finally {
-    closeSync(namespace);
+    if (withPath(directoryFd, name, O_NOFOLLOW, isTarget)) syscall('unlinkat', [directoryFd, name, 0], name);
+  } catch (err) {
+    if (!hasCode(err, 'ENOENT', 'ELOOP')) throw err;
   }
+}
+
+function isTarget(fd: number): boolean {
+  const stat = fstatSync(fd);
+  return stat.isFile() && stat.size === 0 && (stat.mode & 0o7777) === TARGET_MODE;
 }
 
 interface HostIds {
@@ -104,37 +124,10 @@ function asUser<T>(uid: number, gid: number, use: () => T): T {
   }
 }
 
-/** A descriptor of the empty file, or undefined when the node is there already. */
-function makeTarget(devFd: number, parts: readonly string[], device: DeviceNode): number | undefined {
-  const directories = parts.slice(0, -1);
-  const name = parts.at(-1) ?? '';
-  directories.forEach((directory, depth) => {
-    withPath(devFd, `/${directories.slice(0, depth).join('/')}`, O_DIRECTORY, (parent) =>
-      makeDirectory(parent, directory),
-    );
-  });
-  return withPath(devFd, `/${directories.join('/')}`, O_DIRECTORY, (parent) => {
-    if (isSameDevice(deviceAt(parent, name), device)) return undefined;
-    return openInRoot(parent, name, constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW, TARGET_MODE);
-  });
-}
-
 function makeDirectory(parent: number, name: string): void {
   try {
     syscall('mkdirat', [parent, name, 0o755], name);
   } catch (err) {
     if (!hasCode(err, 'EEXIST')) throw err;
-  }
-}
-
-function isEmptyTarget(parent: number, name: string): boolean {
-  try {
-    return withPath(parent, name, O_NOFOLLOW, (fd) => {
-      const stat = fstatSync(fd);
-      return stat.isFile() && stat.size === 0 && (stat.mode & 0o7777) === TARGET_MODE;
-    });
-  } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ELOOP')) return false;
-    throw err;
   }
 }

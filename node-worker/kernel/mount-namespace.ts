@@ -1,10 +1,23 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
+import type { OpenContainer } from './container.ts';
 import { O_DIRECTORY, O_PATH } from './flags.ts';
-import { syscall } from './syscall.ts';
+import { SyscallError, syscall } from './syscall.ts';
 
 /** include/uapi/linux/sched.h */
 const CLONE_FS = 0x200;
 export const CLONE_NEWNS = 0x20000;
+
+/** Runs `use` in the mount namespace of a container, as `inMountNamespace`. Once init has ended nobody sees that any more: ESRCH. */
+export function inNamespaceOf<T>(container: OpenContainer, use: () => T): T {
+  const namespace = openSync(`/proc/${container.pid}/ns/mnt`, constants.O_RDONLY);
+  try {
+    // So the process of this pid was still the container's when its namespace was opened.
+    if (!container.isAlive()) throw new SyscallError('setns', 'ESRCH', 'of a container that has ended');
+    return inMountNamespace(namespace, use);
+  } finally {
+    closeSync(namespace);
+  }
+}
 
 /**
  * Runs `use` with this thread in another mount namespace and returns it to its own. Only descriptors may be used inside:
