@@ -16,7 +16,7 @@ const NUMBERS = {
   mount_setattr: { x64: 442, arm64: 442 },
   move_mount: { x64: 429, arm64: 429 },
   open_tree: { x64: 428, arm64: 428 },
-  openat2: { x64: 437, arm64: 437 },
+  openat: { x64: 257, arm64: 56 },
   pidfd_open: { x64: 434, arm64: 434 },
   pidfd_send_signal: { x64: 424, arm64: 424 },
   pivot_root: { x64: 155, arm64: 41 },

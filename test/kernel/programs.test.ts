@@ -1,8 +1,16 @@
 import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { withRules } from '../../node-worker/cgroup/filter.ts';
 import { allow, everything } from '../../node-worker/cgroup/runtime-rule.ts';
-import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
+import {
+  attachProgram,
+  detachProgram,
+  linkProgram,
+  replaceInTwoSteps,
+  withLoaded,
+  withProgram,
+} from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
@@ -177,5 +185,40 @@ test('a program that refuses others beside it is replaced with the same flags', 
   await engine.grant(handle, plan, []);
   expect(await opens()).toBe(true);
   await engine.revoke(handle, plan, []);
+  expect(policyOf(container)).toEqual(before);
+});
+
+test('a kernel that cannot replace a program at once gets it in two steps, without a refusal in between', async () => {
+  await start();
+  await container.run('mknod /dev/fuse c 10 229');
+  const before = policyOf(container);
+  const [old] = programsOf(container);
+  if (old?.dump === undefined) throw new Error('no program');
+  const { id, dump } = old;
+  const wrapped = withRules(dump, [FUSE]);
+  await container.run(
+    'echo >/tmp/go; (n=0; while test -e /tmp/go; do (: </dev/null) 2>/dev/null || echo >/tmp/refused; n=$((n+1)); done; echo $n >/tmp/count) &',
+  );
+  withCgroup(container.cgroup, (cgroupFd) =>
+    withProgram(id, (oldFd) =>
+      withLoaded(wrapped, 'two_steps', (newFd) => {
+        for (let round = 0; round < 2000; round++) {
+          replaceInTwoSteps(cgroupFd, newFd, oldFd, MULTI);
+          replaceInTwoSteps(cgroupFd, oldFd, newFd, MULTI);
+        }
+        replaceInTwoSteps(cgroupFd, newFd, oldFd, MULTI);
+        // As a compare-and-swap: what is not attached any more is not replaced.
+        withLoaded(dump, 'late', (lateFd) =>
+          expect(() => replaceInTwoSteps(cgroupFd, lateFd, oldFd, MULTI)).toThrow('ENOENT'),
+        );
+      }),
+    ),
+  );
+  expect(programsOf(container).map(({ name }) => name)).toEqual(['two_steps']);
+  expect(await opens()).toBe(true);
+  expect(await container.run('rm /tmp/go; wait; test -e /tmp/refused && echo refused; cat /tmp/count')).toMatch(
+    /^\d\d+\n$/,
+  );
+  await engine.revoke(handle, engine.plan(handle, 'a', [FUSE], []), []);
   expect(policyOf(container)).toEqual(before);
 });
