@@ -1,5 +1,5 @@
 import { closeSync, constants, existsSync, openSync } from 'node:fs';
-import { fail } from '../../contract/failures.ts';
+import { fail, failureOf } from '../../contract/failures.ts';
 import { findSection, withRules } from '../cgroup/filter.ts';
 import { type Program, sameProgram } from '../cgroup/instruction.ts';
 import { allows } from '../cgroup/interpreter.ts';
@@ -169,12 +169,25 @@ export function refuseDeniedAbove(cgroup: string, rules: readonly DeviceRule[]):
   }
 }
 
-/** What is attached to one cgroup, for `inspect`. */
+/**
+ * What is attached to one cgroup, for `inspect`, with the rules of ours in it, or undefined where that cannot be told.
+ * `maybe`: rules that may be in it, for programs that the kernel hides.
+ */
 export function programsOf(
   cgroup: string,
-): readonly { readonly info: ProgramInfo; readonly ours: readonly DeviceRule[] }[] {
+  maybe: readonly DeviceRule[],
+): readonly { readonly info: ProgramInfo; readonly ours: readonly DeviceRule[] | undefined }[] {
   return withCgroup(cgroup, (fd) => attachedPrograms(fd)).ids.map((id) => {
     const info = withProgram(id, programInfo);
-    return { info, ours: info.dump === undefined ? [] : (findSection(recover(info))?.rules ?? []) };
+    return { info, ours: rulesIn(info, maybe) };
   });
+}
+
+function rulesIn(info: ProgramInfo, maybe: readonly DeviceRule[]): readonly DeviceRule[] | undefined {
+  try {
+    return findSection(recover(info, [maybe]))?.rules ?? [];
+  } catch (err) {
+    if (failureOf(err)?.type !== 'ContainerUnsupported') throw err;
+    return undefined;
+  }
 }
