@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, type NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/create.ts';
 import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
@@ -13,7 +13,9 @@ import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.t
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
+import { connectTemporal } from '../../workflows/temporal.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
 import { FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
@@ -21,6 +23,10 @@ import { TemporalServer } from './temporal-server.ts';
 
 /** Errors of watches, which tests see by what follows from them. */
 function ignore(): void {}
+
+async function plain(address: string): Promise<TemporalAccess> {
+  return temporalAccess({ 'temporal-address': address, 'temporal-namespace': 'default' });
+}
 
 interface Running {
   readonly worker: Worker;
@@ -33,6 +39,7 @@ export class Harness {
   readonly cluster = new MemoryCluster();
   readonly client: Client;
   readonly bundle: string;
+  readonly #access: TemporalAccess;
   readonly #connection: Connection;
   readonly #native: NativeConnection;
   readonly #slaves: PodWatch;
@@ -40,12 +47,19 @@ export class Harness {
   readonly #workers = new Map<string, Running>();
   readonly #nodes = new Map<string, MemoryNode>();
 
-  private constructor(server: TemporalServer, connection: Connection, native: NativeConnection, bundle: string) {
+  private constructor(
+    server: TemporalServer,
+    access: TemporalAccess,
+    connection: Connection,
+    native: NativeConnection,
+    bundle: string,
+  ) {
     this.server = server;
+    this.#access = access;
     this.#connection = connection;
     this.#native = native;
     this.bundle = bundle;
-    this.client = new Client({ connection });
+    this.client = new Client({ connection, dataConverter: access.dataConverter });
     this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError: ignore });
     this.#targets = new TargetWatch({
       cluster: this.cluster,
@@ -55,17 +69,22 @@ export class Harness {
     });
   }
 
-  /** @param settings more of Temporal's dynamic configuration, as `key=value` */
-  static async start(settings: readonly string[] = []): Promise<Harness> {
+  /**
+   * @param settings more of Temporal's dynamic configuration, as `key=value`
+   * @param reach makes another way to the server at `address`
+   */
+  static async start(settings: readonly string[] = [], reach = plain): Promise<Harness> {
     const logger = new DefaultLogger('ERROR', () => undefined);
     Runtime.install({ logger });
     const [server, bundle] = await Promise.all([
       TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value])),
       buildWorkflowBundle(logger),
     ]);
-    const connection = await Connection.connect({ address: server.address });
-    const native = await NativeConnection.connect({ address: server.address });
-    const harness = new Harness(server, connection, native, bundle);
+    const access = await reach(server.address);
+    const { apiKey } = access;
+    const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
+    const native = await connectTemporal(access, ignore);
+    const harness = new Harness(server, access, connection, native, bundle);
     harness.#slaves.start();
     tellOwners(harness.#slaves, temporalOwners(harness.client), () => undefined);
     await harness.startControl();
@@ -89,7 +108,7 @@ export class Harness {
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
     // A client of the SDK takes only one worker for a queue.
-    const connection = await NativeConnection.connect({ address: this.server.address });
+    const connection = await connectTemporal(this.#access, ignore);
     await this.#startWorker(CONTROL_QUEUE, { ...this.#control(), connection }, key);
     return async () => {
       await this.#stopWorker(key);
@@ -242,7 +261,9 @@ export class Harness {
   }
 
   async #startWorker(taskQueue: string, options: Partial<WorkerOptions>, key = taskQueue): Promise<void> {
-    const worker = await Worker.create({ connection: this.#native, taskQueue, shutdownGraceTime: 0, ...options });
+    const { dataConverter } = this.#access;
+    const common = { connection: this.#native, dataConverter, taskQueue, shutdownGraceTime: 0 };
+    const worker = await Worker.create({ ...common, ...options });
     this.#workers.set(key, { worker, done: worker.run() });
   }
 
