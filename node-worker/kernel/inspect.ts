@@ -10,7 +10,7 @@ import { nodesOf } from './live-devices.ts';
 /** See `KernelEngine.inspect`. Changes nothing. */
 export function inspect(container: OpenContainer): Inspection {
   const { containerId, pid, cgroup, dev } = container;
-  const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(cgroup.path, cgroup.initPath);
+  const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(container);
   const ours = new Set(policies.flatMap((policy) => ('ours' in policy ? policy.ours.map(deviceKey) : [])));
   const nodes = readNodes(container).map((node) => ({ ...node, ours: ours.has(deviceKey(node)) }));
   return { containerId, pid, cgroup, dev, policies, nodes };
@@ -28,9 +28,9 @@ function readNodes(container: OpenContainer): ReturnType<typeof nodesOf> {
 const listPolicies = (cgroup: string): readonly DevicePolicy[] =>
   cgroupTree(cgroup).map((path) => ({ cgroup: path, list: readDeviceListText(path).split('\n').filter(Boolean) }));
 
-const programPolicies = (path: string, initPath: string): readonly DevicePolicy[] =>
-  levelsBetween(path, initPath).flatMap((level) =>
-    programsOf(level).map(({ info, ours }) => ({
+const programPolicies = ({ cgroup, hints }: OpenContainer): readonly DevicePolicy[] =>
+  levelsBetween(cgroup.path, cgroup.initPath).flatMap((level) =>
+    programsOf(level, hints).map(({ info, ours }) => ({
       cgroup: level,
       programId: info.id,
       name: info.name,
