@@ -2,7 +2,6 @@ import {
   type Client,
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
-  type WorkflowExecutionDescription,
   type WorkflowExecutionInfo,
   WorkflowNotFoundError,
 } from '@temporalio/client';
@@ -10,7 +9,6 @@ import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import {
-  MOUNT_MEMO,
   type MountedResult,
   QUERIES,
   type ReleasedResult,
@@ -24,6 +22,7 @@ import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
 import { type Earlier, type Fingerprint, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
 import { FINGERPRINT_MEMO, mountStartOptions, unmountStartOptions } from './start-options.ts';
 import { TemporalCalls } from './temporal-calls.ts';
+import { mountOf } from './workflow-mount.ts';
 
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
 const UNDO_PATIENCE_MS = 5_000;
@@ -188,16 +187,6 @@ export class TemporalMounts implements Mounts {
       throw err;
     }
   }
-}
-
-/** The mount in the memo of its workflow; undefined for a workflow that somebody else has started. */
-function mountOf(info: WorkflowExecutionInfo | WorkflowExecutionDescription): DeviceMount | undefined {
-  // The memo is written by the apiserver and the workflow only, in this form.
-  const mount = info.memo?.[MOUNT_MEMO] as DeviceMount | undefined;
-  if (info.type !== WORKFLOWS.mount || mount === undefined) return undefined;
-  // Before the workflow's first step the memo is what the apiserver could know.
-  if (mount.metadata.uid !== '') return mount;
-  return { ...mount, metadata: { ...mount.metadata, uid: info.runId } };
 }
 
 function byName({ metadata: a }: DeviceMount, { metadata: b }: DeviceMount): number {

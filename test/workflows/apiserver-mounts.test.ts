@@ -94,6 +94,23 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
+    'tells that a mount whose workflow was terminated has failed, and makes another one',
+    async () => {
+      await harness.addNode('terminated', 4);
+      const request = mountRequest('terminated');
+      const { mount: before } = await mount(request);
+      await harness.handle(request.name).terminate();
+      const failed = { phase: 'Failed', reason: 'Terminated' };
+      const after = await mounts.get(NAMESPACE, request.name);
+      expect(after).toMatchObject({ metadata: { uid: before.metadata.uid }, status: failed });
+      expect(Number(after?.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
+      expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
+      expect((await mount({ ...request, labels: { app: 'x' } })).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
     'renews the lease when only that is another',
     async () => {
       await harness.addNode('leased', 4);
