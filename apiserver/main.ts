@@ -39,8 +39,8 @@ const audience = settings['token-audience'];
 const metrics = new Metrics();
 const app = createApp({
   trust: () => trust,
-  tokens: audience === undefined ? undefined : new Tokens(tokenReviewer(cluster, audience)),
-  review: metrics.reviewed(reviewer(cluster)),
+  tokens: audience === undefined ? undefined : new Tokens(metrics.delegated('authn', tokenReviewer(cluster, audience))),
+  review: metrics.delegated('authz', reviewer(cluster)),
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal),
