@@ -45,7 +45,9 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
-  if (verifiedRequest(signed, deps.publicKeys).target.podUid !== podUid || request.name !== mount.metadata.name) {
+  const { target } = verifiedRequest(signed, deps.publicKeys);
+  const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
+  if (!same || request.name !== mount.metadata.name) {
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
   }
   await annotate(deps, mount);

@@ -28,6 +28,8 @@ export class MemoryNode implements NodeActivities {
   /** What attaches have begun, for tests that act in the middle of one. */
   begun = 0;
   readonly attached = new Map<string, readonly MountedDevice[]>();
+  /** Slaves of what is attached. */
+  readonly #slaves = new Map<string, ReadonlySet<string>>();
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
@@ -49,7 +51,9 @@ export class MemoryNode implements NodeActivities {
     const devices = slaves.flatMap(({ name }) =>
       Object.keys(all[slaveIndex(name)] ?? {}).map((resource) => deviceOf(resource, name)),
     );
-    this.attached.set(keyOf({ namespace: request.target.namespace, name: request.name }), devices);
+    const key = keyOf({ namespace: request.target.namespace, name: request.name });
+    this.attached.set(key, devices);
+    this.#slaves.set(key, new Set(slaves.map(({ uid }) => uid)));
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
     return { containerId: 'c1', devices };
   }
@@ -71,6 +75,15 @@ export class MemoryNode implements NodeActivities {
         return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
     };
+  }
+
+  /** As the real one, which takes back what a slave holds as soon as that ends, whatever workflows say. Answers the mounts. */
+  slaveEnding(uid: string): readonly MountRef[] {
+    const taken = [...this.#slaves].filter(([key, slaves]) => slaves.has(uid) && this.attached.delete(key));
+    return taken.map(([key]) => {
+      const [namespace = '', name = ''] = key.split('/');
+      return { namespace, name };
+    });
   }
 
   /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */
