@@ -2,12 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
 import { fingerprintOf } from '../../apiserver/repeat.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { firstOf, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const START_MS = 120_000;
 const TEST_MS = 40_000;
@@ -21,32 +19,8 @@ beforeAll(async () => {
 }, START_MS);
 afterAll(() => harness.stop(), START_MS);
 
-function first({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: 'HOSTDEV',
-      resources,
-      onRestart: 'reapply',
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
-  };
-}
-
 function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): Promise<MountAnswer> {
-  const wanted = { input: signed(request), first: first(request), fingerprint: fingerprintOf(request, chosen) };
+  const wanted = { input: signed(request), first: firstOf(request), fingerprint: fingerprintOf(request, chosen) };
   return mounts.mount(wanted, patienceMs);
 }
 
@@ -84,6 +58,27 @@ describe('TemporalMounts.mount()', () => {
       expect(await failureFrom(mount(named))).toMatchObject({ type: 'NameTaken' });
       expect(await failureFrom(mount(keyed, PATIENCE_MS, false))).toMatchObject({ type: 'IdempotencyKeyReused' });
       expect((await mounts.get(NAMESPACE, keyed.name))?.status.phase).toBe('Mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
+    'makes one mount of a key with two names, one after the other and at once',
+    async () => {
+      await harness.addNode('keyed', 4);
+      const [one, two] = [
+        mountRequest('keyed', { name: 'keyed-1', idempotencyKey: 'k' }),
+        mountRequest('keyed', { name: 'keyed-2', idempotencyKey: 'k' }),
+      ];
+      const settled = await Promise.allSettled([mount(one), mount(two)]);
+      expect(new Set(settled.map(({ status }) => status))).toEqual(new Set(['fulfilled', 'rejected']));
+      const [winner, loser] = settled[0]?.status === 'fulfilled' ? [one, two] : [two, one];
+      expect(await failureFrom(mount(loser))).toMatchObject({ type: 'IdempotencyKeyReused' });
+      expect((await mount(winner)).state).toBe('mounted');
+      expect(await mounts.get(NAMESPACE, loser.name)).toBeUndefined();
+      // Another pod's requests have keys of their own.
+      await harness.addNode('keyed-too', 1);
+      expect((await mount(mountRequest('keyed-too', { idempotencyKey: 'k' }))).state).toBe('mounted');
     },
     TEST_MS,
   );
@@ -130,6 +125,7 @@ describe('TemporalMounts.mount()', () => {
       expect(same.status.leaseEndsAt).toBe(before.status.leaseEndsAt);
       const { mount: renewed } = await mount({ ...request, leaseSeconds: 6_000 });
       expect(renewed.metadata.uid).toBe(before.metadata.uid);
+      expect(renewed.spec.leaseSeconds).toBe(6_000);
       const gained = Date.parse(renewed.status.leaseEndsAt ?? '') - Date.parse(before.status.leaseEndsAt ?? '');
       expect(gained).toBeGreaterThan(5_000_000);
       expect(Number(renewed.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
