@@ -32,7 +32,7 @@ const SUITES: readonly Suite[] = [
 
 /** The end-to-end tests on a cluster of their own, which is taken down whatever happens. */
 async function onCluster(): Promise<Counts> {
-  if (await ended(process.execPath, [LOCAL, 'start', '--detach', '--no-demo'])) {
+  if (await ended(process.execPath, [LOCAL, 'start', '--detach', '--no-demo', '--nodes', '3'])) {
     await ended(process.execPath, [LOCAL, 'stop']);
     return { passed: 0, failed: 1 };
   }

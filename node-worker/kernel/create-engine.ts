@@ -15,7 +15,7 @@ export interface EngineOptions {
   readonly cgroupRoots?: CgroupRoots;
 }
 
-/** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.6. */
+/** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.3. */
 export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions = {}): KernelEngine {
   refuseOldKernel();
   /** Handles are made here only, so this is where the engine's part of one is found again. */
@@ -38,7 +38,7 @@ export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions 
     usersOf: (handle, devices) => usersOf(mine(handle), devices),
     killUsers: (handle, devices, options) => killUsers(mine(handle), devices, options),
     devicesOf: (handle) => devicesOf(mine(handle)),
-    inspect: (handle) => inspect(mine(handle)),
+    inspect: (handle, grants, more) => inspect(mine(handle), cgroupRoots, grants, more),
     accessTo: (handle, device) => accessTo(mine(handle), [device])[0] ?? '',
     hostDevice,
   };

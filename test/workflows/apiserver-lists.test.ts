@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { fingerprintOf } from '../../apiserver/repeat.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
-import { firstOf, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const START_MS = 120_000;
 const TEST_MS = 40_000;
@@ -24,8 +24,7 @@ describe('TemporalMounts.list()', () => {
       await harness.addNode('listed', 8);
       for (let index = 0; index < 4; index += 1) {
         const request = mountRequest('listed', { name: `listed-${index}` });
-        const wanted = { input: signed(request), first: firstOf(request), fingerprint: fingerprintOf(request, true) };
-        const { mount } = await mounts.mount(wanted, 15_000);
+        const { mount } = await mounts.mount(newMount(request, true), 15_000);
         expect((await phases())[mount.metadata.name]).toBe('Mounted');
       }
       await mounts.unmount(signed(unmountRequest('listed', { mount: 'listed-0' })), 15_000);

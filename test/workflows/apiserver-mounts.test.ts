@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
-import { fingerprintOf } from '../../apiserver/repeat.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import type { MountRequest } from '../../contract/requests.ts';
+import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { firstOf, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const START_MS = 120_000;
 const TEST_MS = 40_000;
@@ -20,8 +20,7 @@ beforeAll(async () => {
 afterAll(() => harness.stop(), START_MS);
 
 function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): Promise<MountAnswer> {
-  const wanted = { input: signed(request), first: firstOf(request), fingerprint: fingerprintOf(request, chosen) };
-  return mounts.mount(wanted, patienceMs);
+  return mounts.mount(newMount(request, chosen), patienceMs);
 }
 
 async function closed(name: string): Promise<void> {

@@ -1,6 +1,4 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { signRequest } from '../../contract/signature.ts';
 
@@ -58,29 +56,4 @@ export function signed<R extends MountRequest | UnmountRequest>(request: R): Sig
 /** Signed by someone who is not the apiserver. */
 export function forged<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
   return signRequest(request, stranger.privateKey);
-}
-
-/** The DeviceMount that the apiserver makes of a request before anybody has looked at it. */
-export function firstOf({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: 'HOSTDEV',
-      resources,
-      onRestart: 'reapply',
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
-  };
 }
