@@ -18,7 +18,10 @@ import {
   UPDATES,
   WORKFLOWS,
 } from '../contract/workflows.ts';
+import { KeyClaims } from './key-claims.ts';
+import { keyOf } from './mount-feed.ts';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
+import { RecentMounts } from './recent-mounts.ts';
 import { type Earlier, type Fingerprint, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
 import { FINGERPRINT_MEMO, mountStartOptions, unmountStartOptions } from './start-options.ts';
 import { TemporalCalls } from './temporal-calls.ts';
@@ -33,10 +36,13 @@ const TRIES = 4;
 export class TemporalMounts implements Mounts {
   readonly #temporal: TemporalCalls;
   readonly #client: Client;
+  readonly #keys: KeyClaims;
+  readonly #recent = new RecentMounts();
 
   constructor(client: Client) {
     this.#client = client;
     this.#temporal = new TemporalCalls(client);
+    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
   }
 
   async check(): Promise<void> {
@@ -46,9 +52,16 @@ export class TemporalMounts implements Mounts {
   }
 
   async mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
+    const answer = await this.#mount(wanted, patienceMs);
+    this.#recent.note(answer.mount.metadata);
+    return answer;
+  }
+
+  async #mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = wanted.input.request;
     const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
     const until = Date.now() + Math.min(patienceMs, enoughMs);
+    await this.#keys.claim(wanted.input.request);
     let mayReplace = false;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const begun = await this.#begin(wanted, mayReplace, until - Date.now());
@@ -69,6 +82,7 @@ export class TemporalMounts implements Mounts {
     else {
       const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
       const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+      for (const { metadata } of released?.items ?? []) this.#recent.note(metadata);
       if (released !== undefined) return { state: 'released', list: released };
     }
     const list = await this.list(target.namespace);
@@ -95,20 +109,21 @@ export class TemporalMounts implements Mounts {
       ...(namespace === undefined ? [] : [`MountNamespace = '${namespace}'`]),
     ].join(' AND ');
     const resourceVersion = String(Date.now());
-    const found = await this.#temporal.call(
-      () => Array.fromAsync(this.#client.workflow.list({ query })),
-      'mounts cannot be read',
-    );
+    const [found, recent] = await Promise.all([
+      this.#temporal.call(() => Array.fromAsync(this.#client.workflow.list({ query })), 'mounts cannot be read'),
+      Promise.all(this.#recent.in(namespace).map((told) => this.get(told.namespace, told.name))),
+    ]);
     // A name may have been used again: its latest mount is the one that `get` finds.
     const latest = new Map<string, WorkflowExecutionInfo>();
     for (const info of found.toSorted((a, b) => a.startTime.getTime() - b.startTime.getTime()))
       latest.set(info.workflowId, info);
-    const items = [...latest.values()].flatMap((info) => mountOf(info) ?? []);
+    const listed = [...latest.values()].flatMap((info) => mountOf(info) ?? []);
+    const items = new Map([...listed, ...recent.flatMap((mount) => mount ?? [])].map((mount) => [keyOf(mount), mount]));
     return {
       apiVersion: GROUP_VERSION,
       kind: 'DeviceMountList',
       metadata: { resourceVersion },
-      items: items.toSorted(byName),
+      items: [...items.values()].toSorted(byName),
     };
   }
 
