@@ -26,6 +26,8 @@ export class MemoryNode implements NodeActivities {
   /** What attaches have begun, for tests that act in the middle of one. */
   begun = 0;
   readonly attached = new Map<string, readonly MountedDevice[]>();
+  /** UIDs of the slaves of what is attached; a detach must name one, or be signed. */
+  readonly #slaves = new Map<string, readonly string[]>();
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
@@ -44,7 +46,12 @@ export class MemoryNode implements NodeActivities {
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
       throw fail('NotAllocated', 'Cannot attach: it was detached');
     const devices = Object.keys(request.resources).map((resource) => deviceOf(resource));
-    this.attached.set(keyOf({ namespace: request.target.namespace, name: request.name }), devices);
+    const key = keyOf({ namespace: request.target.namespace, name: request.name });
+    this.attached.set(key, devices);
+    this.#slaves.set(
+      key,
+      slaves.map(({ uid }) => uid),
+    );
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
     return { containerId: 'c1', devices };
   }
@@ -56,11 +63,13 @@ export class MemoryNode implements NodeActivities {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
     }
-    for (const { uid } of slaves) this.#tombstones.add(uid);
+    const named = new Set(slaves.map(({ uid }) => uid));
+    for (const uid of named) this.#tombstones.add(uid);
     return {
       mounts: mounts.map((mount) => {
-        const devices = this.attached.get(keyOf(mount)) ?? [];
-        this.attached.delete(keyOf(mount));
+        const meant = signed !== undefined || this.#slaves.get(keyOf(mount))?.some((uid) => named.has(uid)) === true;
+        const devices = meant ? (this.attached.get(keyOf(mount)) ?? []) : [];
+        if (meant) this.attached.delete(keyOf(mount));
         return { mount, devices };
       }),
     };
