@@ -23,7 +23,7 @@ export interface DetachInput {
   readonly mounts: readonly MountRef[];
   /** A later attach for one of these is refused. */
   readonly slaves: readonly SlaveRef[];
-  /** Only this device of the mounts. */
+  /** Only this device of the mounts; a mount goes on with what is left. */
   readonly device?: string;
   /** Detach also what is in use. Processes are ended first when `signed` asks for force or the mount itself is at its end. */
   readonly force: boolean;

@@ -55,6 +55,12 @@ export class MountRecord {
     this.#show();
   }
 
+  /** The lease begins anew, with this length. */
+  renew(leaseSeconds: number): void {
+    this.#mount = { ...this.#mount, spec: { ...this.#mount.spec, leaseSeconds } };
+    this.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+  }
+
   #show(): void {
     upsertMemo({ [MOUNT_MEMO]: this.#mount });
     setCurrentDetails(detailsOf(this.#mount));
@@ -83,6 +89,7 @@ export function newMount(request: MountRequest): DeviceMount {
       deviceType: request.deviceType,
       resources: request.resources,
       onRestart: request.onRestart,
+      ...(request.split && { split: request.split }),
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     },
     status: { phase: 'Pending', user: request.user.name, devices: [], slaves: [] },

@@ -106,10 +106,15 @@ function newDevices(
   before: MountRecord | undefined,
 ): readonly RecordedDevice[] {
   const { engine, hostRoot } = deps;
-  const found = driverOf(deviceType).devicesOf(findings, {
-    device: (path) => engine.hostDevice(`${hostRoot}${path}`),
-    paths: (path) => hostPathsOf(hostRoot, path),
-  });
+  const host = {
+    device: (path: string) => engine.hostDevice(`${hostRoot}${path}`),
+    paths: (path: string) => hostPathsOf(hostRoot, path),
+  };
+  const found = findings.flatMap((finding) =>
+    driverOf(deviceType)
+      .devicesOf([finding], host)
+      .map((device) => ({ ...device, slave: finding.slave.name })),
+  );
   const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
   return planDevices(deps, handle, mount, devices);
 }

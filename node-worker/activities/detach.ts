@@ -1,7 +1,7 @@
 import type { DetachInput, DetachResult, MountRef } from '../../contract/node-activities.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
-import { keyOf, type MountRecord, mountedDevicesOf } from '../state/mount-record.ts';
+import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
@@ -11,7 +11,9 @@ export async function detach(deps: NodeDependencies, input: DetachInput): Promis
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
   const known = recordsOf(deps, input.mounts);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
-  const burying = known.length < input.mounts.length ? deps.store.bury(input.slaves.map(({ uid }) => uid)) : undefined;
+  const unknown = known.length < input.mounts.length;
+  const burying =
+    unknown && input.device === undefined ? deps.store.bury(input.slaves.map(({ uid }) => uid)) : undefined;
   await burying;
   const keys = known.map(({ signed }) => lockOf(signed.request.target));
   return deps.locks.run(keys, () => detachLocked(deps, input, request));
@@ -48,21 +50,22 @@ function policyOf(
 ): UsersPolicy {
   // A request to force that is older than its deadline may be a second use of it, by somebody else.
   const asked =
-    request?.force === true && isFresh(request, Date.now()) && takings.every(({ record }) => isAbout(request, record));
+    request?.force === true && isFresh(request, Date.now()) && takings.every((taking) => isAbout(request, taking));
   if (asked) return force ? 'endIfPossible' : 'end';
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
   return ending ? 'endIfPossible' : 'leave';
 }
 
-function isAbout(request: UnmountRequest, { mount, signed }: MountRecord): boolean {
+function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }: Taking): boolean {
   const { target } = signed.request;
   return (
     request.kind === 'unmount' &&
     request.target.podUid === target.podUid &&
     request.target.container === target.container &&
     request.deviceType === signed.request.deviceType &&
-    (request.mount === undefined || request.mount === mount.name)
+    (request.mount === undefined || request.mount === mount.name) &&
+    (request.device === undefined || devices.every(({ id }) => id === request.device))
   );
 }
 
@@ -70,12 +73,20 @@ function isAbout(request: UnmountRequest, { mount, signed }: MountRecord): boole
 async function settle({ store }: NodeDependencies, { record, devices }: Taking, usersLeft: boolean): Promise<void> {
   const left = record.devices.filter((device) => !devices.includes(device));
   if (left.length > 0) {
-    await store.put({ ...record, devices: left });
+    const freeable = holdersOf(devices).difference(holdersOf(left));
+    const freed = record.slaves.filter(({ name }) => freeable.has(name));
+    // Its end is of no concern to the rest of the mount.
+    await store.put({ ...record, devices: left, slaves: record.slaves.filter((slave) => !freed.includes(slave)) });
+    await store.bury(freed.map(({ uid }) => uid));
     return;
   }
   await store.bury(record.slaves.map(({ uid }) => uid));
   if (usersLeft) await store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
   else await store.delete(record.mount);
+}
+
+function holdersOf(devices: readonly RecordedDevice[]): ReadonlySet<string | undefined> {
+  return new Set(devices.map(({ slave }) => slave));
 }
 
 function takingOf(record: MountRecord, device: string | undefined): Taking {

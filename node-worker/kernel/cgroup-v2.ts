@@ -1,5 +1,5 @@
 import { closeSync, constants, existsSync, openSync } from 'node:fs';
-import { fail } from '../../contract/failures.ts';
+import { fail, failureOf } from '../../contract/failures.ts';
 import { findSection, withRules } from '../cgroup/filter.ts';
 import { type Program, sameProgram } from '../cgroup/instruction.ts';
 import { allows } from '../cgroup/interpreter.ts';
@@ -162,13 +162,22 @@ export function refuseDeniedAbove(cgroup: string, rules: readonly DeviceRule[], 
   }
 }
 
-/** What is attached to one cgroup, for `inspect`. */
+/** What is attached to one cgroup, for `inspect`, with the rules of ours in it, or undefined where that cannot be told. */
 export function programsOf(
   cgroup: string,
   hints: Hints,
-): readonly { readonly info: ProgramInfo; readonly ours: readonly DeviceRule[] }[] {
+): readonly { readonly info: ProgramInfo; readonly ours: readonly DeviceRule[] | undefined }[] {
   return withCgroup(cgroup, (fd) => attachedPrograms(fd)).ids.map((id) => {
     const info = withProgram(id, programInfo);
-    return { info, ours: info.dump === undefined ? [] : (findSection(recover(info, hints))?.rules ?? []) };
+    return { info, ours: rulesIn(info, hints) };
   });
+}
+
+function rulesIn(info: ProgramInfo, hints: Hints): readonly DeviceRule[] | undefined {
+  try {
+    return findSection(recover(info, hints))?.rules ?? [];
+  } catch (err) {
+    if (failureOf(err)?.type !== 'ContainerUnsupported') throw err;
+    return undefined;
+  }
 }

@@ -27,7 +27,10 @@ export interface OpenContainer extends ContainerHandle {
 }
 
 /** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerUnsupported`. */
-export function openContainer({ containerId, pid: told, spec }: ContainerQuery, roots: CgroupRoots): OpenContainer {
+export function openContainer(
+  { containerId, pid: told, spec, lookOnly = false }: ContainerQuery,
+  roots: CgroupRoots,
+): OpenContainer {
   if (!isContainerId(containerId))
     throw fail('Invalid', `Cannot find container "${containerId}": it is not a container id`);
   const pid = told ?? findInit(containerId, roots);
@@ -46,9 +49,9 @@ export function openContainer({ containerId, pid: told, spec }: ContainerQuery, 
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
     const hints = { spec, granted: [] };
-    return thawed(
-      handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints, guard }),
-    );
+    const read = { startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints, guard };
+    const handle = handleOf({ containerId, pid, ...read });
+    return lookOnly ? handle : thawed(handle);
   } catch (err) {
     for (const fd of opened) closeSync(fd);
     if (hasCode(err, 'EWOULDBLOCK')) throw unanswering(containerId, err);

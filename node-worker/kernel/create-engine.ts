@@ -38,7 +38,7 @@ export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions 
     usersOf: (handle, devices) => usersOf(mine(handle), devices),
     killUsers: (handle, devices, options) => killUsers(mine(handle), devices, options),
     devicesOf: (handle) => devicesOf(mine(handle)),
-    inspect: (handle) => inspect(mine(handle)),
+    inspect: (handle, grants, more) => inspect(mine(handle), cgroupRoots, grants, more),
     accessTo: (handle, device) => accessTo(mine(handle), [device])[0] ?? '',
     hostDevice,
   };

@@ -132,7 +132,7 @@ export function hasDrifted(opened: OpenContainer, grants: readonly Grant[]): boo
 }
 
 /** The container with all that its grants tell of its programs. */
-function withHints(container: OpenContainer, grants: readonly Grant[]): OpenContainer {
+export function withHints(container: OpenContainer, grants: readonly Grant[]): OpenContainer {
   const ours = grants.filter(({ containerId }) => containerId === container.containerId);
   const spec = container.hints.spec ?? ours.find((grant) => grant.spec !== undefined)?.spec;
   return { ...container, hints: { spec, granted: ours.map(({ devices }) => devices) } };

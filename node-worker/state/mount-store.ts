@@ -46,7 +46,7 @@ export class FileMountStore implements MountStore {
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
     const store = new FileMountStore(await DurableFiles.open(stateDir));
-    await store.#readRecords();
+    await store.#readRecords(stateDir);
     await store.#readTombstones(now);
     return store;
   }
@@ -88,15 +88,10 @@ export class FileMountStore implements MountStore {
     return this.#files.pathOf('mounts', namespace, name);
   }
 
-  async #readRecords(): Promise<void> {
-    for (const path of await recordPaths(this.#files.pathOf('mounts'))) {
-      try {
-        const record = parseMountRecord(await readFile(path, 'utf8'));
-        this.#records.set(keyOf(record.mount), record);
-      } catch (err) {
-        this.unreadable.push({ path, err });
-      }
-    }
+  async #readRecords(stateDir: string): Promise<void> {
+    const { records, unreadable } = await readRecords(stateDir);
+    for (const record of records) this.#records.set(keyOf(record.mount), record);
+    this.unreadable.push(...unreadable);
   }
 
   async #readTombstones(now: number): Promise<void> {
@@ -109,10 +104,20 @@ export class FileMountStore implements MountStore {
   }
 }
 
-/** The records in a state directory that may be another process's: nothing in it is changed. */
-export async function recordsIn(stateDir: string): Promise<readonly MountRecord[]> {
-  const paths = await recordPaths(join(stateDir, 'mounts'));
-  return Promise.all(paths.map(async (path) => parseMountRecord(await readFile(path, 'utf8'))));
+/** The records in a state directory, which may be another process's: nothing in it is changed. */
+export async function readRecords(
+  stateDir: string,
+): Promise<{ readonly records: readonly MountRecord[]; readonly unreadable: FileMountStore['unreadable'] }> {
+  const records: MountRecord[] = [];
+  const unreadable: { readonly path: string; readonly err: unknown }[] = [];
+  for (const path of await recordPaths(join(stateDir, 'mounts'))) {
+    try {
+      records.push(parseMountRecord(await readFile(path, 'utf8')));
+    } catch (err) {
+      unreadable.push({ path, err });
+    }
+  }
+  return { records, unreadable };
 }
 
 async function recordPaths(root: string): Promise<readonly string[]> {

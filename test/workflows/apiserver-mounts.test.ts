@@ -1,10 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
-import { fingerprintOf } from '../../apiserver/repeat.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest } from '../../contract/requests.ts';
+import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -21,33 +19,8 @@ beforeAll(async () => {
 }, START_MS);
 afterAll(() => harness.stop(), START_MS);
 
-function first({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: 'HOSTDEV',
-      resources,
-      onRestart: 'reapply',
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
-  };
-}
-
 function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): Promise<MountAnswer> {
-  const wanted = { input: signed(request), first: first(request), fingerprint: fingerprintOf(request, chosen) };
-  return mounts.mount(wanted, patienceMs);
+  return mounts.mount(newMount(request, chosen), patienceMs);
 }
 
 async function closed(name: string): Promise<void> {
@@ -89,6 +62,27 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
+    'makes one mount of a key with two names, one after the other and at once',
+    async () => {
+      await harness.addNode('keyed', 4);
+      const [one, two] = [
+        mountRequest('keyed', { name: 'keyed-1', idempotencyKey: 'k' }),
+        mountRequest('keyed', { name: 'keyed-2', idempotencyKey: 'k' }),
+      ];
+      const settled = await Promise.allSettled([mount(one), mount(two)]);
+      expect(new Set(settled.map(({ status }) => status))).toEqual(new Set(['fulfilled', 'rejected']));
+      const [winner, loser] = settled[0]?.status === 'fulfilled' ? [one, two] : [two, one];
+      expect(await failureFrom(mount(loser))).toMatchObject({ type: 'IdempotencyKeyReused' });
+      expect((await mount(winner)).state).toBe('mounted');
+      expect(await mounts.get(NAMESPACE, loser.name)).toBeUndefined();
+      // Another pod's requests have keys of their own.
+      await harness.addNode('keyed-too', 1);
+      expect((await mount(mountRequest('keyed-too', { idempotencyKey: 'k' }))).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
     'answers a request that was not made with its failure',
     async () => {
       await harness.addNode('full', 0);
@@ -121,6 +115,23 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
+    'tells that a mount whose workflow was terminated has failed, and makes another one',
+    async () => {
+      await harness.addNode('terminated', 4);
+      const request = mountRequest('terminated');
+      const { mount: before } = await mount(request);
+      await harness.handle(request.name).terminate();
+      const failed = { phase: 'Failed', reason: 'Terminated' };
+      const after = await mounts.get(NAMESPACE, request.name);
+      expect(after).toMatchObject({ metadata: { uid: before.metadata.uid }, status: failed });
+      expect(Number(after?.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
+      expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
+      expect((await mount({ ...request, labels: { app: 'x' } })).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
     'renews the lease when only that is another',
     async () => {
       await harness.addNode('leased', 4);
@@ -130,6 +141,7 @@ describe('TemporalMounts.mount()', () => {
       expect(same.status.leaseEndsAt).toBe(before.status.leaseEndsAt);
       const { mount: renewed } = await mount({ ...request, leaseSeconds: 6_000 });
       expect(renewed.metadata.uid).toBe(before.metadata.uid);
+      expect(renewed.spec.leaseSeconds).toBe(6_000);
       const gained = Date.parse(renewed.status.leaseEndsAt ?? '') - Date.parse(before.status.leaseEndsAt ?? '');
       expect(gained).toBeGreaterThan(5_000_000);
       expect(Number(renewed.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
+import { slaveIndex } from '../../contract/names.ts';
 import type {
   AttachInput,
   AttachResult,
@@ -10,6 +11,7 @@ import type {
   MountRef,
   NodeActivities,
 } from '../../contract/node-activities.ts';
+import { sharesOf } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
@@ -26,6 +28,8 @@ export class MemoryNode implements NodeActivities {
   /** What attaches have begun, for tests that act in the middle of one. */
   begun = 0;
   readonly attached = new Map<string, readonly MountedDevice[]>();
+  /** Slaves of what is attached. */
+  readonly #slaves = new Map<string, ReadonlySet<string>>();
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
@@ -43,13 +47,18 @@ export class MemoryNode implements NodeActivities {
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
       throw fail('NotAllocated', 'Cannot attach: it was detached');
-    const devices = Object.keys(request.resources).map((resource) => deviceOf(resource));
-    this.attached.set(keyOf({ namespace: request.target.namespace, name: request.name }), devices);
+    const all = sharesOf(request);
+    const devices = slaves.flatMap(({ name }) =>
+      Object.keys(all[slaveIndex(name)] ?? {}).map((resource) => deviceOf(resource, name)),
+    );
+    const key = keyOf({ namespace: request.target.namespace, name: request.name });
+    this.attached.set(key, devices);
+    this.#slaves.set(key, new Set(slaves.map(({ uid }) => uid)));
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
     return { containerId: 'c1', devices };
   }
 
-  async detachDevices({ mounts, slaves, force, signed }: DetachInput): Promise<DetachResult> {
+  async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
     if (signed !== undefined) verifiedRequest(signed, this.#publicKeys);
     await this.stuck;
     if (this.busy && !force && signed?.request.force !== true) {
@@ -59,11 +68,22 @@ export class MemoryNode implements NodeActivities {
     for (const { uid } of slaves) this.#tombstones.add(uid);
     return {
       mounts: mounts.map((mount) => {
-        const devices = this.attached.get(keyOf(mount)) ?? [];
-        this.attached.delete(keyOf(mount));
-        return { mount, devices };
+        const attached = this.attached.get(keyOf(mount)) ?? [];
+        const left = attached.filter(({ id }) => device !== undefined && id !== device);
+        if (left.length > 0) this.attached.set(keyOf(mount), left);
+        else this.attached.delete(keyOf(mount));
+        return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
     };
+  }
+
+  /** As the real one, which takes back what a slave holds as soon as that ends, whatever workflows say. Answers the mounts. */
+  slaveEnding(uid: string): readonly MountRef[] {
+    const taken = [...this.#slaves].filter(([key, slaves]) => slaves.has(uid) && this.attached.delete(key));
+    return taken.map(([key]) => {
+      const [namespace = '', name = ''] = key.split('/');
+      return { namespace, name };
+    });
   }
 
   /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */
@@ -91,7 +111,7 @@ function keyOf({ namespace, name }: MountRef): string {
   return `${namespace}/${name}`;
 }
 
-function deviceOf(resource: string): MountedDevice {
+function deviceOf(resource: string, slave: string): MountedDevice {
   const path = `/dev/${resource.split('_').at(-1)}`;
-  return { id: path, resource, nodes: [{ path, type: 'c', major: 10, minor: 229, access: 'rw' }] };
+  return { id: path, resource, slave, nodes: [{ path, type: 'c', major: 10, minor: 229, access: 'rw' }] };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { DefaultLogger } from '@temporalio/worker';
 import { buildWorkflowBundle } from '../../../workflows/bundle.ts';
@@ -110,6 +110,9 @@ async function codeLayer(cache: string): Promise<Layer> {
     const app = join(folder, 'app');
     for (const name of CODE) cpSync(join(REPOSITORY, name), join(app, name), { recursive: true, filter: isProduct });
     writeFileSync(join(app, 'workflow-bundle.js'), await buildWorkflowBundle(new DefaultLogger('WARN')));
+    const commands = join(folder, 'usr', 'local', 'bin');
+    mkdirSync(commands, { recursive: true });
+    symlinkSync('/app/node-worker/inspect.ts', join(commands, 'device-mounter-node'));
     return await packLayer(folder, join(cache, 'code.tar'));
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -104,12 +104,14 @@ describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupV
     await node.attach(node.memory.addSlave('s1'));
     const command = fileURLToPath(new URL('../../../node-worker/inspect.ts', import.meta.url));
     const before = policyOf(target);
-    const args = ['--no-warnings', command, `containerd://${target.id}`, node.memory.stateDir];
-    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-    expect(stderr).toBe('');
-    expect(stdout).toContain('/dev/fuse  c 10:229  rw');
-    expect(stdout).toContain('attached by mount default/m1 of jane: hostdev.k8s.io/dev_fuse /dev/fuse');
-    expect(stdout).toContain(`cgroup    v${cgroupVersion} ${target.cgroup}`);
+    const args = [command, 'inspect', `containerd://${target.id}`, '--state-dir', node.memory.stateDir];
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['--no-warnings', ...args], { encoding: 'utf8' });
+    expect([stderr, status]).toEqual(['', 0]);
+    expect(stdout).toMatch(
+      /\/dev\/fuse +c 10:229 +rwm +rwm +ours: mount default\/m1 of jane, hostdev.k8s.io\/dev_fuse \/dev\/fuse\n/,
+    );
+    expect(stdout).toContain(`cgroup     v${cgroupVersion} ${target.cgroup}`);
+    expect(stdout).toContain(cgroupVersion === 1 ? '  c 10:229 rw\n' : '  ours: c 10:229 rw\n');
     expect(policyOf(target)).toEqual(before);
   });
 });

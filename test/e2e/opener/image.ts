@@ -1,0 +1,50 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { imageOf, packLayer } from '../../../deploy/local/image/archive.ts';
+import { loadImage } from '../../../deploy/local/image/load.ts';
+import { run } from '../../../deploy/local/run.ts';
+import { CLUSTER } from '../cluster.ts';
+import { kubectlOk } from '../kubectl.ts';
+import { startPod } from '../pods.ts';
+
+const SOURCE = join(import.meta.dirname, 'opener.c');
+
+/** One answer of the kernel to open(2) of the device, given first at that time. */
+export interface OpenAnswer {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  /** `opened`, or the name of the error. */
+  readonly answer: string;
+}
+
+/** Gives every node a distroless image: one static binary that opens a device for ever. Answers the image's name. */
+export async function loadOpenerImage(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'device-mounter-opener-'));
+  try {
+    const root = join(folder, 'root');
+    mkdirSync(root);
+    await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, 'opener'), SOURCE]);
+    const layer = await packLayer(root, join(folder, 'layer.tar'));
+    const settings = { entrypoint: ['/opener', '/dev/fuse'], path: '/' };
+    const image = imageOf([layer], settings, (digest) => `localhost/opener:${digest.slice(0, 12)}`);
+    await loadImage(CLUSTER.paths, CLUSTER.nodes, image);
+    return image.tag;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Starts a pod on `node` whose container `main` opens /dev/fuse for ever. */
+export function startOpener(node: string, image: string): Promise<string> {
+  return startPod(node, { containers: [{ name: 'main', image, imagePullPolicy: 'Never' }] });
+}
+
+/** What the kernel has answered to the container that runs now, each change once, the oldest first. */
+export async function openAnswers(pod: string): Promise<OpenAnswer[]> {
+  const lines = (await kubectlOk(['logs', pod])).trim().split('\n');
+  return lines.filter(Boolean).map((line) => {
+    const [atMs = '', answer = ''] = line.split(' ');
+    return { atMs: Number(atMs), answer };
+  });
+}
