@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { deviceKey } from '../cgroup/rule.ts';
 import type { OpenContainer } from './container.ts';
-import { deviceOf } from './device-number.ts';
 import type { DeviceId, DeviceUser } from './engine.ts';
 import { membersOf } from './find-container.ts';
 import { processStat } from './process.ts';
+import { statLinkNow } from './stat-now.ts';
 import { hasCode } from './syscall.ts';
 
 /**
@@ -63,7 +63,7 @@ const normalRange = (range: string): string =>
 
 function wantedAt(link: string, wanted: ReadonlySet<string>): readonly string[] {
   return ifThere(() => {
-    const device = deviceOf(statSync(link, { bigint: true }));
+    const { device } = statLinkNow(link);
     const key = device === undefined ? '' : deviceKey(device);
     return wanted.has(key) ? [key] : [];
   });

@@ -1,9 +1,9 @@
 import { type Client, status } from '@grpc/grpc-js';
-import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { callOnce, loadService } from '../../proto/services.ts';
 import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 import { codeOf } from '../error-code.ts';
+import { parseContainerInfo } from './container-info.ts';
 
 /** A container as its runtime knows it. */
 export interface RuntimeContainer {
@@ -33,32 +33,6 @@ interface Listed {
   /** Nanoseconds since 1970. */
   readonly createdAt: string;
 }
-
-/** One of `linux.resources.devices` of the OCI runtime spec: what it leaves out is any. */
-const NUMBER = z.preprocess(
-  // Runtimes read -1 as any.
-  (number) => (number === -1 || number === null || number === undefined ? '*' : number),
-  z.number().int().nonnegative().or(z.literal('*')),
-);
-const RULE = z.object({
-  allow: z.boolean().default(false),
-  type: z.enum(['a', 'b', 'c']).default('a'),
-  major: NUMBER,
-  minor: NUMBER,
-  access: z
-    .string()
-    .regex(/^[rwm]*$/)
-    .default(''),
-});
-const SPEC = z.object({ linux: z.object({ resources: z.object({ devices: z.array(RULE) }) }) });
-
-/** `info` of ContainerStatus with verbose; containerd and CRI-O. */
-const INFO = z.object({
-  pid: z.number().int().positive(),
-  runtimeType: z.string().optional(),
-  // Needed on few kernels only, and proved there: not to understand it is no failure.
-  runtimeSpec: SPEC.optional().catch(undefined),
-});
 
 const RUNTIME = loadService('RuntimeService');
 const LIMITS = { timeoutMs: 5_000 };
@@ -94,12 +68,6 @@ export function criContainers(client: Client): Containers {
       }
     },
   };
-}
-
-/** Reads `info` of a verbose ContainerStatus. Throws when it lacks the pid. */
-export function parseContainerInfo(text: string): Pick<RuntimeContainer, 'pid' | 'runtimeType' | 'spec'> {
-  const { pid, runtimeType, runtimeSpec } = INFO.parse(JSON.parse(text));
-  return { pid, runtimeType, spec: runtimeSpec?.linux.resources.devices };
 }
 
 async function detailsOf(

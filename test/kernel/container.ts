@@ -14,7 +14,8 @@ import {
 import { join } from 'node:path';
 import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { findInit } from '../../node-worker/kernel/find-container.ts';
-import { parseContainerInfo, type RuntimeContainer } from '../../node-worker/runtime/cri.ts';
+import { parseContainerInfo } from '../../node-worker/runtime/container-info.ts';
+import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
 import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 import { restoreSysctls } from './sysctl.ts';
@@ -48,6 +49,7 @@ const APPLETS = [
   'cp',
   'chroot',
   'cut',
+  'grep',
 ];
 
 /** A real container of a real runtime, whose init is a shell that the test types into. */
