@@ -35,7 +35,10 @@ export async function adoptionOf(
   if (!slaves.every(({ status }) => status?.phase === 'Running')) return 'slaves that do not run';
   const pod = await deps.cluster.getPod({ namespace: target.namespace, name: target.pod });
   if (pod === undefined || endOf(pod, target.podUid) !== undefined) return 'a target that is gone';
-  return { signed, mount: mountOf(deps, request, mountUid, slaves, devicesIn(pod, name)) };
+  const devices = devicesIn(pod, name);
+  const held = new Set(slaves.map(({ metadata }) => metadata?.name));
+  if (devices.some(({ slave: holder }) => holder !== undefined && !held.has(holder))) return 'a slave that is gone';
+  return { signed, mount: mountOf(deps, request, mountUid, slaves, devices) };
 }
 
 function parseSigned(text: string | undefined): Signed<MountRequest> | undefined {
@@ -61,9 +64,10 @@ function isAuthentic(deps: Dependencies, signed: Signed<MountRequest>): boolean 
 function devicesIn(target: V1Pod, name: string): readonly MountedDevice[] {
   return parseAnnotation(target.metadata?.annotations?.[ANNOTATIONS.devices])
     .filter(({ mount }) => mount === name)
-    .map(({ id, resource, nodes }) => ({
+    .map(({ id, resource, slave, nodes }) => ({
       id,
       resource,
+      ...(slave !== undefined && { slave }),
       nodes: nodes.map((path) => ({ path, type: 'c', major: 0, minor: 0, access: 'rw' })),
     }));
 }
@@ -91,6 +95,7 @@ function mountOf(
       deviceType: request.deviceType,
       resources: request.resources,
       onRestart: request.onRestart,
+      ...(request.split && { split: request.split }),
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     },
     status: {

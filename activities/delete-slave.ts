@@ -6,7 +6,7 @@ import type { Signed, UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { PodRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
-import { hasSlaveLabels, isMadeBy, isOwnedBy, mountNameOf } from './slave-pod.ts';
+import { hasSlaveLabels, isLeftBehind, isOwnedBy, mountNameOf } from './slave-pod.ts';
 
 export interface DeleteSlaveInput {
   readonly namespace: string;
@@ -48,12 +48,13 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
     const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLEAN_UP_MS;
     const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
     const named = request.mount === undefined || request.mount === mount;
-    if (request.kind === 'unmount' && means && named && deps.now().getTime() < endsAt) return;
-  } else {
-    const owner = await deps.owners.describe(namespace, mount);
-    const uid = owner?.mount?.metadata.uid ?? '';
-    if (owner?.open !== true || (uid !== '' && !isMadeBy(pod, uid))) return;
+    // Of a mount that goes on only its owner knows which slave is meant.
+    const whole = request.device === undefined;
+    if (request.kind === 'unmount' && whole && means && named && deps.now().getTime() < endsAt) return;
   }
+  const owner = await deps.owners.describe(namespace, mount);
+  if (signed === undefined && owner?.open !== true) return;
+  if (owner?.mount !== undefined && isLeftBehind(pod, owner.mount)) return;
   throw fail('Forbidden', `Cannot delete slave pod "${input.name}": the owner of mount "${mount}" must ask, has not`);
 }
 

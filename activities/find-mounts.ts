@@ -1,5 +1,5 @@
 import type { V1Pod } from '@kubernetes/client-node';
-import type { DeviceMount } from '../contract/device-mount.ts';
+import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { isDeviceType } from '../contract/device-types.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
@@ -16,12 +16,14 @@ export interface FoundMount {
   readonly mount: DeviceMount;
   /** Whether an open workflow owns it. */
   readonly owned: boolean;
+  /** The mount goes on without this device. */
+  readonly device?: string;
 }
 
 /**
  * The mounts that a request to unmount means: by the slaves of the target, and by open workflows, since a mount that
  * begins has no slave yet.
- * @throws InvalidSignature, Timeout, NothingMounted, BadRequest
+ * @throws InvalidSignature, Timeout, NothingMounted, BadRequest for a device that cannot go by itself
  */
 export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
   const request = verifiedRequest(signed, deps.publicKeys);
@@ -30,8 +32,10 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
   const names = new Set([...slaves.keys(), ...open.map(({ metadata }) => metadata.name)]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
-  const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
-  for (const { mount } of meant) checkWhole(mount, request.device);
+  const meant = found
+    .filter((each) => each !== undefined)
+    .filter(({ mount }) => isMeant(mount, request))
+    .map((each) => ({ ...each, ...partOf(each.mount, request.device) }));
   if (meant.length > 0) return meant;
   const which = request.mount === undefined ? `a ${request.deviceType} device` : `mount "${request.mount}"`;
   const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
@@ -45,13 +49,19 @@ function checkCurrent({ now }: Dependencies, { target, requestedAt, deadlineSeco
   throw fail('Timeout', `Cannot unmount from "${target.pod}": the request ended at ${new Date(endsAt).toISOString()}`);
 }
 
-/** A slave holds all devices of its mount, so that one of several cannot be freed for others. */
-function checkWhole({ metadata, status }: DeviceMount, device: string | undefined): void {
-  if (device === undefined || status.devices.length === 1) return;
+/**
+ * Only whole slaves can be freed for others.
+ * @throws BadRequest when the device's slave holds more
+ */
+function partOf({ metadata, status }: DeviceMount, device: string | undefined): { readonly device?: string } {
+  if (device === undefined) return {};
+  const left = withoutDevice(status, device);
+  if (left.devices.length === 0) return {};
+  if (left.slaves.length < status.slaves.length) return { device };
   const held = status.devices.map(({ id }) => id).join(', ');
   throw fail(
     'BadRequest',
-    `Cannot unmount only "${device}": mount "${metadata.name}" must end as a whole, has ${held}`,
+    `Cannot unmount only "${device}": mount "${metadata.name}" must be made with "split" for that, has ${held} in one slave`,
   );
 }
 

@@ -26,6 +26,7 @@ interface AnnotatedDevice {
   readonly type: string;
   readonly resource: string;
   readonly id: string;
+  readonly slave?: string;
   /** Device nodes in the container. */
   readonly nodes: readonly string[];
 }
@@ -101,12 +102,13 @@ async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount):
 
 function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly AnnotatedDevice[] {
   if (status.phase !== 'Mounted') return [];
-  return status.devices.map(({ id, resource, nodes }) => ({
+  return status.devices.map(({ id, resource, slave, nodes }) => ({
     mount: metadata.name,
     container: spec.container,
     type: spec.deviceType,
     resource,
     id,
+    ...(slave !== undefined && { slave }),
     nodes: nodes.map(({ path }) => path),
   }));
 }

@@ -1,8 +1,9 @@
 import type { V1Affinity, V1Container, V1Pod, V1PodSpec, V1Toleration } from '@kubernetes/client-node';
 import jsonPatch from 'fast-json-patch';
+import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
-import type { MountRequest, Signed, Target } from '../contract/requests.ts';
+import { type MountRequest, type Signed, sharesOf, type Target } from '../contract/requests.ts';
 
 /** Selects every slave pod, those of the original device-mounter too. */
 export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABELS.managedBy}=${MANAGER}`;
@@ -45,8 +46,8 @@ export interface SlaveOptions {
 }
 
 /**
- * The placeholder pod that gets the devices of `request` on the target's node.
- * @throws Invalid when a patch does not fit
+ * The placeholder pod that gets its share of the devices of `request` on the target's node.
+ * @throws Invalid when a patch does not fit, BadRequest for an index that the request has no share for
  */
 export function slavePod(signed: Signed<MountRequest>, target: V1Pod, options: SlaveOptions): V1Pod {
   const { request } = signed;
@@ -94,9 +95,9 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
   };
 }
 
-function basePod(request: MountRequest, target: V1Pod, { image, node }: SlaveOptions): Base {
+function basePod(request: MountRequest, target: V1Pod, { image, node, index }: SlaveOptions): Base {
   const spec = target.spec;
-  const resources = { ...OWN_RESOURCES, ...request.resources };
+  const resources = { ...OWN_RESOURCES, ...shareOf(request, index) };
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -128,6 +129,14 @@ function basePod(request: MountRequest, target: V1Pod, { image, node }: SlaveOpt
       ],
     },
   };
+}
+
+function shareOf(request: MountRequest, index: number): MountRequest['resources'] {
+  const shares = sharesOf(request);
+  const share = shares[index];
+  if (share !== undefined) return share;
+  const rule = `its index must be below ${shares.length}, is ${index}`;
+  throw fail('BadRequest', `Cannot make a slave pod for mount "${request.name}": ${rule}`);
 }
 
 function tolerationOf(taint: string): V1Toleration {
@@ -205,6 +214,12 @@ export function isMadeBy(pod: V1Pod, mountUid: string): boolean {
   const index = Number(/-(\d+)$/.exec(name)?.[1]);
   const target = targetOf(pod);
   return target !== undefined && name === slaveName(target.pod, mountUid, index);
+}
+
+/** Whether the open mount of its name does not need `pod`: another made it, or its devices were given back by themselves. */
+export function isLeftBehind(pod: V1Pod, { metadata, status }: DeviceMount): boolean {
+  if (metadata.uid !== '' && !isMadeBy(pod, metadata.uid)) return true;
+  return status.phase === 'Mounted' && !status.slaves.some(({ uid }) => uid === pod.metadata?.uid);
 }
 
 /** The target that a slave was made for, by what the garbage collector acts on. */

@@ -5,7 +5,7 @@ import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { adoptionOf } from './adopt-mount.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
-import { hasSlaveLabels, isMadeBy, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
+import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { targetState } from './target-state.ts';
 
 /** A finding with what it takes to act on it. */
@@ -52,10 +52,10 @@ async function ofGroup(deps: Dependencies, group: readonly V1Pod[]): Promise<rea
   const owner = await deps.owners.describe(target.namespace, name);
   const about = aboutOf(group, target, name);
   if (owner?.open === true) {
-    const uid = owner.mount?.metadata.uid ?? '';
-    const stale = group.filter((pod) => uid !== '' && !isMadeBy(pod, uid));
+    const { mount } = owner;
+    const stale = mount === undefined ? [] : group.filter((pod) => isLeftBehind(pod, mount));
     if (stale.length === 0) return [];
-    const why = 'a mount of that name that has ended has left it';
+    const why = 'the mount of that name does not need it';
     return [{ ...about, action: 'delete', why, slaves: stale.map(refOf) }];
   }
   if (owner !== undefined) return [{ ...about, action: 'free', why: 'its workflow has closed' }];

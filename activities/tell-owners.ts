@@ -15,7 +15,7 @@ export function tellOwners(slaves: PodWatch, owners: Owners, onError: (err: unkn
     if (now === undefined) told.delete(uid);
     else told.add(uid);
     if (known) return;
-    owners.signal(namespace, name, SIGNALS.slaveEnding).catch((err: unknown) => {
+    owners.signal(namespace, name, SIGNALS.slaveEnding, uid).catch((err: unknown) => {
       told.delete(uid);
       onError(err);
     });

@@ -55,7 +55,11 @@ export function createApp(deps: AppDeps): Express {
   healthRoutes(app, deps.readiness);
 
   const identify = (req: Request) =>
-    authenticateWithToken(() => identityOf(req, deps.trust() ?? NO_TRUST), req.headersDistinct, deps.tokens);
+    authenticateWithToken(
+      () => identityOf(req, deps.trust() ?? NO_TRUST, deps.metrics),
+      req.headersDistinct,
+      deps.tokens,
+    );
   serveMetrics(app, deps, identify);
   servePods(app, deps, identify);
   serveMounts(app, deps, identify);
@@ -147,6 +151,8 @@ const VERBS: Readonly<Record<string, string>> = {
   DELETE: 'delete',
 };
 
-function identityOf(req: Request, trust: Trust): Identity {
-  return authenticate(req.headersDistinct, peerOf(req.socket as TLSSocket), trust, new Date());
+function identityOf(req: Request, trust: Trust, metrics: Metrics): Identity {
+  const peer = peerOf(req.socket as TLSSocket);
+  if (peer?.verified) metrics.sawClientCertificate(peer.certificate.validToDate);
+  return authenticate(req.headersDistinct, peer, trust, new Date());
 }

@@ -1,5 +1,6 @@
 import { type Options, wholeNumber } from '../process/options.ts';
 import { SHARED_OPTIONS } from '../process/shared-options.ts';
+import { TEMPORAL_OPTIONS } from '../process/temporal-options.ts';
 
 export const SUMMARY = 'Serves the aggregated API device-mounter.io/v1alpha1 behind kube-apiserver.';
 
@@ -16,6 +17,7 @@ export const OPTIONS = {
     help: 'Ed25519 private key (PEM, PKCS#8) that signs each authorised request.',
     value: 'file',
   },
+  ...TEMPORAL_OPTIONS,
   ...SHARED_OPTIONS,
   'token-audience': {
     help: 'Audience for which bearer tokens of callers past kube-apiserver must be made; without it none is accepted.',

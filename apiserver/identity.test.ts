@@ -1,14 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { Agent } from 'node:https';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import {
-  makeCluster,
-  type SendOptions,
-  type TestCluster,
-  TestServer,
-  trustData,
-  trustOf,
-} from '../test/apiserver/harness.ts';
+import { FORGERIES } from '../test/apiserver/forgeries.ts';
+import { makeCluster, type TestCluster, TestServer, trustData, trustOf } from '../test/apiserver/harness.ts';
 import { TestCa } from '../test/apiserver/pki.ts';
 import { parseTrust } from './trust.ts';
 
@@ -25,124 +19,9 @@ beforeEach(async () => {
 afterEach(() => server.stop());
 
 const path = '/apis/device-mounter.io/v1alpha1/devicemounts';
-const ADMIN = ['X-Remote-User', 'admin', 'X-Remote-Group', 'system:masters'];
-
 describe('a forged identity', () => {
-  // Each claims to be an administrator; the name tells with which certificate, or how else.
-  test.each<[string, () => SendOptions, number, string | undefined]>([
-    ['no certificate', () => ({ headers: ADMIN }), 403, 'system:anonymous'],
-    [
-      'a certificate of an unknown CA',
-      () => ({ headers: ADMIN, client: TestCa.selfSigned('x').issue({ subject: '/CN=front-proxy-client' }) }),
-      401,
-      undefined,
-    ],
-    [
-      'an unknown CA of the same name',
-      () => ({
-        headers: ADMIN,
-        client: TestCa.selfSigned('front-proxy-ca').issue({ subject: '/CN=front-proxy-client' }),
-      }),
-      401,
-      undefined,
-    ],
-    [
-      'a certificate signed by itself',
-      () => ({ headers: ADMIN, client: TestCa.selfSigned('front-proxy-client').pair }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy’s CA, another name',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/CN=metrics' }) }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy’s CA, a name of another case',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/CN=Front-Proxy-Client' }) }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy’s CA, two names',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/CN=front-proxy-client/CN=x' }) }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy’s CA, no name',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/O=front-proxy-client' }) }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy’s CA, the name as host',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/CN=x', hosts: ['front-proxy-client'] }) }),
-      401,
-      undefined,
-    ],
-    [
-      'a certificate for servers only',
-      () => ({
-        headers: ADMIN,
-        client: cluster.frontProxy.issue({ subject: '/CN=front-proxy-client', use: 'serverAuth' }),
-      }),
-      401,
-      undefined,
-    ],
-    [
-      'a certificate that has expired',
-      () => ({ headers: ADMIN, client: cluster.frontProxy.issue({ subject: '/CN=front-proxy-client', days: -1 }) }),
-      401,
-      undefined,
-    ],
-    [
-      'a certificate of the clients’ CA named as the front proxy',
-      () => ({ headers: ADMIN, client: cluster.clients.issue({ subject: '/CN=front-proxy-client' }) }),
-      403,
-      'front-proxy-client',
-    ],
-    [
-      'a user’s own certificate',
-      () => ({ headers: ADMIN, client: cluster.clients.issue({ subject: '/CN=eve' }) }),
-      403,
-      'eve',
-    ],
-    ['the server’s own certificate', () => ({ headers: ADMIN, client: cluster.server }), 401, undefined],
-    [
-      'the front proxy, but no user',
-      () => ({ headers: ['X-Remote-Group', 'system:masters'], client: cluster.proxy }),
-      401,
-      undefined,
-    ],
-    [
-      'the front proxy, an empty user',
-      () => ({ headers: ['X-Remote-User', '', 'X-Remote-Group', 'system:masters'], client: cluster.proxy }),
-      401,
-      undefined,
-    ],
-    [
-      'a group that holds a comma',
-      () => ({ headers: ['X-Remote-User', 'eve', 'X-Remote-Group', 'x, system:masters'], client: cluster.proxy }),
-      403,
-      'eve',
-    ],
-    [
-      'a second user header',
-      () => ({ headers: ['X-Remote-User', 'eve', 'X-Remote-User', 'jane'], client: cluster.proxy }),
-      403,
-      'eve',
-    ],
-    [
-      'an underscore for a hyphen',
-      () => ({ headers: ['X-Remote-User', 'eve', 'X_Remote_Group', 'system:masters'], client: cluster.proxy }),
-      403,
-      'eve',
-    ],
-    ['a bearer token', () => ({ headers: ['Authorization', 'Bearer x', ...ADMIN] }), 403, 'system:anonymous'],
-  ])('by %s gets nothing', async (_name, options, code, user) => {
-    const answer = await server.send({ path, ...options() });
+  test.each(FORGERIES)('by $how gets nothing', async ({ options, code, user }) => {
+    const answer = await server.send({ path, ...options(cluster) });
     expect([answer.code, answer.json['kind']]).toEqual([code, 'Status']);
     expect(server.reviews.map((review) => review.user)).toEqual(user === undefined ? [] : [user]);
     expect(server.reviews.flatMap(({ groups }) => groups)).not.toContain('system:masters');

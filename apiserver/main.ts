@@ -2,8 +2,10 @@ import { createPrivateKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
+import { onChangedFiles } from '../process/changed-files.ts';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { temporalAccess } from '../process/temporal-access.ts';
 import { createApp } from './app.ts';
 import { podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
@@ -19,12 +21,16 @@ import { clusterTrustSource, watchTrust } from './trust-watch.ts';
 /** The longest answer is out after 40 s. */
 const DRAIN_MS = 60_000;
 
+/** How often the files for Temporal are looked at; the kubelet brings a changed Secret within a minute or two. */
+const FILES_PERIOD_MS = 10_000;
+
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'apiserver' });
 const signingKey = createPrivateKey(await readFile(settings['signing-key'], 'utf8'));
 if (signingKey.asymmetricKeyType !== 'ed25519') throw new Error('Cannot use --signing-key: it must be an Ed25519 key');
 const cluster = kubeConfigOf(settings.kubeconfig);
-const temporal = temporalClient(settings['temporal-address'], settings['temporal-namespace']);
+const access = temporalAccess(settings);
+const temporal = temporalClient(access);
 
 let trust: Trust | undefined;
 let stopping = false;
@@ -33,8 +39,8 @@ const audience = settings['token-audience'];
 const metrics = new Metrics();
 const app = createApp({
   trust: () => trust,
-  tokens: audience === undefined ? undefined : new Tokens(tokenReviewer(cluster, audience)),
-  review: metrics.reviewed(reviewer(cluster)),
+  tokens: audience === undefined ? undefined : new Tokens(metrics.delegated('authn', tokenReviewer(cluster, audience))),
+  review: metrics.delegated('authz', reviewer(cluster)),
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal),
@@ -69,12 +75,13 @@ const port = await server.listen(Number(settings['secure-port']), settings['bind
 log.info({ port }, 'serving');
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal));
+onChangedFiles(access.files, FILES_PERIOD_MS, () => void stop('another certificate or key for Temporal'));
 
 /** Clients are sent elsewhere first, then what is being answered is answered. */
-async function stop(signal: string): Promise<void> {
+async function stop(why: string): Promise<void> {
   if (stopping) return;
   stopping = true;
-  log.info({ signal }, 'stopping');
+  log.info({ why }, 'stopping');
   await delay(Number(settings['shutdown-delay']) * 1_000);
   watchesEnded.abort();
   await server.drain(DRAIN_MS);

@@ -1,5 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import { Metrics } from './metrics.ts';
+import { Tokens } from './tokens.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -32,6 +34,31 @@ describe('GET /metrics', () => {
     expect(text).toContain('authorization_attempts_total{result="allowed"} 2');
     expect(text).not.toMatch(/jane|web-0|some\/path/);
     expect(server.reviews.at(-1)).toMatchObject({ nonResourceAttributes: { path: '/metrics', verb: 'get' } });
+  });
+
+  test('tells of requests turned away, reviews, and certificates that end', async () => {
+    const metrics = new Metrics();
+    const limited = await new TestServer(cluster, {
+      metrics,
+      maxReadRequests: 1,
+      review: metrics.delegated('authz', async () => ({ allowed: await gate.promise })),
+      tokens: new Tokens(metrics.delegated('authn', async () => ({ name: 'jane', groups: [], extra: {} }))),
+    }).start();
+    const gate = Promise.withResolvers<boolean>();
+    const list = { path: `${ROOT}/devicemounts`, headers: ['Authorization', 'Bearer t'] };
+    const codes = [limited.send(list), limited.send(list)].map(async (answer) => (await answer).code);
+    expect(await Promise.race(codes)).toBe(429);
+    gate.resolve(true);
+    expect(new Set(await Promise.all(codes))).toEqual(new Set([200, 429]));
+    await limited.as('jane', { path: '/metrics' });
+    const text = await metrics.registry.metrics();
+    expect(text).toMatch(/apiserver_request_terminations_total\{verb="LIST".*code="429"\} 1/);
+    expect(text).toContain('apiserver_delegated_authn_request_total{code="201"} 1');
+    expect(text).toContain('apiserver_delegated_authz_request_total{code="201"} 2');
+    // The certificates of the tests are good for 30 days.
+    expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="604800"} 0');
+    expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="2592000"} 1');
+    await limited.stop();
   });
 
   test('is refused to others', async () => {

@@ -8,6 +8,11 @@ const REQUEST_BUCKETS = [
   0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
 ];
 const DELEGATED_BUCKETS = [0.005, 0.05, 0.25, 0.5, 0.7, 1, 1.5, 3, 5, 10];
+/** Of the client certificates in k8s.io/apiserver: an hour or so, days, months. */
+const CERTIFICATE_BUCKETS = [
+  0, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800, 2_592_000, 7_776_000, 15_552_000,
+  31_104_000,
+];
 const REQUEST_LABELS = [
   'verb',
   'dry_run',
@@ -47,12 +52,19 @@ export class Metrics {
   ]);
   readonly #attempts = this.#counter('authentication_attempts', 'Who asks, was found out or not.', ['result']);
   readonly #authorizations = this.#counter('authorization_attempts_total', 'Requests allowed and not.', ['result']);
-  readonly #reviews = this.#counter('apiserver_delegated_authz_request_total', 'SubjectAccessReviews.', ['code']);
-  readonly #reviewDurations = new Histogram({
-    name: 'apiserver_delegated_authz_request_duration_seconds',
-    help: 'Time of a SubjectAccessReview.',
-    labelNames: ['code'],
-    buckets: DELEGATED_BUCKETS,
+  readonly #terminations = this.#counter(
+    'apiserver_request_terminations_total',
+    'Requests that were turned away because too many are served.',
+    [...REQUEST_LABELS, 'code'],
+  );
+  readonly #delegated = {
+    authn: this.#delegation('authn', 'TokenReview'),
+    authz: this.#delegation('authz', 'SubjectAccessReview'),
+  };
+  readonly #clientCertificates = new Histogram({
+    name: 'apiserver_client_certificate_expiration_seconds',
+    help: 'How long the client certificates of requests were still valid.',
+    buckets: CERTIFICATE_BUCKETS,
     registers: [this.registry],
   });
   readonly #expiry = new Gauge({
@@ -77,6 +89,7 @@ export class Metrics {
         const { verb, resource } = labels;
         if (!res.writableFinished) this.#aborts.inc({ verb, resource });
         else this.#requests.inc({ ...labels, code: res.statusCode });
+        if (res.statusCode === 429) this.#terminations.inc({ ...labels, code: 429 });
         // A watch lasts as long as its client likes.
         if (verb !== 'WATCH') this.#durations.observe(labels, (performance.now() - startedAtMs) / 1_000);
         const { user, decision } = accessOf(res);
@@ -88,10 +101,12 @@ export class Metrics {
     };
   }
 
-  /** Wraps a review so that it is counted. */
-  reviewed<Args extends readonly unknown[], Result>(
+  /** Wraps what kube-apiserver decides for us so that it is counted: who asks (`authn`), or whether they may (`authz`). */
+  delegated<Args extends readonly unknown[], Result>(
+    what: 'authn' | 'authz',
     review: (...args: Args) => Promise<Result>,
   ): (...args: Args) => Promise<Result> {
+    const { total, durations } = this.#delegated[what];
     return async (...args) => {
       const startedMs = performance.now();
       let code = '<error>';
@@ -100,9 +115,27 @@ export class Metrics {
         code = '201';
         return result;
       } finally {
-        this.#reviews.inc({ code });
-        this.#reviewDurations.observe({ code }, (performance.now() - startedMs) / 1_000);
+        total.inc({ code });
+        durations.observe({ code }, (performance.now() - startedMs) / 1_000);
       }
+    };
+  }
+
+  /** A request came with a client certificate that is good until then. */
+  sawClientCertificate(validTo: Date): void {
+    this.#clientCertificates.observe(Math.max(0, (validTo.getTime() - Date.now()) / 1_000));
+  }
+
+  #delegation(name: string, object: string) {
+    return {
+      total: this.#counter(`apiserver_delegated_${name}_request_total`, `${object}s.`, ['code']),
+      durations: new Histogram({
+        name: `apiserver_delegated_${name}_request_duration_seconds`,
+        help: `Time of a ${object}.`,
+        labelNames: ['code'],
+        buckets: DELEGATED_BUCKETS,
+        registers: [this.registry],
+      }),
     };
   }
 

@@ -70,7 +70,7 @@ describe('PUT mount', () => {
       user: { name: 'jane', groups: ['dev', 'system:authenticated'] },
       requestedAt: expect.any(String),
       deadlineSeconds: 7,
-    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey'>, unknown>);
+    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split'>, unknown>);
   });
 
   test.each([
@@ -104,6 +104,19 @@ describe('PUT mount', () => {
   test('only says what it would do with dryRun=All', async () => {
     expect((await mount('device_type=HOSTDEV&dryRun=All')).code).toBe(200);
     expect(server.mounts.asked).toEqual([]);
+  });
+
+  test.each([
+    ['as it is', 'queue=false', '2', 200],
+    ['not with queue, where mounts could wait for each other', 'queue=true', '2', 422],
+    ['with queue where there is nothing to split', 'queue=true', '1', 200],
+    ['not for more devices than a node has pod slots to spare', 'queue=false', '17', 422],
+  ])('passes split on %s', async (_name, query, quantity, code) => {
+    const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_fuse': quantity }, split: true });
+    const answer = await mount(`device_type=HOSTDEV&${query}`, body);
+    expect(answer.code).toBe(code);
+    if (code === 200) expect(server.mounts.asked[0]?.request).toMatchObject({ split: true });
+    else expect(fieldsOf(answer.json)).toEqual(['split']);
   });
 
   test('reports every problem of the parameters at once', async () => {

@@ -15,6 +15,9 @@ const UNATTENDED_SECONDS = 600;
 /** An hour, since nobody waits on the line for longer than kube-apiserver allows anyway. */
 const MAX_WAIT_SECONDS = 3_600;
 
+/** Each slave takes a pod slot and an address of the node. */
+const MAX_SPLIT = 16;
+
 /** What the query of mount and unmount says in the same way. */
 export interface CommonQuery {
   readonly deviceType: DeviceTypeName | undefined;
@@ -60,6 +63,17 @@ export function bodyProblems(body: Partial<MountBody>, deviceType: DeviceTypeNam
     ),
     ...(body.patches ?? []).flatMap((patch, index) => patchProblems(patch, deviceType, `patches[${index}]`)),
   ];
+}
+
+/** What is wrong with a slave for each device: each is a pod, and mounts that wait for each other's devices would wait for ever. */
+export function splitProblems({ resources, split }: MountBody, queue: boolean): readonly FailureCause[] {
+  if (!split) return [];
+  const count = Object.values(resources).reduce((sum, quantity) => sum + Number(quantity), 0);
+  const rules = [
+    ...(count > MAX_SPLIT ? [`at most ${MAX_SPLIT} devices can be split, ${count} are asked for`] : []),
+    ...(queue && count > 1 ? ['with queue, devices are reserved all at once: leave out one of the two'] : []),
+  ];
+  return rules.map((rule) => ({ reason: 'FieldValueInvalid', field: 'split', message: `Invalid value: ${rule}` }));
 }
 
 function resourceProblems(resources: MountBody['resources'], deviceType: DeviceTypeName): readonly FailureCause[] {
@@ -133,6 +147,7 @@ export function mountRequestOf({ target, query, body, identity, now }: MountRequ
     patches: body.patches.map(operationOf),
     queue: query.queue,
     onRestart: body.onRestart,
+    ...(body.split && { split: true }),
     ...(body.leaseSeconds !== undefined && { leaseSeconds: body.leaseSeconds }),
     ...(body.idempotencyKey !== undefined && { idempotencyKey: body.idempotencyKey }),
     user: userOf(identity),

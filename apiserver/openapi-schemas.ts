@@ -77,6 +77,7 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
     deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
     resources: map('Extended resources and their quantities.'),
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    split: { type: 'boolean', description: 'Whether each device has a slave pod, and can be unmounted, by itself.' },
     leaseSeconds: { type: 'integer', description: 'The mount ends by itself after so many seconds.' },
   }),
   [`${OWN}.DeviceMountStatus`]: object('Where the mount stands.', {
@@ -93,6 +94,7 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
   [`${OWN}.MountedDevice`]: object('A device that the container can use.', {
     id: text('Id that its device plugin gives it.'),
     resource: text('Extended resource that it was allocated for.'),
+    slave: text('Name of the pod that holds it.'),
     nodes: listOf(`${OWN}.DeviceNode`, 'Its device nodes.'),
   }),
   [`${OWN}.DeviceNode`]: object('A device node in the container.', {
@@ -125,6 +127,10 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
     name: text('Name of the DeviceMount; by default that of the pod and five letters.'),
     leaseSeconds: { type: 'integer', minimum: 1, description: 'The mount ends by itself after so many seconds.' },
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    split: {
+      type: 'boolean',
+      description: 'A pod for each device, so that each can be unmounted, and is free for others, by itself.',
+    },
     idempotencyKey: text('Requests with the same key make one mount.'),
   }),
 };

@@ -14,6 +14,7 @@ import {
   mountRequestOf,
   parseCommonQuery,
   refuseProblems,
+  splitProblems,
   userOf,
 } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
@@ -56,7 +57,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   }
   const pod = await reachablePod(deps, where);
   const tooHigh = await priorityProblems(deps.getPriority, pod, body.patches);
-  refuseProblems([], tooHigh, { kind: 'DeviceMount', name: body.name ?? '' });
+  refuseProblems([], [...tooHigh, ...splitProblems(body, queue)], { kind: 'DeviceMount', name: body.name ?? '' });
   const query = { ...common, deviceType, queue };
   const request = mountRequestOf({ target: targetOf(pod, query.container), query, body, identity, now: new Date() });
   const first = pendingMount(request, pod.node);
@@ -196,18 +197,23 @@ function pendingMount(request: MountRequest, node: string | undefined): DeviceMo
       deviceType: request.deviceType,
       resources: request.resources,
       onRestart: request.onRestart,
+      ...(request.split && { split: request.split }),
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     },
     status: { phase: 'Pending', user: user.name, ...(node !== undefined && { node }), devices: [], slaves: [] },
   };
 }
 
-function wouldRelease({ metadata, spec, status }: DeviceMount, { target, deviceType, mount }: UnmountRequest): boolean {
+function wouldRelease(
+  { metadata, spec, status }: DeviceMount,
+  { target, deviceType, mount, device }: UnmountRequest,
+): boolean {
   return (
     (status.phase === 'Mounted' || status.phase === 'Pending') &&
     spec.podUid === target.podUid &&
     spec.container === target.container &&
     spec.deviceType === deviceType &&
-    (mount === undefined || metadata.name === mount)
+    (mount === undefined || metadata.name === mount) &&
+    (device === undefined || status.devices.some(({ id }) => id === device))
   );
 }

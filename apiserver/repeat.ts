@@ -26,7 +26,8 @@ export const REMEMBERED_MS = 10 * 60_000;
  * nobody has chosen (`chosen` false) is never the same as another.
  */
 export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerprint {
-  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey } = request;
+  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey, split } =
+    request;
   const asked = [
     target.podUid,
     target.container,
@@ -36,6 +37,7 @@ export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerpri
     queue,
     onRestart,
     idempotencyKey,
+    ...(split ? ['split'] : []),
   ];
   const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
   return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };

@@ -7,14 +7,16 @@ import {
   makeGrpcRetryInterceptor,
 } from '@temporalio/client';
 import { fail } from '../contract/failures.ts';
+import type { TemporalAccess } from '../process/temporal-access.ts';
 
 /** Attempts of one call: 0.5 s in all. A client waits for the answer, and whoever repeats the request will try again. */
 const ATTEMPTS = 3;
 
 /** A client that connects when it is first used, so that the server starts without Temporal. */
-export function temporalClient(address: string, namespace: string): Client {
+export function temporalClient({ namespace, connection: where, apiKey, dataConverter }: TemporalAccess): Client {
   const connection = Connection.lazy({
-    address,
+    ...where,
+    ...(apiKey !== undefined && { apiKey }),
     connectTimeout: 2_000,
     interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ATTEMPTS }))],
     // Finds a dead peer in 15 s. Temporal's frontend refuses pings that come more often than every 10 s.
@@ -24,7 +26,7 @@ export function temporalClient(address: string, namespace: string): Client {
       'grpc.max_reconnect_backoff_ms': 2_000,
     },
   });
-  return new Client({ connection, namespace });
+  return new Client({ connection, namespace, dataConverter });
 }
 
 /** gRPC codes by which the other side says that it is not there, or not well. */

@@ -9,6 +9,8 @@ export interface MountedDevice {
   /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`. */
   readonly id: string;
   readonly resource: string;
+  /** Name of the slave pod that holds it. */
+  readonly slave?: string;
   /** Device nodes in the container that belong to it. */
   readonly nodes: readonly DeviceNodeStatus[];
 }
@@ -28,6 +30,17 @@ export interface SlaveRef {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+}
+
+/** What is left of a mount without its device `id`: devices, and the slaves that still hold some. */
+export function withoutDevice(
+  { devices, slaves }: Pick<DeviceMount['status'], 'devices' | 'slaves'>,
+  id: string,
+): Pick<DeviceMount['status'], 'devices' | 'slaves'> {
+  const left = devices.filter((device) => device.id !== id);
+  const holdsNone = (slave: string): boolean =>
+    devices.some((device) => device.slave === slave) && !left.some((device) => device.slave === slave);
+  return { devices: left, slaves: slaves.filter(({ name }) => !holdsNone(name)) };
 }
 
 /** What clients see of a mount. */
@@ -50,6 +63,8 @@ export interface DeviceMount {
     readonly container: string;
     readonly deviceType: DeviceTypeName;
     readonly resources: Readonly<Record<string, string>>;
+    /** A slave pod for each device. */
+    readonly split?: true;
     readonly onRestart: 'reapply' | 'release';
     readonly leaseSeconds?: number;
   };

@@ -60,6 +60,11 @@ export function slaveName(pod: string, mountUid: string, index: number): string 
   return `${start}-slave-${mountUid.replaceAll('-', '').slice(-12)}-${index}`;
 }
 
+/** The index in a name made by `slaveName`; `NaN` for another name. */
+export function slaveIndex(name: string): number {
+  return Number(/-slave-[0-9a-f]{12}-(\d{1,4})$/.exec(name)?.[1]);
+}
+
 /** Workflow ID that owns the mount `name`. At most 317 characters, Temporal's limit is 1,000. */
 export function mountWorkflowId(namespace: string, name: string): string {
   return `mount/${namespace}/${name}`;

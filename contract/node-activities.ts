@@ -23,10 +23,10 @@ export interface DetachInput {
   readonly mounts: readonly MountRef[];
   /**
    * Slaves of the mounts. A mount of which none is here is not meant, but by a `signed` request about it that is not over yet:
-   * another one may have its name by now. A later attach for one of these is refused.
+   * another one may have its name by now. Without `device` a later attach for one of these is refused.
    */
   readonly slaves: readonly SlaveRef[];
-  /** Only this device of the mounts. */
+  /** Only this device of the mounts; a mount goes on with what is left. */
   readonly device?: string;
   /** Detach also what is in use. Processes are ended first when `signed` asks for force or the mount itself is at its end. */
   readonly force: boolean;

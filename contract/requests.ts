@@ -32,6 +32,8 @@ export interface MountRequest {
   readonly deviceType: DeviceTypeName;
   /** Extended resource to quantity, for example `hostdev.k8s.io/dev_fuse` to `1`. */
   readonly resources: Readonly<Record<string, string>>;
+  /** A slave pod for each device, so that each can be unmounted, and is free for others, by itself. Absent: one for all. */
+  readonly split?: true;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly patches: readonly PatchOperation[];
@@ -49,6 +51,20 @@ export interface MountRequest {
   readonly deadlineSeconds: number;
 }
 
+/**
+ * What each slave of a mount asks for, by its index: all of it in one, or in a split mount one device each.
+ */
+export function sharesOf({
+  resources,
+  split,
+}: Pick<MountRequest, 'resources' | 'split'>): readonly MountRequest['resources'][] {
+  if (split !== true) return [resources];
+  const inOrder = Object.entries(resources).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return inOrder.flatMap(([resource, quantity]) =>
+    Array.from({ length: Number(quantity) }, () => ({ [resource]: '1' })),
+  );
+}
+
 /** An authorised request to unmount. */
 export interface UnmountRequest {
   readonly kind: 'unmount';
@@ -59,7 +75,7 @@ export interface UnmountRequest {
   readonly deviceType: DeviceTypeName;
   /** Only this mount. */
   readonly mount?: string;
-  /** Only this device, by the id of its device plugin. */
+  /** Only this device, by the id of its device plugin. What one slave holds can only go together. */
   readonly device?: string;
   /** End processes that use the devices. */
   readonly force: boolean;

@@ -63,9 +63,11 @@ export const SIGNALS = {
   release: 'release',
   /** The node has detached the devices already. */
   released: 'released',
+  /** The node has detached one device of several. */
+  deviceReleased: 'deviceReleased',
   /** The target pod was deleted, has finished or was evicted. */
   targetGone: 'targetGone',
-  /** A slave pod is ending, whoever ended it. */
+  /** A slave pod is ending, whoever ended it. Its argument, if any, is the slave's UID. */
   slaveEnding: 'slaveEnding',
   /** The container runs anew under another id; the node has done what the request says in `onRestart`. */
   containerRestarted: 'containerRestarted',
@@ -92,6 +94,13 @@ export interface ReleaseSignal {
   /** Who asked, for the record. */
   readonly by: string;
   readonly reason: string;
+}
+
+export interface DeviceReleasedSignal {
+  /** By the id of its device plugin. */
+  readonly device: string;
+  /** Who asked, for the record. */
+  readonly by: string;
 }
 
 export interface RenewSignal {

@@ -1,11 +1,12 @@
 import { type Options, wholeNumber } from '../process/options.ts';
 import { SHARED_OPTIONS } from '../process/shared-options.ts';
+import { TEMPORAL_OPTIONS } from '../process/temporal-options.ts';
 
 export const SUMMARY = 'Gives devices to running containers of this node, and takes them back.';
 
 export const OPTIONS = {
+  ...TEMPORAL_OPTIONS,
   'temporal-address': { env: 'TEMPORAL_ADDRESS', required: true, help: 'Temporal frontend.', value: 'host:port' },
-  'temporal-namespace': SHARED_OPTIONS['temporal-namespace'],
   namespace: {
     env: 'POD_NAMESPACE',
     required: true,

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { pino } from 'pino';
+import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { temporalAccess } from '../process/temporal-access.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
 import { Healer, LOOK_PERIOD_MS } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
@@ -30,6 +32,9 @@ import { NodeTaskWorker, ownerTeller } from './temporal.ts';
 /** Where runtimes listen by default. */
 const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock', '/run/k3s/containerd/containerd.sock'];
 
+/** How often the files for Temporal are looked at. */
+const FILES_PERIOD_MS = 10_000;
+
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'node-worker', base: { node: settings['node-name'] } });
 Runtime.install({
@@ -47,6 +52,7 @@ function publicKeys(): readonly KeyObject[] {
 }
 
 const node = settings['node-name'];
+const access = temporalAccess(settings);
 const kube = kubeApi(
   settings.kubeconfig === undefined ? podAccess(process.env) : await kubeconfigAccess(settings.kubeconfig),
 );
@@ -90,8 +96,7 @@ const deps: NodeDependencies = {
   metrics: new NodeMetrics(() => store.records()),
 };
 const temporal = {
-  address: settings['temporal-address'],
-  namespace: settings['temporal-namespace'],
+  access,
   node,
   activities: createNodeActivities(deps),
   log,
@@ -144,6 +149,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     );
   });
 }
+
+onChangedFiles(access.files, FILES_PERIOD_MS, () => {
+  log.info('another certificate or key for Temporal');
+  process.kill(process.pid, 'SIGTERM');
+});
 
 await recover(deps);
 guard.resume();

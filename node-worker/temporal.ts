@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import { mountWorkflowId, nodeQueue } from '../contract/names.ts';
 import type { MountRef, NodeActivities } from '../contract/node-activities.ts';
 import { SIGNALS } from '../contract/workflows.ts';
+import type { TemporalAccess } from '../process/temporal-access.ts';
 import type { Notice } from './state/mount-record.ts';
 
 export interface TemporalOptions {
-  readonly address: string;
-  readonly namespace: string;
+  readonly access: TemporalAccess;
   readonly node: string;
   readonly activities: NodeActivities;
   readonly log: Logger;
@@ -16,6 +16,8 @@ export interface TemporalOptions {
 
 /** Between two tries to reach Temporal, in milliseconds. */
 const RETRY_MS = 1_000;
+/** How often an API key that may have changed is handed on, in milliseconds. */
+const API_KEY_MS = 15_000;
 /** What is being changed ends in milliseconds; an attach that waits for the kubelet is tried again by its workflow. */
 const SHUTDOWN_GRACE = '5s';
 /** The pod has 35 s. */
@@ -66,12 +68,18 @@ export class NodeTaskWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { address, namespace, node, activities, log } = this.#options;
-    const connection = await NativeConnection.connect({ address });
+    const { access, node, activities, log } = this.#options;
+    const { namespace, dataConverter, apiKey } = access;
+    const connection = await NativeConnection.connect({
+      ...access.connection,
+      ...(apiKey !== undefined && { apiKey: apiKey() }),
+    });
+    const keeping = apiKey && setInterval(() => void connection.setApiKey(apiKey()).catch(() => undefined), API_KEY_MS);
     try {
       this.#worker = await Worker.create({
         connection,
         namespace,
+        dataConverter,
         taskQueue: nodeQueue(node),
         activities,
         // Each attach that waits for the kubelet holds a slot, and a detach must never wait for those.
@@ -83,6 +91,7 @@ export class NodeTaskWorker {
       log.info({ queue: nodeQueue(node) }, 'serving');
       if (!this.#stopped) await this.#worker.run();
     } finally {
+      clearInterval(keeping);
       this.#worker = undefined;
       await connection.close();
     }
@@ -91,11 +100,12 @@ export class NodeTaskWorker {
 
 /** Tells a mount's workflow something; tries until Temporal answers or `signal` is aborted. */
 export function ownerTeller(
-  { address, namespace, log }: Pick<TemporalOptions, 'address' | 'namespace' | 'log'>,
+  { access, log }: Pick<TemporalOptions, 'access' | 'log'>,
   signal: AbortSignal,
 ): (mount: MountRef, notice: Notice) => Promise<void> {
-  const connection = Connection.lazy({ address });
-  const client = new Client({ connection, namespace });
+  const { namespace, dataConverter, apiKey } = access;
+  const connection = Connection.lazy({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
+  const client = new Client({ connection, namespace, dataConverter });
   return async (mount, notice) => {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted();

@@ -25,6 +25,7 @@ const SUITES: readonly Suite[] = [
   { name: 'check', run: async () => countOf(await ended('npm', ['run', '--silent', 'check'])) },
   { name: 'unit', run: () => jest('unit') },
   { name: 'workflows', run: () => jest('workflows') },
+  { name: 'fuzz', run: fuzz },
   { name: 'kernel', run: () => jest('kernel') },
   { name: 'e2e', run: onCluster },
 ];
@@ -38,6 +39,15 @@ async function onCluster(): Promise<Counts> {
   const counts = await jest('e2e');
   const stopped = countOf(await ended(process.execPath, [LOCAL, 'stop']));
   return { passed: counts.passed, failed: counts.failed + stopped.failed };
+}
+
+/** A short run; each operation of the API counts once. `npm run test:fuzz` is the long one. */
+async function fuzz(): Promise<Counts> {
+  const report = join(RESULTS, 'fuzz.json');
+  rmSync(report, { force: true });
+  const code = await ended(process.execPath, ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '20', report]);
+  if (code !== 0) return countOf(code);
+  return JSON.parse(readFileSync(report, 'utf8')) as Counts;
 }
 
 const countOf = (code: number): Counts => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });

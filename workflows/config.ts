@@ -1,9 +1,11 @@
 import { type Options, wholeNumber } from '../process/options.ts';
 import { SHARED_OPTIONS } from '../process/shared-options.ts';
+import { TEMPORAL_OPTIONS } from '../process/temporal-options.ts';
 
 export const SUMMARY = 'Runs the workflows of mounts and their steps in the cluster.';
 
 export const OPTIONS = {
+  ...TEMPORAL_OPTIONS,
   ...SHARED_OPTIONS,
   'signing-public-keys': {
     env: 'SIGNING_PUBLIC_KEYS',

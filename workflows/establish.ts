@@ -3,7 +3,7 @@ import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { slaveName } from '../contract/names.ts';
 import type { AttachResult } from '../contract/node-activities.ts';
-import type { MountRequest } from '../contract/requests.ts';
+import { type MountRequest, sharesOf } from '../contract/requests.ts';
 import type { MountInput } from '../contract/workflows.ts';
 import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
@@ -71,9 +71,9 @@ async function steps({ input, record }: MountContext, register: Register): Promi
   const { node } = await planMount.executeWithOptions({ summary: `plan for pod ${request.target.pod}` }, [
     { signed: input },
   ]);
-  const slave = await reserve({ input }, node, register);
-  record.change({ node, slaves: [slave] });
-  const { devices } = await attach({ input, record }, node, slave, register);
+  const slaves = await reserve(input, node, register);
+  record.change({ node, slaves });
+  const { devices } = await attach({ input, record }, node, slaves, register);
   const now = Date.now();
   record.change({
     phase: 'Mounted',
@@ -88,10 +88,19 @@ async function steps({ input, record }: MountContext, register: Register): Promi
 
 type Doing = Pick<MountContext, 'input' | 'record'>;
 
-async function reserve({ input }: Pick<MountContext, 'input'>, node: string, register: Register): Promise<SlaveRef> {
-  const { request } = input;
-  const { name: mount, target } = request;
-  const index = 0;
+/** All slaves or none: the undo of what was made begins when nothing is being made any more. */
+async function reserve(input: MountInput, node: string, register: Register): Promise<readonly SlaveRef[]> {
+  const made = await Promise.allSettled(
+    sharesOf(input.request).map((_share, index) => makeSlave(input, node, index, register)),
+  );
+  return made.map((each) => {
+    if (each.status === 'fulfilled') return each.value;
+    throw each.reason;
+  });
+}
+
+function makeSlave(input: MountInput, node: string, index: number, register: Register): Promise<SlaveRef> {
+  const { name: mount, target } = input.request;
   const mountUid = workflowInfo().firstExecutionRunId;
   const name = slaveName(target.pod, mountUid, index);
   const { namespace, podUid: targetUid } = target;
@@ -104,20 +113,27 @@ async function reserve({ input }: Pick<MountContext, 'input'>, node: string, reg
 }
 
 /** Attaches while the scheduler still decides: the slave is pinned, so that the node is known. The first failure ends both. */
-async function attach(doing: Doing, node: string, slave: SlaveRef, register: Register): Promise<AttachResult> {
+async function attach(
+  doing: Doing,
+  node: string,
+  slaves: readonly SlaveRef[],
+  register: Register,
+): Promise<AttachResult> {
   const { input } = doing;
   const { name, target, queue } = input.request;
   const mounts = [{ namespace: target.namespace, name }];
   let begun = false;
-  register(`devices of slave ${slave.name} in container ${target.container}`, async () => {
-    if (begun) await detachPatiently(node, { mounts, slaves: [slave], force: true }, `undo: detach from ${target.pod}`);
+  const names = slaves.map(({ name: slave }) => slave).join(', ');
+  register(`devices of slave ${names} in container ${target.container}`, async () => {
+    if (begun) await detachPatiently(node, { mounts, slaves, force: true }, `undo: detach from ${target.pod}`);
   });
   // One that waits for a free device would only keep the node worker from the others.
-  if (queue) await scheduled(doing, slave);
+  const schedule = (): Promise<unknown> => Promise.all(slaves.map((slave) => scheduled(doing, slave)));
+  if (queue) await schedule();
   return CancellationScope.cancellable(async () => {
     const scope = CancellationScope.current();
-    const watching = queue ? undefined : scheduled(doing, slave);
-    const attaching = attachOnNode(node, { signed: input, slaves: [slave] }, `attach to ${target.pod}`, () => {
+    const watching = queue ? undefined : schedule();
+    const attaching = attachOnNode(node, { signed: input, slaves }, `attach to ${target.pod}`, () => {
       begun = true;
     });
     try {

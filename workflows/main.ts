@@ -12,10 +12,12 @@ import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
 import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
-import { CONTROL_QUEUE } from '../contract/names.ts';
+import { CONTROL_QUEUE, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { ensureSchedule } from './schedule.ts';
@@ -23,12 +25,16 @@ import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temp
 
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
+const access = temporalAccess(settings);
 
 /** What an activity in flight may still take after SIGTERM; the pod's grace is 45 s. */
 const SHUTDOWN_GRACE_MS = 20_000;
 const SHUTDOWN_FORCE_MS = 28_000;
 
-/** How often search attributes and Schedule are looked for: Temporal may come back with an empty database. */
+/**
+ * How often search attributes and Schedule are looked for: Temporal may come back with an empty database; and how often the
+ * files for Temporal are looked at.
+ */
 const PREPARE_PERIOD_MS = 15_000;
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
@@ -65,17 +71,18 @@ async function workflowBundle(logger: Logger): Promise<string> {
 }
 
 async function run(connection: NativeConnection, slaves: PodWatch, code: string): Promise<void> {
-  const namespace = settings['temporal-namespace'];
-  const client = new Client({ connection, namespace });
+  const { namespace, dataConverter } = access;
+  const client = new Client({ connection, namespace, dataConverter });
   const prepare = async (): Promise<void> => {
-    await ensureSearchAttributes(connection, namespace);
-    await ensureSchedule(client);
+    if (access.apiKey !== undefined) await connection.setApiKey(access.apiKey()).catch(() => undefined);
+    // Whoever runs Temporal may have kept this right to themselves.
+    await ensureSearchAttributes(connection, namespace).catch((err: unknown) =>
+      log.warn({ err, names: Object.values(SEARCH_ATTRIBUTES) }, 'cannot register search attributes (Keyword)'),
+    );
+    await ensureSchedule(client).catch((err: unknown) => log.warn({ err }, 'cannot make the Schedule'));
   };
   await prepare();
-  const period = setInterval(
-    () => void prepare().catch((err) => log.warn({ err }, 'cannot prepare Temporal')),
-    PREPARE_PERIOD_MS,
-  );
+  const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);
   const owners = temporalOwners(client);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
   const targets = new TargetWatch({
@@ -87,6 +94,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   const worker = await Worker.create({
     connection,
     namespace,
+    dataConverter,
     taskQueue: CONTROL_QUEUE,
     workflowBundle: { code },
     activities: createClusterActivities({
@@ -129,16 +137,17 @@ let connection: NativeConnection | undefined;
 const health = await serveHealth({
   port: Number(settings['health-port']),
   ready: {
-    temporal: () =>
-      connection === undefined ? 'is not connected' : temporalProblem(connection, settings['temporal-namespace']),
+    temporal: () => (connection === undefined ? 'is not connected' : temporalProblem(connection, access.namespace)),
     slaves: () => (slaves.synced ? undefined : 'are not listed yet'),
   },
 });
+onChangedFiles(access.files, PREPARE_PERIOD_MS, () => {
+  log.info('another certificate or key for Temporal: stopping');
+  process.kill(process.pid, 'SIGTERM');
+});
 slaves.start();
 const code = await workflowBundle(logger);
-connection = await connectTemporal(settings['temporal-address'], (err) =>
-  log.warn({ err }, 'cannot reach Temporal yet'),
-);
+connection = await connectTemporal(access, (err) => log.warn({ err }, 'cannot reach Temporal yet'));
 process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
 await run(connection, slaves, code);
 await slaves.stop();

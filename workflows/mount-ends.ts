@@ -43,15 +43,19 @@ export const ENDS = {
 export class MountEnds {
   readonly #ends: End[] = [];
 
-  constructor() {
+  /** @param needs whether a mount needs the slave of this UID */
+  constructor(needs: (slaveUid: string) => boolean) {
     setHandler(defineSignal<[ReleaseSignal]>(SIGNALS.release), ({ by, reason }) => {
       this.#ends.push({ kind: 'release', by, reason });
     });
-    for (const kind of [SIGNALS.released, SIGNALS.targetGone, SIGNALS.slaveEnding]) {
+    for (const kind of [SIGNALS.released, SIGNALS.targetGone]) {
       setHandler(defineSignal(kind), () => {
         this.#ends.push({ kind });
       });
     }
+    setHandler(defineSignal<[uid?: string]>(SIGNALS.slaveEnding), (uid) => {
+      if (uid === undefined || needs(uid)) this.#ends.push({ kind: 'slaveEnding' });
+    });
   }
 
   add(end: End): void {

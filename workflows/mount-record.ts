@@ -83,6 +83,7 @@ export function newMount(request: MountRequest): DeviceMount {
       deviceType: request.deviceType,
       resources: request.resources,
       onRestart: request.onRestart,
+      ...(request.split && { split: request.split }),
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     },
     status: { phase: 'Pending', user: request.user.name, devices: [], slaves: [] },

@@ -27,6 +27,7 @@ import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
 import { ENDS, type End, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
+import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
 
 /**
@@ -41,7 +42,11 @@ import { MountRecord, newMount } from './mount-record.ts';
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
   const record = new MountRecord(input, carried ?? newMount(input.request));
-  const ends = new MountEnds();
+  // Before it is mounted it may have slaves that are not in its record yet.
+  const needs = (uid: string): boolean =>
+    record.status.phase === 'Pending' || record.status.slaves.some((slave) => slave.uid === uid);
+  const ends = new MountEnds(needs);
+  const parts = new MountParts(record, ends);
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
   handleChanges(record, ends);
@@ -61,12 +66,14 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
     }
     const end = await hold({ record, ends });
+    await parts.settled();
     if (end === 'continueAsNew') {
       await answered();
       return await makeContinueAsNewFunc<typeof mountDevices>()(input, record.mount);
     }
     return await released(record, end);
   } catch (err) {
+    await parts.settled();
     return await failed(record, outcome, err);
   }
 }

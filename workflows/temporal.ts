@@ -1,5 +1,6 @@
 import { NativeConnection } from '@temporalio/worker';
 import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import type { TemporalAccess } from '../process/temporal-access.ts';
 
 /** Pause between tries to reach Temporal: it may start after us. */
 const RETRY_MS = 1_000;
@@ -7,10 +8,13 @@ const RETRY_MS = 1_000;
 const KEYWORD = 2;
 
 /** Connects as soon as Temporal can be reached. `onError` hears of each try that failed. */
-export async function connectTemporal(address: string, onError: (err: unknown) => void): Promise<NativeConnection> {
+export async function connectTemporal(
+  { connection, apiKey }: Pick<TemporalAccess, 'connection' | 'apiKey'>,
+  onError: (err: unknown) => void,
+): Promise<NativeConnection> {
   for (;;) {
     try {
-      return await NativeConnection.connect({ address });
+      return await NativeConnection.connect({ ...connection, ...(apiKey !== undefined && { apiKey: apiKey() }) });
     } catch (err) {
       onError(err);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

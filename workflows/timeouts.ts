@@ -77,6 +77,7 @@ export const ATTACH: ActivityOptions = {
 export const DETACH: ActivityOptions = {
   scheduleToStartTimeout: NODE_QUEUE_MS,
   startToCloseTimeout: MINUTE,
+  heartbeatTimeout: HEARTBEAT_MS,
   retry: { maximumAttempts: 1 },
 };
 

@@ -8,7 +8,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { FoundMount } from '../activities/find-mounts.ts';
-import type { DeviceMountList } from '../contract/device-mount.ts';
+import { type DeviceMountList, withoutDevice } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
@@ -36,7 +36,8 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
     await detach(input, found);
     await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
     result = listOf(found);
-    await Promise.all(found.map((each) => deleteSlaves(each, input)));
+    // The owner of a mount that goes on deletes the slave of the device that it has lost.
+    await Promise.all(found.filter(({ device }) => device === undefined).map((each) => deleteSlaves(each, input)));
     return result;
   } catch (err) {
     failure = failureOf(err) ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
@@ -52,14 +53,20 @@ async function detach(input: UnmountInput, found: readonly FoundMount[]): Promis
   const node = found.map(({ mount }) => mount.status.node).find((name) => name !== undefined);
   if (node === undefined) return;
   const mounts = found.map(({ mount: { metadata } }) => ({ namespace: metadata.namespace, name: metadata.name }));
+  const device = found.map((each) => each.device).find((id) => id !== undefined);
   const slaves = found.flatMap(({ mount }) => mount.status.slaves);
-  await detachOnNode(node, { mounts, slaves, force, signed: input }, `detach from ${target.pod}`);
+  const what = { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) };
+  await detachOnNode(node, what, `detach from ${target.pod}`);
 }
 
-async function tellOwner({ mount: { metadata, status } }: FoundMount, { request }: UnmountInput): Promise<void> {
+async function tellOwner(
+  { mount: { metadata, status }, device }: FoundMount,
+  { request }: UnmountInput,
+): Promise<void> {
   const owner = getExternalWorkflowHandle(mountWorkflowId(metadata.namespace, metadata.name));
   try {
-    if (status.slaves.length > 0) await owner.signal(SIGNALS.released);
+    if (device !== undefined) await owner.signal(SIGNALS.deviceReleased, { device, by: request.user.name });
+    else if (status.slaves.length > 0) await owner.signal(SIGNALS.released);
     else await owner.signal(SIGNALS.release, { by: request.user.name, reason: 'Unmounted' });
   } catch {
     // It has ended in the meantime; its slaves are deleted here all the same.
@@ -77,9 +84,12 @@ async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount, s
 }
 
 function listOf(found: readonly FoundMount[]): DeviceMountList {
-  const items = found.map(({ mount }) => ({
+  const items = found.map(({ mount, device }) => ({
     ...mount,
-    status: { ...mount.status, phase: 'Releasing' as const, reason: 'Unmounted' },
+    status:
+      device === undefined
+        ? { ...mount.status, phase: 'Releasing' as const, reason: 'Unmounted' }
+        : { ...mount.status, ...withoutDevice(mount.status, device) },
   }));
   return { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata: { resourceVersion: '0' }, items };
 }

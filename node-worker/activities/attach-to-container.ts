@@ -7,6 +7,7 @@ import type { Finding } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
 import { hostPathsOf } from '../kubelet/host-paths.ts';
+import type { RuntimeContainer } from '../runtime/cri.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { checkAlive } from './await-allocation.ts';
@@ -29,7 +30,7 @@ export async function attachToContainer(
   const { request } = signed;
   const mount: MountRef = { namespace: request.target.namespace, name: request.name };
   const container = await runningContainer(deps, request);
-  const handle = deps.engine.openContainer({ containerId: container.id, pid: container.pid });
+  const handle = deps.engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
   try {
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;
@@ -66,10 +67,7 @@ export async function attachToContainer(
 }
 
 /** @throws ContainerNotReady, ContainerUnsupported */
-async function runningContainer(
-  deps: NodeDependencies,
-  { target }: MountRequest,
-): Promise<{ readonly id: string; readonly pid: number }> {
+async function runningContainer(deps: NodeDependencies, { target }: MountRequest): Promise<RuntimeContainer> {
   const container = await deps.containers.running(target.podUid, target.container);
   if (container === undefined) {
     throw fail('ContainerNotReady', `Cannot attach to container "${target.container}": it must be running, is not`);
@@ -108,10 +106,15 @@ function newDevices(
   before: MountRecord | undefined,
 ): readonly RecordedDevice[] {
   const { engine, hostRoot } = deps;
-  const found = driverOf(deviceType).devicesOf(findings, {
-    device: (path) => engine.hostDevice(`${hostRoot}${path}`),
-    paths: (path) => hostPathsOf(hostRoot, path),
-  });
+  const host = {
+    device: (path: string) => engine.hostDevice(`${hostRoot}${path}`),
+    paths: (path: string) => hostPathsOf(hostRoot, path),
+  };
+  const found = findings.flatMap((finding) =>
+    driverOf(deviceType)
+      .devicesOf([finding], host)
+      .map((device) => ({ ...device, slave: finding.slave.name })),
+  );
   const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
   return planDevices(deps, handle, mount, devices);
 }

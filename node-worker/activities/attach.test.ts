@@ -40,7 +40,7 @@ describe('attach()', () => {
     const fuse = { path: '/dev/fuse', type: 'c', major: 10, minor: 229, access: 'rw' };
     expect(result).toEqual({
       containerId: 'c1',
-      devices: [{ id: '/dev/fuse', resource: FUSE_RESOURCE, nodes: [fuse] }],
+      devices: [{ id: '/dev/fuse', resource: FUSE_RESOURCE, slave: 's1', nodes: [fuse] }],
     });
     expect(usable()).toEqual(['/dev/fuse']);
     expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');

@@ -1,6 +1,7 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
-import type { MountRequest } from '../../contract/requests.ts';
+import { slaveIndex } from '../../contract/names.ts';
+import { type MountRequest, sharesOf } from '../../contract/requests.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import { claimOf } from '../kubelet/claim.ts';
 import type { NodeDependencies } from './dependencies.ts';
@@ -35,16 +36,32 @@ export async function awaitAllocation(
  */
 export async function allocated(
   { kubelet }: Pick<Deps, 'kubelet'>,
-  { resources }: Pick<MountRequest, 'resources'>,
+  request: Pick<MountRequest, 'resources' | 'split'>,
   slaves: readonly SlaveRef[],
 ): Promise<readonly Allocation[] | undefined> {
   const uids = slaves.map(({ uid }) => uid);
-  const claim = claimOf(await kubelet.allocations(), uids, resources);
+  const claim = claimOf(await kubelet.allocations(), uids, wantedBy(request, slaves));
   if (claim.state === 'wrong') {
     throw fail('NotAllocated', `Cannot attach what "${slaves[0]?.name}" has: ${claim.message}`);
   }
   const accepted = await Promise.all(uids.map((uid) => kubelet.accepted(uid)));
   return claim.state === 'complete' && accepted.every(Boolean) ? claim.allocations : undefined;
+}
+
+/** What these slaves ask for together: a split mount may have given some back. @throws NotAllocated */
+function wantedBy(
+  request: Pick<MountRequest, 'resources' | 'split'>,
+  slaves: readonly SlaveRef[],
+): MountRequest['resources'] {
+  if (request.split !== true) return request.resources;
+  const shares = sharesOf(request);
+  const wanted: Record<string, string> = {};
+  for (const { name } of slaves) {
+    const share = shares[slaveIndex(name)];
+    if (share === undefined) throw fail('NotAllocated', `Cannot attach what "${name}" has: no share is for it`);
+    for (const resource of Object.keys(share)) wanted[resource] = String(Number(wanted[resource] ?? 0) + 1);
+  }
+  return wanted;
 }
 
 /** @throws SlaveEnded when a slave has ended, or was detached while this step still ran */

@@ -5,7 +5,7 @@ import type { Signed, UnmountRequest } from '../../contract/requests.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
+import { attachInput, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -199,23 +199,6 @@ describe('detach() of several mounts', () => {
       type: 'DeviceBusy',
     });
     expect(node.deps.store.records()).toHaveLength(2);
-  });
-});
-
-describe('detach() of one device', () => {
-  test('keeps the rest of the mount', async () => {
-    await detachNow();
-    const pair = node.addSlave('s3', ['/dev/fuse::2', '/dev/fuse::3'], 'm3');
-    const resources = { [FUSE_RESOURCE]: '2' };
-    await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: AbortSignal.timeout(2_000) });
-    const mounts = [{ namespace: 'default', name: 'm3' }];
-    const released = await detach(node.deps, { mounts, slaves: [pair], device: '/dev/fuse::2', force: false });
-    expect(released.mounts[0]?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::2']);
-    expect(node.deps.store.get(mounts[0]!)?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::3']);
-    expect(usable()).toEqual(['/dev/fuse']);
-    await detach(node.deps, { mounts, slaves: [pair], device: '/dev/fuse::3', force: false });
-    expect(usable()).toEqual([]);
-    expect(node.deps.store.records()).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { DetachInput, DetachResult, MountRef } from '../../contract/node-activities.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
-import { keyOf, type MountRecord, mountedDevicesOf } from '../state/mount-record.ts';
+import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
@@ -9,21 +9,19 @@ import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
-  const meant = (): readonly MountRecord[] => recordsOf(deps, input, request);
-  const known = meant();
+  const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
   if (known.length < input.mounts.length) await buryMeant(deps, input, known);
-  const keys = known.map(({ signed }) => lockOf(signed.request.target));
-  return deps.locks.run(keys, () => detachLocked(deps, input, request, meant()));
+  const keys = known.map(({ record }) => lockOf(record.signed.request.target));
+  return deps.locks.run(keys, () => detachLocked(deps, input, request));
 }
 
 async function detachLocked(
   deps: NodeDependencies,
   input: DetachInput,
   request: UnmountRequest | undefined,
-  known: readonly MountRecord[],
 ): Promise<DetachResult> {
-  const takings = known.map((record) => takingOf(record, input.device));
+  const takings = takingsOf(deps, input, request);
   const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
   for (const [containerId, some] of byContainer) {
     const live = some.filter(({ record }) => record.phase !== 'revoked');
@@ -33,40 +31,38 @@ async function detachLocked(
       if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
     }
   }
-  if (input.device === undefined) await buryMeant(deps, input, known);
+  await buryMeant(deps, input, takings);
   return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
 }
 
-/** Slaves of other mounts than those that are detached are not meant, whoever says so. */
+/** Not those of a mount that goes on with other devices, nor of one that is not detached, whoever names them. */
 async function buryMeant(
   { store }: NodeDependencies,
-  { slaves }: DetachInput,
-  known: readonly MountRecord[],
+  { slaves, device }: DetachInput,
+  takings: readonly Taking[],
 ): Promise<void> {
-  const others = store.records().filter((record) => !known.some(({ mount }) => keyOf(mount) === keyOf(record.mount)));
+  if (device !== undefined) return;
+  const meant = new Set(takings.map(({ record }) => keyOf(record.mount)));
+  const others = store.records().filter(({ mount }) => !meant.has(keyOf(mount)));
   const serving = new Set(others.flatMap((record) => record.slaves.map(({ uid }) => uid)));
   await store.bury(slaves.map(({ uid }) => uid).filter((uid) => !serving.has(uid)));
 }
 
 /**
- * The records that are meant. A name alone means none: another mount may have it now, and whoever can start activities knows
- * names. So either one of the record's slaves is named, by UID, or the apiserver has authorised an unmount of it, just now.
+ * What is to be taken. The name of a mount alone means none: another may have it now, and whoever can start activities knows
+ * names. So either one of its slaves is named, by UID, or the apiserver has authorised just this, just now.
  */
-function recordsOf(
+function takingsOf(
   { store }: NodeDependencies,
-  { mounts, slaves }: DetachInput,
+  { mounts, slaves, device }: DetachInput,
   request: UnmountRequest | undefined,
-): readonly MountRecord[] {
+): readonly Taking[] {
   const named = new Set(slaves.map(({ uid }) => uid));
   return mounts
     .map((mount) => store.get(mount))
     .filter((record) => record !== undefined)
-    .filter((record) => record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, record));
-}
-
-/** A request that is older than its deadline may be a second use of it, by somebody else. */
-function isAuthorised(request: UnmountRequest | undefined, record: MountRecord): boolean {
-  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, record);
+    .map((record) => takingOf(record, device))
+    .filter((taking) => taking.record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, taking));
 }
 
 /**
@@ -79,21 +75,27 @@ function policyOf(
   request: UnmountRequest | undefined,
   takings: readonly Taking[],
 ): UsersPolicy {
-  const asked = request?.force === true && takings.every(({ record }) => isAuthorised(request, record));
+  const asked = request?.force === true && takings.every((taking) => isAuthorised(request, taking));
   if (asked) return force ? 'endIfPossible' : 'end';
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
   return ending ? 'endIfPossible' : 'leave';
 }
 
-function isAbout(request: UnmountRequest, { mount, signed }: MountRecord): boolean {
+/** A request that is older than its deadline may be a second use of it, by somebody else. */
+function isAuthorised(request: UnmountRequest | undefined, taking: Taking): boolean {
+  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, taking);
+}
+
+function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }: Taking): boolean {
   const { target } = signed.request;
   return (
     request.kind === 'unmount' &&
     request.target.podUid === target.podUid &&
     request.target.container === target.container &&
     request.deviceType === signed.request.deviceType &&
-    (request.mount === undefined || request.mount === mount.name)
+    (request.mount === undefined || request.mount === mount.name) &&
+    (request.device === undefined || devices.every(({ id }) => id === request.device))
   );
 }
 
@@ -101,12 +103,20 @@ function isAbout(request: UnmountRequest, { mount, signed }: MountRecord): boole
 async function settle({ store }: NodeDependencies, { record, devices }: Taking, usersLeft: boolean): Promise<void> {
   const left = record.devices.filter((device) => !devices.includes(device));
   if (left.length > 0) {
-    await store.put({ ...record, devices: left });
+    const freeable = holdersOf(devices).difference(holdersOf(left));
+    const freed = record.slaves.filter(({ name }) => freeable.has(name));
+    // Its end is of no concern to the rest of the mount.
+    await store.put({ ...record, devices: left, slaves: record.slaves.filter((slave) => !freed.includes(slave)) });
+    await store.bury(freed.map(({ uid }) => uid));
     return;
   }
   await store.bury(record.slaves.map(({ uid }) => uid));
   if (usersLeft) await store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
   else await store.delete(record.mount);
+}
+
+function holdersOf(devices: readonly RecordedDevice[]): ReadonlySet<string | undefined> {
+  return new Set(devices.map(({ slave }) => slave));
 }
 
 function takingOf(record: MountRecord, device: string | undefined): Taking {

@@ -83,7 +83,7 @@ export async function liveDevices(
     if (ownKernel !== undefined) {
       throw fail('ContainerUnsupported', `Cannot see what "${name}" has: ${ownKernel}`);
     }
-    const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+    const handle = engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
     try {
       devices.push(...engine.devicesOf(handle));
     } finally {

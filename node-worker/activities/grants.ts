@@ -12,13 +12,13 @@ export function planDevices(
   { engine, store }: Deps,
   handle: ContainerHandle,
   mount: MountRef,
-  devices: readonly AllocatedDevice[],
+  devices: readonly (AllocatedDevice & { readonly slave: string })[],
 ): readonly RecordedDevice[] {
   const planned: RecordedDevice[] = [];
-  for (const { id, resource, nodes } of devices) {
+  for (const { id, resource, slave, nodes } of devices) {
     const others = [...grantsOf(store, handle.containerId, mount), ...planned.map(({ grant }) => grant)];
     const owner = `${keyOf(mount)} ${resource} ${id}`;
-    planned.push({ id, resource, grant: engine.plan(handle, owner, nodes, others) });
+    planned.push({ id, resource, slave, grant: engine.plan(handle, owner, nodes, others) });
   }
   return planned;
 }

@@ -23,7 +23,6 @@ const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 export const TARGET = { namespace: 'default', pod: 'web-0', podUid: 'web-uid', container: 'main' } as const;
 /** One moment for all requests: equal ones have equal signatures. */
 const NOW = new Date().toISOString();
-const FUSE = { containerPath: '/dev/fuse', hostPath: '/dev/fuse', permissions: 'rw' };
 export const FUSE_RESOURCE = 'hostdev.k8s.io/dev_fuse';
 
 /** A node in memory with a target pod on it, whose container `c1` runs; its state lies in a directory of its own. */
@@ -79,14 +78,28 @@ export class MemoryNode {
     this.pods.set(whole.name, whole);
   }
 
-  /** A slave to which the kubelet has given `/dev/fuse`. */
-  addSlave(name: string, deviceIds: readonly string[] = ['/dev/fuse'], mount = 'm1'): SlaveRef {
+  /** A slave to which the kubelet has given what lies at `path`. */
+  addSlave(
+    name: string,
+    deviceIds: readonly string[] = ['/dev/fuse'],
+    mount = 'm1',
+    path = '/dev/fuse',
+    resource = FUSE_RESOURCE,
+  ): SlaveRef {
     const uid = `${name}-uid`;
     this.addPod({ name, uid, mount });
     this.accepted.add(uid);
-    this.engine.containers.set(`${uid}-container`, new Set(['/dev/fuse']));
-    const fixed = { container: 'slave', resource: FUSE_RESOURCE, devices: [FUSE], cdiDevices: [], envs: {} };
-    this.allocations.push({ ...fixed, podUid: uid, deviceIds });
+    this.engine.containers.set(`${uid}-container`, new Set([path]));
+    const devices = [{ containerPath: path, hostPath: path, permissions: 'rw' }];
+    this.allocations.push({
+      container: 'slave',
+      resource,
+      devices,
+      cdiDevices: [],
+      envs: {},
+      podUid: uid,
+      deviceIds,
+    });
     return { namespace: TARGET.namespace, name, uid };
   }
 

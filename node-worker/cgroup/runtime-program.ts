@@ -1,12 +1,90 @@
 import { ALU, CLASS, FROM_REGISTER, type Instruction, JUMP, type Program } from './instruction.ts';
 import { ALL_ACCESS, accessBits } from './rule.ts';
+import { allow, everything, type RuntimeRule } from './runtime-rule.ts';
 
-/** A rule as runtimes have them: also of all devices of a type or of a major number. */
-interface RuntimeRule {
-  readonly type: 'c' | 'b';
-  readonly major: number | '*';
-  readonly minor: number | '*';
-  readonly access: string;
+/**
+ * The programs that runc and crun make of the device rules of an OCI spec: guesses for a program whose instructions the
+ * kernel hides. Its tag says whether one is right, so a version of theirs that is not known here costs a refusal, no more.
+ */
+export function runtimePrograms(rules: readonly RuntimeRule[]): readonly Program[] {
+  return [
+    ...[RUNC, RUNC_WITH_TUN].map((defaults) => runcProgram([...rules, ...defaults])),
+    ...[CRUN, CRUN_WITH_TUN].map((defaults) => crunProgram(rules, defaults)),
+  ];
+}
+
+/** What specs say of containers without devices of their own; containerd adds the console. And of privileged ones. */
+export const USUAL_SPECS: readonly (readonly RuntimeRule[])[] = [
+  [everything(false)],
+  [everything(false), allow('c', 5, 1)],
+  [everything(true)],
+];
+
+const MKNOD = [allow('c', '*', '*', 'm'), allow('b', '*', '*', 'm')];
+const TUN = allow('c', 10, 200);
+/** What each runtime adds to every spec (OCI runtime spec, "Default Devices"). Versions differ in /dev/net/tun. */
+const RUNC = [
+  ...MKNOD,
+  ...[3, 5, 7, 8, 9].map((minor) => allow('c', 1, minor)),
+  allow('c', 5, 0),
+  allow('c', 5, 2),
+  allow('c', 136, '*'),
+];
+const RUNC_WITH_TUN = [...RUNC, TUN];
+/** In the order of crun's, which is that of its program, from the end. */
+const CRUN = [
+  ...MKNOD,
+  allow('c', 1, 3),
+  allow('c', 1, 8),
+  allow('c', 1, 7),
+  allow('c', 5, 0),
+  allow('c', 1, 5),
+  allow('c', 1, 9),
+  allow('c', 5, 1),
+  allow('c', 136, '*'),
+  allow('c', 5, 2),
+];
+/** Versions with tun also make a rule, which allows nothing, of the mark that ends their list. */
+const CRUN_WITH_TUN = [...CRUN, TUN, allow('c', 0, 0, '')];
+
+/**
+ * runc brings the rules into the form of a v1 devices.list first: what is done by default, and the exceptions from it,
+ * one for each device, sorted by major, minor and type, where `*` comes first.
+ */
+function runcProgram(rules: readonly RuntimeRule[]): Program {
+  let allowed = false;
+  const exceptions = new Map<string, { readonly rule: RuntimeRule; readonly bits: number }>();
+  for (const rule of rules) {
+    if (rule.type === 'a') {
+      allowed = rule.allow;
+      exceptions.clear();
+      continue;
+    }
+    const key = `${rule.type} ${rule.major}:${rule.minor}`;
+    const before = exceptions.get(key)?.bits ?? 0;
+    const bits = rule.allow === allowed ? before & ~accessBits(rule.access) : before | accessBits(rule.access);
+    if (bits === 0) exceptions.delete(key);
+    else exceptions.set(key, { rule, bits });
+  }
+  const sorted = [...exceptions.values()].sort(
+    ({ rule: a }, { rule: b }) =>
+      order(a.major) - order(b.major) || order(a.minor) - order(b.minor) || a.type.localeCompare(b.type),
+  );
+  const blocks = sorted.flatMap(({ rule, bits }) => block(rule, bits, answer(CLASS.ALU, !allowed)));
+  return [...PRELUDE, ...blocks, ...answer(CLASS.ALU, allowed)];
+}
+
+const order = (number: number | '*'): number => (number === '*' ? -1 : number);
+
+/** crun turns each rule into a block, the last first; nothing follows the one that speaks of everything. */
+function crunProgram(rules: readonly RuntimeRule[], defaults: readonly RuntimeRule[]): Program {
+  const program = [...PRELUDE];
+  for (const rule of [...defaults.toReversed(), ...rules.toReversed()]) {
+    const one = block(rule, accessBits(rule.access), answer(CLASS.ALU64, rule.allow));
+    program.push(...one);
+    if (!one.some(isCheck)) return program;
+  }
+  return [...program, ...answer(CLASS.ALU64, false)];
 }
 
 const op = (code: number, dst: number, src: number, off: number, imm: number): Instruction => ({
@@ -16,19 +94,6 @@ const op = (code: number, dst: number, src: number, off: number, imm: number): I
   off,
   imm,
 });
-const c = (major: number | '*', minor: number | '*', access = 'rwm'): RuntimeRule => ({
-  type: 'c',
-  major,
-  minor,
-  access,
-});
-
-/** What runc and crun allow in every container (OCI runtime spec, "Default Devices"), in the order of their programs. */
-const MKNOD: readonly RuntimeRule[] = [{ type: 'b', major: '*', minor: '*', access: 'm' }, c('*', '*', 'm')];
-const RUNC = [...MKNOD, c(1, 3), c(1, 5), c(1, 7), c(1, 8), c(1, 9), c(5, 0), c(5, 2), c(10, 200), c(136, '*')];
-const CRUN = [c(5, 2), c(136, '*'), c(5, 1), c(1, 9), c(1, 5), c(5, 0), c(1, 7), c(1, 8), c(1, 3), ...MKNOD];
-const CONSOLE = c(5, 1);
-const isTun = ({ major, minor }: RuntimeRule): boolean => major === 10 && minor === 200;
 
 const PRELUDE: Program = [
   op(CLASS.LDX | 0x60, 2, 1, 0, 0),
@@ -39,38 +104,18 @@ const PRELUDE: Program = [
   op(CLASS.LDX | 0x60, 5, 1, 8, 0),
 ];
 
-const withConsole = (rules: readonly RuntimeRule[]): readonly RuntimeRule[] =>
-  rules.flatMap((rule) => (rule.major === 5 && rule.minor === 2 ? [CONSOLE, rule] : [rule]));
-
-/**
- * The programs that runc and crun make for containers without devices of their own, and for privileged ones; runc sorts
- * its rules, containerd adds the console, later versions leave out /dev/net/tun. Guesses for a program whose instructions
- * the kernel hides: the tag says whether one is right.
- */
-export function runtimePrograms(): readonly Program[] {
-  const withoutTun = RUNC.filter((rule) => !isTun(rule));
-  const runc = [RUNC, withoutTun, withConsole(RUNC), withConsole(withoutTun)];
-  return [...runc.map((rules) => programOf(rules, CLASS.ALU)), programOf(CRUN, CLASS.ALU64), ALLOW_ALL];
-}
-
-/** `kind` is the class of their moves into the result: runc's have 32 bits, crun's 64. */
-function programOf(rules: readonly RuntimeRule[], kind: number): Program {
-  return [...PRELUDE, ...rules.flatMap((rule) => block(rule, kind)), ...answer(kind, 0)];
-}
-
-const answer = (kind: number, result: 0 | 1): Program => [
-  op(kind | ALU.MOV, 0, 0, 0, result),
+/** `kind` is the class of the move into the result: runc's has 32 bits, crun's 64. */
+const answer = (kind: number, allowed: boolean): Program => [
+  op(kind | ALU.MOV, 0, 0, 0, allowed ? 1 : 0),
   op(CLASS.JMP | JUMP.EXIT, 0, 0, 0, 0),
 ];
 
-const ALLOW_ALL: Program = [...PRELUDE, ...answer(CLASS.ALU, 1)];
-
 const isCheck = ({ code }: Instruction): boolean => (code & ~FROM_REGISTER) === (CLASS.JMP | JUMP.JNE);
 
-function block({ type, major, minor, access }: RuntimeRule, kind: number): Program {
-  const bits = accessBits(access);
+/** What the rule leaves open is not looked at. */
+function block({ type, major, minor }: RuntimeRule, bits: number, result: Program): Program {
   const checks: readonly Program[] = [
-    [op(CLASS.JMP | JUMP.JNE, 2, 0, 0, type === 'b' ? 1 : 2)],
+    type === 'a' ? [] : [op(CLASS.JMP | JUMP.JNE, 2, 0, 0, type === 'b' ? 1 : 2)],
     bits === ALL_ACCESS
       ? []
       : [
@@ -81,6 +126,6 @@ function block({ type, major, minor, access }: RuntimeRule, kind: number): Progr
     major === '*' ? [] : [op(CLASS.JMP | JUMP.JNE, 4, 0, 0, major)],
     minor === '*' ? [] : [op(CLASS.JMP | JUMP.JNE, 5, 0, 0, minor)],
   ];
-  const whole = [...checks.flat(), ...answer(kind, 1)];
+  const whole = [...checks.flat(), ...result];
   return whole.map((one, index) => (isCheck(one) ? { ...one, off: whole.length - index - 1 } : one));
 }

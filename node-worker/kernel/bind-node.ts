@@ -1,83 +1,133 @@
-import { closeSync, readFileSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
-import { fail } from '../../contract/failures.ts';
-import type { BindOrder } from './bind-steps.ts';
-import type { BindAnswer } from './bind-worker.ts';
+import { closeSync, constants, fstatSync, readFileSync } from 'node:fs';
 import type { OpenContainer } from './container.ts';
-import { unwritable } from './device-node.ts';
+import { deviceAt, isSameDevice } from './device-at.ts';
 import type { DeviceNode } from './engine.ts';
-import { O_DIRECTORY } from './flags.ts';
+import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
 import { hostIdOf } from './id-map.ts';
-import { openInRoot } from './open-in-root.ts';
-import { componentsBelowDev } from './safe-path.ts';
+import { inNamespaceOf } from './mount-namespace.ts';
+import { openInRoot, withPath } from './open-in-root.ts';
+import { hasCode, SyscallError, syscall } from './syscall.ts';
+import { withMountOfNode } from './workbench.ts';
 
-/** `placeNode` for a container with a user namespace. Throws `ContainerUnsupported`. */
-export async function bindInContainer(container: OpenContainer, device: DeviceNode): Promise<boolean> {
-  const answer = await runInThread(container, device, 'bind');
-  if (answer.message === undefined) return answer.changed;
-  const err = new BindError(answer);
-  const known = unwritable(device.path, err);
-  if (known !== err) throw known;
-  throw fail('ContainerUnsupported', `Cannot make device node "${device.path}" in a user namespace`, err);
-}
+/** include/uapi/linux/mount.h */
+const MOVE_MOUNT_BOTH_EMPTY_PATHS = 0x04 | 0x40;
+const MNT_DETACH = 2;
+const UMOUNT_NOFOLLOW = 8;
+/** An empty file without any permission is what we put under a bind mount, and so known as ours. */
+const TARGET_MODE = 0;
 
-/** `takeNode` for a container with a user namespace. */
-export async function unbindInContainer(container: OpenContainer, device: DeviceNode): Promise<boolean> {
-  const answer = await runInThread(container, device, 'unbind');
-  if (answer.message === undefined) return answer.changed;
-  if (['ENOENT', 'ELOOP', 'ENOTDIR', 'ESRCH'].includes(answer.code ?? '')) return false;
-  throw new BindError(answer);
-}
-
-class BindError extends Error {
-  override readonly name = 'BindError';
-  readonly code: string;
-  constructor({ code = '', message = '' }: BindAnswer) {
-    super(message);
-    this.code = code;
-  }
-}
-
-async function runInThread(
+/**
+ * Makes the empty file that `mountNode` mounts on, and the directories to it, owned by the container's root. `devFd` is a /dev
+ * that can be written. Returns false when the node is there already. Throws `SyscallError`.
+ */
+export function makeTarget(
   container: OpenContainer,
+  devFd: number,
+  parts: readonly string[],
   device: DeviceNode,
-  action: BindOrder['action'],
-): Promise<BindAnswer> {
-  const ids = (map: string): string => readFileSync(`/proc/${container.pid}/${map}`, 'latin1');
-  const [uids, gids] = container.isAlive() ? [ids('uid_map'), ids('gid_map')] : ['', ''];
-  const devFd = openInRoot(container.rootFd, '/dev', O_DIRECTORY);
-  const order: BindOrder = {
-    action,
-    pidfd: container.pidfd,
-    devFd,
-    parts: componentsBelowDev(device.path),
-    device: { ...device, uid: mapped(uids, device.uid), gid: mapped(gids, device.gid) },
-    rootUid: mapped(uids, 0),
-    rootGid: mapped(gids, 0),
-  };
-  try {
-    return await answerOf(
-      new Worker(new URL('./bind-worker.ts', import.meta.url), { workerData: order, execArgv: ['--no-warnings'] }),
+): boolean {
+  const { uid, gid } = idsOf(container);
+  const directories = parts.slice(0, -1);
+  const name = parts.at(-1) ?? '';
+  return asUser(uid(0), gid(0), () => {
+    directories.forEach((directory, depth) => {
+      withPath(devFd, `/${directories.slice(0, depth).join('/')}`, O_DIRECTORY, (parent) =>
+        makeDirectory(parent, directory),
+      );
+    });
+    return withPath(devFd, `/${directories.join('/')}`, O_DIRECTORY, (parent) => {
+      if (isSameDevice(deviceAt(parent, name), device)) return false;
+      closeSync(openInRoot(parent, name, constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW, TARGET_MODE));
+      return true;
+    });
+  });
+}
+
+/**
+ * Shows a node in a container whose /dev belongs to a user namespace, where the kernel would open no node made in it
+ * (SB_I_NODEV): the node is made on a tmpfs of ours and bind-mounted on an empty file, as runtimes do it. Throws `SyscallError`,
+ * EEXIST when the container has put something else in the place of the empty file.
+ */
+export function mountNode(container: OpenContainer, devFd: number, parts: readonly string[], device: DeviceNode): void {
+  const { uid, gid } = idsOf(container);
+  withPath(devFd, `/${parts.join('/')}`, O_NOFOLLOW, (target) => {
+    if (!isTarget(target)) throw new SyscallError('move_mount', 'EEXIST', device.path);
+    withMountOfNode({ ...device, uid: uid(device.uid), gid: gid(device.gid) }, (mountFd) =>
+      inNamespaceOf(container, () =>
+        syscall('move_mount', [mountFd, '', target, '', MOVE_MOUNT_BOTH_EMPTY_PATHS], device.path),
+      ),
     );
+  });
+}
+
+/** Undo of `mountNode`. Returns whether a node was mounted. */
+export function unmountNode(
+  container: OpenContainer,
+  devFd: number,
+  parts: readonly string[],
+  device: DeviceNode,
+): boolean {
+  const name = parts.at(-1) ?? '';
+  const parent = openInRoot(devFd, `/${parts.slice(0, -1).join('/')}`, O_DIRECTORY);
+  try {
+    const mounted = isSameDevice(deviceAt(parent, name), device);
+    if (mounted) inNamespaceOf(container, () => unmount(parent, name));
+    return mounted;
   } finally {
-    closeSync(devFd);
+    closeSync(parent);
   }
+}
+
+/** umount2(2) takes a path: this thread's own working directory keeps it out of the tenant's hands. */
+function unmount(parent: number, name: string): void {
+  syscall('fchdir', [parent]);
+  syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
+}
+
+/** Removes the empty file of `makeTarget`, also one that was interrupted. Anything else is left where it is. */
+export function removeTarget(directoryFd: number, name: string): void {
+  try {
+    if (withPath(directoryFd, name, O_NOFOLLOW, isTarget)) syscall('unlinkat', [directoryFd, name, 0], name);
+  } catch (err) {
+    if (!hasCode(err, 'ENOENT', 'ELOOP')) throw err;
+  }
+}
+
+function isTarget(fd: number): boolean {
+  const stat = fstatSync(fd);
+  return stat.isFile() && stat.size === 0 && (stat.mode & 0o7777) === TARGET_MODE;
+}
+
+interface HostIds {
+  readonly uid: (inside: number) => number;
+  readonly gid: (inside: number) => number;
 }
 
 /** An id that the namespace does not have is its root's. */
-const mapped = (map: string, id: number): number => hostIdOf(map, id) ?? hostIdOf(map, 0) ?? 0;
+function idsOf({ pid }: OpenContainer): HostIds {
+  const mapping = (file: string): ((id: number) => number) => {
+    const map = readFileSync(`/proc/${pid}/${file}`, 'latin1');
+    return (id) => hostIdOf(map, id) ?? hostIdOf(map, 0) ?? 0;
+  };
+  return { uid: mapping('uid_map'), gid: mapping('gid_map') };
+}
 
-/** The thread's answer, once the thread has ended and can touch nothing any more. */
-function answerOf(worker: Worker): Promise<BindAnswer> {
-  return new Promise((resolve, reject) => {
-    let answer: BindAnswer | undefined;
-    worker.on('message', (message: BindAnswer) => {
-      answer = message;
-    });
-    worker.on('error', reject);
-    worker.on('exit', () => {
-      if (answer === undefined) reject(new Error('the thread that binds nodes ended without an answer'));
-      else resolve(answer);
-    });
-  });
+/** Files in a user namespace's filesystem can only be made by ids that are mapped there. The ids are this thread's only. */
+function asUser<T>(uid: number, gid: number, use: () => T): T {
+  syscall('setfsgid', [gid]);
+  syscall('setfsuid', [uid]);
+  try {
+    return use();
+  } finally {
+    syscall('setfsuid', [0]);
+    syscall('setfsgid', [0]);
+  }
+}
+
+function makeDirectory(parent: number, name: string): void {
+  try {
+    syscall('mkdirat', [parent, name, 0o755], name);
+  } catch (err) {
+    if (!hasCode(err, 'EEXIST')) throw err;
+  }
 }

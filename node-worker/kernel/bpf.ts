@@ -167,8 +167,28 @@ export function programTag(fd: number): string {
  * a compare-and-swap. Cgroups attached without BPF_F_ALLOW_MULTI hold one program, which a plain attach replaces.
  */
 export function replaceProgram(cgroupFd: number, newFd: number, oldFd: number, flags: number): void {
-  const replace = (flags & ATTACH.multi) !== 0;
-  attach(cgroupFd, newFd, replace ? flags | ATTACH.replace : flags, replace ? oldFd : 0);
+  if ((flags & ATTACH.multi) === 0) return attach(cgroupFd, newFd, flags, 0);
+  try {
+    attach(cgroupFd, newFd, flags | ATTACH.replace, oldFd);
+  } catch (err) {
+    // Also what the kernel answers to flags that it does not know.
+    if (!hasCode(err, 'EINVAL')) throw err;
+    replaceInTwoSteps(cgroupFd, newFd, oldFd, flags);
+  }
+}
+
+/**
+ * The same on kernels before 5.6, which have no BPF_F_REPLACE: both programs are asked for a moment, and what both allow is
+ * what the narrower one does, so nothing that stays allowed is refused in between.
+ */
+export function replaceInTwoSteps(cgroupFd: number, newFd: number, oldFd: number, flags: number): void {
+  attach(cgroupFd, newFd, flags, 0);
+  try {
+    detachProgram(cgroupFd, oldFd);
+  } catch (err) {
+    detachProgram(cgroupFd, newFd);
+    throw err;
+  }
 }
 
 export function attachProgram(cgroupFd: number, fd: number, flags: number): void {

@@ -15,7 +15,7 @@ import {
   withLoaded,
   withProgram,
 } from './bpf.ts';
-import { recover, rememberLoaded } from './recover.ts';
+import { type Hints, recover, rememberLoaded } from './recover.ts';
 import { hasCode } from './syscall.ts';
 
 /** In front of the original's name while we have it wrapped: `dm_sd_devices`. */
@@ -39,19 +39,15 @@ export function withCgroup<T>(path: string, use: (cgroupFd: number) => T): T {
 /**
  * Makes every device program attached to `cgroup` allow `rules` in front of what it allows itself; no rules restores the
  * originals byte for byte. Programs that allow all of `rules` anyway are left alone. Idempotent. Returns how many
- * programs were changed. `before`: the rules that may be there, for programs that the kernel hides. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
+ * programs were changed. Every change is one atomic replacement, so nothing that is allowed is ever refused in between.
  */
-export function setProgramRules(
-  cgroup: string,
-  rules: readonly DeviceRule[],
-  before: readonly DeviceRule[] = [],
-): number {
+export function setProgramRules(cgroup: string, rules: readonly DeviceRule[], hints: Hints): number {
   // A container that has ended took its programs with it.
   if (!existsSync(cgroup)) return 0;
   return withCgroup(cgroup, (cgroupFd) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        return changePrograms(cgroupFd, rules, [rules, before]);
+        return changePrograms(cgroupFd, rules, hints);
       } catch (err) {
         // ENOENT: a program we saw is not attached any more; ESTALE: the list changed since the query.
         if (!hasCode(err, 'ENOENT', 'ESTALE') || attempt === MAX_ATTEMPTS) throw err;
@@ -68,13 +64,9 @@ interface Attached {
   readonly name: string;
 }
 
-function changePrograms(
-  cgroupFd: number,
-  rules: readonly DeviceRule[],
-  maybe: readonly (readonly DeviceRule[])[],
-): number {
+function changePrograms(cgroupFd: number, rules: readonly DeviceRule[], hints: Hints): number {
   const before = attachedPrograms(cgroupFd);
-  const attached = before.ids.map((id) => readAttached(id, maybe));
+  const attached = before.ids.map((id) => readAttached(id, hints));
   const surplus = surplusOf(attached);
   const kept = attached.filter((program) => !surplus.includes(program));
   const changed = kept.filter((program) => changeOne(cgroupFd, before, program, rules));
@@ -83,9 +75,9 @@ function changePrograms(
   return changed.length + surplus.length;
 }
 
-function readAttached(id: number, maybe: readonly (readonly DeviceRule[])[] = []): Attached {
+function readAttached(id: number, hints: Hints): Attached {
   const info = withProgram(id, programInfo);
-  const exact = recover(info, maybe);
+  const exact = recover(info, hints);
   const original = withRules(exact, []);
   const ours = info.name.startsWith(NAME_PREFIX) && !sameProgram(exact, original);
   return { info, exact, original, name: ours ? info.name.slice(NAME_PREFIX.length) : info.name };
@@ -146,8 +138,9 @@ export function programAccess(program: Program, device: DeviceId): number {
 }
 
 /** Access bits a process in `cgroup` has to a device: every program of it and above must allow. */
-export function effectiveAccess(cgroup: string, devices: readonly DeviceId[]): readonly number[] {
-  const programs = withCgroup(cgroup, (fd) => attachedPrograms(fd, true)).ids.map((id) => readAttached(id).exact);
+export function effectiveAccess(cgroup: string, devices: readonly DeviceId[], hints: Hints): readonly number[] {
+  const { ids } = withCgroup(cgroup, (fd) => attachedPrograms(fd, true));
+  const programs = ids.map((id) => readAttached(id, hints).exact);
   return devices.map((device) => programs.reduce((bits, program) => bits & programAccess(program, device), 7));
 }
 
@@ -155,10 +148,10 @@ export function effectiveAccess(cgroup: string, devices: readonly DeviceId[]): r
  * Programs above the container's own cgroup are asked as well and belong to others. Throws `ContainerUnsupported` when one
  * of them refuses a rule.
  */
-export function refuseDeniedAbove(cgroup: string, rules: readonly DeviceRule[]): void {
+export function refuseDeniedAbove(cgroup: string, rules: readonly DeviceRule[], hints: Hints): void {
   const own = withCgroup(cgroup, (fd) => ({ attached: attachedPrograms(fd).ids, all: attachedPrograms(fd, true).ids }));
   for (const id of own.all.filter((one) => !own.attached.includes(one))) {
-    const { exact } = readAttached(id);
+    const { exact } = readAttached(id, hints);
     const refused = rules.find((rule) => !programAllows(exact, rule));
     if (refused !== undefined) {
       throw fail(
@@ -169,23 +162,20 @@ export function refuseDeniedAbove(cgroup: string, rules: readonly DeviceRule[]):
   }
 }
 
-/**
- * What is attached to one cgroup, for `inspect`, with the rules of ours in it, or undefined where that cannot be told.
- * `maybe`: rules that may be in it, for programs that the kernel hides.
- */
+/** What is attached to one cgroup, for `inspect`, with the rules of ours in it, or undefined where that cannot be told. */
 export function programsOf(
   cgroup: string,
-  maybe: readonly DeviceRule[],
+  hints: Hints,
 ): readonly { readonly info: ProgramInfo; readonly ours: readonly DeviceRule[] | undefined }[] {
   return withCgroup(cgroup, (fd) => attachedPrograms(fd)).ids.map((id) => {
     const info = withProgram(id, programInfo);
-    return { info, ours: rulesIn(info, maybe) };
+    return { info, ours: rulesIn(info, hints) };
   });
 }
 
-function rulesIn(info: ProgramInfo, maybe: readonly DeviceRule[]): readonly DeviceRule[] | undefined {
+function rulesIn(info: ProgramInfo, hints: Hints): readonly DeviceRule[] | undefined {
   try {
-    return findSection(recover(info, [maybe]))?.rules ?? [];
+    return findSection(recover(info, hints))?.rules ?? [];
   } catch (err) {
     if (failureOf(err)?.type !== 'ContainerUnsupported') throw err;
     return undefined;

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
-import { bindInContainer, unbindInContainer } from './bind-node.ts';
+import { makeTarget, mountNode, removeTarget, unmountNode } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
@@ -18,7 +18,8 @@ import type { DeviceNode, GrantedDevice } from './engine.ts';
 import { O_DIRECTORY } from './flags.ts';
 import { withPath } from './open-in-root.ts';
 import { componentsBelowDev } from './safe-path.ts';
-import { hasCode } from './syscall.ts';
+import { hasCode, SyscallError } from './syscall.ts';
+import { isReadOnly, withWritableMount } from './writable-mount.ts';
 
 /** What a grant will find and make for one node. */
 export type NodePlan = Pick<GrantedDevice, 'node' | 'madeDirectories'>;
@@ -81,14 +82,14 @@ function nodeAt(devFd: number, parts: readonly string[], hostMounts: string): No
 }
 
 /** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
-export async function placeNode(container: OpenContainer, device: DeviceNode): Promise<boolean> {
+export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
   const parts = componentsBelowDev(device.path);
   const plan = planNode(container, device);
   if (plan.node === 'found') return false;
-  if (container.dev === 'user-namespace') return bindInContainer(container, device);
   try {
-    return withDev(container, (devFd) => {
-      makeDirectories(devFd, parts.slice(0, -1));
+    if (container.dev === 'user-namespace') return bindNode(container, parts, device);
+    return withWritableDev(container, (devFd) => {
+      makeDirectories(devFd, parts.slice(0, -1), (fd) => refuseHostDirectory(fd, device.path));
       return withDirectory(devFd, parts.slice(0, -1), (fd) => {
         refuseHostDirectory(fd, device.path);
         return makeNode(fd, parts.at(-1) ?? '', device);
@@ -97,6 +98,12 @@ export async function placeNode(container: OpenContainer, device: DeviceNode): P
   } catch (err) {
     throw unwritable(device.path, err);
   }
+}
+
+function bindNode(container: OpenContainer, parts: readonly string[], device: DeviceNode): boolean {
+  if (!withWritableDev(container, (devFd) => makeTarget(container, devFd, parts, device))) return false;
+  withDev(container, (devFd) => mountNode(container, devFd, parts, device));
+  return true;
 }
 
 /** Between the look and now the container could have put another directory there; this descriptor cannot change. */
@@ -112,22 +119,34 @@ function refuseHostDirectory(fd: number, path: string): void {
  * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
  * stands there for another device stays. Returns whether the node was there.
  */
-export async function takeNode(container: OpenContainer, device: GrantedDevice): Promise<boolean> {
+export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
   if (device.node === 'found') return false;
-  if (container.dev === 'user-namespace') {
-    const removed = await unbindInContainer(container, device);
-    return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device))) || removed;
-  }
-  return ifThere(false, () => withDev(container, (devFd) => takeFrom(devFd, device)));
+  const unmounted =
+    container.dev === 'user-namespace' &&
+    ifWritable(() =>
+      withDev(container, (devFd) => unmountNode(container, devFd, componentsBelowDev(device.path), device)),
+    );
+  return ifWritable(() => withWritableDev(container, (devFd) => takeFrom(container, devFd, device))) || unmounted;
 }
 
-function takeFrom(devFd: number, device: GrantedDevice): boolean {
+/** A container that has ended took its mounts with it; what can no longer be written stays: without its rule it is no use. */
+function ifWritable(take: () => boolean): boolean {
+  try {
+    return ifThere(false, take);
+  } catch (err) {
+    if (hasCode(err, 'ESRCH', 'EROFS')) return false;
+    throw err;
+  }
+}
+
+function takeFrom(container: OpenContainer, devFd: number, device: GrantedDevice): boolean {
   const parts = componentsBelowDev(device.path);
   const name = parts.at(-1) ?? '';
   const removed = ifThere(false, () =>
     withDirectory(devFd, parts.slice(0, -1), (fd) => {
       if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
       removeNode(fd, temporaryName(name), device);
+      if (container.dev === 'user-namespace') removeTarget(fd, name);
       return removeNode(fd, name, device);
     }),
   );
@@ -156,6 +175,16 @@ export function ifThere<T>(otherwise: T, use: () => T): T {
     if (hasCode(err, 'ENOENT', 'ELOOP', 'ENOTDIR')) return otherwise;
     throw err;
   }
+}
+
+/** Like `withDev`, for changes: where the container's mount is read-only, through one of ours. */
+function withWritableDev<T>(container: OpenContainer, use: (devFd: number) => T): T {
+  return withDev(container, (devFd) => {
+    if (!isReadOnly(devFd)) return use(devFd);
+    // A volume of the host that is read-only for the container stays so for us.
+    if (isHostFilesystem(fstatSync(devFd, { bigint: true }).dev)) throw new SyscallError('mknodat', 'EROFS', '/dev');
+    return withWritableMount(container, devFd, use);
+  });
 }
 
 export function withDev<T>(container: OpenContainer, use: (devFd: number) => T): T {

@@ -8,6 +8,7 @@ import { findInit } from './find-container.ts';
 import { O_PATH } from './flags.ts';
 import { type Freezer, thawIfLeftFrozen } from './freeze.ts';
 import { pidfdHasEnded, pidfdOpen, processStat } from './process.ts';
+import { type Hints } from './recover.ts';
 import { hasCode } from './syscall.ts';
 
 /** A handle with what only kernel/ uses. */
@@ -19,11 +20,12 @@ export interface OpenContainer extends ContainerHandle {
   /** Mounts of the host when the handle was opened. */
   readonly hostMounts: string;
   readonly freezer: Freezer | undefined;
+  readonly hints: Hints;
 }
 
 /** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerUnsupported`. */
 export function openContainer(
-  { containerId, pid: told, lookOnly = false }: ContainerQuery,
+  { containerId, pid: told, spec, lookOnly = false }: ContainerQuery,
   roots: CgroupRoots,
 ): OpenContainer {
   if (!isContainerId(containerId))
@@ -41,7 +43,8 @@ export function openContainer(
     const dev = devOf(pid, rootFd, hostMounts);
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
-    const handle = handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts });
+    const hints = { spec, granted: [] };
+    const handle = handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints });
     return lookOnly ? handle : thawed(handle);
   } catch (err) {
     for (const fd of opened) closeSync(fd);

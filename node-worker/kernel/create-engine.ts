@@ -15,7 +15,7 @@ export interface EngineOptions {
   readonly cgroupRoots?: CgroupRoots;
 }
 
-/** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.6. */
+/** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.3. */
 export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions = {}): KernelEngine {
   refuseOldKernel();
   /** Handles are made here only, so this is where the engine's part of one is found again. */

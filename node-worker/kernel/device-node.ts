@@ -11,8 +11,8 @@ const DIRECTORY_MODE = 0o755;
 
 /**
  * Makes a device node that appears complete: it gets owner and mode under another name, then its own by a rename that
- * never overwrites. Returns false when the right node is there already. Throws `ContainerUnsupported` when something else
- * has the name or the directory cannot be written.
+ * never overwrites. Returns false when the right node is there already. Throws `SyscallError`, EEXIST when something else has
+ * the name.
  */
 export function makeNode(directoryFd: number, name: string, device: DeviceNode): boolean {
   const temporary = temporaryName(name);
@@ -26,7 +26,7 @@ export function makeNode(directoryFd: number, name: string, device: DeviceNode):
   } catch (err) {
     removeNode(directoryFd, temporary, device);
     if (hasCode(err, 'EEXIST') && isSameDevice(deviceAt(directoryFd, name), device)) return false;
-    throw unwritable(device.path, err);
+    throw err;
   }
 }
 
@@ -85,14 +85,21 @@ export function withDirectory<T>(devFd: number, parts: readonly string[], use: (
   return withPath(devFd, `/${parts.join('/')}`, O_DIRECTORY, use);
 }
 
-/** Makes the missing directories, outermost first, owned by root with mode 0755 whatever the umask is. */
-export function makeDirectories(devFd: number, parts: readonly string[]): void {
+/**
+ * Makes the missing directories, outermost first, owned by root with mode 0755 whatever the umask is. `check` is asked about
+ * each directory in which one is made.
+ */
+export function makeDirectories(devFd: number, parts: readonly string[], check: (fd: number) => void): void {
   for (let depth = 1; depth <= parts.length; depth++) {
-    withDirectory(devFd, parts.slice(0, depth - 1), (parent) => makeDirectory(parent, parts[depth - 1] ?? ''));
+    const name = parts[depth - 1] ?? '';
+    withDirectory(devFd, parts.slice(0, depth - 1), (parent) => {
+      if (deviceAt(parent, name) === 'nothing') makeDirectory(parent, name, check);
+    });
   }
 }
 
-function makeDirectory(parentFd: number, name: string): void {
+function makeDirectory(parentFd: number, name: string, check: (fd: number) => void): void {
+  check(parentFd);
   try {
     syscall('mkdirat', [parentFd, name, DIRECTORY_MODE], name);
   } catch (err) {
@@ -112,6 +119,6 @@ export function removeDirectory(parentFd: number, name: string): void {
   try {
     syscall('unlinkat', [parentFd, name, AT_REMOVEDIR], name);
   } catch (err) {
-    if (!hasCode(err, 'ENOENT', 'ENOTEMPTY', 'ENOTDIR', 'EEXIST', 'EBUSY', 'EROFS')) throw err;
+    if (!hasCode(err, 'ENOENT', 'ENOTEMPTY', 'ENOTDIR', 'EEXIST', 'EBUSY')) throw err;
   }
 }

@@ -1,4 +1,5 @@
 import type { DeviceRule } from '../cgroup/rule.ts';
+import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 
 /**
  * What the node worker can do to a container. Order of a mount: `openContainer`, `plan`, write the plan to disk, `grant`.
@@ -68,6 +69,8 @@ export interface ContainerQuery {
   readonly containerId: string;
   /** The init process as the runtime tells it; must agree with the cgroup found by the id. Looked up when not given. */
   readonly pid?: number;
+  /** Device rules of its OCI spec as the runtime tells them, for kernels that hide device programs. Not trusted. */
+  readonly spec?: readonly RuntimeRule[] | undefined;
   /** Change nothing of it: a freeze that a killed process of ours has left stays. */
   readonly lookOnly?: boolean;
 }
@@ -98,6 +101,8 @@ export interface Grant {
   readonly owner: string;
   readonly containerId: string;
   readonly devices: readonly GrantedDevice[];
+  /** cgroup v2: `ContainerQuery.spec` when it was planned, so that it can be taken back by who no longer knows. */
+  readonly spec?: readonly RuntimeRule[];
 }
 
 export interface GrantedDevice extends DeviceNode {

@@ -7,16 +7,19 @@ import { accessTo, allow, checkGrantable, disallow, listedBefore } from './polic
 
 /** See `KernelEngine.plan`. */
 export function plan(
-  container: OpenContainer,
+  opened: OpenContainer,
   owner: string,
   devices: readonly DeviceNode[],
   others: readonly Grant[],
 ): Grant {
+  const container = withHints(opened, others);
+  const { spec } = container.hints;
   checkGrantable(container, devices);
   const access = accessTo(container, devices);
   return {
     owner,
     containerId: container.containerId,
+    ...(spec !== undefined && container.cgroup.version === 2 && { spec }),
     devices: devices.map((device, index) => {
       const { type, major, minor, path, mode, uid, gid } = device;
       return {
@@ -60,13 +63,14 @@ function planDevice(
 const sharesDirectory = (a: string, b: string): boolean => a.split('/')[2] === b.split('/')[2];
 
 /** See `KernelEngine.grant`. */
-export async function grant(container: OpenContainer, wanted: Grant, others: readonly Grant[]): Promise<GrantReport> {
+export async function grant(opened: OpenContainer, wanted: Grant, others: readonly Grant[]): Promise<GrantReport> {
+  const container = withHints(opened, [wanted, ...others]);
   requireAlive(container);
   requireSameContainer(container, wanted);
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
     const nodesMade: string[] = [];
-    for (const device of wanted.devices) if (await placeNode(container, device)) nodesMade.push(device.path);
+    for (const device of wanted.devices) if (placeNode(container, device)) nodesMade.push(device.path);
     verify(container, wanted.devices);
     return { rulesChanged, nodesMade };
   } catch (err) {
@@ -97,13 +101,14 @@ function verify(container: OpenContainer, devices: readonly GrantedDevice[]): vo
 const lacks = (access: string, wanted: string): boolean => (accessBits(wanted) & ~accessBits(access)) !== 0;
 
 /** See `KernelEngine.revoke`. */
-export async function revoke(container: OpenContainer, taken: Grant, others: readonly Grant[]): Promise<RevokeReport> {
+export async function revoke(opened: OpenContainer, taken: Grant, others: readonly Grant[]): Promise<RevokeReport> {
+  const container = withHints(opened, [taken, ...others]);
   requireSameContainer(container, taken);
   const kept = devicesIn(container, others);
   const rulesChanged = disallow(container, taken.devices, kept);
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
   const nodesRemoved: string[] = [];
-  for (const device of removable) if (await takeNode(container, device)) nodesRemoved.push(device.path);
+  for (const device of removable) if (takeNode(container, device)) nodesRemoved.push(device.path);
   return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
 }
 
@@ -119,10 +124,18 @@ function stillAllowed(taken: readonly GrantedDevice[], kept: readonly GrantedDev
 }
 
 /** See `KernelEngine.drifted`. */
-export function hasDrifted(container: OpenContainer, grants: readonly Grant[]): boolean {
+export function hasDrifted(opened: OpenContainer, grants: readonly Grant[]): boolean {
+  const container = withHints(opened, grants);
   const devices = devicesIn(container, grants);
   const access = accessTo(container, devices);
   return devices.some((device, index) => lacks(access[index] ?? '', device.access) || !hasNode(container, device));
+}
+
+/** The container with all that its grants tell of its programs. */
+export function withHints(container: OpenContainer, grants: readonly Grant[]): OpenContainer {
+  const ours = grants.filter(({ containerId }) => containerId === container.containerId);
+  const spec = container.hints.spec ?? ours.find((grant) => grant.spec !== undefined)?.spec;
+  return { ...container, hints: { spec, granted: ours.map(({ devices }) => devices) } };
 }
 
 const devicesIn = (container: OpenContainer, grants: readonly Grant[]): readonly GrantedDevice[] =>

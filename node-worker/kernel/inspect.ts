@@ -1,13 +1,14 @@
 import { failureOf } from '../../contract/failures.ts';
 import { levelsBetween } from '../cgroup/path.ts';
 import { ProgramError } from '../cgroup/rewrite.ts';
-import { type DeviceRule, deviceKey, mergeRules } from '../cgroup/rule.ts';
+import { deviceKey } from '../cgroup/rule.ts';
 import { askKernel, type Deciding, decidingOver } from './ask-kernel.ts';
 import type { CgroupRoots } from './cgroup-roots.ts';
 import { cgroupTree, readDeviceListText } from './cgroup-v1.ts';
 import { programsOf } from './cgroup-v2.ts';
 import type { OpenContainer } from './container.ts';
 import type { DeviceId, DevicePolicy, Grant, InspectedDevice, Inspection } from './engine.ts';
+import { withHints } from './grant.ts';
 import { nodesOf } from './live-devices.ts';
 import { accessTo } from './policy.ts';
 
@@ -17,15 +18,15 @@ const UNKNOWN = '?';
 
 /** See `KernelEngine.inspect`. Changes nothing of the container. */
 export function inspect(
-  container: OpenContainer,
+  opened: OpenContainer,
   roots: CgroupRoots,
   grants: readonly Grant[] = [],
   more: readonly DeviceId[] = [],
 ): Inspection {
+  const container = withHints(opened, grants);
   const { containerId, pid, cgroup, dev } = container;
   const rules = grants.filter((grant) => grant.containerId === containerId).flatMap(({ devices }) => devices);
-  const policies =
-    cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(cgroup.path, cgroup.initPath, mergeRules(rules));
+  const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(container);
   const ours = policies.flatMap((policy) => ('ours' in policy ? policy.ours : []));
   const nodes = nodesOf(container, false);
   const devices = distinct([...nodes, ...rules, ...ours, ...more]);
@@ -102,9 +103,9 @@ const distinct = (devices: readonly DeviceId[]): readonly DeviceId[] => [
 const listPolicies = (cgroup: string): readonly DevicePolicy[] =>
   cgroupTree(cgroup).map((path) => ({ cgroup: path, list: readDeviceListText(path).split('\n').filter(Boolean) }));
 
-const programPolicies = (path: string, initPath: string, rules: readonly DeviceRule[]): readonly DevicePolicy[] =>
-  levelsBetween(path, initPath).flatMap((level) =>
-    programsOf(level, rules).map(({ info, ours }) => ({
+const programPolicies = ({ cgroup, hints }: OpenContainer): readonly DevicePolicy[] =>
+  levelsBetween(cgroup.path, cgroup.initPath).flatMap((level) =>
+    programsOf(level, hints).map(({ info, ours }) => ({
       cgroup: level,
       programId: info.id,
       name: info.name,

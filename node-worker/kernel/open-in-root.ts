@@ -1,33 +1,46 @@
 import { closeSync } from 'node:fs';
-import { O_PATH } from './flags.ts';
-import { hasCode, stableBytes, syscall } from './syscall.ts';
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './flags.ts';
+import { syscall } from './syscall.ts';
 
 /**
- * Opens files of a tenant. A tenant can put a symlink anywhere, also while we look, so no path string of a tenant goes to
- * node:fs: it is resolved by the kernel below a descriptor, without symlinks, and then only descriptors are used.
+ * Opens files of a tenant. A tenant can put a symlink anywhere, also while we look, so no path of a tenant goes to node:fs:
+ * it is walked one name at a time, each below the descriptor of the directory before, and only descriptors are used then.
+ * One name without `/`, opened with O_NOFOLLOW, can only be that entry of that directory: no link is followed, nothing
+ * leads out. openat2(2) would promise the same with fewer calls, but only from Linux 5.6 on, and one way is better tested.
  */
-const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
-/** openat2(2) answers EAGAIN when something was renamed while it looked for `..`. */
-const MAX_ATTEMPTS = 128;
-
-/** Opens `path` with `rootFd` as its root directory. Throws `SyscallError`: ELOOP on any symlink, ENOENT. */
-export function openInRoot(rootFd: number, path: string, flags: number, mode = 0): number {
-  if (path.includes('\0')) throw new RangeError('Cannot open a path: it has a zero byte in it');
-  const how = stableBytes(24);
-  how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
-  how.writeBigUInt64LE(BigInt(mode), 8);
-  how.writeBigUInt64LE(BigInt(RESOLVE.inRoot | RESOLVE.noSymlinks | RESOLVE.noMagicLinks), 16);
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return syscall('openat2', [rootFd, path, how, 24], path);
-    } catch (err) {
-      if (!hasCode(err, 'EAGAIN') || attempt === MAX_ATTEMPTS) throw err;
-    }
-  }
-}
 
 /** The same on every architecture (asm-generic/fcntl.h). */
 const O_CLOEXEC = 0o2000000;
+
+/**
+ * Opens `path` with `rootFd` as its root directory. Throws `SyscallError`: ENOENT, ENOTDIR where a directory is not one or a
+ * symlink, ELOOP where the last part is a symlink and `flags` have no O_PATH. With O_PATH a symlink is opened itself.
+ */
+export function openInRoot(rootFd: number, path: string, flags: number, mode = 0): number {
+  const names = namesIn(path);
+  let directory = rootFd;
+  try {
+    for (const name of names.slice(0, -1)) {
+      const next = openName(directory, name, O_PATH | O_DIRECTORY, 0);
+      if (directory !== rootFd) closeSync(directory);
+      directory = next;
+    }
+    return openName(directory, names.at(-1) ?? '.', flags, mode);
+  } finally {
+    if (directory !== rootFd) closeSync(directory);
+  }
+}
+
+const openName = (directory: number, name: string, flags: number, mode: number): number =>
+  syscall('openat', [directory, name, flags | O_NOFOLLOW | O_CLOEXEC, mode], name);
+
+/** Throws RangeError on a name that is no entry of a directory. */
+function namesIn(path: string): readonly string[] {
+  const names = path.split('/').filter((name) => name !== '');
+  if (path.includes('\0') || names.includes('.') || names.includes('..'))
+    throw new RangeError(`Cannot open a path: it must be normalised, without zero bytes, is ${JSON.stringify(path)}`);
+  return names;
+}
 
 /** Runs `use` with a descriptor that only names the file (O_PATH), never the target of a symlink. */
 export function withPath<T>(rootFd: number, path: string, flags: number, use: (fd: number) => T): T {

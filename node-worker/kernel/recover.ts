@@ -2,25 +2,36 @@ import { createHash } from 'node:crypto';
 import { fail } from '../../contract/failures.ts';
 import { withRules } from '../cgroup/filter.ts';
 import { encode, type Program } from '../cgroup/instruction.ts';
-import type { DeviceRule } from '../cgroup/rule.ts';
-import { runtimePrograms } from '../cgroup/runtime-program.ts';
+import { type DeviceRule, mergeRules } from '../cgroup/rule.ts';
+import { runtimePrograms, USUAL_SPECS } from '../cgroup/runtime-program.ts';
+import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 import { originalsOf } from '../cgroup/unblind.ts';
 import { type ProgramInfo, programTag, withLoaded } from './bpf.ts';
+
+/** What a program can be recognised by when the kernel hides its instructions. Guesses: the tag proves them. */
+export interface Hints {
+  /** Device rules of the container's OCI spec, where they are known. */
+  readonly spec?: readonly RuntimeRule[] | undefined;
+  /** Rules of each live grant, in the order in which they are taken back. */
+  readonly granted: readonly (readonly DeviceRule[])[];
+}
 
 /** Programs that were proved once, by tag and dump. Containers of one runtime share theirs, so few are ever loaded. */
 const proved = new Map<string, Program>();
 const MAX_PROVED = 512;
+/** Each is loaded with every original, some milliseconds together. */
+const MAX_SECTIONS = 64;
 
 /**
  * The instructions a program was loaded with, proved: loaded again they have the same tag. Where the kernel hides them
- * (net.core.bpf_jit_harden=2 with kernel.kptr_restrict=2) the guesses are what runtimes make by default, with any of
- * `maybe` in front: rules that we may have put there. Throws `ContainerUnsupported` when no guess has the tag.
+ * (net.core.bpf_jit_harden=2 with kernel.kptr_restrict=2) the guesses are what runtimes make of the container's spec, or of
+ * one without devices, with what we may have put in front. Throws `ContainerUnsupported` when no guess has the tag.
  */
-export function recover(info: ProgramInfo, maybe: readonly (readonly DeviceRule[])[] = []): Program {
+export function recover(info: ProgramInfo, hints: Hints): Program {
   const key = keyOf(info);
   const known = proved.get(key);
   if (known !== undefined) return known;
-  return remember(key, info.dump === undefined ? proveHidden(info, maybe) : prove(info, info.dump));
+  return remember(key, info.dump === undefined ? proveHidden(info, hints) : prove(info, info.dump));
 }
 
 /** Spares the proof for a program that we have just loaded ourselves. */
@@ -48,16 +59,31 @@ const hasTag =
   (guess: Program): boolean =>
     withLoaded(guess, 'devmnt_proof', programTag) === tag;
 
-function proveHidden(info: ProgramInfo, maybe: readonly (readonly DeviceRule[])[]): Program {
-  const originals = runtimePrograms();
-  const wrapped = maybe.flatMap((rules) => originals.map((original) => withRules(original, rules)));
-  const exact = [...originals, ...wrapped].find(hasTag(info.tag));
-  if (exact !== undefined) return exact;
+function proveHidden(info: ProgramInfo, { spec, granted }: Hints): Program {
+  const originals = [...(spec === undefined ? [] : [spec]), ...USUAL_SPECS].flatMap(runtimePrograms);
+  for (const rules of sectionsOf(granted).take(MAX_SECTIONS)) {
+    const exact = originals.map((original) => withRules(original, rules)).find(hasTag(info.tag));
+    if (exact !== undefined) return exact;
+  }
   throw fail(
     'ContainerUnsupported',
     `Cannot change device program ${info.id} (${info.name}): the kernel hides its instructions ` +
-      '(net.core.bpf_jit_harden is 2 and kernel.kptr_restrict is 2), and they are none that a runtime makes by default',
+      '(net.core.bpf_jit_harden is 2 and kernel.kptr_restrict is 2), and they are none that runc or crun makes of what is known of the container',
   );
+}
+
+/**
+ * What may be in front: the rules of all grants, of none, or of all but some that follow one another, which is how a mount
+ * of several devices is taken back.
+ */
+function* sectionsOf(granted: Hints['granted']): Generator<readonly DeviceRule[]> {
+  yield [];
+  yield mergeRules(granted.flat());
+  for (let length = 1; length < granted.length; length++) {
+    for (let start = 0; start + length <= granted.length; start++) {
+      yield mergeRules(granted.filter((_, index) => index < start || index >= start + length).flat());
+    }
+  }
 }
 
 function prove(info: ProgramInfo, dump: Program): Program {

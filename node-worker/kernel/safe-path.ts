@@ -1,23 +1,20 @@
 import { closeSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
-import { O_PATH } from './flags.ts';
-import { openInRoot } from './open-in-root.ts';
+import { pidfdOpen } from './process.ts';
 import { hasCode } from './syscall.ts';
 
 /**
- * Throws `Internal` on kernels before 5.6, which cannot open a tenant's file safely (and have no replacement of device
- * programs as a compare-and-swap). Asked of the kernel: distributions add system calls to older versions.
+ * Throws `Internal` on kernels before 5.3, where a process can only be named by a pid, which may be used again. Asked of the
+ * kernel: distributions add system calls to older versions. What later kernels have is tried where it is needed.
  */
 export function refuseOldKernel(): void {
   try {
-    closeSync(openInRoot(AT_FDCWD, '/', O_PATH));
+    closeSync(pidfdOpen(process.pid));
   } catch (err) {
     if (!hasCode(err, 'ENOSYS')) throw err;
-    throw fail('Internal', 'Cannot change containers: the kernel must have openat2 (Linux 5.6), has not', err);
+    throw fail('Internal', 'Cannot change containers: the kernel must have pidfd_open (Linux 5.3), has not', err);
   }
 }
-
-const AT_FDCWD = -100;
 
 const DEV_PATH = /^\/dev(?:\/[^/\0]+)+$/;
 

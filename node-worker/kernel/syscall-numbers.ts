@@ -4,6 +4,8 @@
  */
 const NUMBERS = {
   bpf: { x64: 321, arm64: 280 },
+  chdir: { x64: 80, arm64: 49 },
+  chroot: { x64: 161, arm64: 51 },
   fchdir: { x64: 81, arm64: 50 },
   fchmodat: { x64: 268, arm64: 53 },
   fchownat: { x64: 260, arm64: 54 },
@@ -11,11 +13,13 @@ const NUMBERS = {
   mkdirat: { x64: 258, arm64: 34 },
   mknodat: { x64: 259, arm64: 33 },
   mount: { x64: 165, arm64: 40 },
+  mount_setattr: { x64: 442, arm64: 442 },
   move_mount: { x64: 429, arm64: 429 },
   open_tree: { x64: 428, arm64: 428 },
-  openat2: { x64: 437, arm64: 437 },
+  openat: { x64: 257, arm64: 56 },
   pidfd_open: { x64: 434, arm64: 434 },
   pidfd_send_signal: { x64: 424, arm64: 424 },
+  pivot_root: { x64: 155, arm64: 41 },
   ppoll: { x64: 271, arm64: 73 },
   prlimit64: { x64: 302, arm64: 261 },
   removexattr: { x64: 197, arm64: 14 },

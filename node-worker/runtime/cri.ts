@@ -2,6 +2,7 @@ import { type Client, status } from '@grpc/grpc-js';
 import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { callOnce, loadService } from '../../proto/services.ts';
+import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 import { codeOf } from '../error-code.ts';
 
 /** A container as its runtime knows it. */
@@ -14,6 +15,8 @@ export interface RuntimeContainer {
   readonly runtimeHandler: string;
   /** The shim as containerd names it, for example `io.containerd.runc.v2`; not known of other runtimes. */
   readonly runtimeType: string | undefined;
+  /** Device rules of its OCI spec; undefined when the runtime does not tell them. */
+  readonly spec?: readonly RuntimeRule[] | undefined;
 }
 
 /** The containers of this node. */
@@ -31,8 +34,31 @@ interface Listed {
   readonly createdAt: string;
 }
 
+/** One of `linux.resources.devices` of the OCI runtime spec: what it leaves out is any. */
+const NUMBER = z.preprocess(
+  // Runtimes read -1 as any.
+  (number) => (number === -1 || number === null || number === undefined ? '*' : number),
+  z.number().int().nonnegative().or(z.literal('*')),
+);
+const RULE = z.object({
+  allow: z.boolean().default(false),
+  type: z.enum(['a', 'b', 'c']).default('a'),
+  major: NUMBER,
+  minor: NUMBER,
+  access: z
+    .string()
+    .regex(/^[rwm]*$/)
+    .default(''),
+});
+const SPEC = z.object({ linux: z.object({ resources: z.object({ devices: z.array(RULE) }) }) });
+
 /** `info` of ContainerStatus with verbose; containerd and CRI-O. */
-const INFO = z.object({ pid: z.number().int().positive(), runtimeType: z.string().optional() });
+const INFO = z.object({
+  pid: z.number().int().positive(),
+  runtimeType: z.string().optional(),
+  // Needed on few kernels only, and proved there: not to understand it is no failure.
+  runtimeSpec: SPEC.optional().catch(undefined),
+});
 
 const RUNTIME = loadService('RuntimeService');
 const LIMITS = { timeoutMs: 5_000 };
@@ -70,6 +96,12 @@ export function criContainers(client: Client): Containers {
   };
 }
 
+/** Reads `info` of a verbose ContainerStatus. Throws when it lacks the pid. */
+export function parseContainerInfo(text: string): Pick<RuntimeContainer, 'pid' | 'runtimeType' | 'spec'> {
+  const { pid, runtimeType, runtimeSpec } = INFO.parse(JSON.parse(text));
+  return { pid, runtimeType, spec: runtimeSpec?.linux.resources.devices };
+}
+
 async function detailsOf(
   { id, podSandboxId }: Listed,
   call: <T>(method: string, request: object) => Promise<T>,
@@ -82,6 +114,6 @@ async function detailsOf(
     call<{ status: { runtimeHandler: string } }>('PodSandboxStatus', { podSandboxId }),
   ]);
   if (container.status.state !== 'CONTAINER_RUNNING') return undefined;
-  const { pid, runtimeType } = INFO.parse(JSON.parse(container.info['info'] ?? '{}'));
-  return { id, pid, runtimeHandler: sandbox.status.runtimeHandler, runtimeType };
+  const { runtimeHandler } = sandbox.status;
+  return { id, runtimeHandler, ...parseContainerInfo(container.info['info'] ?? '{}') };
 }

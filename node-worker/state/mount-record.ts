@@ -10,6 +10,8 @@ export interface RecordedDevice {
   /** Of the device plugin. */
   readonly id: string;
   readonly resource: string;
+  /** Name of the slave that holds it; absent in records of before there were mounts with several. */
+  readonly slave?: string;
   /** Says how to undo it. Its owner is this device of this mount, so that devices can be released one by one. */
   readonly grant: Grant;
 }
@@ -62,6 +64,7 @@ const RECORD = z.looseObject({
     z.looseObject({
       id: z.string(),
       resource: z.string(),
+      slave: z.string().optional(),
       grant: z.looseObject({ owner: z.string(), containerId: z.string(), devices: z.array(z.looseObject({})) }),
     }),
   ),
@@ -80,9 +83,10 @@ export function keyOf({ namespace, name }: MountRef): string {
 
 /** What clients see of the record's devices. */
 export function mountedDevicesOf(devices: readonly RecordedDevice[]): readonly MountedDevice[] {
-  return devices.map(({ id, resource, grant }) => ({
+  return devices.map(({ id, resource, slave, grant }) => ({
     id,
     resource,
+    ...(slave !== undefined && { slave }),
     nodes: grant.devices.map(({ path, type, major, minor, access }) => ({ path, type, major, minor, access })),
   }));
 }

@@ -1,5 +1,4 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { Agent, request } from 'node:https';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../../apiserver/app.ts';
 import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
@@ -8,7 +7,8 @@ import type { TargetPod } from '../../apiserver/target.ts';
 import { TlsServer } from '../../apiserver/tls-server.ts';
 import { parseTrust, type Trust } from '../../apiserver/trust.ts';
 import { MemoryMounts } from './memory-mounts.ts';
-import { type Pair, TestCa } from './pki.ts';
+import { TestCa } from './pki.ts';
+import { type Answer, type SendOptions, send } from './send.ts';
 
 /** Certificates of one cluster; made once, since each takes a while. */
 export function makeCluster() {
@@ -119,61 +119,6 @@ export class TestServer {
   }
 
   send(options: SendOptions): Promise<Answer> {
-    return send(this.port, this.cluster.serving.pair.cert, options);
+    return send({ host: '127.0.0.1', port: this.port, ca: this.cluster.serving.pair.cert }, options);
   }
-}
-
-export interface SendOptions {
-  readonly method?: string;
-  /** Sent as it is. */
-  readonly path?: string;
-  /** Names and values in turn, so that names can repeat. */
-  readonly headers?: readonly string[];
-  readonly body?: string | readonly string[];
-  readonly client?: Pair;
-  readonly agent?: Agent;
-}
-
-export interface Answer {
-  readonly code: number;
-  readonly headers: NodeJS.Dict<string | string[]>;
-  readonly text: string;
-  /** The body as JSON. */
-  readonly json: Record<string, unknown>;
-}
-
-/** A body in parts is sent chunked. */
-export function send(port: number, ca: string, options: SendOptions): Promise<Answer> {
-  const { method = 'GET', path = '/', headers = [], body, client, agent } = options;
-  return new Promise((resolve, reject) => {
-    const length = typeof body === 'string' ? ['Content-Length', String(Buffer.byteLength(body))] : [];
-    const sent = request(
-      {
-        host: '127.0.0.1',
-        port,
-        ca,
-        method,
-        path,
-        headers: ['Host', `127.0.0.1:${port}`, ...headers, ...length] as never,
-        agent: agent ?? new Agent({ keepAlive: false }),
-        ...(client !== undefined && { cert: client.cert, key: client.key }),
-      },
-      (res) => {
-        let text = '';
-        res.setEncoding('utf8');
-        res.on('data', (chunk: string) => {
-          text += chunk;
-        });
-        res.on('end', () => {
-          const isJson = res.headers['content-type']?.startsWith('application/json') ?? false;
-          const json = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
-          resolve({ code: res.statusCode ?? 0, headers: res.headers, text, json });
-        });
-        res.on('error', reject);
-      },
-    );
-    sent.on('error', reject);
-    for (const chunk of [body ?? []].flat()) sent.write(chunk);
-    sent.end();
-  });
 }

@@ -1,7 +1,5 @@
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { TEMPORAL_HOST, TEMPORAL_PORTS } from '../../deploy/local/addresses.ts';
 import { loadCluster } from '../../deploy/local/cluster.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
@@ -12,25 +10,6 @@ import { until } from './until.ts';
 export const CLUSTER = loadCluster(statePaths(process.env).root);
 
 export const NODES = CLUSTER.nodes;
-
-/** Arguments of curl for a client certificate that kube-apiserver accepts, of `user`, who must not speak for somebody else. */
-export function clientCertificate(user: 'kube-proxy' | 'scheduler'): string[] {
-  const config = JSON.parse(readFileSync(join(CLUSTER.paths.config, `${user}.kubeconfig`), 'utf8')) as {
-    users: { user: { 'client-certificate-data': string; 'client-key-data': string } }[];
-  };
-  const credentials = config.users[0]?.user;
-  const folder = mkdtempSync(join(tmpdir(), 'device-mounter-e2e-'));
-  const file = (name: string, base64 = ''): string => {
-    writeFileSync(join(folder, name), Buffer.from(base64, 'base64'), { mode: 0o600 });
-    return join(folder, name);
-  };
-  return [
-    '--cert',
-    file('tls.crt', credentials?.['client-certificate-data']),
-    '--key',
-    file('tls.key', credentials?.['client-key-data']),
-  ];
-}
 
 /** The process of the node worker that runs on `node`: the one whose environment names the node. */
 export function nodeWorkerPid(node: ClusterNode): Promise<number> {

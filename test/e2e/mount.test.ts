@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
+import { deviceState } from './device-state.ts';
 import {
   deletePod,
   deviceMount,
@@ -36,6 +37,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     const pod = await target(node);
     expect((await inPod(pod, 'exec 3<>/dev/null && exec 3</dev/fuse')).stderr).toMatch(/nonexistent|No such file/i);
     expect(await ruleAllowsFuse(pod)).toBe(false);
+    const before = await deviceState(pod);
 
     const mounted = await mountOk(pod, FUSE);
     expect(mounted).toMatchObject({
@@ -48,6 +50,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       },
     });
     expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ code: 0, stdout: 'opened\n' });
+    expect(await deviceState(pod)).not.toEqual(before);
     expect(await slavesOf(pod)).toEqual(mounted.status.slaves.map(({ name }) => name));
 
     const released = await unmount(pod);
@@ -57,6 +60,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
       items: [{ metadata: { name: mounted.metadata.name } }],
     });
     await expectNothingMounted(pod);
+    expect(await deviceState(pod)).toEqual(before);
     await slavesGone(pod);
     expect(await deviceMount(mounted.metadata.name)).toMatchObject({ status: { phase: 'Released' } });
   });

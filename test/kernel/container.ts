@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { findInit } from '../../node-worker/kernel/find-container.ts';
+import { parseContainerInfo, type RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
 import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 import { restoreSysctls } from './sysctl.ts';
@@ -57,6 +58,8 @@ export interface TestContainer {
   /** Absolute path of the container's cgroup. */
   readonly cgroup: string;
   readonly rootfs: string;
+  /** Its device rules as a CRI runtime tells them. */
+  readonly spec: RuntimeContainer['spec'];
   /** Runs a line in the container's init shell and gives what it printed, both streams. */
   run(line: string): Promise<string>;
   /** Asks the runtime to change its resources, as the kubelet does. */
@@ -85,7 +88,8 @@ export async function startContainer(options: StartOptions): Promise<TestContain
   const rootfs = makeRootfs(bundle);
   options.prepare?.(rootfs);
   const place = placeOf(id, cgroupVersion, options.systemd);
-  writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig({ ...options, cgroupsPath: place.cgroupsPath })));
+  const config = ociConfig({ ...options, cgroupsPath: place.cgroupsPath });
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
   const command = runtimeCommand(runtime, cgroupVersion, options.systemd);
   const child = spawn(command[0] ?? '', [...command.slice(1), 'run', '--bundle', bundle, id], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -109,6 +113,7 @@ export async function startContainer(options: StartOptions): Promise<TestContain
     pid,
     cgroup,
     rootfs,
+    spec: parseContainerInfo(JSON.stringify({ pid, runtimeSpec: config })).spec,
     run: shell.run,
     update(resources) {
       const file = join(bundle, 'resources.json');

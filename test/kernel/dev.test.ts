@@ -43,6 +43,9 @@ function leaveOnlyBusybox(rootfs: string): void {
   for (const name of readdirSync(bin).filter((one) => one !== 'busybox')) rmSync(join(bin, name));
 }
 
+/** A runtime makes its nodes and then only the mount read-only. */
+const READ_ONLY_DEV = { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'ro'] };
+
 describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
   test("a /dev that is the host's gets rules, and is never written", async () => {
     await start({ mounts: [bind('/dev', '/dev')] }, cgroupVersion);
@@ -71,12 +74,56 @@ describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
     expect(policyOf(container)).toEqual(policy);
   });
 
-  test('a read-only /dev is refused, and nothing is left', async () => {
-    const tmpfs = { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'ro'] };
-    await start({ mounts: [tmpfs] }, cgroupVersion);
-    expect(handle.dev).toBe('read-only');
+  describe.each([
+    ['of runc', { runtime: 'runc' }],
+    ['of crun', { runtime: 'crun' }],
+    ['with a user namespace', { userNamespaceBase: 1_000_000 }],
+  ] as const)('a container %s', (_, options) => {
+    test('whose /dev is read-only gets its device, and its /dev stays as it was', async () => {
+      await start({ ...options, mounts: [READ_ONLY_DEV] }, cgroupVersion);
+      expect(handle.dev).toBe('userNamespaceBase' in options ? 'user-namespace' : 'read-only');
+      const before = await container.run('ls -a /dev; cat /proc/mounts');
+      expect(await container.run('touch /dev/x')).toContain('Read-only file system');
+      const plan = engine.plan(handle, 'a', [FUSE, { ...CARD, uid: 3, gid: 4 }], []);
+      expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: ['/dev/fuse', '/dev/dri/card0'] });
+      expect(
+        await container.run('stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; true <>/dev/fuse && echo opened'),
+      ).toBe('666 0 0 a:e5\n660 3 4 e2:0\nopened\n');
+      expect(await container.run('touch /dev/x; rm /dev/fuse')).toMatch(/Read-only[^]*(Read-only|busy)/);
+      expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: [] });
+      expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/fuse', '/dev/dri/card0'] });
+      expect(await container.run('ls -a /dev; cat /proc/mounts')).toBe(before);
+      expect(policyOf(container)).toEqual(policy);
+      expect(await engine.revoke(handle, plan, [])).toMatchObject({ rulesChanged: 0, nodesRemoved: [] });
+    });
+
+    test('whose root is read-only gets its device', async () => {
+      await start({ ...options, readOnlyRoot: true }, cgroupVersion);
+      const plan = engine.plan(handle, 'a', [FUSE], []);
+      await engine.grant(handle, plan, []);
+      expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
+      await engine.revoke(handle, plan, []);
+      expect(policyOf(container)).toEqual(policy);
+    });
+  });
+
+  test('a /dev whose file system itself is read-only is refused, and nothing is left', async () => {
+    await start({ capabilities: ['CAP_SYS_ADMIN'] }, cgroupVersion);
+    expect(await container.run('mount -o remount,ro /dev')).toBe('');
     const plan = engine.plan(handle, 'a', [FUSE], []);
     await expect(engine.grant(handle, plan, [])).rejects.toThrow('it is read-only there');
+    expect(policyOf(container)).toEqual(policy);
+  });
+
+  test("a read-only volume of the host's that is mounted over /dev while we work is never written", async () => {
+    const volume = { ...bind(canary.path, '/volume'), options: ['rbind', 'ro'] };
+    await start({ capabilities: ['CAP_SYS_ADMIN'], mounts: [volume] }, cgroupVersion);
+    const plan = engine.plan(handle, 'a', [FUSE, { ...CARD, path: '/dev/a/b' }], []);
+    expect(await container.run('mount -o bind /volume /dev; touch /dev/x')).toContain('Read-only file system');
+    await expect(engine.grant(handle, { ...plan, devices: plan.devices.slice(1) }, [])).rejects.toMatchObject({
+      type: 'ContainerUnsupported',
+    });
+    await engine.revoke(handle, plan, []);
     expect(policyOf(container)).toEqual(policy);
   });
 

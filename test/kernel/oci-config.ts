@@ -6,11 +6,14 @@ export interface BundleOptions {
   readonly privileged?: boolean;
   /** More than the runtime's defaults: `linux.resources.devices` and `linux.devices`. */
   readonly devices?: readonly OciDevice[];
+  /** After those of `devices`, as a pod's or an administrator's own: also refusals and wildcards. */
+  readonly rules?: readonly OciRule[];
   readonly cgroupsPath: string;
   readonly mounts?: readonly OciMount[];
   /** Host id of the container's uid 0; makes a user namespace. */
   readonly userNamespaceBase?: number;
   readonly args?: readonly string[];
+  readonly readOnlyRoot?: boolean;
   /** False: /dev is a directory of the image, as no CRI runtime makes it, so that the container can put anything in its place. */
   readonly devMount?: boolean;
   /** More than a container usually has, for attacks: `CAP_SYS_CHROOT`. */
@@ -22,6 +25,14 @@ interface OciDevice {
   readonly type: 'c' | 'b';
   readonly major: number;
   readonly minor: number;
+  readonly access: string;
+}
+
+interface OciRule {
+  readonly allow: boolean;
+  readonly type?: 'a' | 'b' | 'c';
+  readonly major?: number;
+  readonly minor?: number;
   readonly access: string;
 }
 
@@ -61,11 +72,11 @@ const MOUNTS: readonly OciMount[] = [
 /** `config.json` of a container as a CRI runtime would start it: no device but the defaults, own namespaces. */
 export function ociConfig(options: BundleOptions): object {
   const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
-  const { devMount = true, capabilities = [] } = options;
-  const replaced = new Set([
-    ...mounts.map(({ destination }) => destination),
-    ...(devMount ? [] : ['/dev', '/dev/pts']),
-  ]);
+  const { devMount = true, capabilities = [], rules = [], readOnlyRoot = false } = options;
+  const usual = devMount ? MOUNTS : MOUNTS.filter(({ destination }) => !destination.startsWith('/dev'));
+  const isUsual = ({ destination }: OciMount): boolean => usual.some((mount) => mount.destination === destination);
+  const replaced = (mount: OciMount): OciMount =>
+    mounts.find(({ destination }) => destination === mount.destination) ?? mount;
   const mapping = base === undefined ? [] : [{ containerID: 0, hostID: base, size: 65_536 }];
   return {
     ociVersion: '1.0.2',
@@ -79,12 +90,12 @@ export function ociConfig(options: BundleOptions): object {
       ),
       noNewPrivileges: true,
     },
-    root: { path: 'rootfs', readonly: false },
+    root: { path: 'rootfs', readonly: readOnlyRoot },
     hostname: 'test',
-    mounts: [...MOUNTS.filter(({ destination }) => !replaced.has(destination)), ...mounts],
+    mounts: [...usual.map(replaced), ...mounts.filter((mount) => !isUsual(mount))],
     linux: {
       cgroupsPath: options.cgroupsPath,
-      resources: { devices: deviceRules(privileged, devices) },
+      resources: { devices: [...deviceRules(privileged, devices), ...rules] },
       devices: devices.map(({ path, type, major, minor }) => ({
         path,
         type,

@@ -1,7 +1,16 @@
 import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { attachProgram, detachProgram, linkProgram, withLoaded, withProgram } from '../../node-worker/kernel/bpf.ts';
+import { withRules } from '../../node-worker/cgroup/filter.ts';
+import { allow, everything } from '../../node-worker/cgroup/runtime-rule.ts';
+import {
+  attachProgram,
+  detachProgram,
+  linkProgram,
+  replaceInTwoSteps,
+  withLoaded,
+  withProgram,
+} from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
@@ -27,6 +36,33 @@ async function start(runtime: 'runc' | 'crun' = 'runc'): Promise<void> {
   handle = engine.openContainer({ containerId: container.id });
 }
 const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
+
+/** Devices and rules of a container's own, as its OCI spec has them. */
+const SPECS = (['runc', 'crun'] as const).flatMap((runtime) => [
+  [runtime, 'a device', { devices: [CARD] }] as const,
+  [
+    runtime,
+    'many rules',
+    {
+      devices: [CARD, { ...CARD, path: '/dev/loop9', type: 'b', major: 7, minor: 9, access: 'r' }],
+      rules: [
+        { allow: true, type: 'c', major: 195, minor: 1, access: 'rw' },
+        { allow: true, type: 'c', major: 1, minor: 3, access: 'r' },
+        { allow: true, type: 'c', major: 4, access: 'rwm' },
+        { allow: false, type: 'b', major: 7, minor: 9, access: 'r' },
+        { allow: true, type: 'b', major: 8, minor: 1, access: 'mr' },
+      ],
+    },
+  ] as const,
+  [
+    runtime,
+    'all but some',
+    {
+      privileged: true,
+      rules: [{ allow: false, type: 'c', major: 10, minor: 229, access: 'rwm' }],
+    },
+  ] as const,
+]);
 
 describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
   test.each(['0', '1'])('that the kernel blinds (kptr_restrict=%s) are wrapped and restored exactly', async (kptr) => {
@@ -64,6 +100,30 @@ describe('a program whose instructions the kernel hides', () => {
     expect(policyOf(container)).toEqual(before);
   });
 
+  test.each(SPECS)('is known by its tag when %s made it of a spec with %s', async (runtime, _, more) => {
+    container = await startContainer({ cgroupVersion: 2, runtime, ...more });
+    handle = engine.openContainer({ containerId: container.id, spec: container.spec });
+    const before = policyOf(container);
+    expect(programsOf(container)[0]?.dump).toBeUndefined();
+    const fuse = engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, fuse, []);
+    const twin = engine.plan(handle, 'b', [{ ...CARD, path: '/dev/b', major: 195 }], [fuse]);
+    await engine.grant(handle, twin, [fuse]);
+    expect(await opens()).toBe(true);
+    // A worker that starts anew has the plans, and nobody tells it the spec.
+    handle.close();
+    handle = engine.openContainer({ containerId: container.id });
+    forgetProved();
+    expect(engine.drifted(handle, [twin, fuse])).toBe(false);
+    forgetProved();
+    await engine.revoke(handle, twin, [fuse]);
+    expect(await opens()).toBe(true);
+    forgetProved();
+    await engine.revoke(handle, fuse, []);
+    expect(policyOf(container)).toEqual(before);
+    expect(await opens()).toBe(false);
+  });
+
   test('is refused when it is another, and nothing is changed', async () => {
     container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
     handle = engine.openContainer({ containerId: container.id });
@@ -73,6 +133,9 @@ describe('a program whose instructions the kernel hides', () => {
       policies: [{ readable: false }],
       nodes: expect.arrayContaining([expect.objectContaining({ path: '/dev/dri/card0', access: '?' })]),
     });
+    const foreign = engine.openContainer({ containerId: container.id, spec: [everything(false), allow('c', 226, 1)] });
+    expect(() => engine.plan(foreign, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+    foreign.close();
     expect(policyOf(container)).toEqual(before);
     expect(await container.run('ls /dev')).not.toContain('fuse');
   });
@@ -122,5 +185,40 @@ test('a program that refuses others beside it is replaced with the same flags', 
   await engine.grant(handle, plan, []);
   expect(await opens()).toBe(true);
   await engine.revoke(handle, plan, []);
+  expect(policyOf(container)).toEqual(before);
+});
+
+test('a kernel that cannot replace a program at once gets it in two steps, without a refusal in between', async () => {
+  await start();
+  await container.run('mknod /dev/fuse c 10 229');
+  const before = policyOf(container);
+  const [old] = programsOf(container);
+  if (old?.dump === undefined) throw new Error('no program');
+  const { id, dump } = old;
+  const wrapped = withRules(dump, [FUSE]);
+  await container.run(
+    'echo >/tmp/go; (n=0; while test -e /tmp/go; do (: </dev/null) 2>/dev/null || echo >/tmp/refused; n=$((n+1)); done; echo $n >/tmp/count) &',
+  );
+  withCgroup(container.cgroup, (cgroupFd) =>
+    withProgram(id, (oldFd) =>
+      withLoaded(wrapped, 'two_steps', (newFd) => {
+        for (let round = 0; round < 2000; round++) {
+          replaceInTwoSteps(cgroupFd, newFd, oldFd, MULTI);
+          replaceInTwoSteps(cgroupFd, oldFd, newFd, MULTI);
+        }
+        replaceInTwoSteps(cgroupFd, newFd, oldFd, MULTI);
+        // As a compare-and-swap: what is not attached any more is not replaced.
+        withLoaded(dump, 'late', (lateFd) =>
+          expect(() => replaceInTwoSteps(cgroupFd, lateFd, oldFd, MULTI)).toThrow('ENOENT'),
+        );
+      }),
+    ),
+  );
+  expect(programsOf(container).map(({ name }) => name)).toEqual(['two_steps']);
+  expect(await opens()).toBe(true);
+  expect(await container.run('rm /tmp/go; wait; test -e /tmp/refused && echo refused; cat /tmp/count')).toMatch(
+    /^\d\d+\n$/,
+  );
+  await engine.revoke(handle, engine.plan(handle, 'a', [FUSE], []), []);
   expect(policyOf(container)).toEqual(before);
 });

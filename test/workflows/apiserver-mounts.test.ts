@@ -1,10 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
-import { fingerprintOf } from '../../apiserver/repeat.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest } from '../../contract/requests.ts';
+import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -21,33 +19,8 @@ beforeAll(async () => {
 }, START_MS);
 afterAll(() => harness.stop(), START_MS);
 
-function first({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: 'HOSTDEV',
-      resources,
-      onRestart: 'reapply',
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
-  };
-}
-
 function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): Promise<MountAnswer> {
-  const wanted = { input: signed(request), first: first(request), fingerprint: fingerprintOf(request, chosen) };
-  return mounts.mount(wanted, patienceMs);
+  return mounts.mount(newMount(request, chosen), patienceMs);
 }
 
 async function closed(name: string): Promise<void> {

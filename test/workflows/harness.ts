@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/create.ts';
 import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
@@ -13,18 +13,20 @@ import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.t
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
+import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
 import { FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
+import { Workers } from './workers.ts';
 
 /** Errors of watches, which tests see by what follows from them. */
 function ignore(): void {}
 
-interface Running {
-  readonly worker: Worker;
-  readonly done: Promise<void>;
+async function plain(address: string): Promise<TemporalAccess> {
+  return temporalAccess({ 'temporal-address': address, 'temporal-namespace': 'default' });
 }
 
 /** The control worker and node workers over a real Temporal server and a cluster in memory. */
@@ -33,19 +35,26 @@ export class Harness {
   readonly cluster = new MemoryCluster();
   readonly client: Client;
   readonly bundle: string;
+  /** Around the steps of all workers. */
+  readonly gates = new Gates();
   readonly #connection: Connection;
-  readonly #native: NativeConnection;
   readonly #slaves: PodWatch;
   readonly #targets: TargetWatch;
-  readonly #workers = new Map<string, Running>();
+  readonly #workers: Workers;
   readonly #nodes = new Map<string, MemoryNode>();
 
-  private constructor(server: TemporalServer, connection: Connection, native: NativeConnection, bundle: string) {
+  private constructor(
+    server: TemporalServer,
+    access: TemporalAccess,
+    connection: Connection,
+    workers: Workers,
+    bundle: string,
+  ) {
     this.server = server;
     this.#connection = connection;
-    this.#native = native;
+    this.#workers = workers;
     this.bundle = bundle;
-    this.client = new Client({ connection });
+    this.client = new Client({ connection, dataConverter: access.dataConverter });
     this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError: ignore });
     this.#targets = new TargetWatch({
       cluster: this.cluster,
@@ -55,17 +64,21 @@ export class Harness {
     });
   }
 
-  /** @param settings more of Temporal's dynamic configuration, as `key=value` */
-  static async start(settings: readonly string[] = []): Promise<Harness> {
+  /**
+   * @param settings more of Temporal's dynamic configuration, as `key=value`
+   * @param reach makes another way to the server at `address`
+   */
+  static async start(settings: readonly string[] = [], reach = plain): Promise<Harness> {
     const logger = new DefaultLogger('ERROR', () => undefined);
     Runtime.install({ logger });
     const [server, bundle] = await Promise.all([
       TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value])),
       buildWorkflowBundle(logger),
     ]);
-    const connection = await Connection.connect({ address: server.address });
-    const native = await NativeConnection.connect({ address: server.address });
-    const harness = new Harness(server, connection, native, bundle);
+    const access = await reach(server.address);
+    const { apiKey } = access;
+    const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
+    const harness = new Harness(server, access, connection, await Workers.connect(access), bundle);
     harness.#slaves.start();
     tellOwners(harness.#slaves, temporalOwners(harness.client), () => undefined);
     await harness.startControl();
@@ -73,28 +86,22 @@ export class Harness {
   }
 
   async stop(): Promise<void> {
-    for (const name of this.#workers.keys()) await this.#stopWorker(name);
+    await this.#workers.close();
     await this.#targets.stop();
     await this.#slaves.stop();
     await this.#connection.close();
-    await this.#native.close();
     await this.server.stop();
   }
 
   async startControl(): Promise<void> {
-    await this.#startWorker(CONTROL_QUEUE, this.#control());
+    await this.#workers.start(CONTROL_QUEUE, this.#control());
   }
 
   /** As the second replica. Answers the function that stops it. */
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
-    // A client of the SDK takes only one worker for a queue.
-    const connection = await NativeConnection.connect({ address: this.server.address });
-    await this.#startWorker(CONTROL_QUEUE, { ...this.#control(), connection }, key);
-    return async () => {
-      await this.#stopWorker(key);
-      await connection.close();
-    };
+    await this.#workers.start(key, this.#control(), CONTROL_QUEUE);
+    return () => this.#workers.stop(key);
   }
 
   #control(): Partial<WorkerOptions> {
@@ -109,7 +116,7 @@ export class Harness {
       now: () => new Date(),
     });
     return {
-      activities,
+      activities: this.gates.around(activities),
       workflowBundle: { code: this.bundle },
       workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -117,7 +124,7 @@ export class Harness {
   }
 
   async stopControl(): Promise<void> {
-    await this.#stopWorker(CONTROL_QUEUE);
+    await this.#workers.stop(CONTROL_QUEUE);
   }
 
   /** A node with a worker, a target pod of the same name on it and `free` devices. */
@@ -134,20 +141,31 @@ export class Harness {
     const node = this.#nodes.get(name);
     if (node === undefined) throw new Error(`no node ${name}`);
     this.cluster.revive(name);
-    await this.#startWorker(nodeQueue(name), {
-      activities: {
+    await this.#workers.start(nodeQueue(name), {
+      activities: this.gates.around({
         attachDevices: node.attachDevices.bind(node),
         detachDevices: node.detachDevices.bind(node),
-      },
+      }),
       // As the real one: one poller and many slots.
       maxConcurrentActivityTaskExecutions: 1_000,
       activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 4 },
     });
   }
 
+  /** Ends the control worker as a kill does: what it was at is never answered. */
+  async killControl(): Promise<void> {
+    await this.#workers.kill(CONTROL_QUEUE);
+  }
+
+  /** Ends a node worker as a kill does. */
+  async killNode(name: string): Promise<void> {
+    this.cluster.lapse(name);
+    await this.#workers.kill(nodeQueue(name));
+  }
+
   async stopNode(name: string): Promise<void> {
     this.cluster.lapse(name);
-    await this.#stopWorker(nodeQueue(name));
+    await this.#workers.stop(nodeQueue(name));
   }
 
   /** Starts a mount and waits until it is mounted or has failed, as the apiserver does. */
@@ -189,7 +207,7 @@ export class Harness {
     const taskQueue = 'attacker';
     if (!this.#workers.has(taskQueue)) {
       const workflowsPath = join(import.meta.dirname, 'attack-workflow.ts');
-      await this.#startWorker(taskQueue, { workflowsPath });
+      await this.#workers.start(taskQueue, { workflowsPath });
     }
     return this.client.workflow.execute('runActivity', { workflowId, taskQueue, args: [queue, activity, input] });
   }
@@ -202,7 +220,7 @@ export class Harness {
     await this.stopControl();
     await this.startControl();
     for (const name of nodes) {
-      await this.#stopWorker(nodeQueue(name));
+      await this.#workers.stop(nodeQueue(name));
       await this.startNode(name);
     }
   }
@@ -239,17 +257,5 @@ export class Harness {
     return this.cluster.events
       .filter(({ involvedObject }) => involvedObject.name === pod)
       .map(({ reason }) => reason ?? '');
-  }
-
-  async #startWorker(taskQueue: string, options: Partial<WorkerOptions>, key = taskQueue): Promise<void> {
-    const worker = await Worker.create({ connection: this.#native, taskQueue, shutdownGraceTime: 0, ...options });
-    this.#workers.set(key, { worker, done: worker.run() });
-  }
-
-  async #stopWorker(key: string): Promise<void> {
-    const running = this.#workers.get(key);
-    this.#workers.delete(key);
-    running?.worker.shutdown();
-    await running?.done;
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { unmountWorkflowId } from '../../contract/names.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
@@ -31,7 +31,7 @@ const { History } = temporal.api.history.v1;
 
 const FOLDER = join(import.meta.dirname, 'histories');
 
-/** `UPDATE_HISTORIES=1` records today's shapes anew. A shape that mounts in a cluster may have must stay: give it another name. */
+/** `UPDATE_HISTORIES=1` records the shapes that have no file yet: mounts in a cluster may have the others. */
 const UPDATES = process.env['UPDATE_HISTORIES'] === '1';
 
 /** Has every shape run once. Answers workflow IDs by the name of their file. */
@@ -52,6 +52,15 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
   await harness.addNode('shape-e', 1);
   await harness.mount(signed(mountRequest('shape-e')));
   await harness.handle('shape-e-m').terminate();
+  const tun = 'hostdev.k8s.io/dev_net_tun';
+  const unmountOne = signed(unmountRequest('shape-f', { device: '/dev/tun' }));
+  await harness.addNode('shape-f', 1);
+  harness.cluster.addDevices('shape-f', tun, 1);
+  await harness.mount(signed(mountRequest('shape-f', { resources: { [FUSE]: '1', [tun]: '1' }, split: true })));
+  await harness.unmount(unmountOne);
+  await eventually(() => harness.eventsOf('shape-f').length === 2);
+  await harness.unmount(signed(unmountRequest('shape-f')));
+  await harness.handle('shape-f-m').result();
   const reconcile = 'reconcile/shape';
   await harness.reconcile({}, reconcile);
   const names = ['shape-b-m', 'shape-c-m', 'shape-d-m'];
@@ -67,6 +76,8 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
     'mount-queued-target-gone': id('shape-d-m'),
     unmount: unmountWorkflowId(NAMESPACE, unmount.request.id),
     'reconcile-freed': reconcile,
+    'mount-split': id('shape-f-m'),
+    'unmount-device': unmountWorkflowId(NAMESPACE, unmountOne.request.id),
   };
 }
 
@@ -83,13 +94,15 @@ async function record(): Promise<void> {
   try {
     mkdirSync(FOLDER, { recursive: true });
     for (const [name, workflowId] of Object.entries(await runShapes(harness))) {
+      const file = join(FOLDER, `${name}.json`);
+      if (existsSync(file)) continue;
       const history = await harness.client.workflow.getHandle(workflowId).fetchHistory();
       const text = JSON.stringify(
         History.toObject(history, { longs: String, enums: String, bytes: String }),
         cleaned,
         1,
       );
-      writeFileSync(join(FOLDER, `${name}.json`), `${text}\n`);
+      writeFileSync(file, `${text}\n`);
     }
   } finally {
     await harness.stop();

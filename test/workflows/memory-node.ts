@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
+import { slaveIndex } from '../../contract/names.ts';
 import type {
   AttachInput,
   AttachResult,
@@ -10,6 +11,7 @@ import type {
   MountRef,
   NodeActivities,
 } from '../../contract/node-activities.ts';
+import { sharesOf } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
@@ -45,7 +47,10 @@ export class MemoryNode implements NodeActivities {
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
       throw fail('NotAllocated', 'Cannot attach: it was detached');
-    const devices = Object.keys(request.resources).map((resource) => deviceOf(resource));
+    const all = sharesOf(request);
+    const devices = slaves.flatMap(({ name }) =>
+      Object.keys(all[slaveIndex(name)] ?? {}).map((resource) => deviceOf(resource, name)),
+    );
     const key = keyOf({ namespace: request.target.namespace, name: request.name });
     this.attached.set(key, devices);
     this.#slaves.set(
@@ -56,7 +61,7 @@ export class MemoryNode implements NodeActivities {
     return { containerId: 'c1', devices };
   }
 
-  async detachDevices({ mounts, slaves, force, signed }: DetachInput): Promise<DetachResult> {
+  async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
     if (signed !== undefined) verifiedRequest(signed, this.#publicKeys);
     await this.stuck;
     if (this.busy && !force && signed?.request.force !== true) {
@@ -64,13 +69,16 @@ export class MemoryNode implements NodeActivities {
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
     }
     const named = new Set(slaves.map(({ uid }) => uid));
-    for (const uid of named) this.#tombstones.add(uid);
+    if (device === undefined) for (const uid of named) this.#tombstones.add(uid);
     return {
       mounts: mounts.map((mount) => {
         const meant = signed !== undefined || this.#slaves.get(keyOf(mount))?.some((uid) => named.has(uid)) === true;
-        const devices = meant ? (this.attached.get(keyOf(mount)) ?? []) : [];
-        if (meant) this.attached.delete(keyOf(mount));
-        return { mount, devices };
+        if (!meant) return { mount, devices: [] };
+        const attached = this.attached.get(keyOf(mount)) ?? [];
+        const left = attached.filter(({ id }) => device !== undefined && id !== device);
+        if (left.length > 0) this.attached.set(keyOf(mount), left);
+        else this.attached.delete(keyOf(mount));
+        return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
     };
   }
@@ -100,7 +108,7 @@ function keyOf({ namespace, name }: MountRef): string {
   return `${namespace}/${name}`;
 }
 
-function deviceOf(resource: string): MountedDevice {
+function deviceOf(resource: string, slave: string): MountedDevice {
   const path = `/dev/${resource.split('_').at(-1)}`;
-  return { id: path, resource, nodes: [{ path, type: 'c', major: 10, minor: 229, access: 'rw' }] };
+  return { id: path, resource, slave, nodes: [{ path, type: 'c', major: 10, minor: 229, access: 'rw' }] };
 }

@@ -31,7 +31,15 @@ describe('mountDevices()', () => {
     await eventually(() => harness.eventsOf('happy').length === 1);
     const annotations = (await harness.cluster.getPod({ namespace: NAMESPACE, name: 'happy' }))?.metadata?.annotations;
     expect(JSON.parse(annotations?.[ANNOTATIONS.devices] ?? '')).toEqual([
-      { mount: 'happy-m', container: 'main', type: 'HOSTDEV', resource: FUSE, id: '/dev/fuse', nodes: ['/dev/fuse'] },
+      {
+        mount: 'happy-m',
+        container: 'main',
+        type: 'HOSTDEV',
+        resource: FUSE,
+        id: '/dev/fuse',
+        slave: mount.status.slaves[0]?.name,
+        nodes: ['/dev/fuse'],
+      },
     ]);
 
     const { items } = await harness.unmount(signed(unmountRequest('happy')));

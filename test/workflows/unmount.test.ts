@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ANNOTATIONS } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { forged, mountRequest, signed, unmountRequest } from './requests.ts';
+import { FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+const TUN = 'hostdev.k8s.io/dev_net_tun';
 
 jest.setTimeout(60_000);
 
@@ -30,6 +33,57 @@ describe('unmountDevices()', () => {
     const { items } = await harness.unmount(signed(unmountRequest('busy', { force: true })));
     expect(items).toHaveLength(2);
     expect(node.attached.size).toBe(0);
+  });
+
+  test('frees one device of a split mount, which goes on with the rest until the last one', async () => {
+    const node = await harness.addNode('split', 1);
+    harness.cluster.addDevices('split', TUN, 1);
+    const resources = { [FUSE]: '1', [TUN]: '1' };
+    const { status } = await harness.mount(signed(mountRequest('split', { resources, split: true })));
+    expect(status.devices.map(({ id, slave }) => [id, slave])).toEqual(
+      status.slaves.map(({ name }, index) => [['/dev/fuse', '/dev/tun'][index], name]),
+    );
+    const { items } = await harness.unmount(signed(unmountRequest('split', { device: '/dev/tun' })));
+    expect(items).toMatchObject([{ status: { phase: 'Mounted', devices: [{ id: '/dev/fuse' }] } }]);
+    expect(node.attached.get(`${NAMESPACE}/split-m`)).toMatchObject([{ id: '/dev/fuse' }]);
+    await eventually(() => harness.eventsOf('split').length === 2);
+    expect(await harness.handle('split-m').query('deviceMount')).toMatchObject({
+      status: { phase: 'Mounted', devices: [{ id: '/dev/fuse' }], slaves: [status.slaves[0]] },
+    });
+    const pod = await harness.cluster.getPod({ namespace: NAMESPACE, name: 'split' });
+    expect(JSON.parse(pod?.metadata?.annotations?.[ANNOTATIONS.devices] ?? '')).toMatchObject([{ id: '/dev/fuse' }]);
+
+    const other = await harness.mount(signed(mountRequest('split', { name: 'other', resources: { [TUN]: '1' } })));
+    expect(other.status.phase).toBe('Mounted');
+    expect(await harness.reconcile()).toMatchObject({ findings: [] });
+    await harness.unmount(signed(unmountRequest('split', { device: '/dev/fuse' })));
+    expect(await harness.handle('split-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/other`]);
+  });
+
+  test('ends a split mount with the last of its devices, also when they go at the same time', async () => {
+    const node = await harness.addNode('both', 1);
+    harness.cluster.addDevices('both', TUN, 1);
+    await harness.mount(signed(mountRequest('both', { resources: { [FUSE]: '1', [TUN]: '1' }, split: true })));
+    await Promise.all(
+      ['/dev/fuse', '/dev/tun'].map((device) => harness.unmount(signed(unmountRequest('both', { device })))),
+    );
+    expect(await harness.handle('both-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('both', node)).toEqual([]);
+  });
+
+  test('takes nothing of a split mount when its device is in use', async () => {
+    const node = await harness.addNode('hold', 1);
+    harness.cluster.addDevices('hold', TUN, 1);
+    await harness.mount(signed(mountRequest('hold', { resources: { [FUSE]: '1', [TUN]: '1' }, split: true })));
+    node.busy = true;
+    const device = '/dev/tun';
+    expect(await failureFrom(harness.unmount(signed(unmountRequest('hold', { device }))))).toMatchObject({
+      type: 'DeviceBusy',
+    });
+    expect(await harness.handle('hold-m').query('deviceMount')).toMatchObject({
+      status: { phase: 'Mounted', devices: [{}, {}] },
+    });
   });
 
   test('releases a mount that waits in the queue', async () => {

@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CONTROL_ADDRESS, PORTS } from '../../../deploy/local/addresses.ts';
+import type { ForgersKeys } from '../../apiserver/forgeries.ts';
+import { type Pair, TestCa } from '../../apiserver/pki.ts';
+import { type Answer, type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
+import { CLUSTER } from '../cluster.ts';
+import { getJson } from '../kubectl.ts';
+
+export const ROOT = '/apis/device-mounter.io/v1alpha1';
+
+const pem = (name: string): string => readFileSync(join(CLUSTER.paths.pki, name), 'utf8');
+const pairOf = (name: string): Pair => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
+
+/** The real keys of the local cluster. */
+export const KEYS: ForgersKeys & { readonly admin: Pair } = {
+  frontProxy: new TestCa(pairOf('front-proxy-ca')),
+  clients: new TestCa(pairOf('ca')),
+  proxy: pairOf('front-proxy-client'),
+  server: pairOf('product/tls'),
+  admin: pairOf('admin'),
+};
+
+/** The apiserver's own port, past kube-apiserver. */
+export async function deployedServer(): Promise<Endpoint> {
+  const place = ['service', 'device-mounter-apiserver', '--namespace=device-mounter'];
+  const service = await getJson<{ spec: { clusterIP: string } }>(place);
+  const servername = 'device-mounter-apiserver.device-mounter.svc';
+  return { host: service?.spec.clusterIP ?? '', port: 443, ca: pem('product/ca.crt'), servername };
+}
+
+/** kube-apiserver, to which the product is a part of its API. */
+const AGGREGATOR: Endpoint = { host: CONTROL_ADDRESS, port: PORTS.apiserver, ca: pem('ca.crt') };
+
+/** A request through kube-apiserver, as its admin unless another certificate or header tells otherwise. */
+export function aggregated(options: SendOptions): Promise<Answer> {
+  return send(AGGREGATOR, { client: KEYS.admin, ...options });
+}
+
+/** Headers by which the front proxy tells whose request it passes on. */
+export function behalfOf(user: string, ...groups: string[]): string[] {
+  return ['X-Remote-User', user, ...groups.flatMap((group) => ['X-Remote-Group', group])];
+}
+
+export function mountPath(pod: string, query = 'device_type=HOSTDEV', verb = 'mount'): string {
+  return `${ROOT}/namespaces/default/pods/${pod}/${verb}?${query}`;
+}

@@ -1,0 +1,51 @@
+import { CancellationScope, defineSignal, log, setHandler } from '@temporalio/workflow';
+import { type SlaveRef, withoutDevice } from '../contract/device-mount.ts';
+import { type DeviceReleasedSignal, SIGNALS } from '../contract/workflows.ts';
+import { deleteSlave } from './activities.ts';
+import { tell } from './hold.ts';
+import type { MountEnds } from './mount-ends.ts';
+import type { MountRecord } from './mount-record.ts';
+
+/** Devices that a mount gives back one by one, while it goes on with the rest. The last one ends it. */
+export class MountParts {
+  readonly #record: MountRecord;
+  readonly #working = new Set<Promise<void>>();
+
+  constructor(record: MountRecord, ends: MountEnds) {
+    this.#record = record;
+    setHandler(defineSignal<[DeviceReleasedSignal]>(SIGNALS.deviceReleased), ({ device, by }) => {
+      const before = record.status;
+      const left = withoutDevice(before, device);
+      if (left.devices.length === before.devices.length) return;
+      record.change({ ...left, message: `${by} has unmounted ${device}` });
+      if (left.devices.length === 0) ends.add({ kind: 'released' });
+      const freed = before.slaves.filter((slave) => !left.slaves.includes(slave));
+      const work = this.#free(freed, device).finally(() => this.#working.delete(work));
+      this.#working.add(work);
+    });
+  }
+
+  /** Waits until what was given back is free for others, or left to the reconciler. */
+  async settled(): Promise<void> {
+    await CancellationScope.nonCancellable(() => Promise.all(this.#working));
+  }
+
+  async #free(slaves: readonly SlaveRef[], device: string): Promise<void> {
+    const { mount } = this.#record;
+    const { container, podUid: targetUid } = mount.spec;
+    try {
+      await CancellationScope.nonCancellable(() =>
+        Promise.all(
+          slaves.map(({ namespace, name }) =>
+            deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
+              { namespace, name, mount: mount.metadata.name, targetUid },
+            ]),
+          ),
+        ),
+      );
+    } catch (err) {
+      log.warn('cannot free a device that was unmounted', { device, err });
+    }
+    await tell(this.#record, 'Normal', 'UnMountDevice', `Unmounted ${device} from container ${container}`);
+  }
+}
