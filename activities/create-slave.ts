@@ -19,12 +19,16 @@ export interface CreateSlaveInput {
 
 /**
  * Makes a slave pod; when it is there already, from an attempt before, that one is taken.
- * @throws InvalidSignature, Timeout, MountEnded, BadRequest, PodNotFound, TargetGone, Invalid, SlaveRefused
+ * @throws InvalidSignature, Forbidden, Timeout, MountEnded, BadRequest, PodNotFound, TargetGone, Invalid, SlaveRefused
  */
 export async function createSlave(deps: Dependencies, input: CreateSlaveInput): Promise<SlaveRef> {
   const request = verifiedMount(deps, input.signed);
   await checkUnused(deps, input.signed, input.mountUid);
   const target = await livingTarget(deps.cluster, request.target);
+  if (target.spec?.nodeName !== input.node) {
+    const rule = `it must be for node "${target.spec?.nodeName}" of its target, is for "${input.node}"`;
+    throw fail('Forbidden', `Cannot make a slave for mount "${request.name}": ${rule}`);
+  }
   const slave = slavePod(input.signed, target, { ...input, image: deps.slaveImage });
   try {
     return refOf(await deps.cluster.createPod(request.target.namespace, slave));

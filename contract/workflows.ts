@@ -2,7 +2,12 @@ import type { DeviceMount, DeviceMountList } from './device-mount.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
 
 /** Names by which clients start and reach workflows; the functions are exported by `workflows/index.ts`. */
-export const WORKFLOWS = { mount: 'mountDevices', unmount: 'unmountDevices', reconcile: 'reconcileMounts' } as const;
+export const WORKFLOWS = {
+  mount: 'mountDevices',
+  unmount: 'unmountDevices',
+  reconcile: 'reconcileMounts',
+  claimKey: 'claimKey',
+} as const;
 
 export type MountInput = Signed<MountRequest>;
 export type UnmountInput = Signed<UnmountRequest>;

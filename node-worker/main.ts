@@ -91,6 +91,7 @@ const deps: NodeDependencies = {
   locks: new Locks(),
   endOfSlave: (uid) => slaves.endOf(uid),
   slaveRuns: (uid) => slaves.runs(uid),
+  lastSlaveStartMs: () => slaves.lastStartMs,
   changes,
   hostRoot: settings['host-root'],
   log,

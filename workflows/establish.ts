@@ -68,6 +68,9 @@ function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
 
 async function steps({ input, record }: MountContext, register: Register): Promise<void> {
   const { request } = input;
+  const { runId, originalExecutionRunId } = workflowInfo();
+  // A reset begins anew where there may be slaves already; what they hold ends with them.
+  if (runId !== originalExecutionRunId) sharesOf(request).forEach((_share, index) => undoSlave(input, index, register));
   const { node } = await planMount.executeWithOptions({ summary: `plan for pod ${request.target.pod}` }, [
     { signed: input },
   ]);
@@ -100,6 +103,15 @@ async function reserve(input: MountInput, node: string, register: Register): Pro
 }
 
 function makeSlave(input: MountInput, node: string, index: number, register: Register): Promise<SlaveRef> {
+  const name = undoSlave(input, index, register);
+  const mountUid = workflowInfo().firstExecutionRunId;
+  return createSlave.executeWithOptions({ summary: `create slave ${name}` }, [
+    { signed: input, mountUid, index, node },
+  ]);
+}
+
+/** Registers the undo of a slave, which may be there or not. Answers its name. */
+function undoSlave(input: MountInput, index: number, register: Register): string {
   const { name: mount, target } = input.request;
   const mountUid = workflowInfo().firstExecutionRunId;
   const name = slaveName(target.pod, mountUid, index);
@@ -107,9 +119,7 @@ function makeSlave(input: MountInput, node: string, index: number, register: Reg
   register(`slave pod ${namespace}/${name}`, () =>
     deleteSlave.executeWithOptions({ summary: `undo: delete slave ${name}` }, [{ namespace, name, mount, targetUid }]),
   );
-  return createSlave.executeWithOptions({ summary: `create slave ${name}` }, [
-    { signed: input, mountUid, index, node },
-  ]);
+  return name;
 }
 
 /** Attaches while the scheduler still decides: the slave is pinned, so that the node is known. The first failure ends both. */

@@ -81,8 +81,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
 /** Signals that do not always end the mount. */
 function handleChanges(record: MountRecord, ends: MountEnds): void {
   setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
-    if (record.status.phase !== 'Mounted') return;
-    record.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+    if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
   setHandler(defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted), ({ containerId, reapplied }) => {
     if (!reapplied) ends.add({ kind: 'containerRestarted' });

@@ -181,6 +181,17 @@ describe('Healer', () => {
     expect(JSON.stringify(told)).toContain('SlaveNotRunning: its slave must run within');
   });
 
+  test('waits longer for a slave while others of the node begin to run', async () => {
+    node.addPod({ name: 's1', uid: slave.uid, running: false });
+    node.lastSlaveStartMs = Date.now() + 60_000;
+    await mounted({}, -1);
+    await look();
+    expect(usable()).toEqual(['/dev/fuse']);
+    node.lastSlaveStartMs = Date.now() - 1;
+    await look();
+    expect(usable()).toEqual([]);
+  });
+
   test('waits for a slave that has time left, or that is not seen', async () => {
     node.addPod({ name: 's1', uid: slave.uid, running: false });
     await mounted();

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
@@ -37,11 +37,6 @@ const bind = (source: string, destination: string): NonNullable<StartOptions['mo
   source,
   options: ['rbind'],
 });
-
-function leaveOnlyBusybox(rootfs: string): void {
-  const bin = join(rootfs, 'bin');
-  for (const name of readdirSync(bin).filter((one) => one !== 'busybox')) rmSync(join(bin, name));
-}
 
 /** A runtime makes its nodes and then only the mount read-only. */
 const READ_ONLY_DEV = { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'ro'] };
@@ -123,15 +118,6 @@ describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
     await expect(engine.grant(handle, { ...plan, devices: plan.devices.slice(1) }, [])).rejects.toMatchObject({
       type: 'ContainerUnsupported',
     });
-    await engine.revoke(handle, plan, []);
-    expect(policyOf(container)).toEqual(policy);
-  });
-
-  test('an image of one static binary gets its device', async () => {
-    await start({ prepare: leaveOnlyBusybox, args: ['/bin/busybox', 'sh'] }, cgroupVersion);
-    const plan = engine.plan(handle, 'a', [FUSE, CARD], []);
-    await engine.grant(handle, plan, []);
-    expect(await container.run('true </dev/fuse && echo opened')).toBe('opened\n');
     await engine.revoke(handle, plan, []);
     expect(policyOf(container)).toEqual(policy);
   });

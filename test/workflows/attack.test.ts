@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
+import { OWN_RUN } from './attack-workflow.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -82,7 +83,25 @@ describe('whoever can do everything with Temporal', () => {
     expect(await attack('publish', 'prey', { ...told, signed: forged(mountRequest('prey')) })).toMatchObject({
       type: 'InvalidSignature',
     });
+    const other = { ...told.mount, spec: { ...mount.spec, podName: 'other' } };
+    expect(
+      await attack('publish', 'prey', { ...told, mount: other, signed: signed(mountRequest('prey')) }, 'attack/4'),
+    ).toMatchObject({ type: 'InvalidSignature' });
     expect(harness.leftOf('prey', node)).toHaveLength(2);
+  });
+
+  test.each([
+    ['a second slave', 'more-a', { index: 1 }, 'BadRequest'],
+    ['a slave on another node', 'more-b', { node: 'prey' }, 'Forbidden'],
+    ['a slave of a mount that is not its own', 'more-c', { mountUid: crypto.randomUUID() }, 'Forbidden'],
+  ])('cannot make %s of a request that still counts', async (_name, pod, change, type) => {
+    const node = await harness.addNode(pod, 4);
+    const request = signed(mountRequest(pod));
+    // The one workflow that may ask is its own, which it can be.
+    const workflowId = mountWorkflowId(NAMESPACE, `${pod}-m`);
+    const input = { signed: request, mountUid: OWN_RUN, index: 0, node: pod, ...change };
+    expect(await attack('createSlave', pod, input, workflowId)).toMatchObject({ type });
+    expect(harness.leftOf(pod, node)).toEqual([]);
   });
 
   test.each([

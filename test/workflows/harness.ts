@@ -12,7 +12,7 @@ import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
-import { type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
 import { Gates } from './gates.ts';
@@ -223,6 +223,29 @@ export class Harness {
       await this.#workers.stop(nodeQueue(name));
       await this.startNode(name);
     }
+  }
+
+  /** Has `node` take back at once what ending slaves hold, and tell the owners. */
+  guard(node: MemoryNode): void {
+    this.#slaves.subscribe((now, last) => {
+      if (now !== undefined && now.metadata?.deletionTimestamp === undefined) return;
+      for (const { namespace, name } of node.slaveEnding(last.metadata?.uid ?? '')) {
+        temporalOwners(this.client).signal(namespace, name, SIGNALS.slaveEnding).catch(ignore);
+      }
+    });
+  }
+
+  /** Begins a mount's workflow anew at its first step. */
+  async reset(name: string): Promise<void> {
+    const { events } = await this.handle(name).fetchHistory();
+    const first = events?.find(({ workflowTaskCompletedEventAttributes: completed }) => completed);
+    await this.client.workflowService.resetWorkflowExecution({
+      namespace: 'default',
+      workflowExecution: { workflowId: mountWorkflowId(NAMESPACE, name) },
+      reason: 'test',
+      workflowTaskFinishEventId: first?.eventId ?? null,
+      requestId: randomUUID(),
+    });
   }
 
   handle(name: string) {

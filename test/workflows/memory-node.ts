@@ -29,7 +29,7 @@ export class MemoryNode implements NodeActivities {
   begun = 0;
   readonly attached = new Map<string, readonly MountedDevice[]>();
   /** UIDs of the slaves of what is attached; a detach must name one, or be signed. */
-  readonly #slaves = new Map<string, readonly string[]>();
+  readonly #slaves = new Map<string, ReadonlySet<string>>();
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
@@ -53,10 +53,7 @@ export class MemoryNode implements NodeActivities {
     );
     const key = keyOf({ namespace: request.target.namespace, name: request.name });
     this.attached.set(key, devices);
-    this.#slaves.set(
-      key,
-      slaves.map(({ uid }) => uid),
-    );
+    this.#slaves.set(key, new Set(slaves.map(({ uid }) => uid)));
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
     return { containerId: 'c1', devices };
   }
@@ -72,15 +69,23 @@ export class MemoryNode implements NodeActivities {
     if (device === undefined) for (const uid of named) this.#tombstones.add(uid);
     return {
       mounts: mounts.map((mount) => {
-        const meant = signed !== undefined || this.#slaves.get(keyOf(mount))?.some((uid) => named.has(uid)) === true;
-        if (!meant) return { mount, devices: [] };
-        const attached = this.attached.get(keyOf(mount)) ?? [];
+        const meant = signed !== undefined || this.#slaves.get(keyOf(mount))?.isDisjointFrom(named) === false;
+        const attached = meant ? (this.attached.get(keyOf(mount)) ?? []) : [];
         const left = attached.filter(({ id }) => device !== undefined && id !== device);
         if (left.length > 0) this.attached.set(keyOf(mount), left);
-        else this.attached.delete(keyOf(mount));
+        else if (meant) this.attached.delete(keyOf(mount));
         return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
     };
+  }
+
+  /** As the real one, which takes back what a slave holds as soon as that ends, whatever workflows say. Answers the mounts. */
+  slaveEnding(uid: string): readonly MountRef[] {
+    const taken = [...this.#slaves].filter(([key, slaves]) => slaves.has(uid) && this.attached.delete(key));
+    return taken.map(([key]) => {
+      const [namespace = '', name = ''] = key.split('/');
+      return { namespace, name };
+    });
   }
 
   /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */

@@ -68,7 +68,8 @@ export function kubeletConfig(plan: NodePlan, state: StatePaths): unknown {
     clusterDNS: ['10.96.0.10'],
     clusterDomain: 'cluster.local',
     oomScoreAdj: 0,
-    maxOpenFiles: 1024,
+    // Ten for each of some hundred pods, when a restarted kubelet sets them all up at once.
+    maxOpenFiles: 16_384,
     maxPods: 110,
     nodeStatusUpdateFrequency: '2s',
     syncFrequency: '10s',

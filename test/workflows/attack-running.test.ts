@@ -1,0 +1,166 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { createClusterActivities } from '../../activities/create.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { CONTROL_QUEUE, mountWorkflowId, nodeQueue } from '../../contract/names.ts';
+import type { NodeActivities } from '../../contract/node-activities.ts';
+import { RECONCILE_SCHEDULE, SIGNALS, WORKFLOWS } from '../../contract/workflows.ts';
+import { ensureSchedule } from '../../workflows/schedule.ts';
+import { Harness } from './harness.ts';
+import type { MemoryNode } from './memory-node.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+const TUN = 'hostdev.k8s.io/dev_net_tun';
+
+/** Of control workers and node workers; made, they would need what they work with. */
+const ALL_STEPS = [
+  ...Object.keys(createClusterActivities({} as Dependencies)),
+  ...(['attachDevices', 'detachDevices'] satisfies (keyof NodeActivities)[]),
+].toSorted();
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+/** A split mount of two devices, and one beside it in the same container, which nothing may happen to. */
+async function prey(pod: string): Promise<MemoryNode> {
+  const node = await harness.addNode(pod, 2);
+  harness.cluster.addDevices(pod, TUN, 1);
+  harness.guard(node);
+  await harness.mount(signed(mountRequest(pod, { resources: { [FUSE]: '1', [TUN]: '1' }, split: true })));
+  await harness.mount(signed(mountRequest(pod, { name: `${pod}-beside` })));
+  return node;
+}
+
+const stays = async (pod: string): Promise<void> => {
+  await harness.handle(`${pod}-m`).query('deviceMount');
+  expect(await harness.statusOf(`${pod}-m`)).toBe('RUNNING');
+};
+const ends = (pod: string) =>
+  eventually(async () => (await harness.statusOf(`${pod}-m`)) !== 'RUNNING').then(() => undefined);
+
+describe('whoever can do everything with Temporal', () => {
+  test.each([
+    ['release', [{ by: 'x', reason: 'x' }], ends, 0],
+    ['released', [], ends, 0],
+    ['targetGone', [], ends, 0],
+    ['slaveEnding', [], ends, 0],
+    ['slaveEnding', ['of another'], stays, 2],
+    ['containerRestarted', [{ containerId: 'c9', reapplied: false }], ends, 0],
+    ['containerRestarted', [{ containerId: 'c9', reapplied: true }], stays, 2],
+    ['driftHealed', [{ at: 'now', what: 'x' }], stays, 2],
+    ['renew', [{ leaseSeconds: 1e9 }], stays, 2],
+    ['renew', [{ leaseSeconds: 0.001 }], ends, 0],
+    ['deviceReleased', [{ device: '/dev/none', by: 'x' }], stays, 2],
+  ] as const)(
+    'can end a mount by the signal %s %j, or write its words, and no more',
+    async (signal, args, then, left) => {
+      const pod = `sig-${signal.toLowerCase()}-${JSON.stringify(args).length}`;
+      const node = await prey(pod);
+      const before = harness.leftOf(pod, node);
+      await harness.handle(`${pod}-m`).signal(SIGNALS[signal], ...args);
+      await then(pod);
+      const after = harness.leftOf(pod, node);
+      expect(after.filter((each) => !before.includes(each))).toEqual([]);
+      expect(node.attached.get(`${NAMESPACE}/${pod}-m`) ?? []).toHaveLength(left);
+      expect(node.attached.get(`${NAMESPACE}/${pod}-beside`)).toHaveLength(1);
+    },
+  );
+
+  test('cannot free a device that its node has not detached', async () => {
+    const node = await prey('half');
+    await harness.handle('half-m').signal(SIGNALS.deviceReleased, { device: '/dev/tun', by: 'x' });
+    await ends('half');
+    // The slave's end takes the devices, whatever the workflow believes.
+    expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/half-beside`]);
+  });
+
+  test.each([
+    ['while its request counts', 'reset-a', 30, 'RUNNING', 1],
+    ['afterwards', 'reset-b', 3, 'FAILED', 0],
+  ])('gets one mount or none by a reset %s', async (_name, pod, deadlineSeconds, status, count) => {
+    const node = await harness.addNode(pod, 4);
+    harness.guard(node);
+    const request = mountRequest(pod, { deadlineSeconds });
+    await harness.mount(signed(request));
+    if (count === 0) await eventually(() => Date.now() > Date.parse(request.requestedAt) + deadlineSeconds * 1_000);
+    await harness.reset(`${pod}-m`);
+    await eventually(async () => (await harness.statusOf(`${pod}-m`)) === status);
+    if (count > 0) await harness.mount(signed(request));
+    expect(harness.leftOf(pod, node)).toHaveLength(2 * count);
+  });
+
+  test('gets nothing by a Schedule that starts mounts, and the reconciler’s comes back', async () => {
+    const node = await harness.addNode('timed', 1);
+    await ensureSchedule(harness.client);
+    const schedule = harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
+    const workflowId = mountWorkflowId(NAMESPACE, 'timed-m');
+    await schedule.update(({ policies, spec, state }) => ({
+      policies,
+      spec,
+      state,
+      action: {
+        type: 'startWorkflow',
+        workflowType: WORKFLOWS.mount,
+        taskQueue: CONTROL_QUEUE,
+        workflowId,
+        args: [forged(mountRequest('timed'))],
+      },
+    }));
+    await schedule.trigger();
+    await eventually(async () => (await schedule.describe()).info.recentActions.length > 0);
+    const { info } = await schedule.describe();
+    const action = info.recentActions[0]?.action.workflow;
+    const run = harness.client.workflow.getHandle(action?.workflowId ?? '', action?.firstExecutionRunId);
+    expect((await failureFrom(run.result())).type).toMatch(/^(BadRequest|InvalidSignature)$/);
+    expect(harness.leftOf('timed', node)).toEqual([]);
+    await schedule.delete();
+    await ensureSchedule(harness.client);
+    expect((await schedule.describe()).action.workflowType).toBe(WORKFLOWS.reconcile);
+  });
+
+  test('makes, attaches and changes nothing by any step, unsigned or with what others have signed', async () => {
+    const node = await prey('steps');
+    const { metadata, spec, status } = await harness.handle('steps-m').query<DeviceMount>('deviceMount');
+    const mount = { metadata, spec, status };
+    const [slave] = status.slaves;
+    const target = mountRequest('steps').target;
+    const mine = forged(mountRequest('steps'));
+    const of = { namespace: NAMESPACE, name: slave?.name, mount: 'steps-m', targetUid: target.podUid };
+    const elsewhere = { ...target, podUid: 'another' };
+    const attached = { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }], slaves: [], force: true };
+    const steps: Readonly<Record<string, readonly [queue: string, input: object, outcome: string]>> = {
+      planMount: [CONTROL_QUEUE, { signed: mine }, 'InvalidSignature'],
+      createSlave: [CONTROL_QUEUE, { signed: mine, mountUid: 'x', index: 0, node: 'steps' }, 'InvalidSignature'],
+      awaitScheduled: [CONTROL_QUEUE, { slave, target: elsewhere }, 'none'],
+      deleteSlave: [CONTROL_QUEUE, of, 'Forbidden'],
+      findMounts: [CONTROL_QUEUE, { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
+      nodeState: [CONTROL_QUEUE, { node: 'steps' }, 'none'],
+      targetState: [CONTROL_QUEUE, { target }, 'none'],
+      surveyMounts: [CONTROL_QUEUE, {}, 'none'],
+      adoptMount: [CONTROL_QUEUE, { signed: mine, mount }, 'none'],
+      checkAdoption: [CONTROL_QUEUE, { signed: mine, mount }, 'InvalidSignature'],
+      tellOwner: [CONTROL_QUEUE, { namespace: NAMESPACE, mount: 'nobody', signal: 'release' }, 'none'],
+      publish: [
+        CONTROL_QUEUE,
+        { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },
+        'InvalidSignature',
+      ],
+      attachDevices: [nodeQueue('steps'), { signed: mine, slaves: status.slaves }, 'InvalidSignature'],
+      detachDevices: [nodeQueue('steps'), { ...attached, signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
+    };
+    expect(Object.keys(steps).toSorted()).toEqual(ALL_STEPS);
+    const before = harness.leftOf('steps', node);
+    for (const [activity, [queue, input, outcome]] of Object.entries(steps)) {
+      const { type } = await failureFrom(harness.attack(`attack/steps/${activity}`, queue, activity, input));
+      expect([activity, type]).toEqual([activity, outcome]);
+    }
+    expect(harness.leftOf('steps', node)).toEqual(before);
+    expect(harness.eventsOf('steps').filter((reason) => reason === 'X')).toEqual([]);
+  });
+});
