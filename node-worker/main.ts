@@ -12,6 +12,7 @@ import { AllocationGuard } from './activities/allocation-guard.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
 import { Healer, LOOK_PERIOD_MS } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
+import { takeOrphansBackOnce } from './activities/orphans.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
 import { kubeApi, podAccess } from './cluster/kube-api.ts';
@@ -164,6 +165,7 @@ onChangedFiles(access.files, FILES_PERIOD_MS, () => {
 });
 
 await recover(deps);
+void takeOrphansBackOnce(deps, 5_000, stopping.signal);
 guard.resume();
 healer.start();
 allocations.start();

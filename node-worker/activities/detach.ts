@@ -3,12 +3,14 @@ import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { refuseMountsOfLater } from './later-release.ts';
 import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
+  refuseMountsOfLater(deps.store, input.mounts);
   const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
   if (known.length < input.mounts.length) await buryMeant(deps, input, known);
