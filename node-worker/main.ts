@@ -1,6 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
@@ -10,7 +9,7 @@ import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
-import { Healer } from './activities/healer.ts';
+import { Healer, LOOK_PERIOD_MS } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
@@ -109,7 +108,7 @@ const healer = new Healer({
   deps,
   tellOwner,
   release: (mount, why, notice) => guard.release(mount, why, notice),
-  periodMs: 1_000,
+  periodMs: LOOK_PERIOD_MS,
   slaveDeadlineMs: 60_000,
 });
 const worker = new NodeTaskWorker(temporal);
@@ -164,5 +163,3 @@ slaves.start();
 lease.start();
 worker.start();
 log.info('started');
-// Where NODE_COMPILE_CACHE is set, the next start needs neither the time nor the 12 MB for removing types.
-flushCompileCache();

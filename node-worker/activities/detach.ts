@@ -9,22 +9,21 @@ import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
-  const known = recordsOf(deps, input.mounts);
+  const meant = (): readonly MountRecord[] => recordsOf(deps, input, request);
+  const known = meant();
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
-  const unknown = known.length < input.mounts.length;
-  const burying =
-    unknown && input.device === undefined ? deps.store.bury(input.slaves.map(({ uid }) => uid)) : undefined;
-  await burying;
+  if (known.length < input.mounts.length && input.device === undefined) await buryMeant(deps, input, known);
   const keys = known.map(({ signed }) => lockOf(signed.request.target));
-  return deps.locks.run(keys, () => detachLocked(deps, input, request));
+  return deps.locks.run(keys, () => detachLocked(deps, input, request, meant()));
 }
 
 async function detachLocked(
   deps: NodeDependencies,
   input: DetachInput,
   request: UnmountRequest | undefined,
+  known: readonly MountRecord[],
 ): Promise<DetachResult> {
-  const takings = recordsOf(deps, input.mounts).map((record) => takingOf(record, input.device));
+  const takings = known.map((record) => takingOf(record, input.device));
   const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
   for (const [containerId, some] of byContainer) {
     const live = some.filter(({ record }) => record.phase !== 'revoked');
@@ -34,8 +33,42 @@ async function detachLocked(
       if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
     }
   }
-  if (input.device === undefined) await deps.store.bury(input.slaves.map(({ uid }) => uid));
+  if (input.device === undefined) await buryMeant(deps, input, known);
   return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
+}
+
+/** Slaves of other mounts than those that are detached are not meant, whoever says so. */
+async function buryMeant(
+  { store }: NodeDependencies,
+  { slaves }: DetachInput,
+  known: readonly MountRecord[],
+): Promise<void> {
+  const others = store.records().filter((record) => !known.some(({ mount }) => keyOf(mount) === keyOf(record.mount)));
+  const serving = new Set(others.flatMap((record) => record.slaves.map(({ uid }) => uid)));
+  await store.bury(slaves.map(({ uid }) => uid).filter((uid) => !serving.has(uid)));
+}
+
+/**
+ * The records that are meant. A name alone means none: another mount may have it now, and whoever can start activities knows
+ * names. So either one of the record's slaves is named, by UID, or the apiserver has authorised an unmount of it, just now.
+ */
+function recordsOf(
+  { store }: NodeDependencies,
+  { mounts, slaves, device }: DetachInput,
+  request: UnmountRequest | undefined,
+): readonly MountRecord[] {
+  const named = new Set(slaves.map(({ uid }) => uid));
+  return mounts
+    .map((mount) => store.get(mount))
+    .filter((record) => record !== undefined)
+    .filter(
+      (record) => record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, takingOf(record, device)),
+    );
+}
+
+/** A request that is older than its deadline may be a second use of it, by somebody else. */
+function isAuthorised(request: UnmountRequest | undefined, taking: Taking): boolean {
+  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, taking);
 }
 
 /**
@@ -48,9 +81,7 @@ function policyOf(
   request: UnmountRequest | undefined,
   takings: readonly Taking[],
 ): UsersPolicy {
-  // A request to force that is older than its deadline may be a second use of it, by somebody else.
-  const asked =
-    request?.force === true && isFresh(request, Date.now()) && takings.every((taking) => isAbout(request, taking));
+  const asked = request?.force === true && takings.every((taking) => isAuthorised(request, taking));
   if (asked) return force ? 'endIfPossible' : 'end';
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
@@ -91,10 +122,6 @@ function holdersOf(devices: readonly RecordedDevice[]): ReadonlySet<string | und
 
 function takingOf(record: MountRecord, device: string | undefined): Taking {
   return { record, devices: record.devices.filter(({ id }) => device === undefined || id === device) };
-}
-
-function recordsOf({ store }: NodeDependencies, mounts: readonly MountRef[]): readonly MountRecord[] {
-  return mounts.map((mount) => store.get(mount)).filter((record) => record !== undefined);
 }
 
 function devicesIn(takings: readonly Taking[], mount: MountRef): ReturnType<typeof mountedDevicesOf> {
