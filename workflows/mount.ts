@@ -25,7 +25,7 @@ import {
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
-import { ENDS, type End, MountEnds } from './mount-ends.ts';
+import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
@@ -113,9 +113,7 @@ async function released(record: MountRecord, end: End): Promise<DeviceMount> {
   await tell(record, end.kind === 'slaveEnding' ? 'Warning' : 'Normal', 'UnMountDevice', `Unmounted: ${reason}`);
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
-  if (end.kind === 'slaveEnding') {
-    throw fail('SlaveEnded', `Cannot keep mount "${record.mount.metadata.name}": ${ENDS.slaveEnding.message}`);
-  }
+  if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
   return record.mount;
 }
 
