@@ -133,7 +133,7 @@ describe('Healer', () => {
     node = await MemoryNode.make();
     slave = node.addSlave('s1', ['a', 'b']);
     await mounted({ resources: { [FUSE_RESOURCE]: '2' } });
-    await detach(node.deps, { mounts: [MOUNT], slaves: [], device: 'a', force: false });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], device: 'a', force: false });
     restartContainer(node, 'c2');
     await look();
     expect(node.deps.store.get(MOUNT)?.devices.map(({ id }) => id)).toEqual(['b']);

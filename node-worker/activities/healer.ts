@@ -24,6 +24,9 @@ export interface HealerOptions {
   readonly slaveDeadlineMs: number;
 }
 
+/** Twice in the time in which a drift is to be mended; a look costs tens of microseconds for each container. */
+export const LOOK_PERIOD_MS = 1_000;
+
 /** Ends of a second attempt that a third would have too. */
 const FINAL: ReadonlySet<FailureType> = new Set(['NotAllocated', 'ContainerUnsupported', 'Invalid', 'NotFound']);
 /** What is attached again is allocated already, so this is for a slow kube-apiserver and runtime. */
