@@ -61,16 +61,22 @@ export function mountNode(container: OpenContainer, dev: Dev, parts: readonly st
 export function unmountNode(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
   const name = parts.at(-1) ?? '';
   return withDirectory(dev, parts.slice(0, -1), (parent) => {
-    const mounted = isSameDevice(deviceAt(parent, name), device);
-    if (mounted) inNamespaceOf(container, () => unmount(parent, name));
-    return mounted;
+    if (!isSameDevice(deviceAt(parent, name), device)) return false;
+    return inNamespaceOf(container, () => unmount(parent, name));
   });
 }
 
 /** umount2(2) takes a path: this thread's own working directory keeps it out of the tenant's hands. */
-function unmount(parent: number, name: string): void {
+function unmount(parent: number, name: string): boolean {
   syscall('fchdir', [parent]);
-  syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
+  try {
+    syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
+    return true;
+  } catch (err) {
+    // No mount, so none of ours: the container has another node there.
+    if (hasCode(err, 'EINVAL')) return false;
+    throw err;
+  }
 }
 
 /** Removes the empty file of `makeTarget`, also one that was interrupted. Anything else is left where it is. */

@@ -129,12 +129,12 @@ export function takeNode(container: OpenContainer, device: GrantedDevice): boole
   return ifWritable(() => withWritableDev(container, (dev) => takeFrom(container, dev, device))) || unmounted;
 }
 
-/** A container that has ended took its mounts with it; what can no longer be written stays: without its rule it is no use. */
+/** A container that has ended took its mounts with it; what it has made unchangeable stays: without its rule it is no use. */
 function ifWritable(take: () => boolean): boolean {
   try {
     return ifThere(false, take);
   } catch (err) {
-    if (hasCode(err, 'ESRCH', 'EROFS')) return false;
+    if (hasCode(err, 'ESRCH', 'EROFS', 'EPERM', 'EACCES', 'EBUSY')) return false;
     throw err;
   }
 }

@@ -74,6 +74,10 @@ export function unwritable(path: string, err: unknown): unknown {
       err,
     );
   }
+  // What else a container can bring about: a full or immutable /dev, a mount that is gone again.
+  if (hasCode(err, 'EACCES', 'EBUSY', 'EDQUOT', 'EINVAL', 'ENOSPC', 'EOPNOTSUPP', 'EPERM')) {
+    return fail('ContainerUnsupported', `Cannot make device node "${path}": the kernel answers ${err.code} there`, err);
+  }
   return err;
 }
 
