@@ -18,7 +18,8 @@ export interface RecordedDevice {
 
 /** What a mount's workflow is told, by a signal of contract/workflows.ts. */
 export type Notice =
-  | { readonly signal: 'slaveEnding' }
+  /** `why`: what became of the slave, for people. */
+  | { readonly signal: 'slaveEnding'; readonly why?: string }
   | { readonly signal: 'release'; readonly argument: ReleaseSignal }
   | { readonly signal: 'containerRestarted'; readonly argument: ContainerRestartedSignal }
   | { readonly signal: 'driftHealed'; readonly argument: DriftHealedSignal };

@@ -176,7 +176,7 @@ describe.each([1, 2] as const)('a device is never granted twice: on cgroup v%i',
       () => node.told.length,
       (count) => count > 0,
     );
-    expect(node.told).toEqual([{ signal: 'slaveEnding' }]);
+    expect(node.told).toMatchObject([{ signal: 'slaveEnding' }]);
     expect(users()).toBe(0);
     await expectNothingGranted();
   });
