@@ -137,8 +137,9 @@ const health = await serveHealth({
 
 async function stop(signal: string): Promise<void> {
   log.info({ signal }, 'stopping');
-  lease.stop();
   await worker.stop();
+  // Not before: what still waits in the queue is for the next worker, and must not be told that there is none.
+  lease.stop();
   stopping.abort();
   await healer.stop();
   await allocations.stop();

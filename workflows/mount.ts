@@ -42,9 +42,8 @@ import { MountRecord, newMount } from './mount-record.ts';
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
   const record = new MountRecord(input, carried ?? newMount(input.request));
-  // Before it is mounted it may have slaves that are not in its record yet.
-  const needs = (uid: string): boolean =>
-    record.status.phase === 'Pending' || record.status.slaves.some((slave) => slave.uid === uid);
+  // One that ends before it is in the record shows itself to the attach. After a reset, signals about earlier slaves come again.
+  const needs = (uid: string): boolean => record.status.slaves.some((slave) => slave.uid === uid);
   const ends = new MountEnds(needs);
   const parts = new MountParts(record, ends);
   const outcome = new MountOutcome(record);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { ANNOTATIONS } from '../../contract/names.ts';
+import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
@@ -47,6 +47,17 @@ describe('reconcileMounts()', () => {
     harness.cluster.nodes.delete('deaf');
     expect((await harness.reconcile()).findings).toMatchObject([{ action: 'free', done: true }]);
     expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'deaf')).toEqual([]);
+  });
+
+  test('deletes a slave that its mount has given back, and nothing else of it', async () => {
+    const node = await harness.addNode('part', 2);
+    const { metadata, status } = await harness.mount(signed(mountRequest('part')));
+    const kept = await harness.cluster.getPod(status.slaves[0]!);
+    const name = slaveName('part', metadata.uid, 1);
+    await harness.cluster.createPod(NAMESPACE, { ...kept, metadata: { ...kept?.metadata, name } });
+    const found = { mount: 'part-m', action: 'delete', slaves: [name], done: true };
+    expect((await harness.reconcile()).findings).toMatchObject([found]);
+    expect(harness.leftOf('part', node)).toEqual([`slave ${status.slaves[0]?.name}`, `${NAMESPACE}/part-m`]);
   });
 
   test('tells the owner of a mount whose node is gone', async () => {
