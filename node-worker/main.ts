@@ -8,9 +8,11 @@ import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
+import { AllocationGuard } from './activities/allocation-guard.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
 import { Healer, LOOK_PERIOD_MS } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
+import { takeOrphansBackOnce } from './activities/orphans.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
 import { kubeApi, podAccess } from './cluster/kube-api.ts';
@@ -111,6 +113,11 @@ const healer = new Healer({
   periodMs: LOOK_PERIOD_MS,
   slaveDeadlineMs: 60_000,
 });
+const allocations = new AllocationGuard({
+  deps,
+  release: (mount, why, notice) => guard.release(mount, why, notice),
+  pollMs: 1_000,
+});
 const worker = new NodeTaskWorker(temporal);
 const lease = new LeaseRenewal({
   api: kube,
@@ -130,10 +137,12 @@ const health = await serveHealth({
 
 async function stop(signal: string): Promise<void> {
   log.info({ signal }, 'stopping');
-  lease.stop();
   await worker.stop();
+  // Not before: what still waits in the queue is for the next worker, and must not be told that there is none.
+  lease.stop();
   stopping.abort();
   await healer.stop();
+  await allocations.stop();
   await slaves.stop();
   await guard.stop();
   changes.close();
@@ -157,8 +166,10 @@ onChangedFiles(access.files, FILES_PERIOD_MS, () => {
 });
 
 await recover(deps);
+void takeOrphansBackOnce(deps, 5_000, stopping.signal);
 guard.resume();
 healer.start();
+allocations.start();
 slaves.start();
 lease.start();
 worker.start();

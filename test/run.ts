@@ -70,7 +70,9 @@ async function jest(project: string): Promise<Counts> {
   const outputFile = join(RESULTS, `${project}.json`);
   rmSync(outputFile, { force: true });
   const args = ['--selectProjects', project, '--json', '--outputFile', outputFile];
-  if (project !== 'unit') args.push('--runInBand');
+  // Those of workflows mostly wait, each file for a Temporal of its own.
+  if (project === 'workflows') args.push('--maxWorkers=2');
+  else if (project !== 'unit') args.push('--runInBand');
   // By this Node: the one on the PATH may be an older one.
   const code = await ended(process.execPath, [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args], {
     NODE_OPTIONS: '--experimental-vm-modules --no-warnings',

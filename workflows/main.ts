@@ -27,8 +27,10 @@ const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
 const access = temporalAccess(settings);
 
-/** What an activity in flight may still take after SIGTERM; the pod's grace is 45 s. */
-const SHUTDOWN_GRACE_MS = 20_000;
+/**
+ * After SIGTERM steps that only wait are handed over at once, since these alone heed a cancellation; all others end by
+ * themselves within this time. The pod's grace is 45 s.
+ */
 const SHUTDOWN_FORCE_MS = 28_000;
 
 /**
@@ -107,7 +109,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
       usedRequests: new UsedRequests(),
       now: () => new Date(),
     }),
-    shutdownGraceTime: SHUTDOWN_GRACE_MS,
+    shutdownGraceTime: 0,
     shutdownForceTime: SHUTDOWN_FORCE_MS,
     // Waiting activities only wait: each takes memory, not processor time.
     maxConcurrentActivityTaskExecutions: 1_000,

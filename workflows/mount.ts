@@ -25,7 +25,7 @@ import {
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
-import { ENDS, type End, MountEnds } from './mount-ends.ts';
+import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
@@ -42,9 +42,8 @@ import { MountRecord, newMount } from './mount-record.ts';
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
   const record = new MountRecord(input, carried ?? newMount(input.request));
-  // Before it is mounted it may have slaves that are not in its record yet.
-  const needs = (uid: string): boolean =>
-    record.status.phase === 'Pending' || record.status.slaves.some((slave) => slave.uid === uid);
+  // One that ends before it is in the record shows itself to the attach. After a reset, signals about earlier slaves come again.
+  const needs = (uid: string): boolean => record.status.slaves.some((slave) => slave.uid === uid);
   const ends = new MountEnds(needs);
   const parts = new MountParts(record, ends);
   const outcome = new MountOutcome(record);
@@ -113,9 +112,7 @@ async function released(record: MountRecord, end: End): Promise<DeviceMount> {
   await tell(record, end.kind === 'slaveEnding' ? 'Warning' : 'Normal', 'UnMountDevice', `Unmounted: ${reason}`);
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
-  if (end.kind === 'slaveEnding') {
-    throw fail('SlaveEnded', `Cannot keep mount "${record.mount.metadata.name}": ${ENDS.slaveEnding.message}`);
-  }
+  if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
   return record.mount;
 }
 

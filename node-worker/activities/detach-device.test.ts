@@ -87,6 +87,17 @@ describe('detach() of one device of a split mount', () => {
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
+  test.each([
+    ['a request of which the time is over', { requestedAt: '2026-01-01T00:00:00Z' }],
+    ['a request about another device', { device: '/dev/fuse' }],
+  ])('by %s takes it only from a mount of which a slave is named', async (_, change) => {
+    const signed = unmountRequest({ device: '/dev/kvm', ...change });
+    expect(await detachKvm({ slaves: [], signed })).toMatchObject({ mounts: [{ devices: [] }] });
+    expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
+    await detachKvm({ signed });
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
   test('follows a restart of the container with what is left', async () => {
     await detachKvm();
     node.allocations = node.allocations.filter(({ podUid }) => podUid !== slaves[1]?.uid);

@@ -3,27 +3,27 @@ import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { refuseMountsOfLater } from './later-release.ts';
 import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
-  const meant = (): readonly MountRecord[] => recordsOf(deps, input, request);
-  const known = meant();
+  refuseMountsOfLater(deps.store, input.mounts);
+  const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
-  if (known.length < input.mounts.length && input.device === undefined) await buryMeant(deps, input, known);
-  const keys = known.map(({ signed }) => lockOf(signed.request.target));
-  return deps.locks.run(keys, () => detachLocked(deps, input, request, meant()));
+  if (known.length < input.mounts.length) await buryMeant(deps, input, known);
+  const keys = known.map(({ record }) => lockOf(record.signed.request.target));
+  return deps.locks.run(keys, () => detachLocked(deps, input, request));
 }
 
 async function detachLocked(
   deps: NodeDependencies,
   input: DetachInput,
   request: UnmountRequest | undefined,
-  known: readonly MountRecord[],
 ): Promise<DetachResult> {
-  const takings = known.map((record) => takingOf(record, input.device));
+  const takings = takingsOf(deps, input, request);
   const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
   for (const [containerId, some] of byContainer) {
     const live = some.filter(({ record }) => record.phase !== 'revoked');
@@ -33,42 +33,38 @@ async function detachLocked(
       if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
     }
   }
-  if (input.device === undefined) await buryMeant(deps, input, known);
+  await buryMeant(deps, input, takings);
   return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
 }
 
-/** Slaves of other mounts than those that are detached are not meant, whoever says so. */
+/** Not those of a mount that goes on with other devices, nor of one that is not detached, whoever names them. */
 async function buryMeant(
   { store }: NodeDependencies,
-  { slaves }: DetachInput,
-  known: readonly MountRecord[],
+  { slaves, device }: DetachInput,
+  takings: readonly Taking[],
 ): Promise<void> {
-  const others = store.records().filter((record) => !known.some(({ mount }) => keyOf(mount) === keyOf(record.mount)));
+  if (device !== undefined) return;
+  const meant = new Set(takings.map(({ record }) => keyOf(record.mount)));
+  const others = store.records().filter(({ mount }) => !meant.has(keyOf(mount)));
   const serving = new Set(others.flatMap((record) => record.slaves.map(({ uid }) => uid)));
   await store.bury(slaves.map(({ uid }) => uid).filter((uid) => !serving.has(uid)));
 }
 
 /**
- * The records that are meant. A name alone means none: another mount may have it now, and whoever can start activities knows
- * names. So either one of the record's slaves is named, by UID, or the apiserver has authorised an unmount of it, just now.
+ * What is to be taken. The name of a mount alone means none: another may have it now, and whoever can start activities knows
+ * names. So either one of its slaves is named, by UID, or the apiserver has authorised just this, just now.
  */
-function recordsOf(
+function takingsOf(
   { store }: NodeDependencies,
   { mounts, slaves, device }: DetachInput,
   request: UnmountRequest | undefined,
-): readonly MountRecord[] {
+): readonly Taking[] {
   const named = new Set(slaves.map(({ uid }) => uid));
   return mounts
     .map((mount) => store.get(mount))
     .filter((record) => record !== undefined)
-    .filter(
-      (record) => record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, takingOf(record, device)),
-    );
-}
-
-/** A request that is older than its deadline may be a second use of it, by somebody else. */
-function isAuthorised(request: UnmountRequest | undefined, taking: Taking): boolean {
-  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, taking);
+    .map((record) => takingOf(record, device))
+    .filter((taking) => taking.record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, taking));
 }
 
 /**
@@ -86,6 +82,11 @@ function policyOf(
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
   return ending ? 'endIfPossible' : 'leave';
+}
+
+/** A request that is older than its deadline may be a second use of it, by somebody else. */
+function isAuthorised(request: UnmountRequest | undefined, taking: Taking): boolean {
+  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, taking);
 }
 
 function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }: Taking): boolean {

@@ -126,6 +126,8 @@ export class MemoryNode {
       },
       containers: {
         running: async () => this.container,
+        everyRunning: async () =>
+          this.container === undefined ? [] : [{ ...this.container, podUid: TARGET.podUid, name: TARGET.container }],
         allRunning: async (podUid) => {
           const id = `${podUid}-container`;
           return this.engine.containers.has(id) ? [{ id, pid: 2, runtimeHandler: '', runtimeType: undefined }] : [];

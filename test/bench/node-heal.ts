@@ -15,7 +15,7 @@ const DEVICES = { devices: [{ allow: false, access: 'rwm' }] };
 
 /** How long a container is without what it was given: from when the kernel refuses it until it gives it again. */
 export async function benchHeal(): Promise<readonly Figure[]> {
-  const systemd = await startSystemd();
+  const systemd = await startSystemd(2);
   try {
     return [
       ...(await benchDrifts('crun-update-v1', { cgroupVersion: 1, runtime: 'crun' }, updated)),

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { pino } from 'pino';
+import { NodeTaskWorker } from '../../node-worker/temporal.ts';
 import { Harness } from './harness.ts';
+import type { MemoryNode } from './memory-node.ts';
 import { eventually } from './outcome.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
@@ -10,6 +13,21 @@ beforeAll(async () => {
   harness = await Harness.start();
 }, 120_000);
 afterAll(() => harness.stop());
+
+/** As the process of a node has it. */
+function nodeWorker(name: string, node: MemoryNode): NodeTaskWorker {
+  const worker = new NodeTaskWorker({
+    access: harness.access,
+    node: name,
+    activities: {
+      attachDevices: (input) => node.attachDevices(input),
+      detachDevices: (input) => node.detachDevices(input),
+    },
+    log: pino({ enabled: false }),
+  });
+  worker.start();
+  return worker;
+}
 
 describe('a mount', () => {
   test('ends mounted when Temporal is killed in the middle of it and comes back', async () => {
@@ -33,6 +51,28 @@ describe('a mount', () => {
     await eventually(() => harness.unmount(signed(unmountRequest('crash'))).catch(() => undefined));
     expect(node.attached.size).toBe(0);
     await eventually(() => harness.cluster.slaves(NAMESPACE).length === 0);
+  });
+
+  test.each([
+    ['ends with', 'ends', 1],
+    ['is handed over by', 'handed', 2],
+  ])('%s a node worker that stops in the middle of its attach', async (_name, pod, attaches) => {
+    const node = await harness.addNode(pod, 1, false);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    node.slow = promise;
+    const first = nodeWorker(pod, node);
+    const mounting = harness.mount(signed(mountRequest(pod, { deadlineSeconds: 100 })));
+    await eventually(() => node.attached.size === 1);
+    const stopped = first.stop();
+    if (attaches === 1) resolve();
+    await stopped;
+    resolve();
+    const second = nodeWorker(pod, node);
+    expect((await mounting).status.phase).toBe('Mounted');
+    expect(node.begun).toBe(attaches);
+    await harness.unmount(signed(unmountRequest(pod)));
+    expect(node.attached.size).toBe(0);
+    await second.stop();
   });
 
   test('goes on when the control worker is replaced in the middle of it', async () => {

@@ -34,6 +34,7 @@ export class Harness {
   readonly server: TemporalServer;
   readonly cluster = new MemoryCluster();
   readonly client: Client;
+  readonly access: TemporalAccess;
   readonly bundle: string;
   /** Around the steps of all workers. */
   readonly gates = new Gates();
@@ -51,6 +52,7 @@ export class Harness {
     bundle: string,
   ) {
     this.server = server;
+    this.access = access;
     this.#connection = connection;
     this.#workers = workers;
     this.bundle = bundle;
@@ -250,6 +252,12 @@ export class Harness {
 
   handle(name: string) {
     return this.client.workflow.getHandle(mountWorkflowId(NAMESPACE, name));
+  }
+
+  /** Types of the steps that a mount's workflow has scheduled and that have not ended. */
+  async pendingSteps(name: string): Promise<readonly string[]> {
+    const { raw } = await this.handle(name).describe();
+    return (raw.pendingActivities ?? []).map(({ activityType }) => activityType?.name ?? '');
   }
 
   async statusOf(name: string): Promise<string> {

@@ -15,6 +15,8 @@ export class MemoryCluster implements Cluster {
   readonly nodes = new Map<string, MemoryNode>();
   /** Refusal of the next pods to be created, as a quota or a webhook would. */
   refuse: ClusterError | undefined;
+  /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
+  endSlowly = false;
   readonly #pods = new Map<string, V1Pod>();
   readonly #log: { readonly version: number; readonly event: PodEvent }[] = [];
   readonly #changed = new EventTarget();
@@ -141,7 +143,16 @@ export class MemoryCluster implements Cluster {
       return;
     }
     this.#put({ ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date() } });
-    setImmediate(() => this.removePod(ref));
+    if (!this.endSlowly) setImmediate(() => this.removePod(ref));
+  }
+
+  /** What is being deleted goes now. */
+  finishEnding(): void {
+    this.endSlowly = false;
+    for (const { metadata } of this.#pods.values().toArray()) {
+      if (metadata?.deletionTimestamp === undefined) continue;
+      this.removePod({ namespace: metadata.namespace ?? '', name: metadata.name ?? '' });
+    }
   }
 
   async mergePod(ref: PodRef, patch: object): Promise<void> {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
@@ -27,8 +28,12 @@ describe('reconcileMounts()', () => {
     const found = { namespace: NAMESPACE, mount: 'shot-m', action: 'free', slaves: [status.slaves[0]?.name] };
     expect(await harness.reconcile({ dryRun: true })).toMatchObject({ findings: [{ ...found, done: false }] });
     expect(harness.leftOf('shot', node)).toHaveLength(2);
+    expect(harness.eventsOf('shot')).toEqual(['MountDevice']);
     expect(await harness.reconcile()).toMatchObject({ findings: [{ ...found, done: true }] });
     expect(harness.leftOf('shot', node)).toEqual([]);
+    expect(harness.eventsOf('shot')).toEqual(['MountDevice', 'UnMountDevice']);
+    const target = await harness.cluster.getPod({ namespace: NAMESPACE, name: 'shot' });
+    expect(target?.metadata?.annotations?.[ANNOTATIONS.devices]).toBeUndefined();
   });
 
   test('keeps the slave of a terminated mount while its node cannot take the devices back', async () => {
@@ -42,6 +47,17 @@ describe('reconcileMounts()', () => {
     harness.cluster.nodes.delete('deaf');
     expect((await harness.reconcile()).findings).toMatchObject([{ action: 'free', done: true }]);
     expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'deaf')).toEqual([]);
+  });
+
+  test('deletes a slave that its mount has given back, and nothing else of it', async () => {
+    const node = await harness.addNode('part', 2);
+    const { metadata, status } = await harness.mount(signed(mountRequest('part')));
+    const kept = await harness.cluster.getPod(status.slaves[0]!);
+    const name = slaveName('part', metadata.uid, 1);
+    await harness.cluster.createPod(NAMESPACE, { ...kept, metadata: { ...kept?.metadata, name } });
+    const found = { mount: 'part-m', action: 'delete', slaves: [name], done: true };
+    expect((await harness.reconcile()).findings).toMatchObject([found]);
+    expect(harness.leftOf('part', node)).toEqual([`slave ${status.slaves[0]?.name}`, `${NAMESPACE}/part-m`]);
   });
 
   test('tells the owner of a mount whose node is gone', async () => {

@@ -22,6 +22,17 @@ describe('mountDevices()', () => {
     expect(harness.leftOf('full', node)).toEqual([]);
   });
 
+  test('is made after all by a reset within its deadline, when a device is free', async () => {
+    const node = await harness.addNode('second', 0);
+    const request = signed(mountRequest('second', { deadlineSeconds: 50 }));
+    expect(await failureFrom(harness.mount(request))).toMatchObject({ type: 'InsufficientDevices' });
+    await eventually(async () => (await harness.statusOf('second-m')) === 'FAILED');
+    harness.cluster.addDevices('second', FUSE, 1);
+    await harness.reset('second-m');
+    expect((await harness.mount(request)).status.phase).toBe('Mounted');
+    expect(harness.leftOf('second', node)).toHaveLength(2);
+  });
+
   test('deletes the slave when the node refuses', async () => {
     const node = await harness.addNode('refuser', 1);
     node.refuse = 'ContainerUnsupported';
