@@ -61,8 +61,16 @@ export function send({ host, port, ca, servername }: Endpoint, options: SendOpti
         });
         res.on('end', () => {
           const isJson = res.headers['content-type']?.startsWith('application/json') ?? false;
-          const json = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
-          resolve({ code: res.statusCode ?? 0, headers: res.headers, text, json, reused: sent.reusedSocket });
+          resolve({
+            code: res.statusCode ?? 0,
+            headers: res.headers,
+            text,
+            // Not before somebody asks: a watch is many of them.
+            get json() {
+              return isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
+            },
+            reused: sent.reusedSocket,
+          });
         });
         res.on('error', reject);
       },

@@ -7,18 +7,13 @@ import { NODES } from '../cluster.ts';
 import { getJson, kubectlOk } from '../kubectl.ts';
 import { deletePod, FUSE, slavesOf, startPod } from '../pods.ts';
 import { until } from '../until.ts';
+import { bind, unbindAll } from './bindings.ts';
 import { aggregated, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
 
 const LIST = `${ROOT}/namespaces/default/devicemounts`;
 const UTF8_USER = 'jürgen ✓';
 let server: Endpoint;
 let pod: string;
-
-const bindings: string[] = [];
-async function bind(name: string, role: string, ...subjects: string[]): Promise<void> {
-  bindings.push(name);
-  await kubectlOk(['create', 'rolebinding', name, `--clusterrole=${role}`, ...subjects]);
-}
 
 beforeAll(async () => {
   server = await deployedServer();
@@ -31,7 +26,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await deletePod(pod);
-  if (bindings.length > 0) await kubectlOk(['delete', 'rolebinding', ...bindings, '--ignore-not-found']);
+  await unbindAll();
 });
 
 const asJane = () => send(server, { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy });

@@ -3,6 +3,8 @@ import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { NODES } from '../cluster.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { deletePod, FUSE, mountOk, slavesGone, startPod, unmount } from '../pods.ts';
+import { until } from '../until.ts';
+import { bind, unbindAll } from './bindings.ts';
 
 const RESOURCE = 'devicemounts.device-mounter.io';
 const node = NODES[0]?.name ?? '';
@@ -15,6 +17,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await deletePod(pod);
 });
+
+const rights = (user: string) => kubectlOk(['auth', 'can-i', '--list', `--as=${user}`]);
 
 describe('kubectl', () => {
   test('get prints a table, more of it with -o wide', async () => {
@@ -75,10 +79,11 @@ describe('kubectl', () => {
   });
 
   test('auth can-i knows who may mount', async () => {
-    const args = ['auth', 'can-i', 'update', `pods.device-mounter.io/${pod}`, '--subresource=mount'];
-    expect(await kubectlOk(args)).toBe('yes\n');
-    const stranger = await kubectl([...args, '--as=system:serviceaccount:default:default']);
-    expect([stranger.code, stranger.stdout]).toEqual([1, 'no\n']);
+    await bind('contract-can-i', 'device-mounter.io:generate', '--user=ina');
+    const mounts = /pods\.device-mounter\.io\/mount +\[\] +\[\] +\[update\]/;
+    await until('the right to be in force', async () => mounts.test(await rights('ina')));
+    expect(await rights('joe')).not.toMatch(mounts);
+    await unbindAll();
   });
 
   test('get --raw finds OpenAPI of the group among that of the cluster', async () => {
