@@ -3,7 +3,18 @@ import { startWithEmptyTemporal } from './cluster.ts';
 import { deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
 import { nodeAt, productReady } from './nodes.ts';
-import { deletePod, inPod, KMSG, mountOk, slavesGone, startPod, unmount } from './pods.ts';
+import {
+  annotatedDevices,
+  deletePod,
+  deviceMount,
+  inPod,
+  KMSG,
+  mountOk,
+  slavesGone,
+  startPod,
+  unmount,
+} from './pods.ts';
+import { temporalCli } from './temporal.ts';
 import { until } from './until.ts';
 
 /** Two runs of the reconciler. */
@@ -18,6 +29,25 @@ afterEach(async () => {
   await Promise.all(ended.map(slavesGone));
 });
 afterAll(() => all.stop());
+
+test('what terminated workflows have left is freed within two minutes', async () => {
+  // v1 and v2 at once: the reconciler comes once a minute.
+  await Promise.all([nodeAt(0), nodeAt(1)].map(({ name }) => terminateOn(name)));
+});
+
+async function terminateOn(node: string): Promise<void> {
+  await all.startOther(node);
+  const { pod, mounted, before } = await all.mountedTarget(node);
+  const { name } = mounted.metadata;
+  await temporalCli('workflow', 'terminate', '--workflow-id', `mount/default/${name}`);
+  expect(await deviceMount(name)).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
+  await until('the reconciler to free the device', async () => same(await deviceState(pod), before), RECONCILED_MS);
+  await slavesGone(pod);
+  await until('the pod to be told', async () => (await annotatedDevices(pod)) === undefined);
+  await all.expectFree(node);
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** A process of the container that has the device open, by its pid in there. */
 async function holderIn(pod: string): Promise<string> {
