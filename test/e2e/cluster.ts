@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { TEMPORAL_HOST, TEMPORAL_PORTS } from '../../deploy/local/addresses.ts';
 import { loadCluster } from '../../deploy/local/cluster.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { statePaths } from '../../deploy/local/state.ts';
+import { setTemporalRetention } from '../../deploy/local/temporal.ts';
 import { until } from './until.ts';
 
 /** The cluster that `npm start -- --detach` has left running; without one every end-to-end test fails. */
@@ -35,10 +36,21 @@ function processes(): number[] {
 
 /** Ends Temporal with SIGKILL and starts it again with the same database; resolves once it listens. */
 export async function restartTemporal(): Promise<void> {
-  const { temporal } = CLUSTER.servers;
-  await temporal.stop('SIGKILL');
+  await CLUSTER.servers.temporal.stop('SIGKILL');
+  await startTemporal();
+}
+
+/** Ends Temporal with SIGKILL and starts it with an empty database. */
+export async function startWithEmptyTemporal(): Promise<void> {
+  await CLUSTER.servers.temporal.stop('SIGKILL');
+  for (const end of ['', '-wal', '-shm']) rmSync(`${CLUSTER.paths.temporalDatabase}${end}`, { force: true });
+  await startTemporal();
+  await until('Temporal to have its retention', () => setTemporalRetention(CLUSTER.tools));
+}
+
+async function startTemporal(): Promise<void> {
   await until('Temporal to listen again', async () => {
-    temporal.start();
+    CLUSTER.servers.temporal.start();
     return listens();
   });
 }

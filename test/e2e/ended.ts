@@ -55,7 +55,7 @@ export class Ends {
   async mountedTarget(node: string, spec: Readonly<Record<string, unknown>> = {}, body: object = {}): Promise<Mounted> {
     const pod = await this.target(node, spec);
     const before = await deviceState(pod);
-    const mounted = await mountOk(pod, FUSE, '', body);
+    const mounted = await mountOk(pod, FUSE, '&wait_second=30', body);
     expect(await deviceState(pod)).not.toEqual(before);
     return { pod, mounted, before };
   }

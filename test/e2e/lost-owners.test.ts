@@ -1,0 +1,96 @@
+import { afterAll, afterEach, expect, test } from '@jest/globals';
+import { startWithEmptyTemporal } from './cluster.ts';
+import { deviceState } from './device-state.ts';
+import { Ends } from './ended.ts';
+import { nodeAt, productReady } from './nodes.ts';
+import {
+  annotatedDevices,
+  deletePod,
+  deviceMount,
+  inPod,
+  KMSG,
+  mountOk,
+  slavesGone,
+  startPod,
+  unmount,
+} from './pods.ts';
+import { temporalCli } from './temporal.ts';
+import { until } from './until.ts';
+
+/** Two runs of the reconciler. */
+const RECONCILED_MS = 120_000;
+
+const all = new Ends();
+const pods: string[] = [];
+afterEach(async () => {
+  await all.deletePods();
+  const ended = pods.splice(0);
+  await Promise.all(ended.map(deletePod));
+  await Promise.all(ended.map(slavesGone));
+});
+afterAll(() => all.stop());
+
+test('what terminated workflows have left is freed within two minutes', async () => {
+  // v1 and v2 at once: the reconciler comes once a minute.
+  await Promise.all([nodeAt(0), nodeAt(1)].map(({ name }) => terminateOn(name)));
+});
+
+async function terminateOn(node: string): Promise<void> {
+  await all.startOther(node);
+  const { pod, mounted, before } = await all.mountedTarget(node);
+  const { name } = mounted.metadata;
+  await temporalCli('workflow', 'terminate', '--workflow-id', `mount/default/${name}`);
+  expect(await deviceMount(name)).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
+  await until('the reconciler to free the device', async () => same(await deviceState(pod), before), RECONCILED_MS);
+  await slavesGone(pod);
+  await until('the pod to be told', async () => (await annotatedDevices(pod)) === undefined);
+  await all.expectFree(node);
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** A process of the container that has the device open, by its pid in there. */
+async function holderIn(pod: string): Promise<string> {
+  const { stdout } = await inPod(pod, 'sleep 100000 3>/dev/kmsg >/dev/null 2>&1 & echo $!');
+  return stdout.trim();
+}
+
+async function holds(pod: string, pid: string): Promise<boolean> {
+  return (await inPod(pod, `readlink /proc/${pid}/fd/3`)).stdout.trim() === '/dev/kmsg';
+}
+
+test('20 mounts go on and get owners again when the database of Temporal is lost', async () => {
+  const nodes = Array.from({ length: 20 }, (_, index) => nodeAt(index).name);
+  pods.push(...(await Promise.all(nodes.map((node) => startPod(node)))));
+  const mounts = await Promise.all(
+    pods.map(async (pod) => {
+      const { metadata } = await mountOk(pod, KMSG, '&wait_second=38');
+      return {
+        pod,
+        name: metadata.name,
+        uid: metadata.uid,
+        holder: await holderIn(pod),
+        state: await deviceState(pod),
+      };
+    }),
+  );
+  await startWithEmptyTemporal();
+  const owned = async (name: string): Promise<string | undefined> => {
+    const workflow = await all.temporal.workflowOf(name).catch(() => undefined);
+    return workflow?.status === 'RUNNING' && workflow.mount?.status.phase === 'Mounted'
+      ? workflow.mount.metadata.uid
+      : undefined;
+  };
+  const uids = await Promise.all(
+    mounts.map(({ name }) => until(`an owner of ${name}`, () => owned(name), RECONCILED_MS)),
+  );
+  expect(uids).toEqual(mounts.map(({ uid }) => uid));
+  expect(await Promise.all(mounts.map(({ pod, holder }) => holds(pod, holder)))).not.toContain(false);
+  expect(await Promise.all(mounts.map(({ pod }) => deviceState(pod)))).toEqual(mounts.map(({ state }) => state));
+  await productReady();
+  // The new owners do what the first ones would have done.
+  const [first, second] = mounts;
+  expect((await unmount(first?.pod ?? '')).stderr).toMatch(/sleep/);
+  expect((await unmount(second?.pod ?? '', '&force=1')).code).toBe(0);
+  expect(await all.temporal.closed(second?.name ?? '')).toMatchObject({ status: 'COMPLETED' });
+}, 300_000);
