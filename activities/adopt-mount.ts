@@ -41,6 +41,25 @@ export async function adoptionOf(
   return { signed, mount: mountOf(deps, request, mountUid, slaves, devices) };
 }
 
+/**
+ * What the target is told about a mount that has no owner any more and is freed: by the request that its slaves carry, when
+ * that is authentic and theirs.
+ */
+export function orphanOf(
+  deps: Dependencies,
+  slaves: readonly V1Pod[],
+  target: Target,
+  name: string,
+): Adoption | undefined {
+  const { annotations = {} } = slaves[0]?.metadata ?? {};
+  const signed = parseSigned(annotations[ANNOTATIONS.request]);
+  if (signed === undefined || !isAuthentic(deps, signed)) return undefined;
+  const { request } = signed;
+  if (request.name !== name || request.target.podUid !== target.podUid) return undefined;
+  const mount = mountOf(deps, request, annotations[ANNOTATIONS.mountUid] ?? '', slaves, []);
+  return { signed, mount: { ...mount, status: { ...mount.status, phase: 'Failed', devices: [], slaves: [] } } };
+}
+
 function parseSigned(text: string | undefined): Signed<MountRequest> | undefined {
   try {
     const value: unknown = JSON.parse(text ?? 'null');

@@ -4,6 +4,7 @@ import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import type { Dependencies } from './dependencies.ts';
+import { endOf } from './pod-end.ts';
 import { livingTarget } from './target.ts';
 
 export interface AwaitScheduledInput {
@@ -60,17 +61,14 @@ export async function awaitScheduled(deps: Dependencies, input: AwaitScheduledIn
 
 function schedulingOf(pod: V1Pod | undefined, { slave, known }: AwaitScheduledInput): Scheduling | undefined {
   const which = `Cannot use slave pod "${slave.namespace}/${slave.name}"`;
-  if (pod === undefined || pod.metadata?.uid !== slave.uid) throw fail('SlaveEnded', `${which}: it was deleted`);
-  if (pod.metadata.deletionTimestamp !== undefined) throw fail('SlaveEnded', `${which}: it is being deleted`);
-  if (pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded') {
-    const words = [pod.status.reason, pod.status.message].filter(Boolean).join(': ');
-    throw fail('SlaveEnded', `${which}: it has ended, ${words || pod.status.phase}`);
-  }
-  if (pod.spec?.nodeName !== undefined) return { scheduled: true };
+  const mine = pod?.metadata?.uid === slave.uid ? pod : undefined;
+  const end = endOf(mine);
+  if (mine === undefined || end !== undefined) throw fail('SlaveEnded', `${which}: ${end ?? 'it was deleted'}`);
+  if (mine.spec?.nodeName !== undefined) return { scheduled: true };
   // The scheduler is making room by preemption.
-  if (pod.status?.nominatedNodeName !== undefined && pod.status.nominatedNodeName !== '') return undefined;
+  if (mine.status?.nominatedNodeName !== undefined && mine.status.nominatedNodeName !== '') return undefined;
   // Conditions are a list without order.
-  const condition = (pod.status?.conditions ?? []).find(({ type }) => type === 'PodScheduled');
+  const condition = (mine.status?.conditions ?? []).find(({ type }) => type === 'PodScheduled');
   const message = condition?.message ?? '';
   if (condition?.status !== 'False' || condition.reason !== 'Unschedulable' || message === known) return undefined;
   return { scheduled: false, message };

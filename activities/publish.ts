@@ -1,4 +1,4 @@
-import type { V1Pod } from '@kubernetes/client-node';
+import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
@@ -51,20 +51,31 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
   }
   await annotate(deps, mount);
-  const now = deps.now();
-  await deps.cluster.createEvent(namespace, {
+  try {
+    await deps.cluster.createEvent(namespace, eventOf(deps, mount, event));
+  } catch (err) {
+    // A namespace that is being deleted takes nothing new, and is read by nobody any more.
+    if (!(err instanceof ClusterError) || !(err.code === 404 || err.causes.includes('NamespaceTerminating'))) throw err;
+  }
+}
+
+function eventOf({ now }: Dependencies, { metadata, spec }: DeviceMount, event: PublishInput['event']): CoreV1Event {
+  const { podName: name, podUid: uid } = spec;
+  const { namespace } = metadata;
+  const at = now();
+  return {
     metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
-    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: podUid },
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
     type: event.type,
     reason: event.reason,
     message: event.message.slice(0, MESSAGE_LENGTH),
     source: { component: REPORTER },
     reportingComponent: REPORTER,
     reportingInstance: REPORTER,
-    firstTimestamp: now,
-    lastTimestamp: now,
+    firstTimestamp: at,
+    lastTimestamp: at,
     count: 1,
-  });
+  };
 }
 
 async function annotate(deps: Dependencies, mount: DeviceMount): Promise<void> {

@@ -1,8 +1,8 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
-import type { MountRequest, Signed, Target } from '../contract/requests.ts';
+import type { Target } from '../contract/requests.ts';
 import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
-import { adoptionOf } from './adopt-mount.ts';
+import { type Adoption, adoptionOf, orphanOf } from './adopt-mount.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
@@ -15,7 +15,9 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
   /** Where the slaves are; absent before they are scheduled. */
   readonly node?: string;
   /** To `adopt` with. */
-  readonly adoption?: { readonly signed: Signed<MountRequest>; readonly mount: DeviceMount };
+  readonly adoption?: Adoption;
+  /** Of what is to be `free`d, for the target, when its slaves carry a request that was signed. */
+  readonly orphan?: Adoption;
   /** To `tell`. */
   readonly signal?: string;
 };
@@ -58,9 +60,11 @@ async function ofGroup(deps: Dependencies, group: readonly V1Pod[]): Promise<rea
     const why = 'the mount of that name does not need it';
     return [{ ...about, action: 'delete', why, slaves: stale.map(refOf) }];
   }
-  if (owner !== undefined) return [{ ...about, action: 'free', why: 'its workflow has closed' }];
+  const orphan = orphanOf(deps, group, target, name);
+  const free = { ...about, action: 'free', ...(orphan !== undefined && { orphan }) } as const;
+  if (owner !== undefined) return [{ ...free, why: 'its workflow has closed' }];
   const adoption = await adoptionOf(deps, group, target, name);
-  if (typeof adoption === 'string') return [{ ...about, action: 'free', why: `it has no workflow and ${adoption}` }];
+  if (typeof adoption === 'string') return [{ ...free, why: `it has no workflow and ${adoption}` }];
   return [{ ...about, action: 'adopt', why: 'Temporal does not know its workflow', adoption }];
 }
 

@@ -1,6 +1,6 @@
-import type { V1Pod } from '@kubernetes/client-node';
 import { SIGNALS } from '../contract/workflows.ts';
 import type { Owners } from './owners.ts';
+import { endOf } from './pod-end.ts';
 import type { PodWatch } from './pod-watch.ts';
 import { mountNameOf } from './slave-pod.ts';
 
@@ -10,21 +10,15 @@ export function tellOwners(slaves: PodWatch, owners: Owners, onError: (err: unkn
   return slaves.subscribe((now, last) => {
     const { namespace, uid } = last.metadata ?? {};
     const name = mountNameOf(last);
-    if (name === undefined || namespace === undefined || uid === undefined || !isEnding(now)) return;
+    const end = endOf(now);
+    if (name === undefined || namespace === undefined || uid === undefined || end === undefined) return;
     const known = told.has(uid);
     if (now === undefined) told.delete(uid);
     else told.add(uid);
     if (known) return;
-    owners.signal(namespace, name, SIGNALS.slaveEnding, uid).catch((err: unknown) => {
+    owners.signal(namespace, name, SIGNALS.slaveEnding, uid, end).catch((err: unknown) => {
       told.delete(uid);
       onError(err);
     });
   });
-}
-
-function isEnding(pod: V1Pod | undefined): boolean {
-  const phase = pod?.status?.phase;
-  return (
-    pod === undefined || pod.metadata?.deletionTimestamp !== undefined || phase === 'Failed' || phase === 'Succeeded'
-  );
 }

@@ -43,7 +43,7 @@ export interface ParsedBody {
 
 /**
  * Reads the body of a mount request, each field by itself so that all problems are found. An empty one is `{}`; whatever its content
- * type says, it is JSON.
+ * type says, it is JSON. Comments after `//` are passed over.
  * @throws BadRequest when it is not a JSON object in UTF-8
  */
 export function parseMountBody(bytes: Uint8Array): ParsedBody {
@@ -70,7 +70,7 @@ function parsedJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trim();
-    value = text === '' ? {} : JSON.parse(text);
+    value = text === '' ? {} : parsedWithComments(text);
   } catch (err) {
     throw fail('BadRequest', 'Cannot read the body: it must be JSON in UTF-8', err);
   }
@@ -78,6 +78,15 @@ function parsedJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
     throw fail('BadRequest', 'Cannot read the body: it must be a JSON object');
   }
   return value as Readonly<Record<string, unknown>>;
+}
+
+/** The examples of the original's API page have comments after `//`, and are to run as they are. */
+function parsedWithComments(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|\/\/[^\n]*/g, (part) => (part.startsWith('"') ? part : '')));
+  }
 }
 
 function parsedText(value: unknown): unknown {

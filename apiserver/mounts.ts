@@ -26,7 +26,7 @@ export interface Mounts {
   check(): Promise<void>;
   /**
    * Begins a mount, or finds the one that the same request has begun, and waits for it, at most `patienceMs`.
-   * @throws what `repeatOf` throws when the name is in use
+   * @throws what `repeatOf` throws when the name is in use, IdempotencyKeyReused when the key stands for another mount
    */
   mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer>;
   unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer>;

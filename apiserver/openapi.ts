@@ -45,6 +45,8 @@ const PUT_PARAMETERS: readonly Parameter[] = [
   query('container', 'string', 'Container of the pod; by default its default container.'),
   query('wait_second', 'integer', 'Seconds to wait; 0 answers at once. By default 10.'),
   { ...query('dryRun', 'string', 'All: nothing is changed.'), enum: ['All'] },
+  query('timeout', 'string', 'How long the client waits, for example 30s; the answer comes 5 s earlier.'),
+  query('pretty', 'string', 'true: with line breaks.'),
   query('fieldManager', 'string', 'Accepted, not used.'),
   {
     ...query('fieldValidation', 'string', 'What happens to unknown fields.'),

@@ -23,7 +23,7 @@ export async function priorityProblems(
   const problems: FailureCause[] = [];
   for (const [index, { op, path, value }] of patches.entries()) {
     if (path !== PRIORITY_CLASS || op === 'test' || typeof value !== 'string') continue;
-    const field = `body.patches[${index}].value`;
+    const field = `patches[${index}].value`;
     const shown = JSON.stringify(value);
     const priority = await getPriority(value);
     if (priority === undefined) {

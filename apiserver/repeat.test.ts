@@ -49,6 +49,7 @@ describe('repeatOf()', () => {
     ['another with the same key', earlier('Mounted'), other, 'IdempotencyKeyReused'],
     ['another with the same key after the end', earlier('Released', ago(1)), other, 'IdempotencyKeyReused'],
     ['another with the same name', earlier('Mounted'), { digest: 'other' }, 'NameTaken'],
+    ['another with the same name after a failure', earlier('Failed', ago(1)), { digest: 'other' }, 'free'],
     ['another with the same name after the end', earlier('Released', ago(1)), { digest: 'other' }, 'free'],
   ])('%s', (_name, given, fingerprint, expected) => {
     expect(outcome(given, fingerprint)).toBe(expected);

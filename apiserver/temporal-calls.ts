@@ -10,8 +10,8 @@ import type { Workflow } from '@temporalio/common';
 import type { Start } from './start-options.ts';
 import { isAbsence, withoutTemporal } from './temporal-connection.ts';
 
-/** A call that only reads or starts. Temporal answers it in milliseconds. */
-const CALL_MS = 3_000;
+/** A call that only reads or starts. Temporal answers it in milliseconds; among hundreds at once on a small machine, in seconds. */
+const CALL_MS = 10_000;
 /** Pause before an answer is asked for again after Temporal was gone. */
 const RETRY_MS = 250;
 const MAYBE_TAKEN = 'the request may have been taken all the same';

@@ -2,7 +2,6 @@ import {
   type Client,
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
-  type WorkflowExecutionDescription,
   type WorkflowExecutionInfo,
   WorkflowNotFoundError,
 } from '@temporalio/client';
@@ -10,7 +9,6 @@ import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import {
-  MOUNT_MEMO,
   type MountedResult,
   QUERIES,
   type ReleasedResult,
@@ -20,10 +18,14 @@ import {
   UPDATES,
   WORKFLOWS,
 } from '../contract/workflows.ts';
+import { KeyClaims } from './key-claims.ts';
+import { keyOf } from './mount-feed.ts';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
+import { RecentMounts } from './recent-mounts.ts';
 import { type Earlier, type Fingerprint, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
 import { FINGERPRINT_MEMO, mountStartOptions, unmountStartOptions } from './start-options.ts';
 import { TemporalCalls } from './temporal-calls.ts';
+import { mountOf } from './workflow-mount.ts';
 
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
 const UNDO_PATIENCE_MS = 5_000;
@@ -34,10 +36,13 @@ const TRIES = 4;
 export class TemporalMounts implements Mounts {
   readonly #temporal: TemporalCalls;
   readonly #client: Client;
+  readonly #keys: KeyClaims;
+  readonly #recent = new RecentMounts();
 
   constructor(client: Client) {
     this.#client = client;
     this.#temporal = new TemporalCalls(client);
+    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
   }
 
   async check(): Promise<void> {
@@ -47,9 +52,16 @@ export class TemporalMounts implements Mounts {
   }
 
   async mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
+    const answer = await this.#mount(wanted, patienceMs);
+    this.#recent.note(answer.mount.metadata);
+    return answer;
+  }
+
+  async #mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = wanted.input.request;
     const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
     const until = Date.now() + Math.min(patienceMs, enoughMs);
+    await this.#keys.claim(wanted.input.request);
     let mayReplace = false;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const begun = await this.#begin(wanted, mayReplace, until - Date.now());
@@ -70,6 +82,7 @@ export class TemporalMounts implements Mounts {
     else {
       const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
       const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+      for (const { metadata } of released?.items ?? []) this.#recent.note(metadata);
       if (released !== undefined) return { state: 'released', list: released };
     }
     const list = await this.list(target.namespace);
@@ -96,20 +109,21 @@ export class TemporalMounts implements Mounts {
       ...(namespace === undefined ? [] : [`MountNamespace = '${namespace}'`]),
     ].join(' AND ');
     const resourceVersion = String(Date.now());
-    const found = await this.#temporal.call(
-      () => Array.fromAsync(this.#client.workflow.list({ query })),
-      'mounts cannot be read',
-    );
+    const [found, recent] = await Promise.all([
+      this.#temporal.call(() => Array.fromAsync(this.#client.workflow.list({ query })), 'mounts cannot be read'),
+      Promise.all(this.#recent.in(namespace).map((told) => this.get(told.namespace, told.name))),
+    ]);
     // A name may have been used again: its latest mount is the one that `get` finds.
     const latest = new Map<string, WorkflowExecutionInfo>();
     for (const info of found.toSorted((a, b) => a.startTime.getTime() - b.startTime.getTime()))
       latest.set(info.workflowId, info);
-    const items = [...latest.values()].flatMap((info) => mountOf(info) ?? []);
+    const listed = [...latest.values()].flatMap((info) => mountOf(info) ?? []);
+    const items = new Map([...listed, ...recent.flatMap((mount) => mount ?? [])].map((mount) => [keyOf(mount), mount]));
     return {
       apiVersion: GROUP_VERSION,
       kind: 'DeviceMountList',
       metadata: { resourceVersion },
-      items: items.toSorted(byName),
+      items: [...items.values()].toSorted(byName),
     };
   }
 
@@ -188,16 +202,6 @@ export class TemporalMounts implements Mounts {
       throw err;
     }
   }
-}
-
-/** The mount in the memo of its workflow; undefined for a workflow that somebody else has started. */
-function mountOf(info: WorkflowExecutionInfo | WorkflowExecutionDescription): DeviceMount | undefined {
-  // The memo is written by the apiserver and the workflow only, in this form.
-  const mount = info.memo?.[MOUNT_MEMO] as DeviceMount | undefined;
-  if (info.type !== WORKFLOWS.mount || mount === undefined) return undefined;
-  // Before the workflow's first step the memo is what the apiserver could know.
-  if (mount.metadata.uid !== '') return mount;
-  return { ...mount, metadata: { ...mount.metadata, uid: info.runId } };
 }
 
 function byName({ metadata: a }: DeviceMount, { metadata: b }: DeviceMount): number {

@@ -67,7 +67,7 @@ export function isFailureType(type: unknown): type is FailureType {
 export interface FailureCause {
   readonly reason: string;
   readonly message: string;
-  /** Path of the offending field, for example `body.patches[0].path`. */
+  /** Path of the offending field, for example `patches[0].path`. */
   readonly field?: string;
 }
 

@@ -75,6 +75,11 @@ export function unmountWorkflowId(namespace: string, requestId: string): string 
   return `unmount/${namespace}/${requestId}`;
 }
 
+/** Workflow ID that holds an idempotency key; `digest` tells the key and its target apart from others. */
+export function keyWorkflowId(namespace: string, digest: string): string {
+  return `key/${namespace}/${digest}`;
+}
+
 /** Search attributes, all of type Keyword; they must be registered before the first workflow starts. */
 export const SEARCH_ATTRIBUTES = {
   phase: 'MountPhase',

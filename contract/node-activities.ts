@@ -21,7 +21,10 @@ export interface AttachResult {
 export interface DetachInput {
   /** All of them, or none: busy devices of one leave every one attached. */
   readonly mounts: readonly MountRef[];
-  /** A later attach for one of these is refused. */
+  /**
+   * Slaves of the mounts. A mount of which none is here is not meant, but by a `signed` request about it that is not over yet:
+   * another one may have its name by now. Without `device` a later attach for one of these is refused.
+   */
   readonly slaves: readonly SlaveRef[];
   /** Only this device of the mounts; a mount goes on with what is left. */
   readonly device?: string;

@@ -2,7 +2,12 @@ import type { DeviceMount, DeviceMountList } from './device-mount.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
 
 /** Names by which clients start and reach workflows; the functions are exported by `workflows/index.ts`. */
-export const WORKFLOWS = { mount: 'mountDevices', unmount: 'unmountDevices', reconcile: 'reconcileMounts' } as const;
+export const WORKFLOWS = {
+  mount: 'mountDevices',
+  unmount: 'unmountDevices',
+  reconcile: 'reconcileMounts',
+  claimKey: 'claimKey',
+} as const;
 
 export type MountInput = Signed<MountRequest>;
 export type UnmountInput = Signed<UnmountRequest>;
@@ -67,7 +72,7 @@ export const SIGNALS = {
   deviceReleased: 'deviceReleased',
   /** The target pod was deleted, has finished or was evicted. */
   targetGone: 'targetGone',
-  /** A slave pod is ending, whoever ended it. Its argument, if any, is the slave's UID. */
+  /** A slave pod is ending, whoever ended it. Arguments, if any: the slave's UID, and what became of it. */
   slaveEnding: 'slaveEnding',
   /** The container runs anew under another id; the node has done what the request says in `onRestart`. */
   containerRestarted: 'containerRestarted',

@@ -1,6 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
@@ -9,9 +8,11 @@ import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
+import { AllocationGuard } from './activities/allocation-guard.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
-import { Healer } from './activities/healer.ts';
+import { Healer, LOOK_PERIOD_MS } from './activities/healer.ts';
 import { createNodeActivities } from './activities/node-activities.ts';
+import { takeOrphansBackOnce } from './activities/orphans.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
 import { kubeApi, podAccess } from './cluster/kube-api.ts';
@@ -91,6 +92,7 @@ const deps: NodeDependencies = {
   locks: new Locks(),
   endOfSlave: (uid) => slaves.endOf(uid),
   slaveRuns: (uid) => slaves.runs(uid),
+  lastSlaveStartMs: () => slaves.lastStartMs,
   changes,
   hostRoot: settings['host-root'],
   log,
@@ -108,8 +110,13 @@ const healer = new Healer({
   deps,
   tellOwner,
   release: (mount, why, notice) => guard.release(mount, why, notice),
-  periodMs: 1_000,
+  periodMs: LOOK_PERIOD_MS,
   slaveDeadlineMs: 60_000,
+});
+const allocations = new AllocationGuard({
+  deps,
+  release: (mount, why, notice) => guard.release(mount, why, notice),
+  pollMs: 1_000,
 });
 const worker = new NodeTaskWorker(temporal);
 const lease = new LeaseRenewal({
@@ -135,6 +142,7 @@ async function stop(signal: string): Promise<void> {
   lease.stop();
   stopping.abort();
   await healer.stop();
+  await allocations.stop();
   await slaves.stop();
   await guard.stop();
   changes.close();
@@ -158,11 +166,11 @@ onChangedFiles(access.files, FILES_PERIOD_MS, () => {
 });
 
 await recover(deps);
+void takeOrphansBackOnce(deps, 5_000, stopping.signal);
 guard.resume();
 healer.start();
+allocations.start();
 slaves.start();
 lease.start();
 worker.start();
 log.info('started');
-// Where NODE_COMPILE_CACHE is set, the next start needs neither the time nor the 12 MB for removing types.
-flushCompileCache();

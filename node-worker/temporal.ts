@@ -112,9 +112,7 @@ export function ownerTeller(
       try {
         const id = mountWorkflowId(mount.namespace, mount.name);
         await connection.withDeadline(Date.now() + 5_000, () =>
-          client.workflow
-            .getHandle(id)
-            .signal(SIGNALS[notice.signal], ...('argument' in notice ? [notice.argument] : [])),
+          client.workflow.getHandle(id).signal(SIGNALS[notice.signal], ...argumentsOf(notice)),
         );
         return;
       } catch (err) {
@@ -124,6 +122,11 @@ export function ownerTeller(
       }
     }
   };
+}
+
+function argumentsOf(notice: Notice): readonly unknown[] {
+  // Without a UID: the record of the mount says which slaves it needs.
+  return notice.signal === 'slaveEnding' ? [undefined, notice.why] : [notice.argument];
 }
 
 function pause(ms: number): Promise<void> {

@@ -5,9 +5,9 @@ import { type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
 /** Why a mount is to end. */
 export type End =
   | { readonly kind: 'release'; readonly by: string; readonly reason: string }
-  | {
-      readonly kind: 'released' | 'targetGone' | 'slaveEnding' | 'containerRestarted' | 'leaseEnded' | 'canceled';
-    };
+  /** `why`: what became of the slave, in the words of whoever saw it. */
+  | { readonly kind: 'slaveEnding'; readonly why?: string | undefined }
+  | { readonly kind: 'released' | 'targetGone' | 'containerRestarted' | 'leaseEnded' | 'canceled' };
 
 interface EndRow {
   /** Failure of a mount that was not made yet. */
@@ -53,8 +53,8 @@ export class MountEnds {
         this.#ends.push({ kind });
       });
     }
-    setHandler(defineSignal<[uid?: string]>(SIGNALS.slaveEnding), (uid) => {
-      if (uid === undefined || needs(uid)) this.#ends.push({ kind: 'slaveEnding' });
+    setHandler(defineSignal<[uid?: string, why?: string]>(SIGNALS.slaveEnding), (uid, why) => {
+      if (uid === undefined || needs(uid)) this.#ends.push({ kind: 'slaveEnding', why });
     });
   }
 
@@ -75,7 +75,16 @@ export class MountEnds {
 }
 
 /** What a mount that was not made yet fails with. */
-export function failureOfEnd(name: string, { kind }: End): Error {
-  const { failure, message } = ENDS[kind];
-  return fail(failure, `Cannot mount "${name}": ${message} before it was mounted`);
+export function failureOfEnd(name: string, end: End): Error {
+  return fail(ENDS[end.kind].failure, `Cannot mount "${name}": ${wordsOf(end, ' before it was mounted')}`);
+}
+
+/** Failure of a mount that was made and has lost its slave. */
+export function failureOfSlave(name: string, end: End): Error {
+  return fail('SlaveEnded', `Cannot keep mount "${name}": ${wordsOf(end)}`);
+}
+
+function wordsOf(end: End, when = ''): string {
+  const why = end.kind === 'slaveEnding' && end.why !== undefined ? `: ${end.why}` : '';
+  return `${ENDS[end.kind].message}${when}${why}`;
 }

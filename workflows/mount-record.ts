@@ -55,6 +55,12 @@ export class MountRecord {
     this.#show();
   }
 
+  /** The lease begins anew, with this length. */
+  renew(leaseSeconds: number): void {
+    this.#mount = { ...this.#mount, spec: { ...this.#mount.spec, leaseSeconds } };
+    this.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+  }
+
   #show(): void {
     upsertMemo({ [MOUNT_MEMO]: this.#mount });
     setCurrentDetails(detailsOf(this.#mount));

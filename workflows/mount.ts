@@ -25,7 +25,7 @@ import {
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
-import { ENDS, type End, MountEnds } from './mount-ends.ts';
+import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
@@ -80,8 +80,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
 /** Signals that do not always end the mount. */
 function handleChanges(record: MountRecord, ends: MountEnds): void {
   setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
-    if (record.status.phase !== 'Mounted') return;
-    record.change({ leaseEndsAt: new Date(Date.now() + leaseSeconds * 1_000).toISOString() });
+    if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
   setHandler(defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted), ({ containerId, reapplied }) => {
     if (!reapplied) ends.add({ kind: 'containerRestarted' });
@@ -113,9 +112,7 @@ async function released(record: MountRecord, end: End): Promise<DeviceMount> {
   await tell(record, end.kind === 'slaveEnding' ? 'Warning' : 'Normal', 'UnMountDevice', `Unmounted: ${reason}`);
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
-  if (end.kind === 'slaveEnding') {
-    throw fail('SlaveEnded', `Cannot keep mount "${record.mount.metadata.name}": ${ENDS.slaveEnding.message}`);
-  }
+  if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
   return record.mount;
 }
 

@@ -1,8 +1,8 @@
-import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import { CancellationScope, log, setCurrentDetails } from '@temporalio/workflow';
 import type { Finding } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, deleteSlave, nodeState, surveyMounts, tellOwner } from './activities.ts';
+import { adoptMount, deleteSlave, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
 import { detachOnNode } from './node.ts';
 import { RECONCILE_MS } from './timeouts.ts';
 
@@ -44,6 +44,7 @@ async function repair(finding: Finding): Promise<void> {
   } else if (action === 'free') {
     await detach(finding);
     await deleteSlaves(finding);
+    await tellTarget(finding);
   } else if (action === 'delete') await deleteSlaves(finding);
 }
 
@@ -65,6 +66,17 @@ async function deleteSlaves({ mount, slaves, target }: Finding): Promise<void> {
       ]),
     ),
   );
+}
+
+/** For its readers only: that this fails changes nothing. */
+async function tellTarget({ mount, orphan, target, why }: Finding): Promise<void> {
+  if (orphan === undefined) return;
+  const event = { type: 'Warning', reason: 'UnMountDevice', message: `Unmounted ${mount}: ${why}` } as const;
+  try {
+    await publish.executeWithOptions({ summary: `tell pod ${target.pod}` }, [{ ...orphan, event }]);
+  } catch (err) {
+    log.warn('cannot tell the target', { mount, err });
+  }
 }
 
 function resultOf(

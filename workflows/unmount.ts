@@ -54,8 +54,7 @@ async function detach(input: UnmountInput, found: readonly FoundMount[]): Promis
   if (node === undefined) return;
   const mounts = found.map(({ mount: { metadata } }) => ({ namespace: metadata.namespace, name: metadata.name }));
   const device = found.map((each) => each.device).find((id) => id !== undefined);
-  // A mount that goes on has slaves that must not be taken for detached.
-  const slaves = device === undefined ? found.flatMap(({ mount }) => mount.status.slaves) : [];
+  const slaves = found.flatMap(({ mount }) => mount.status.slaves);
   const what = { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) };
   await detachOnNode(node, what, `detach from ${target.pod}`);
 }

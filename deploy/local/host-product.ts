@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CONTROL_ADDRESS } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
+import { LOCAL_DEVS } from './devs.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
 import type { ClusterNode } from './node/node.ts';
 import { PRODUCT_NAMESPACE } from './product-keys.ts';
@@ -77,11 +78,7 @@ function nodeSpecs(node: ClusterNode, program: Program, publicKeys: string, heal
       name: `product-${node.name}-plugin`,
       mountNamespace,
       networkNamespace: TEMPORAL_NETWORK,
-      ...program('device-plugin', [
-        '--devs=/dev/fuse:rwm,/dev/net/tun:rw',
-        '--dev-root=/dev',
-        `--health-port=${healthPort + 1}`,
-      ]),
+      ...program('device-plugin', [`--devs=${LOCAL_DEVS}`, '--dev-root=/dev', `--health-port=${healthPort + 1}`]),
     },
   ];
 }

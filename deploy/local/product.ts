@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { loadAllYaml } from '@kubernetes/client-node';
 import { NODE_LABEL } from '../../contract/names.ts';
 import type { Cluster } from './cluster.ts';
+import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
 import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
@@ -75,6 +76,8 @@ function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
     if (key === 'image' && value === IMAGE_IN_MANIFESTS) return values.image;
     if (key === 'caBundle') return Buffer.from(values.servingAuthority).toString('base64');
+    if (key === 'args' && Array.isArray(value))
+      return value.map((word, at) => (value[at - 1] === '--devs' ? LOCAL_DEVS : word));
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));
     return value;
   });
@@ -116,14 +119,16 @@ async function rollout(cluster: Cluster, { kind, metadata }: KubeObject): Promis
   await kubectl(cluster, 'rollout', 'status', what, `--namespace=${PRODUCT_NAMESPACE}`, '--timeout=120s');
 }
 
-/** Waits until kube-apiserver reaches the product and every node offers its device. */
+/** Waits until kube-apiserver reaches the product and every node offers its devices. */
 async function available(cluster: Cluster): Promise<void> {
   const wait = (object: string, condition: string): Promise<string> =>
     kubectl(cluster, 'wait', object, `--for=${condition}`, '--timeout=120s');
   await Promise.all([
     wait('apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
-    ...cluster.nodes.map(({ name }) =>
-      wait(`node/${name}`, "jsonpath={.status.allocatable['hostdev\\.k8s\\.io/dev_fuse']}=1"),
+    ...cluster.nodes.flatMap(({ name }) =>
+      Object.entries(LOCAL_RESOURCES).map(([resource, count]) =>
+        wait(`node/${name}`, `jsonpath={.status.allocatable['${resource.replaceAll('.', '\\.')}']}=${count}`),
+      ),
     ),
   ]);
 }

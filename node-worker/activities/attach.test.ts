@@ -182,6 +182,20 @@ describe('attach()', () => {
     expect(node.deps.store.records()).toEqual([]);
   });
 
+  test.each([
+    ['the target', 'Cannot attach to container "main": its runtime "kata" does not run it on the kernel of the node'],
+    ['the slave', 'Cannot see what "s1" has: its runtime "kata" does not run it on the kernel of the node'],
+  ])('says that %s has a kernel of its own', async (who, message) => {
+    const kata = { id: 'c1', pid: 1, runtimeHandler: 'kata', runtimeType: undefined };
+    if (who === 'the target') node.container = kata;
+    else node.deps = { ...node.deps, containers: { ...node.deps.containers, allRunning: async () => [kata] } };
+    await expect(attachNow(attachInput(slave, { deviceType: 'GENERIC' }))).rejects.toMatchObject({
+      type: 'ContainerUnsupported',
+      message,
+    });
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
   test('takes everything back when the allocation changes meanwhile', async () => {
     node.engine.before = (change) => {
       if (change === 'grant') node.allocations = [];

@@ -7,6 +7,7 @@ import { attachToContainer } from './attach-to-container.ts';
 import { checkAlive } from './await-allocation.ts';
 import { type Call, lockOf, type NodeDependencies } from './dependencies.ts';
 import { awaitFindings } from './findings.ts';
+import { refuseMountsOfLater } from './later-release.ts';
 import { checkSlave, checkTarget } from './ownership.ts';
 import { checkFresh, checkUnclaimed } from './replay.ts';
 
@@ -16,6 +17,7 @@ export async function attach(deps: NodeDependencies, input: AttachInput, call: C
   if (input.slaves.length === 0) {
     throw fail('NotAllocated', `Cannot attach mount "${request.name}": it has no slave pod`);
   }
+  refuseMountsOfLater(deps.store, [{ namespace: request.target.namespace, name: request.name }]);
   checkUnclaimed(deps.store, input);
   checkFresh(deps.store, input, Date.now());
   return attachVerified(deps, input, call, 'first');

@@ -27,6 +27,8 @@ export interface NodeDependencies {
   readonly endOfSlave: (uid: string) => string | undefined;
   /** Whether a slave's containers run; undefined while it has not been seen. */
   readonly slaveRuns: (uid: string) => boolean | undefined;
+  /** When any slave of this node last began to run, in milliseconds since 1970: the kubelet still makes progress. */
+  readonly lastSlaveStartMs: () => number;
   /** Wakes those who wait for the kubelet or a slave. */
   readonly changes: Pick<Changes, 'count' | 'next'>;
   /** Root of the host's file system, where device files are looked up. */

@@ -39,11 +39,11 @@ describe('detach() of one device', () => {
     const resources = { [FUSE_RESOURCE]: '2' };
     await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: AbortSignal.timeout(2_000) });
     const mounts = [{ namespace: 'default', name: 'm3' }];
-    const released = await detach(node.deps, { mounts, slaves: [], device: '/dev/fuse::2', force: false });
+    const released = await detach(node.deps, { mounts, slaves: [pair], device: '/dev/fuse::2', force: false });
     expect(released.mounts[0]?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::2']);
     expect(node.deps.store.get(mounts[0]!)?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::3']);
     expect(usable()).toEqual(['/dev/fuse']);
-    await detach(node.deps, { mounts, slaves: [], device: '/dev/fuse::3', force: false });
+    await detach(node.deps, { mounts, slaves: [pair], device: '/dev/fuse::3', force: false });
     expect(usable()).toEqual([]);
     expect(node.deps.store.records()).toEqual([]);
   });
@@ -54,7 +54,7 @@ describe('detach() of one device of a split mount', () => {
   const SPLIT = { namespace: 'default', name: 'm3' };
   const request = { name: 'm3', resources: { [FUSE_RESOURCE]: '1', [KVM_RESOURCE]: '1' }, split: true } as const;
   const detachKvm = (change: Partial<DetachInput> = {}) =>
-    detach(node.deps, { mounts: [SPLIT], slaves: [], device: '/dev/kvm', force: false, ...change });
+    detach(node.deps, { mounts: [SPLIT], slaves, device: '/dev/kvm', force: false, ...change });
   let slaves: readonly SlaveRef[];
   beforeEach(async () => {
     slaves = [
@@ -87,6 +87,17 @@ describe('detach() of one device of a split mount', () => {
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
+  test.each([
+    ['a request of which the time is over', { requestedAt: '2026-01-01T00:00:00Z' }],
+    ['a request about another device', { device: '/dev/fuse' }],
+  ])('by %s takes it only from a mount of which a slave is named', async (_, change) => {
+    const signed = unmountRequest({ device: '/dev/kvm', ...change });
+    expect(await detachKvm({ slaves: [], signed })).toMatchObject({ mounts: [{ devices: [] }] });
+    expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
+    await detachKvm({ signed });
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
   test('follows a restart of the container with what is left', async () => {
     await detachKvm();
     node.allocations = node.allocations.filter(({ podUid }) => podUid !== slaves[1]?.uid);
@@ -106,7 +117,7 @@ describe('detach() of one device of a split mount', () => {
     node.engine.users.set('c1', [USER]);
     const signed = unmountRequest({ force: true, device: '/dev/kvm' });
     await expect(detachKvm({ device: '/dev/fuse', signed })).rejects.toMatchObject({ type: 'DeviceBusy' });
-    await expect(detach(node.deps, { mounts: [SPLIT], slaves: [], force: false, signed })).rejects.toMatchObject({
+    await expect(detach(node.deps, { mounts: [SPLIT], slaves, force: false, signed })).rejects.toMatchObject({
       type: 'DeviceBusy',
     });
     expect(node.engine.killed).toEqual([]);

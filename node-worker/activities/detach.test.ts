@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { DetachInput } from '../../contract/node-activities.ts';
+import type { Signed, UnmountRequest } from '../../contract/requests.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, MemoryNode, TARGET, unmountRequest } from './memory-node.ts';
+import { attachInput, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -100,6 +101,55 @@ describe('detach()', () => {
     const signed = unmountRequest();
     const forged = { ...signed, request: { ...signed.request, force: true } };
     await expect(detachNow({ signed: forged })).rejects.toMatchObject({ type: 'InvalidSignature' });
+  });
+
+  const OTHER = { namespace: 'default', name: 's9', uid: 's9-uid' };
+  const stale = unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' });
+  const attacks: readonly [string, Partial<DetachInput>][] = [
+    ['no slave', { slaves: [] }],
+    ['the slave of an earlier mount of that name', { slaves: [OTHER] }],
+    ['the name of the slave with another UID', { slaves: [{ namespace: 'default', name: 's1', uid: 'old' }] }],
+    ['a request of which the time is over', { slaves: [], signed: stale }],
+    ['such a request and other slaves', { slaves: [OTHER], signed: stale }],
+    [
+      'a request about another container',
+      { slaves: [OTHER], signed: unmountRequest({ target: { ...TARGET, container: 'other' } }) },
+    ],
+    ['a request about another mount', { slaves: [OTHER], signed: unmountRequest({ mount: 'm2' }) }],
+    [
+      'a request to mount in the place of one to unmount',
+      { slaves: [OTHER], signed: mountRequest() as unknown as Signed<UnmountRequest> },
+    ],
+  ];
+  test.each(attacks)('takes nothing by force from a mount that is named with %s', async (_name, change) => {
+    node.engine.users.set('c1', [USER]);
+    const { mounts } = await detachNow({ ...change, force: true });
+    expect(mounts).toEqual([{ mount: MOUNT, devices: [] }]);
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect(node.engine.killed).toEqual([]);
+    expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');
+    expect(node.deps.store.buried(slave.uid)).toBe(false);
+  });
+
+  test('buries no slave of a mount that is not detached', async () => {
+    await detachNow({ mounts: [{ namespace: 'default', name: 'unknown' }], slaves: [slave, OTHER], force: true });
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect([node.deps.store.buried(slave.uid), node.deps.store.buried(OTHER.uid)]).toEqual([false, true]);
+  });
+
+  test('takes what an authorised request is about, whatever slaves it knows', async () => {
+    await detachNow({ slaves: [], signed: unmountRequest() });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.buried(slave.uid)).toBe(true);
+  });
+
+  test('goes on with a request of which the time is over meanwhile, but ends no process', async () => {
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow({ signed: stale })).rejects.toMatchObject({ type: 'DeviceBusy' });
+    node.engine.users.clear();
+    await detachNow({ signed: stale });
+    expect(usable()).toEqual([]);
+    expect(node.engine.killed).toEqual([]);
   });
 
   test('takes the devices by force without a signature, but leaves processes until the slave ends', async () => {

@@ -3,19 +3,18 @@ import type { UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { refuseMountsOfLater } from './later-release.ts';
 import { isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
   const request = input.signed && verifiedRequest(input.signed, deps.publicKeys());
-  const known = recordsOf(deps, input.mounts);
+  refuseMountsOfLater(deps.store, input.mounts);
+  const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
-  const unknown = known.length < input.mounts.length;
-  const burying =
-    unknown && input.device === undefined ? deps.store.bury(input.slaves.map(({ uid }) => uid)) : undefined;
-  await burying;
-  const keys = known.map(({ signed }) => lockOf(signed.request.target));
+  if (known.length < input.mounts.length) await buryMeant(deps, input, known);
+  const keys = known.map(({ record }) => lockOf(record.signed.request.target));
   return deps.locks.run(keys, () => detachLocked(deps, input, request));
 }
 
@@ -24,7 +23,7 @@ async function detachLocked(
   input: DetachInput,
   request: UnmountRequest | undefined,
 ): Promise<DetachResult> {
-  const takings = recordsOf(deps, input.mounts).map((record) => takingOf(record, input.device));
+  const takings = takingsOf(deps, input, request);
   const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
   for (const [containerId, some] of byContainer) {
     const live = some.filter(({ record }) => record.phase !== 'revoked');
@@ -34,8 +33,38 @@ async function detachLocked(
       if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
     }
   }
-  if (input.device === undefined) await deps.store.bury(input.slaves.map(({ uid }) => uid));
+  await buryMeant(deps, input, takings);
   return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
+}
+
+/** Not those of a mount that goes on with other devices, nor of one that is not detached, whoever names them. */
+async function buryMeant(
+  { store }: NodeDependencies,
+  { slaves, device }: DetachInput,
+  takings: readonly Taking[],
+): Promise<void> {
+  if (device !== undefined) return;
+  const meant = new Set(takings.map(({ record }) => keyOf(record.mount)));
+  const others = store.records().filter(({ mount }) => !meant.has(keyOf(mount)));
+  const serving = new Set(others.flatMap((record) => record.slaves.map(({ uid }) => uid)));
+  await store.bury(slaves.map(({ uid }) => uid).filter((uid) => !serving.has(uid)));
+}
+
+/**
+ * What is to be taken. The name of a mount alone means none: another may have it now, and whoever can start activities knows
+ * names. So either one of its slaves is named, by UID, or the apiserver has authorised just this, just now.
+ */
+function takingsOf(
+  { store }: NodeDependencies,
+  { mounts, slaves, device }: DetachInput,
+  request: UnmountRequest | undefined,
+): readonly Taking[] {
+  const named = new Set(slaves.map(({ uid }) => uid));
+  return mounts
+    .map((mount) => store.get(mount))
+    .filter((record) => record !== undefined)
+    .map((record) => takingOf(record, device))
+    .filter((taking) => taking.record.slaves.some(({ uid }) => named.has(uid)) || isAuthorised(request, taking));
 }
 
 /**
@@ -48,13 +77,16 @@ function policyOf(
   request: UnmountRequest | undefined,
   takings: readonly Taking[],
 ): UsersPolicy {
-  // A request to force that is older than its deadline may be a second use of it, by somebody else.
-  const asked =
-    request?.force === true && isFresh(request, Date.now()) && takings.every((taking) => isAbout(request, taking));
+  const asked = request?.force === true && takings.every((taking) => isAuthorised(request, taking));
   if (asked) return force ? 'endIfPossible' : 'end';
   if (!force) return 'refuse';
   const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
   return ending ? 'endIfPossible' : 'leave';
+}
+
+/** A request that is older than its deadline may be a second use of it, by somebody else. */
+function isAuthorised(request: UnmountRequest | undefined, taking: Taking): boolean {
+  return request !== undefined && isFresh(request, Date.now()) && isAbout(request, taking);
 }
 
 function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }: Taking): boolean {
@@ -91,10 +123,6 @@ function holdersOf(devices: readonly RecordedDevice[]): ReadonlySet<string | und
 
 function takingOf(record: MountRecord, device: string | undefined): Taking {
   return { record, devices: record.devices.filter(({ id }) => device === undefined || id === device) };
-}
-
-function recordsOf({ store }: NodeDependencies, mounts: readonly MountRef[]): readonly MountRecord[] {
-  return mounts.map((mount) => store.get(mount)).filter((record) => record !== undefined);
 }
 
 function devicesIn(takings: readonly Taking[], mount: MountRef): ReturnType<typeof mountedDevicesOf> {

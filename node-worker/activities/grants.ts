@@ -4,6 +4,7 @@ import type { ContainerHandle, Grant, GrantReport } from '../kernel/engine.ts';
 import { keyOf, type MountRecord, type RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
+import { refuseContainersOfLater } from './later-release.ts';
 
 type Deps = Pick<NodeDependencies, 'engine' | 'store'>;
 
@@ -29,6 +30,7 @@ export async function grantDevices(
   handle: ContainerHandle,
   record: MountRecord,
 ): Promise<GrantReport> {
+  refuseContainersOfLater(store, handle.containerId);
   const live = grantsOf(store, record.containerId);
   let rulesChanged = 0;
   const nodesMade: string[] = [];
@@ -49,6 +51,7 @@ export async function revokeDevices(
   handle: ContainerHandle,
   devices: readonly RecordedDevice[],
 ): Promise<void> {
+  refuseContainersOfLater(store, handle.containerId);
   let live = grantsOf(store, handle.containerId);
   for (const { grant } of devices) {
     live = without(live, grant);

@@ -133,7 +133,7 @@ describe('Healer', () => {
     node = await MemoryNode.make();
     slave = node.addSlave('s1', ['a', 'b']);
     await mounted({ resources: { [FUSE_RESOURCE]: '2' } });
-    await detach(node.deps, { mounts: [MOUNT], slaves: [], device: 'a', force: false });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], device: 'a', force: false });
     restartContainer(node, 'c2');
     await look();
     expect(node.deps.store.get(MOUNT)?.devices.map(({ id }) => id)).toEqual(['b']);
@@ -179,6 +179,17 @@ describe('Healer', () => {
     await look();
     expect(usable()).toEqual([]);
     expect(JSON.stringify(told)).toContain('SlaveNotRunning: its slave must run within');
+  });
+
+  test('waits longer for a slave while others of the node begin to run', async () => {
+    node.addPod({ name: 's1', uid: slave.uid, running: false });
+    node.lastSlaveStartMs = Date.now() + 60_000;
+    await mounted({}, -1);
+    await look();
+    expect(usable()).toEqual(['/dev/fuse']);
+    node.lastSlaveStartMs = Date.now() - 1;
+    await look();
+    expect(usable()).toEqual([]);
   });
 
   test('waits for a slave that has time left, or that is not seen', async () => {

@@ -17,14 +17,22 @@ export interface HealerOptions {
   readonly release: (mount: MountRef, why: string, notice: Notice) => void;
   /** Between two looks at the containers, in milliseconds. */
   readonly periodMs: number;
-  /** A slave whose containers do not run after this time, in milliseconds, has not got what the kubelet allocated. */
+  /**
+   * A slave whose containers do not run after this time, in milliseconds, has not got what the kubelet allocated. It begins
+   * anew whenever another slave of the node starts: a kubelet with hundreds to start needs minutes.
+   */
   readonly slaveDeadlineMs: number;
 }
+
+/** Twice in the time in which a drift is to be mended; a look costs tens of microseconds for each container. */
+export const LOOK_PERIOD_MS = 1_000;
 
 /** Ends of a second attempt that a third would have too. */
 const FINAL: ReadonlySet<FailureType> = new Set(['NotAllocated', 'ContainerUnsupported', 'Invalid', 'NotFound']);
 /** What is attached again is allocated already, so this is for a slow kube-apiserver and runtime. */
 const REATTACH_MS = 20_000;
+/** However many others start meanwhile. */
+const LONGEST_START_MS = 600_000;
 
 /**
  * Keeps containers what their mounts say: gives back what somebody took away, follows a container that restarts, and takes
@@ -145,12 +153,18 @@ export class Healer {
   }
 
   #mustConfirm(record: MountRecord): boolean {
-    const { deps, slaveDeadlineMs } = this.#options;
+    const { deps } = this.#options;
     const { deviceType } = record.signed.request;
     if (record.confirmed || DEVICE_TYPES[deviceType].attachAt !== 'allocation') return false;
     const running = record.slaves.map(({ uid }) => deps.slaveRuns(uid));
     if (running.every((runs) => runs === true)) return true;
-    return running.includes(false) && Date.now() - Date.parse(record.since) > slaveDeadlineMs;
+    return running.includes(false) && this.#isOverdue(Date.parse(record.since));
+  }
+
+  #isOverdue(sinceMs: number): boolean {
+    const { deps, slaveDeadlineMs } = this.#options;
+    const idleMs = Date.now() - Math.max(sinceMs, deps.lastSlaveStartMs());
+    return idleMs > slaveDeadlineMs || Date.now() - sinceMs > LONGEST_START_MS;
   }
 
   async #confirm(records: readonly MountRecord[]): Promise<void> {

@@ -37,6 +37,8 @@ export class MemoryNode {
   allocations: Allocation[] = [];
   /** Device ids by resource that the kubelet tells of pods, by name. */
   readonly podResources = new Map<string, ReadonlyMap<string, readonly string[]>>();
+  /** When the last of all its slaves has begun to run. */
+  lastSlaveStartMs = 0;
   container: RuntimeContainer | undefined = { id: 'c1', pid: 1, runtimeHandler: '', runtimeType: undefined };
   deps: NodeDependencies;
 
@@ -124,6 +126,8 @@ export class MemoryNode {
       },
       containers: {
         running: async () => this.container,
+        everyRunning: async () =>
+          this.container === undefined ? [] : [{ ...this.container, podUid: TARGET.podUid, name: TARGET.container }],
         allRunning: async (podUid) => {
           const id = `${podUid}-container`;
           return this.engine.containers.has(id) ? [{ id, pid: 2, runtimeHandler: '', runtimeType: undefined }] : [];
@@ -132,6 +136,7 @@ export class MemoryNode {
       engine: this.engine as unknown as KernelEngine,
       store,
       locks: new Locks(),
+      lastSlaveStartMs: () => this.lastSlaveStartMs,
       slaveRuns: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.running,
       endOfSlave: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.end,
       changes: this.changes,

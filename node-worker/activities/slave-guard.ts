@@ -12,8 +12,6 @@ export interface SlaveGuardOptions {
   readonly retryMs: number;
 }
 
-const SLAVE_ENDING: Notice = { signal: 'slaveEnding' };
-
 /**
  * Takes back what a slave's mount was given as soon as the slave ends, without waiting for its workflow: the device is free
  * for others as soon as the slave's containers are gone. The workflow is told afterwards, however long that takes.
@@ -78,7 +76,7 @@ export class SlaveGuard {
     }
   }
 
-  #begin(mount: MountRef, why: string, notice = SLAVE_ENDING): void {
+  #begin(mount: MountRef, why: string, notice: Notice = { signal: 'slaveEnding', why }): void {
     const key = keyOf(mount);
     if (this.#working.has(key) || this.#stopped) return;
     const work = this.#work(mount, why, notice)
@@ -97,7 +95,7 @@ export class SlaveGuard {
     await deps.locks.run([lockOf(target)], () => this.#takeBack(mount, why, notice));
     const settled = deps.store.get(mount);
     if (settled?.leftToDo !== 'tellOwner') return;
-    await tellOwner(mount, settled.notice ?? SLAVE_ENDING);
+    await tellOwner(mount, settled.notice ?? notice);
     await deps.locks.run([lockOf(target)], async () => {
       // A new attach of this mount may have replaced the record meanwhile.
       if (deps.store.get(mount)?.leftToDo === 'tellOwner') await deps.store.delete(mount);

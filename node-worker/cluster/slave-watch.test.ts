@@ -78,6 +78,22 @@ describe('SlaveWatch', () => {
     await watch.stop();
   });
 
+  test('tells when a slave was last seen to begin to run', async () => {
+    const source = new MemorySource();
+    source.pods = [{ ...pod('a'), running: false }];
+    const { watch } = watchOf(source);
+    await until(() => source.watched);
+    expect(watch.lastStartMs).toBe(0);
+    const before = Date.now();
+    source.change(pod('a'));
+    const { lastStartMs } = watch;
+    expect(lastStartMs).toBeGreaterThanOrEqual(before);
+    await until(() => Date.now() > lastStartMs);
+    source.change(pod('a'));
+    expect(watch.lastStartMs).toBe(lastStartMs);
+    await watch.stop();
+  });
+
   test('knows nothing of a slave it has not seen', async () => {
     const source = new MemorySource();
     const { watch } = watchOf(source);

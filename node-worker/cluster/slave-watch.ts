@@ -21,6 +21,7 @@ export class SlaveWatch {
   readonly #options: SlaveWatchOptions;
   readonly #stop = new AbortController();
   #slaves: ReadonlyMap<string, PodView> = new Map();
+  #lastStartMs = 0;
   #synced = false;
   #done: Promise<void> | undefined;
 
@@ -41,6 +42,11 @@ export class SlaveWatch {
   /** Whether the slave's containers run; undefined while it is not seen. */
   runs(uid: string): boolean | undefined {
     return this.#slaves.get(uid)?.running;
+  }
+
+  /** When a slave was last seen to begin to run, in milliseconds since 1970; 0 before the first. */
+  get lastStartMs(): number {
+    return this.#lastStartMs;
   }
 
   start(): void {
@@ -70,6 +76,7 @@ export class SlaveWatch {
     const { source, onList, onChange, periodMs } = this.#options;
     const { pods, resourceVersion } = await source.list();
     const slaves = new Map(pods.map((pod) => [pod.uid, pod]));
+    for (const pod of pods) this.#noteStart(pod);
     this.#slaves = slaves;
     this.#synced = true;
     onList(new Set(slaves.keys()));
@@ -80,6 +87,7 @@ export class SlaveWatch {
     await source.watch(
       resourceVersion,
       (pod, gone) => {
+        this.#noteStart(pod);
         slaves.set(pod.uid, gone ? { ...pod, end: pod.end ?? 'it is gone' } : pod);
         this.#tell(slaves.get(pod.uid) ?? pod);
         onChange();
@@ -88,6 +96,10 @@ export class SlaveWatch {
     );
     // A watch that ends at once would be made anew without a pause.
     if (performance.now() - began < this.#options.retryMs) await pause(this.#options.retryMs, signal);
+  }
+
+  #noteStart({ uid, running }: PodView): void {
+    if (running && this.#slaves.get(uid)?.running !== true) this.#lastStartMs = Date.now();
   }
 
   #tell({ uid, end }: PodView): void {

@@ -1,11 +1,13 @@
-import { closeSync, constants, fstatSync, readFileSync } from 'node:fs';
+import { closeSync, constants, readFileSync } from 'node:fs';
 import type { OpenContainer } from './container.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
+import { type Dev, withDirectory } from './device-node.ts';
 import type { DeviceNode } from './engine.ts';
-import { O_DIRECTORY, O_NOFOLLOW } from './flags.ts';
+import { O_NOFOLLOW } from './flags.ts';
 import { hostIdOf } from './id-map.ts';
 import { inNamespaceOf } from './mount-namespace.ts';
 import { openInRoot, withPath } from './open-in-root.ts';
+import { statNow } from './stat-now.ts';
 import { hasCode, SyscallError, syscall } from './syscall.ts';
 import { withMountOfNode } from './workbench.ts';
 
@@ -17,25 +19,18 @@ const UMOUNT_NOFOLLOW = 8;
 const TARGET_MODE = 0;
 
 /**
- * Makes the empty file that `mountNode` mounts on, and the directories to it, owned by the container's root. `devFd` is a /dev
+ * Makes the empty file that `mountNode` mounts on, and the directories to it, owned by the container's root. `dev` is a /dev
  * that can be written. Returns false when the node is there already. Throws `SyscallError`.
  */
-export function makeTarget(
-  container: OpenContainer,
-  devFd: number,
-  parts: readonly string[],
-  device: DeviceNode,
-): boolean {
+export function makeTarget(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
   const { uid, gid } = idsOf(container);
   const directories = parts.slice(0, -1);
   const name = parts.at(-1) ?? '';
   return asUser(uid(0), gid(0), () => {
     directories.forEach((directory, depth) => {
-      withPath(devFd, `/${directories.slice(0, depth).join('/')}`, O_DIRECTORY, (parent) =>
-        makeDirectory(parent, directory),
-      );
+      withDirectory(dev, directories.slice(0, depth), (parent) => makeDirectory(parent, directory));
     });
-    return withPath(devFd, `/${directories.join('/')}`, O_DIRECTORY, (parent) => {
+    return withDirectory(dev, directories, (parent) => {
       if (isSameDevice(deviceAt(parent, name), device)) return false;
       closeSync(openInRoot(parent, name, constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW, TARGET_MODE));
       return true;
@@ -48,40 +43,40 @@ export function makeTarget(
  * (SB_I_NODEV): the node is made on a tmpfs of ours and bind-mounted on an empty file, as runtimes do it. Throws `SyscallError`,
  * EEXIST when the container has put something else in the place of the empty file.
  */
-export function mountNode(container: OpenContainer, devFd: number, parts: readonly string[], device: DeviceNode): void {
+export function mountNode(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): void {
   const { uid, gid } = idsOf(container);
-  withPath(devFd, `/${parts.join('/')}`, O_NOFOLLOW, (target) => {
+  const node = { ...device, uid: uid(device.uid), gid: gid(device.gid) };
+  const mount = (target: number): void => {
     if (!isTarget(target)) throw new SyscallError('move_mount', 'EEXIST', device.path);
-    withMountOfNode({ ...device, uid: uid(device.uid), gid: gid(device.gid) }, (mountFd) =>
+    withMountOfNode(node, (mountFd) =>
       inNamespaceOf(container, () =>
         syscall('move_mount', [mountFd, '', target, '', MOVE_MOUNT_BOTH_EMPTY_PATHS], device.path),
       ),
     );
-  });
+  };
+  withDirectory(dev, parts.slice(0, -1), (parent) => withPath(parent, parts.at(-1) ?? '', O_NOFOLLOW, mount));
 }
 
 /** Undo of `mountNode`. Returns whether a node was mounted. */
-export function unmountNode(
-  container: OpenContainer,
-  devFd: number,
-  parts: readonly string[],
-  device: DeviceNode,
-): boolean {
+export function unmountNode(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
   const name = parts.at(-1) ?? '';
-  const parent = openInRoot(devFd, `/${parts.slice(0, -1).join('/')}`, O_DIRECTORY);
-  try {
-    const mounted = isSameDevice(deviceAt(parent, name), device);
-    if (mounted) inNamespaceOf(container, () => unmount(parent, name));
-    return mounted;
-  } finally {
-    closeSync(parent);
-  }
+  return withDirectory(dev, parts.slice(0, -1), (parent) => {
+    if (!isSameDevice(deviceAt(parent, name), device)) return false;
+    return inNamespaceOf(container, () => unmount(parent, name));
+  });
 }
 
 /** umount2(2) takes a path: this thread's own working directory keeps it out of the tenant's hands. */
-function unmount(parent: number, name: string): void {
+function unmount(parent: number, name: string): boolean {
   syscall('fchdir', [parent]);
-  syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
+  try {
+    syscall('umount2', [name, MNT_DETACH | UMOUNT_NOFOLLOW], name);
+    return true;
+  } catch (err) {
+    // No mount, so none of ours: the container has another node there.
+    if (hasCode(err, 'EINVAL')) return false;
+    throw err;
+  }
 }
 
 /** Removes the empty file of `makeTarget`, also one that was interrupted. Anything else is left where it is. */
@@ -94,8 +89,8 @@ export function removeTarget(directoryFd: number, name: string): void {
 }
 
 function isTarget(fd: number): boolean {
-  const stat = fstatSync(fd);
-  return stat.isFile() && stat.size === 0 && (stat.mode & 0o7777) === TARGET_MODE;
+  const { kind, size, permissions } = statNow(fd);
+  return kind === 'file' && size === 0n && permissions === TARGET_MODE;
 }
 
 interface HostIds {

@@ -1,6 +1,7 @@
 import { fstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { major, minor } from './device-number.ts';
 import { O_DIRECTORY } from './flags.ts';
+import type { MountGuard } from './mount-guard.ts';
 import { withPath } from './open-in-root.ts';
 import { hasCode } from './syscall.ts';
 
@@ -10,19 +11,19 @@ export interface ContainerDev {
 }
 
 /** Looks at the /dev of a process whose root directory is `rootFd`. */
-export function devOf(pid: number, rootFd: number, hostMounts: string): ContainerDev {
-  const dev = deviceNumberOfDirectory(rootFd, '/dev');
+export function devOf(pid: number, rootFd: number, hostMounts: string, guard: MountGuard): ContainerDev {
+  const dev = deviceNumberOfDirectory(rootFd, '/dev', guard);
   if (dev !== undefined && isHostFilesystem(dev, hostMounts)) return { kind: 'shared' };
   if (readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')) return { kind: 'user-namespace' };
   return { kind: isReadOnly(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')) ? 'read-only' : 'own' };
 }
 
-/** st_dev of a directory in a container, or undefined when there is none. */
-export function deviceNumberOfDirectory(rootFd: number, path: string): bigint | undefined {
+/** st_dev of a directory in a container, or undefined when there is none that may be asked. */
+function deviceNumberOfDirectory(rootFd: number, path: string, guard: MountGuard): bigint | undefined {
   try {
-    return withPath(rootFd, path, O_DIRECTORY, (fd) => fstatSync(fd, { bigint: true }).dev);
+    return withPath(rootFd, path, O_DIRECTORY, (fd) => fstatSync(fd, { bigint: true }).dev, guard);
   } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+    if (hasCode(err, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EWOULDBLOCK')) return undefined;
     throw err;
   }
 }

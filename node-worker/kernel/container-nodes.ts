@@ -6,6 +6,7 @@ import type { OpenContainer } from './container.ts';
 import { isHostFilesystem } from './container-dev.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import {
+  type Dev,
   makeDirectories,
   makeNode,
   removeDirectory,
@@ -16,6 +17,7 @@ import {
 } from './device-node.ts';
 import type { DeviceNode, GrantedDevice } from './engine.ts';
 import { O_DIRECTORY } from './flags.ts';
+import { unguarded } from './mount-guard.ts';
 import { withPath } from './open-in-root.ts';
 import { componentsBelowDev } from './safe-path.ts';
 import { hasCode, SyscallError } from './syscall.ts';
@@ -50,7 +52,7 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
 
 function lookAt(container: OpenContainer, { path }: DeviceNode, parts: readonly string[]): NodeThere {
   try {
-    return withDev(container, (devFd) => nodeAt(devFd, parts, container.hostMounts));
+    return withDev(container, (dev) => nodeAt(dev, parts, container.hostMounts));
   } catch (err) {
     throw unwritable(path, err);
   }
@@ -64,11 +66,11 @@ interface NodeThere {
   readonly onHost: boolean;
 }
 
-function nodeAt(devFd: number, parts: readonly string[], hostMounts: string): NodeThere {
+function nodeAt(dev: Dev, parts: readonly string[], hostMounts: string): NodeThere {
   const directories = parts.slice(0, -1);
   for (let depth = directories.length; ; depth--) {
     try {
-      return withDirectory(devFd, directories.slice(0, depth), (fd) => ({
+      return withDirectory(dev, directories.slice(0, depth), (fd) => ({
         found: depth === directories.length ? deviceAt(fd, parts.at(-1) ?? '') : 'nothing',
         missing: directories
           .slice(depth)
@@ -88,9 +90,9 @@ export function placeNode(container: OpenContainer, device: DeviceNode): boolean
   if (plan.node === 'found') return false;
   try {
     if (container.dev === 'user-namespace') return bindNode(container, parts, device);
-    return withWritableDev(container, (devFd) => {
-      makeDirectories(devFd, parts.slice(0, -1), (fd) => refuseHostDirectory(fd, device.path));
-      return withDirectory(devFd, parts.slice(0, -1), (fd) => {
+    return withWritableDev(container, (dev) => {
+      makeDirectories(dev, parts.slice(0, -1), (fd) => refuseHostDirectory(fd, device.path));
+      return withDirectory(dev, parts.slice(0, -1), (fd) => {
         refuseHostDirectory(fd, device.path);
         return makeNode(fd, parts.at(-1) ?? '', device);
       });
@@ -101,8 +103,8 @@ export function placeNode(container: OpenContainer, device: DeviceNode): boolean
 }
 
 function bindNode(container: OpenContainer, parts: readonly string[], device: DeviceNode): boolean {
-  if (!withWritableDev(container, (devFd) => makeTarget(container, devFd, parts, device))) return false;
-  withDev(container, (devFd) => mountNode(container, devFd, parts, device));
+  if (!withWritableDev(container, (dev) => makeTarget(container, dev, parts, device))) return false;
+  withDev(container, (dev) => mountNode(container, dev, parts, device));
   return true;
 }
 
@@ -123,27 +125,25 @@ export function takeNode(container: OpenContainer, device: GrantedDevice): boole
   if (device.node === 'found') return false;
   const unmounted =
     container.dev === 'user-namespace' &&
-    ifWritable(() =>
-      withDev(container, (devFd) => unmountNode(container, devFd, componentsBelowDev(device.path), device)),
-    );
-  return ifWritable(() => withWritableDev(container, (devFd) => takeFrom(container, devFd, device))) || unmounted;
+    ifWritable(() => withDev(container, (dev) => unmountNode(container, dev, componentsBelowDev(device.path), device)));
+  return ifWritable(() => withWritableDev(container, (dev) => takeFrom(container, dev, device))) || unmounted;
 }
 
-/** A container that has ended took its mounts with it; what can no longer be written stays: without its rule it is no use. */
+/** A container that has ended took its mounts with it; what it has made unchangeable stays: without its rule it is no use. */
 function ifWritable(take: () => boolean): boolean {
   try {
     return ifThere(false, take);
   } catch (err) {
-    if (hasCode(err, 'ESRCH', 'EROFS')) return false;
+    if (hasCode(err, 'ESRCH', 'EROFS', 'EPERM', 'EACCES', 'EBUSY')) return false;
     throw err;
   }
 }
 
-function takeFrom(container: OpenContainer, devFd: number, device: GrantedDevice): boolean {
+function takeFrom(container: OpenContainer, dev: Dev, device: GrantedDevice): boolean {
   const parts = componentsBelowDev(device.path);
   const name = parts.at(-1) ?? '';
   const removed = ifThere(false, () =>
-    withDirectory(devFd, parts.slice(0, -1), (fd) => {
+    withDirectory(dev, parts.slice(0, -1), (fd) => {
       if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
       removeNode(fd, temporaryName(name), device);
       if (container.dev === 'user-namespace') removeTarget(fd, name);
@@ -152,7 +152,7 @@ function takeFrom(container: OpenContainer, devFd: number, device: GrantedDevice
   );
   for (const directory of device.madeDirectories.toReversed()) {
     const below = componentsBelowDev(directory);
-    ifThere(undefined, () => withDirectory(devFd, below.slice(0, -1), (fd) => removeDirectory(fd, below.at(-1) ?? '')));
+    ifThere(undefined, () => withDirectory(dev, below.slice(0, -1), (fd) => removeDirectory(fd, below.at(-1) ?? '')));
   }
   return removed;
 }
@@ -161,32 +161,32 @@ function takeFrom(container: OpenContainer, devFd: number, device: GrantedDevice
 export function hasNode(container: OpenContainer, device: DeviceNode): boolean {
   const parts = componentsBelowDev(device.path);
   return ifThere(false, () =>
-    withDev(container, (devFd) =>
-      withDirectory(devFd, parts.slice(0, -1), (fd) => isSameDevice(deviceAt(fd, parts.at(-1) ?? ''), device)),
+    withDev(container, (dev) =>
+      withDirectory(dev, parts.slice(0, -1), (fd) => isSameDevice(deviceAt(fd, parts.at(-1) ?? ''), device)),
     ),
   );
 }
 
-/** What the container has moved away, or put a link in place of, is not there. */
+/** What the container has moved away, or put a link or a file system of its own in place of, is not there. */
 export function ifThere<T>(otherwise: T, use: () => T): T {
   try {
     return use();
   } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ELOOP', 'ENOTDIR')) return otherwise;
+    if (hasCode(err, 'ENOENT', 'ELOOP', 'ENOTDIR', 'EWOULDBLOCK')) return otherwise;
     throw err;
   }
 }
 
 /** Like `withDev`, for changes: where the container's mount is read-only, through one of ours. */
-function withWritableDev<T>(container: OpenContainer, use: (devFd: number) => T): T {
-  return withDev(container, (devFd) => {
-    if (!isReadOnly(devFd)) return use(devFd);
+function withWritableDev<T>(container: OpenContainer, use: (dev: Dev) => T): T {
+  return withDev(container, (dev) => {
+    if (!isReadOnly(dev.fd)) return use(dev);
     // A volume of the host that is read-only for the container stays so for us.
-    if (isHostFilesystem(fstatSync(devFd, { bigint: true }).dev)) throw new SyscallError('mknodat', 'EROFS', '/dev');
-    return withWritableMount(container, devFd, use);
+    if (isHostFilesystem(fstatSync(dev.fd, { bigint: true }).dev)) throw new SyscallError('mknodat', 'EROFS', '/dev');
+    return withWritableMount(container, dev.fd, (fd) => use({ fd, guard: unguarded }));
   });
 }
 
-export function withDev<T>(container: OpenContainer, use: (devFd: number) => T): T {
-  return withPath(container.rootFd, '/dev', O_DIRECTORY, use);
+export function withDev<T>({ rootFd, guard }: OpenContainer, use: (dev: Dev) => T): T {
+  return withPath(rootFd, '/dev', O_DIRECTORY, (fd) => use({ fd, guard }), guard);
 }

@@ -7,6 +7,7 @@ import type { ContainerHandle, ContainerQuery } from './engine.ts';
 import { findInit } from './find-container.ts';
 import { O_PATH } from './flags.ts';
 import { type Freezer, thawIfLeftFrozen } from './freeze.ts';
+import { guardOf, type MountGuard, rootGuardOf } from './mount-guard.ts';
 import { pidfdHasEnded, pidfdOpen, processStat } from './process.ts';
 import { type Hints } from './recover.ts';
 import { hasCode } from './syscall.ts';
@@ -21,6 +22,8 @@ export interface OpenContainer extends ContainerHandle {
   readonly hostMounts: string;
   readonly freezer: Freezer | undefined;
   readonly hints: Hints;
+  /** Asked of whatever is opened below its root directory. */
+  readonly guard: MountGuard;
 }
 
 /** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerUnsupported`. */
@@ -40,14 +43,18 @@ export function openContainer(
     const rootFd = openSync(`/proc/${pid}/root`, O_PATH | constants.O_DIRECTORY);
     opened.push(rootFd);
     const hostMounts = readHostMounts();
-    const dev = devOf(pid, rootFd, hostMounts);
+    rootGuardOf(pid, hostMounts)(rootFd);
+    const guard = guardOf(pid, hostMounts);
+    const dev = devOf(pid, rootFd, hostMounts, guard);
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
     const hints = { spec, granted: [] };
-    const handle = handleOf({ containerId, pid, startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints });
+    const read = { startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints, guard };
+    const handle = handleOf({ containerId, pid, ...read });
     return lookOnly ? handle : thawed(handle);
   } catch (err) {
     for (const fd of opened) closeSync(fd);
+    if (hasCode(err, 'EWOULDBLOCK')) throw unanswering(containerId, err);
     if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;
     throw ended(containerId, pid, err);
   }
@@ -55,6 +62,14 @@ export function openContainer(
 
 function ended(containerId: string, pid: number, cause?: unknown): Error {
   return fail('ContainerNotReady', `Cannot use container "${containerId}": its init process ${pid} has ended`, cause);
+}
+
+function unanswering(containerId: string, cause: unknown): Error {
+  return fail(
+    'ContainerUnsupported',
+    `Cannot use container "${containerId}": its root directory is on a file system that may never answer`,
+    cause,
+  );
 }
 
 /** A worker that was killed while it had the container frozen is why it would hang for ever. */

@@ -1,10 +1,12 @@
-import { chmodSync, closeSync, fstatSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceAt, isSameDevice, S_IFBLK, S_IFCHR } from './device-at.ts';
-import { deviceOf, makedev } from './device-number.ts';
+import { makedev } from './device-number.ts';
 import type { DeviceId, DeviceNode } from './engine.ts';
-import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_NOREPLACE } from './flags.ts';
-import { openInRoot, withPath } from './open-in-root.ts';
+import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, RENAME_NOREPLACE } from './flags.ts';
+import { isSameMount, type MountGuard } from './mount-guard.ts';
+import { withPath } from './open-in-root.ts';
+import { statNow } from './stat-now.ts';
 import { hasCode, syscall } from './syscall.ts';
 
 const DIRECTORY_MODE = 0o755;
@@ -20,7 +22,7 @@ export function makeNode(directoryFd: number, name: string, device: DeviceNode):
   const type = device.type === 'c' ? S_IFCHR : S_IFBLK;
   try {
     syscall('mknodat', [directoryFd, temporary, type | 0o600, makedev(device.major, device.minor)], device.path);
-    withPath(directoryFd, temporary, O_NOFOLLOW, (fd) => finishNode(fd, device));
+    withPath(directoryFd, temporary, O_NOFOLLOW, (fd) => finishNode(fd, directoryFd, device));
     syscall('renameat2', [directoryFd, temporary, directoryFd, name, RENAME_NOREPLACE], device.path);
     return true;
   } catch (err) {
@@ -32,9 +34,9 @@ export function makeNode(directoryFd: number, name: string, device: DeviceNode):
 
 export const temporaryName = (name: string): string => `.${name}.devmnt`;
 
-function finishNode(fd: number, device: DeviceNode): void {
-  const made = deviceOf(fstatSync(fd, { bigint: true }));
-  if (made === undefined || !isSameDevice(made, device)) {
+function finishNode(fd: number, directoryFd: number, device: DeviceNode): void {
+  const made = statNow(fd).device;
+  if (made === undefined || !isSameDevice(made, device) || !isSameMount(fd, directoryFd)) {
     throw fail(
       'ContainerUnsupported',
       `Cannot make device node "${device.path}": the container replaces it by another file`,
@@ -48,6 +50,13 @@ function finishNode(fd: number, device: DeviceNode): void {
 export function unwritable(path: string, err: unknown): unknown {
   if (hasCode(err, 'EEXIST')) {
     return fail('ContainerUnsupported', `Cannot make device node "${path}": the container has another file there`, err);
+  }
+  if (hasCode(err, 'EWOULDBLOCK')) {
+    return fail(
+      'ContainerUnsupported',
+      `Cannot make device node "${path}": the container has a file system there that may never answer`,
+      err,
+    );
   }
   if (hasCode(err, 'EROFS'))
     return fail('ContainerUnsupported', `Cannot make device node "${path}": it is read-only there`, err);
@@ -65,6 +74,10 @@ export function unwritable(path: string, err: unknown): unknown {
       err,
     );
   }
+  // What else a container can bring about: a full or immutable /dev, a mount that is gone again.
+  if (hasCode(err, 'EACCES', 'EBUSY', 'EDQUOT', 'EINVAL', 'ENOSPC', 'EOPNOTSUPP', 'EPERM')) {
+    return fail('ContainerUnsupported', `Cannot make device node "${path}": the kernel answers ${err.code} there`, err);
+  }
   return err;
 }
 
@@ -80,19 +93,25 @@ export function removeNode(directoryFd: number, name: string, device: DeviceId):
   }
 }
 
-/** Runs `use` with a descriptor of the directory `parts` below `devFd`. Throws `SyscallError` ENOENT, ELOOP, ENOTDIR. */
-export function withDirectory<T>(devFd: number, parts: readonly string[], use: (fd: number) => T): T {
-  return withPath(devFd, `/${parts.join('/')}`, O_DIRECTORY, use);
+/** The /dev of a container or a directory in it, and what to ask of each mount below. */
+export interface Dev {
+  readonly fd: number;
+  readonly guard: MountGuard;
+}
+
+/** Runs `use` with a descriptor of the directory `parts` below /dev. Throws `SyscallError` ENOENT, ENOTDIR, EWOULDBLOCK. */
+export function withDirectory<T>({ fd, guard }: Dev, parts: readonly string[], use: (fd: number) => T): T {
+  return parts.length === 0 ? use(fd) : withPath(fd, parts.join('/'), O_DIRECTORY, use, guard);
 }
 
 /**
  * Makes the missing directories, outermost first, owned by root with mode 0755 whatever the umask is. `check` is asked about
  * each directory in which one is made.
  */
-export function makeDirectories(devFd: number, parts: readonly string[], check: (fd: number) => void): void {
+export function makeDirectories(dev: Dev, parts: readonly string[], check: (fd: number) => void): void {
   for (let depth = 1; depth <= parts.length; depth++) {
     const name = parts[depth - 1] ?? '';
-    withDirectory(devFd, parts.slice(0, depth - 1), (parent) => {
+    withDirectory(dev, parts.slice(0, depth - 1), (parent) => {
       if (deviceAt(parent, name) === 'nothing') makeDirectory(parent, name, check);
     });
   }
@@ -106,12 +125,9 @@ function makeDirectory(parentFd: number, name: string, check: (fd: number) => vo
     if (hasCode(err, 'EEXIST')) return;
     throw err;
   }
-  const fd = openInRoot(parentFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-  try {
-    chmodSync(`/proc/self/fd/${fd}`, DIRECTORY_MODE);
-  } finally {
-    closeSync(fd);
-  }
+  withPath(parentFd, name, O_DIRECTORY, (fd) => {
+    if (isSameMount(fd, parentFd)) chmodSync(`/proc/self/fd/${fd}`, DIRECTORY_MODE);
+  });
 }
 
 /** Removes a directory if it is empty. */

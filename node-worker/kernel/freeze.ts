@@ -12,6 +12,8 @@ export interface Freezer {
 const MARK = 'trusted.device_mounter.frozen';
 /** A process in an uninterruptible wait delays the freeze; then the scan runs without it being complete. */
 const FREEZE_WAIT_MS = 2_000;
+/** This process does nothing else meanwhile. */
+const FREEZE_NOW_MS = 200;
 const POLL_MS = 2;
 
 /**
@@ -20,11 +22,23 @@ const POLL_MS = 2;
  */
 export async function whileFrozen<T>({ freezer }: { readonly freezer: Freezer | undefined }, use: () => T): Promise<T> {
   if (freezer === undefined || isFrozen(freezer)) return use();
-  syscall('setxattr', [freezer.path, MARK, stableBytes(1), 1, 0], freezer.path);
   try {
-    setFrozen(freezer, true);
+    freeze(freezer);
     const end = performance.now() + FREEZE_WAIT_MS;
     while (!isFrozen(freezer) && performance.now() < end) await delay(POLL_MS);
+    return use();
+  } finally {
+    thaw(freezer);
+  }
+}
+
+/** `whileFrozen` for who cannot wait for long: processes that are not frozen by then run on. */
+export function whileFrozenNow<T>({ freezer }: { readonly freezer: Freezer | undefined }, use: () => T): T {
+  if (freezer === undefined || isFrozen(freezer)) return use();
+  try {
+    freeze(freezer);
+    const end = performance.now() + FREEZE_NOW_MS;
+    while (!isFrozen(freezer) && performance.now() < end);
     return use();
   } finally {
     thaw(freezer);
@@ -36,9 +50,28 @@ export function thawIfLeftFrozen({ freezer }: { readonly freezer: Freezer | unde
   if (freezer !== undefined && isMarked(freezer)) thaw(freezer);
 }
 
+function freeze(freezer: Freezer): void {
+  unlessGone(undefined, () => {
+    syscall('setxattr', [freezer.path, MARK, stableBytes(1), 1, 0], freezer.path);
+    setFrozen(freezer, true);
+  });
+}
+
 function thaw(freezer: Freezer): void {
-  setFrozen(freezer, false);
-  syscall('removexattr', [freezer.path, MARK], freezer.path);
+  unlessGone(undefined, () => {
+    setFrozen(freezer, false);
+    syscall('removexattr', [freezer.path, MARK], freezer.path);
+  });
+}
+
+/** A container can end at any moment, and its cgroup with it: nothing runs in that. */
+function unlessGone<T>(otherwise: T, use: () => T): T {
+  try {
+    return use();
+  } catch (err) {
+    if (hasCode(err, 'ENOENT', 'ENODEV')) return otherwise;
+    throw err;
+  }
 }
 
 function isMarked({ path }: Freezer): boolean {
@@ -57,6 +90,9 @@ function setFrozen({ version, path }: Freezer, frozen: boolean): void {
 }
 
 function isFrozen({ version, path }: Freezer): boolean {
-  if (version === 2) return /^frozen 1$/m.test(readFileSync(`${path}/cgroup.events`, 'latin1'));
-  return readFileSync(`${path}/freezer.state`, 'latin1').trim() === 'FROZEN';
+  return unlessGone(true, () =>
+    version === 2
+      ? /^frozen 1$/m.test(readFileSync(`${path}/cgroup.events`, 'latin1'))
+      : readFileSync(`${path}/freezer.state`, 'latin1').trim() === 'FROZEN',
+  );
 }

@@ -34,7 +34,8 @@ export async function killUsers(
   for (let round = 1; ; round++) {
     const kill = (): readonly number[] => signal('SIGKILL');
     const pidfds = round < FREEZE_FROM_ROUND ? kill() : await whileFrozen(container, kill);
-    if (pidfds.length === 0) return [...killed.values()];
+    // Who was found once and not again may only have become another process: the last look is at a container that stands.
+    if (pidfds.length === 0 && (killed.size === 0 || round >= FREEZE_FROM_ROUND)) return [...killed.values()];
     await closingAfter(pidfds, (fds) => waitUntilGone(fds, KILL_WAIT_MS));
     if (round === MAX_ROUNDS) throw busy(container, usersOf(container, devices));
   }

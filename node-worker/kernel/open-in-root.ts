@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './flags.ts';
+import { type MountGuard, unguarded } from './mount-guard.ts';
 import { syscall } from './syscall.ts';
 
 /**
@@ -13,26 +14,41 @@ import { syscall } from './syscall.ts';
 const O_CLOEXEC = 0o2000000;
 
 /**
- * Opens `path` with `rootFd` as its root directory. Throws `SyscallError`: ENOENT, ENOTDIR where a directory is not one or a
+ * Opens `path` with `rootFd` as its root directory; `guard` is asked of every descriptor on the way, before anything is asked
+ * of its file. Throws `SyscallError`: ENOENT, ENOTDIR where a directory is not one or a
  * symlink, ELOOP where the last part is a symlink and `flags` have no O_PATH. With O_PATH a symlink is opened itself.
  */
-export function openInRoot(rootFd: number, path: string, flags: number, mode = 0): number {
+export function openInRoot(
+  rootFd: number,
+  path: string,
+  flags: number,
+  mode = 0,
+  guard: MountGuard = unguarded,
+): number {
   const names = namesIn(path);
   let directory = rootFd;
   try {
     for (const name of names.slice(0, -1)) {
-      const next = openName(directory, name, O_PATH | O_DIRECTORY, 0);
+      const next = openName(directory, name, O_PATH | O_DIRECTORY, 0, guard);
       if (directory !== rootFd) closeSync(directory);
       directory = next;
     }
-    return openName(directory, names.at(-1) ?? '.', flags, mode);
+    return openName(directory, names.at(-1) ?? '.', flags, mode, guard);
   } finally {
     if (directory !== rootFd) closeSync(directory);
   }
 }
 
-const openName = (directory: number, name: string, flags: number, mode: number): number =>
-  syscall('openat', [directory, name, flags | O_NOFOLLOW | O_CLOEXEC, mode], name);
+function openName(directory: number, name: string, flags: number, mode: number, guard: MountGuard): number {
+  const fd = syscall('openat', [directory, name, flags | O_NOFOLLOW | O_CLOEXEC, mode], name);
+  try {
+    guard(fd);
+    return fd;
+  } catch (err) {
+    closeSync(fd);
+    throw err;
+  }
+}
 
 /** Throws RangeError on a name that is no entry of a directory. */
 function namesIn(path: string): readonly string[] {
@@ -43,8 +59,14 @@ function namesIn(path: string): readonly string[] {
 }
 
 /** Runs `use` with a descriptor that only names the file (O_PATH), never the target of a symlink. */
-export function withPath<T>(rootFd: number, path: string, flags: number, use: (fd: number) => T): T {
-  const fd = openInRoot(rootFd, path, O_PATH | flags);
+export function withPath<T>(
+  rootFd: number,
+  path: string,
+  flags: number,
+  use: (fd: number) => T,
+  guard: MountGuard = unguarded,
+): T {
+  const fd = openInRoot(rootFd, path, O_PATH | flags, 0, guard);
   try {
     return use(fd);
   } finally {

@@ -28,6 +28,7 @@ const NUMBERS = {
   setfsuid: { x64: 122, arm64: 151 },
   setns: { x64: 308, arm64: 268 },
   setxattr: { x64: 188, arm64: 5 },
+  statx: { x64: 332, arm64: 291 },
   umount2: { x64: 166, arm64: 39 },
   unlinkat: { x64: 263, arm64: 35 },
   unshare: { x64: 272, arm64: 97 },

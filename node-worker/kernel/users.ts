@@ -1,19 +1,34 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { deviceKey } from '../cgroup/rule.ts';
 import type { OpenContainer } from './container.ts';
-import { deviceOf } from './device-number.ts';
 import type { DeviceId, DeviceUser } from './engine.ts';
 import { membersOf } from './find-container.ts';
+import { whileFrozenNow } from './freeze.ts';
 import { processStat } from './process.ts';
+import { statLinkNow } from './stat-now.ts';
 import { hasCode } from './syscall.ts';
+
+/** How often processes that have begun meanwhile are looked at, too, before the container is frozen for the look. */
+const MAX_LOOKS = 4;
 
 /**
  * Processes of the container that hold a device open or mapped. Compared by device number, because the names that links
- * in /proc show are the tenant's. Not seen: a descriptor given to a process outside the container.
+ * in /proc show are the tenant's. A process that is another one at every moment does not escape: if the look never ends with
+ * the processes it began with, it is done while none of them runs. Not seen: a descriptor given to a process outside the
+ * container, or on its way between two inside.
  */
 export function usersOf(container: OpenContainer, devices: readonly DeviceId[]): readonly DeviceUser[] {
   const wanted = new Set(devices.map(deviceKey));
-  return membersOf(container.cgroup.path).flatMap((pid) => usesOf(pid, container, wanted));
+  const members = (): readonly number[] => membersOf(container.cgroup.path);
+  const seen = new Set<number>();
+  const users: DeviceUser[] = [];
+  for (let look = 0; look < MAX_LOOKS; look++) {
+    const fresh = members().filter((pid) => !seen.has(pid));
+    if (fresh.length === 0) return users;
+    for (const pid of fresh) seen.add(pid);
+    users.push(...fresh.flatMap((pid) => usesOf(pid, container, wanted)));
+  }
+  return whileFrozenNow(container, () => members().flatMap((pid) => usesOf(pid, container, wanted)));
 }
 
 function usesOf(pid: number, container: OpenContainer, wanted: ReadonlySet<string>): readonly DeviceUser[] {
@@ -63,7 +78,7 @@ const normalRange = (range: string): string =>
 
 function wantedAt(link: string, wanted: ReadonlySet<string>): readonly string[] {
   return ifThere(() => {
-    const device = deviceOf(statSync(link, { bigint: true }));
+    const { device } = statLinkNow(link);
     const key = device === undefined ? '' : deviceKey(device);
     return wanted.has(key) ? [key] : [];
   });

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -14,6 +14,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
+function write(podUid: string): void {
+  const entry = { PodUID: podUid, ContainerName: 'c', ResourceName: 'a/b', DeviceIDs: ['1'], AllocResp: '' };
+  const file = join(dir, 'kubelet_internal_checkpoint');
+  writeFileSync(`${file}.new`, JSON.stringify({ Data: { PodDeviceEntries: [entry] } }));
+  renameSync(`${file}.new`, file);
+}
+
 describe('kubeletOf()', () => {
   test('finds no allocations where no device was ever allocated', async () => {
     expect(await kubelet.allocations()).toEqual([]);
@@ -22,6 +29,14 @@ describe('kubeletOf()', () => {
   test('says so when the checkpoint is not what it should be', async () => {
     writeFileSync(join(dir, 'kubelet_internal_checkpoint'), 'x');
     await expect(kubelet.allocations()).rejects.toMatchObject({ type: 'KubeletUnavailable' });
+  });
+
+  test('reads a checkpoint once, and again when the kubelet has replaced it', async () => {
+    write('u1');
+    const first = await kubelet.allocations();
+    expect(await kubelet.allocations()).toBe(first);
+    write('u2');
+    expect(await kubelet.allocations()).toMatchObject([{ podUid: 'u2' }]);
   });
 
   test.each([

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { allow, everything, type RuntimeRule } from '../cgroup/runtime-rule.ts';
-import { parseContainerInfo } from './cri.ts';
+import { parseContainerInfo } from './container-info.ts';
 
 const ANY = '*';
 /** Rules as runtimes write them in JSON, and how they are read. */

@@ -1,9 +1,9 @@
 import { type Client, status } from '@grpc/grpc-js';
-import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { callOnce, loadService } from '../../proto/services.ts';
 import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 import { codeOf } from '../error-code.ts';
+import { parseContainerInfo } from './container-info.ts';
 
 /** A container as its runtime knows it. */
 export interface RuntimeContainer {
@@ -25,6 +25,15 @@ export interface Containers {
   running(podUid: string, name: string): Promise<RuntimeContainer | undefined>;
   /** All running containers of that pod. */
   allRunning(podUid: string): Promise<readonly RuntimeContainer[]>;
+  /** Every running container of the node that the kubelet has started. */
+  everyRunning(): Promise<readonly PlacedContainer[]>;
+}
+
+/** A container with its place in the cluster. */
+export interface PlacedContainer extends RuntimeContainer {
+  readonly podUid: string;
+  /** In its pod's specification. */
+  readonly name: string;
 }
 
 interface Listed {
@@ -32,33 +41,10 @@ interface Listed {
   readonly podSandboxId: string;
   /** Nanoseconds since 1970. */
   readonly createdAt: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
-/** One of `linux.resources.devices` of the OCI runtime spec: what it leaves out is any. */
-const NUMBER = z.preprocess(
-  // Runtimes read -1 as any.
-  (number) => (number === -1 || number === null || number === undefined ? '*' : number),
-  z.number().int().nonnegative().or(z.literal('*')),
-);
-const RULE = z.object({
-  allow: z.boolean().default(false),
-  type: z.enum(['a', 'b', 'c']).default('a'),
-  major: NUMBER,
-  minor: NUMBER,
-  access: z
-    .string()
-    .regex(/^[rwm]*$/)
-    .default(''),
-});
-const SPEC = z.object({ linux: z.object({ resources: z.object({ devices: z.array(RULE) }) }) });
-
-/** `info` of ContainerStatus with verbose; containerd and CRI-O. */
-const INFO = z.object({
-  pid: z.number().int().positive(),
-  runtimeType: z.string().optional(),
-  // Needed on few kernels only, and proved there: not to understand it is no failure.
-  runtimeSpec: SPEC.optional().catch(undefined),
-});
+const LABEL = { podUid: 'io.kubernetes.pod.uid', name: 'io.kubernetes.container.name' } as const;
 
 const RUNTIME = loadService('RuntimeService');
 const LIMITS = { timeoutMs: 5_000 };
@@ -74,7 +60,7 @@ export function criContainers(client: Client): Containers {
   return {
     async running(podUid: string, name: string): Promise<RuntimeContainer | undefined> {
       try {
-        const containers = await list({ 'io.kubernetes.pod.uid': podUid, 'io.kubernetes.container.name': name });
+        const containers = await list({ [LABEL.podUid]: podUid, [LABEL.name]: name });
         const newest = containers.toSorted((a, b) => Number(BigInt(b.createdAt) - BigInt(a.createdAt)))[0];
         return newest && (await detailsOf(newest, call));
       } catch (err) {
@@ -85,7 +71,7 @@ export function criContainers(client: Client): Containers {
     },
     async allRunning(podUid: string): Promise<readonly RuntimeContainer[]> {
       try {
-        const containers = await list({ 'io.kubernetes.pod.uid': podUid });
+        const containers = await list({ [LABEL.podUid]: podUid });
         const details = await Promise.all(containers.map((container) => detailsOf(container, call)));
         return details.filter((container) => container !== undefined);
       } catch (err) {
@@ -93,13 +79,32 @@ export function criContainers(client: Client): Containers {
         throw fail('KubeletUnavailable', 'Cannot find the containers of a pod: the runtime does not answer', err);
       }
     },
+    async everyRunning(): Promise<readonly PlacedContainer[]> {
+      try {
+        const placed: PlacedContainer[] = [];
+        // One after the other: there may be hundreds, and nobody waits for this.
+        for (const listed of await list({})) placed.push(...(await placedOf(listed, call)));
+        return placed;
+      } catch (err) {
+        throw fail('KubeletUnavailable', 'Cannot find the containers of this node: the runtime does not answer', err);
+      }
+    },
   };
 }
 
-/** Reads `info` of a verbose ContainerStatus. Throws when it lacks the pid. */
-export function parseContainerInfo(text: string): Pick<RuntimeContainer, 'pid' | 'runtimeType' | 'spec'> {
-  const { pid, runtimeType, runtimeSpec } = INFO.parse(JSON.parse(text));
-  return { pid, runtimeType, spec: runtimeSpec?.linux.resources.devices };
+async function placedOf(
+  listed: Listed,
+  call: <T>(method: string, request: object) => Promise<T>,
+): Promise<readonly PlacedContainer[]> {
+  const { [LABEL.podUid]: podUid, [LABEL.name]: name } = listed.labels;
+  if (podUid === undefined || name === undefined) return [];
+  try {
+    const container = await detailsOf(listed, call);
+    return container === undefined ? [] : [{ ...container, podUid, name }];
+  } catch (err) {
+    if (codeOf(err) === status.NOT_FOUND) return [];
+    throw err;
+  }
 }
 
 async function detailsOf(

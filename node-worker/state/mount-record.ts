@@ -18,14 +18,15 @@ export interface RecordedDevice {
 
 /** What a mount's workflow is told, by a signal of contract/workflows.ts. */
 export type Notice =
-  | { readonly signal: 'slaveEnding' }
+  /** `why`: what became of the slave, for people. */
+  | { readonly signal: 'slaveEnding'; readonly why?: string }
   | { readonly signal: 'release'; readonly argument: ReleaseSignal }
   | { readonly signal: 'containerRestarted'; readonly argument: ContainerRestartedSignal }
   | { readonly signal: 'driftHealed'; readonly argument: DriftHealedSignal };
 
 /** The checkpoint of one mount on this node. */
 export interface MountRecord {
-  /** Of this format. A later version reads all earlier ones. */
+  /** Of this format. A later version reads all earlier ones, and keeps `version`, `mount` and `containerId` as they are. */
   readonly version: 1;
   readonly mount: MountRef;
   /**
@@ -74,6 +75,28 @@ const RECORD = z.looseObject({
 /** Reads a checkpoint file. Throws on one that is damaged or of a later version. */
 export function parseMountRecord(text: string): MountRecord {
   return RECORD.parse(JSON.parse(text)) as unknown as MountRecord;
+}
+
+/** What this release may know of a checkpoint that a later one has written. */
+export interface LaterRecord {
+  readonly mount: MountRef;
+  readonly containerId: string;
+}
+
+const LATER = z.object({
+  version: z.number().int().min(2),
+  mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
+  containerId: z.string().min(1),
+});
+
+/** Undefined for what is not a checkpoint of a later release. */
+export function parseLaterRecord(text: string): LaterRecord | undefined {
+  try {
+    const { mount, containerId } = LATER.parse(JSON.parse(text));
+    return { mount, containerId };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Names the mount in messages, keys and owners of grants. */

@@ -4,7 +4,7 @@ import type { MountRef } from '../../contract/node-activities.ts';
 import { codeOf } from '../error-code.ts';
 import type { Grant } from '../kernel/engine.ts';
 import { DurableFiles } from './durable-files.ts';
-import { keyOf, type MountRecord, parseMountRecord } from './mount-record.ts';
+import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
 
 /** A tombstone is kept for longer than any workflow step may still run after its time-out. */
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
@@ -20,6 +20,15 @@ export interface MountStore {
   /** From now on nothing of these slaves (UIDs) is attached. */
   bury(slaveUids: readonly string[]): Promise<void>;
   buried(slaveUid: string): boolean;
+  /** Checkpoints that a later release has written: what they hold is left alone. */
+  readonly later: readonly LaterRecord[];
+}
+
+/** A file in the place of a checkpoint that is none, or one of a later release. */
+export interface UnreadableFile {
+  readonly path: string;
+  readonly err: unknown;
+  readonly later: LaterRecord | undefined;
 }
 
 /** All live grants of a container but those of `except`. */
@@ -38,7 +47,7 @@ export class FileMountStore implements MountStore {
   readonly #records = new Map<string, MountRecord>();
   readonly #tombstones = new Set<string>();
   /** Files that could not be read; they stay where they are. */
-  readonly unreadable: { readonly path: string; readonly err: unknown }[] = [];
+  readonly unreadable: UnreadableFile[] = [];
 
   private constructor(files: DurableFiles) {
     this.#files = files;
@@ -81,6 +90,10 @@ export class FileMountStore implements MountStore {
     return this.#tombstones.has(slaveUid);
   }
 
+  get later(): readonly LaterRecord[] {
+    return this.unreadable.flatMap(({ later }) => later ?? []);
+  }
+
   #pathOf({ namespace, name }: MountRef): string {
     if (!FILE_NAME.test(namespace) || !FILE_NAME.test(name)) {
       throw new RangeError(`Cannot keep mount "${namespace}/${name}": it must be a Kubernetes name`);
@@ -107,14 +120,15 @@ export class FileMountStore implements MountStore {
 /** The records in a state directory, which may be another process's: nothing in it is changed. */
 export async function readRecords(
   stateDir: string,
-): Promise<{ readonly records: readonly MountRecord[]; readonly unreadable: FileMountStore['unreadable'] }> {
+): Promise<{ readonly records: readonly MountRecord[]; readonly unreadable: readonly UnreadableFile[] }> {
   const records: MountRecord[] = [];
-  const unreadable: { readonly path: string; readonly err: unknown }[] = [];
+  const unreadable: UnreadableFile[] = [];
   for (const path of await recordPaths(join(stateDir, 'mounts'))) {
+    const text = await readFile(path, 'utf8');
     try {
-      records.push(parseMountRecord(await readFile(path, 'utf8')));
+      records.push(parseMountRecord(text));
     } catch (err) {
-      unreadable.push({ path, err });
+      unreadable.push({ path, err, later: parseLaterRecord(text) });
     }
   }
   return { records, unreadable };

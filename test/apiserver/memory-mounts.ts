@@ -18,6 +18,7 @@ export class MemoryMounts implements Mounts {
   /** When each mount has ended; by namespace and name. */
   readonly ended = new Map<string, Date>();
   readonly #fingerprints = new Map<string, Fingerprint>();
+  readonly #names = new Map<string, string>();
   #version = 0;
 
   async check(): Promise<void> {
@@ -26,8 +27,12 @@ export class MemoryMounts implements Mounts {
 
   async mount({ input, first, fingerprint }: NewMount, patienceMs: number): Promise<MountAnswer> {
     await this.check();
-    const { name, target } = input.request;
+    const { name, target, idempotencyKey = '' } = input.request;
     const key = `${target.namespace}/${name}`;
+    const other = this.#names.get(`${target.podUid} ${idempotencyKey}`) ?? name;
+    if (idempotencyKey !== '' && other !== name)
+      throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey stands for "${other}"`);
+    this.#names.set(`${target.podUid} ${idempotencyKey}`, name);
     const mount = this.mounts.get(key);
     if (mount !== undefined) {
       const earlier = { mount, fingerprint: this.#fingerprints.get(key), endedAt: this.ended.get(key) };

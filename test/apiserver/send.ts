@@ -31,6 +31,8 @@ export interface Answer {
   readonly text: string;
   /** The body as JSON. */
   readonly json: Record<string, unknown>;
+  /** Whether the connection had served a request before. */
+  readonly reused: boolean;
 }
 
 /** One HTTPS request with nothing added but a Host and a length. */
@@ -60,7 +62,7 @@ export function send({ host, port, ca, servername }: Endpoint, options: SendOpti
         res.on('end', () => {
           const isJson = res.headers['content-type']?.startsWith('application/json') ?? false;
           const json = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
-          resolve({ code: res.statusCode ?? 0, headers: res.headers, text, json });
+          resolve({ code: res.statusCode ?? 0, headers: res.headers, text, json, reused: sent.reusedSocket });
         });
         res.on('error', reject);
       },

@@ -2,7 +2,7 @@
 export interface Figure {
   readonly name: string;
   readonly value: number;
-  readonly unit: 'ms' | 'us' | 'MiB' | 'times';
+  readonly unit: 'ms' | 'us' | 'MiB' | 'times' | '%';
   /** In words: `<= 1`. Empty when there is none. */
   readonly goal: string;
   readonly ok: boolean;

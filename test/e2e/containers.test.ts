@@ -1,7 +1,6 @@
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
-import { findInit } from '../../node-worker/kernel/find-container.ts';
 import { NODES } from './cluster.ts';
+import { containerPid } from './device-state.ts';
 import { getJson } from './kubectl.ts';
 import { loadOpenerImage, openAnswers, startOpener } from './opener/image.ts';
 import {
@@ -42,13 +41,6 @@ async function answers(pod: string, answer: string): Promise<void> {
   await until(`${pod} to be answered ${answer}`, async () => (await lastAnswer(pod)) === answer);
 }
 
-/** Ends the container as a crash does. */
-async function crash(pod: string): Promise<void> {
-  const object = await getJson<{ status: { containerStatuses: { containerID: string }[] } }>(['pod', pod]);
-  const id = object?.status.containerStatuses[0]?.containerID.replace(/^containerd:\/\//, '') ?? '';
-  process.kill(findInit(id, findCgroupRoots()), 'SIGKILL');
-}
-
 async function restarts(pod: string): Promise<number | undefined> {
   const object = await getJson<{ status: { containerStatuses?: { restartCount: number }[] } }>(['pod', pod]);
   return object?.status.containerStatuses?.[0]?.restartCount;
@@ -79,7 +71,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     const pod = await openerOn(node);
     const { metadata } = await mountOk(pod, FUSE);
     await answers(pod, 'opened');
-    await crash(pod);
+    process.kill(await containerPid(pod), 'SIGKILL');
     await until('the container to run again', async () => (await restarts(pod)) === 1);
     await answers(pod, 'opened');
     expect(await deviceMount(metadata.name)).toMatchObject({ status: { phase: 'Mounted' } });
@@ -90,7 +82,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
   test('a mount with onRestart release ends when the container restarts', async () => {
     const pod = await openerOn(node);
     const { metadata } = await mountOk(pod, FUSE, '', { onRestart: 'release' });
-    await crash(pod);
+    process.kill(await containerPid(pod), 'SIGKILL');
     await until(
       'the mount to be released',
       async () => (await deviceMount(metadata.name))?.status.phase === 'Released',

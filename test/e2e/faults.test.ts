@@ -5,6 +5,7 @@ import type { DeviceMount } from '../../contract/device-mount.ts';
 import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES, nodeWorkerPid, restartTemporal } from './cluster.ts';
+import { place } from './daemon-sets.ts';
 import { getJson, kubectl, kubectlOk } from './kubectl.ts';
 import {
   deletePod,
@@ -71,31 +72,6 @@ async function leaseLapsed(node: ClusterNode): Promise<boolean> {
   return lease === undefined || Date.parse(lease.spec.renewTime) + NODE_LEASE_SECONDS * 1_000 < Date.now();
 }
 
-/** Changes where the DaemonSet puts node workers, and waits until that is so. */
-async function placeNodeWorkers(nodeSelector: Readonly<Record<string, string | null>>): Promise<void> {
-  const where = ['--namespace=device-mounter', 'daemonset/device-mounter-node'];
-  await kubectlOk([
-    'patch',
-    ...where,
-    '--type=merge',
-    '--patch',
-    JSON.stringify({ spec: { template: { spec: { nodeSelector } } } }),
-  ]);
-  await kubectlOk(['rollout', 'status', ...where, '--timeout=120s']);
-  if (Object.values(nodeSelector).includes('nowhere')) {
-    await until('the node workers to be gone', async () => {
-      const pods = await getJson<{ items: unknown[] }>([
-        'pods',
-        '-n',
-        'device-mounter',
-        '-l',
-        'app.kubernetes.io/name=device-mounter-node',
-      ]);
-      return pods?.items.length === 0;
-    });
-  }
-}
-
 /**
  * Kills the process with SIGKILL at the moment it enters the system call `name`: strace injects the signal, so that the
  * product needs no switch for this test.
@@ -117,14 +93,14 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
 
   test('without a node worker a mount is NodeUnreachable, and there is no slave', async () => {
     const pod = await target(node.name);
-    await placeNodeWorkers({ 'kubernetes.io/hostname': 'nowhere' });
+    await place('device-mounter-node', 'nowhere');
     try {
       const refused = await mount(pod, FUSE, '&wait_second=38');
       expect(refused.code).toBe(1);
       expect(refused.stderr).toMatch(/node worker/i);
       await slavesGone(pod);
     } finally {
-      await placeNodeWorkers({ 'kubernetes.io/hostname': null });
+      await place('device-mounter-node', 'everywhere');
     }
     await nodeWorkerReady(node);
     await expectNothingMounted(pod);

@@ -6,9 +6,16 @@ import { until } from './until.ts';
 
 export const FUSE = 'hostdev.k8s.io/dev_fuse';
 export const TUN = 'hostdev.k8s.io/dev_net_tun';
+/** Of which a node has many. */
+export const KMSG = 'hostdev.k8s.io/dev_kmsg';
 
 interface PodList {
   readonly items: readonly { readonly metadata: { readonly name: string; readonly uid: string } }[];
+}
+
+/** The one container of target pods. */
+export function busybox(command: readonly string[], more: object = {}): object {
+  return { name: 'main', image: 'localhost/busybox:1', imagePullPolicy: 'Never', command, ...more };
 }
 
 /** Starts a busybox pod on `node`, waits until it is ready, and answers its name. */
@@ -22,9 +29,7 @@ export async function startPod(node: string, spec: Readonly<Record<string, unkno
       nodeName: node,
       terminationGracePeriodSeconds: 0,
       tolerations: [{ operator: 'Exists' }],
-      containers: [
-        { name: 'main', image: 'localhost/busybox:1', imagePullPolicy: 'Never', command: ['sleep', '100000'] },
-      ],
+      containers: [busybox(['sleep', '100000'])],
       ...spec,
     },
   };
@@ -35,6 +40,13 @@ export async function startPod(node: string, spec: Readonly<Record<string, unkno
 
 export async function deletePod(name: string): Promise<void> {
   await kubectlOk(['delete', 'pod', name, '--ignore-not-found', '--wait=true']);
+}
+
+/** As `kubectl drain` does it for each pod. */
+export async function evictPod(name: string): Promise<void> {
+  const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: 'default' } };
+  const path = `/api/v1/namespaces/default/pods/${name}/eviction`;
+  await kubectlOk(['create', '--raw', path, '-f', '-'], JSON.stringify(eviction));
 }
 
 /** Runs a shell line inside of the pod's container. */

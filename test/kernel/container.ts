@@ -13,8 +13,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
-import { findInit } from '../../node-worker/kernel/find-container.ts';
-import { parseContainerInfo, type RuntimeContainer } from '../../node-worker/runtime/cri.ts';
+import { findInit, membersOf } from '../../node-worker/kernel/find-container.ts';
+import { parseContainerInfo } from '../../node-worker/runtime/container-info.ts';
+import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
 import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 import { restoreSysctls } from './sysctl.ts';
@@ -48,6 +49,7 @@ const APPLETS = [
   'cp',
   'chroot',
   'cut',
+  'grep',
 ];
 
 /** A real container of a real runtime, whose init is a shell that the test types into. */
@@ -72,7 +74,7 @@ export interface TestContainer {
 export interface StartOptions extends Partial<Omit<BundleOptions, 'cgroupsPath'>> {
   readonly cgroupVersion: 1 | 2;
   readonly runtime?: 'runc' | 'crun';
-  /** Start it as a scope of this systemd, by the systemd cgroup driver. v2 only. */
+  /** Start it as a scope of this systemd, of the same cgroup version, by the systemd cgroup driver. */
   readonly systemd?: NestedSystemd;
   /** Prepares the root file system before the container starts. */
   readonly prepare?: (rootfs: string) => void;
@@ -254,6 +256,8 @@ export function cleanUp(): void {
   restoreSysctls();
   const left = join(V2_ROOT, NAME, 'systemd');
   if (existsSync(left)) writeFileSync(join(left, 'cgroup.kill'), '1');
+  const leftOfV1 = join(V1_ROOT, 'systemd', NAME);
+  if (existsSync(leftOfV1)) for (const pid of membersOf(leftOfV1)) process.kill(pid, 'SIGKILL');
   for (const state of existsSync(WORK) ? readdirSync(WORK).filter((name) => name.startsWith('state-')) : []) {
     const [, runtime, version] = state.split('-') as [string, 'runc' | 'crun', string];
     const command = runtimeCommand(runtime, version === 'v1' ? 1 : 2);

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
 import { processStat } from '../../node-worker/kernel/process.ts';
 import { signalUser } from '../../node-worker/kernel/signal-user.ts';
 import { cleanUp, startContainer } from './container.ts';
-import { FUSE } from './devices.ts';
+import { FUSE, until } from './devices.ts';
 
 const engine = createEngine();
 beforeAll(cleanUp);
@@ -55,4 +56,58 @@ describe.each([1, 2] as const)('a pid that was used again, on cgroup v%i', (cgro
       handle.close();
     }
   });
+});
+
+/** Pids that a runtime could tell by mistake, or be made to tell. */
+const WRONG: readonly (readonly [
+  string,
+  (handle: ContainerHandle, other: ContainerHandle) => number | Promise<number>,
+])[] = [
+  ["the host's init", () => 1],
+  ['this process', () => process.pid],
+  ["another container's init", (_, other) => other.pid],
+  ['a thread that leads no process', () => threadOf(process.pid)],
+  [
+    'a process that has ended and that nobody has waited for',
+    async () => {
+      // The shell becomes a program that waits for nothing.
+      const parent = spawn('sh', ['-c', 'sleep 0 & exec sleep 1000'], { stdio: 'ignore' });
+      strangers.push(parent);
+      return until(() => zombieOf(parent.pid ?? 0), Boolean);
+    },
+  ],
+  ['a pid that nobody has', () => 4_194_303],
+];
+const strangers: ChildProcess[] = [];
+
+const threadOf = (pid: number): number =>
+  Number(readdirSync(`/proc/${pid}/task`).find((thread) => Number(thread) !== pid));
+
+function zombieOf(parent: number): number {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+  return children.find((pid) => processStat(pid).state === 'Z') ?? 0;
+}
+
+test.each(WRONG)('%s is not taken for a container', async (_, pidOf) => {
+  const [container, other] = [await startContainer({ cgroupVersion: 2 }), await startContainer({ cgroupVersion: 2 })];
+  const [handle, otherHandle] = [container, other].map(({ id }) => engine.openContainer({ containerId: id }));
+  if (handle === undefined || otherHandle === undefined) throw new Error('no containers');
+  try {
+    const pid = await pidOf(handle, otherHandle);
+    expect(() => engine.openContainer({ containerId: container.id, pid })).toThrow(
+      expect.objectContaining({ type: 'ContainerNotReady' }),
+    );
+  } finally {
+    handle.close();
+    otherHandle.close();
+    for (const stranger of strangers.splice(0)) {
+      stranger.kill('SIGKILL');
+      await ended(stranger);
+    }
+    await container.stop();
+    await other.stop();
+  }
 });

@@ -10,7 +10,7 @@ const engine = createEngine();
 let systemd: NestedSystemd;
 beforeAll(async () => {
   cleanUp();
-  systemd = await startSystemd();
+  systemd = await startSystemd(2);
 }, 30_000);
 afterAll(async () => {
   await systemd.stop();

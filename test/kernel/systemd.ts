@@ -2,11 +2,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from './devices.ts';
-import { NAME, removeTree, V2_ROOT, WORK } from './places.ts';
+import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 
-/** A real systemd as init of namespaces of its own, with a D-Bus, on a part of the unified hierarchy. */
+/** A real systemd as init of namespaces of its own, with a D-Bus, on a part of the host's hierarchies. */
 export interface NestedSystemd {
-  /** Its root cgroup, as the host sees it. */
+  readonly cgroupVersion: 1 | 2;
+  /** Its root cgroup in the hierarchy that decides over devices, as the host sees it. */
   readonly cgroup: string;
   /** What to put before a command so that it runs inside. */
   readonly enter: readonly string[];
@@ -23,15 +24,30 @@ const UNITS: Readonly<Record<string, string>> = {
     'ExecStart=@/usr/bin/dbus-daemon @dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n',
 };
 
+/** Of version 1, in the legacy layout: systemd's own, what decides over devices, and what else runc asks for. */
+const V1_HIERARCHIES = ['systemd', 'devices', 'freezer', 'pids'] as const;
+
+/** Inside; systemd takes the layout that it finds. */
+const MOUNT_CGROUPS: Readonly<Record<1 | 2, string>> = {
+  1: [
+    'mount -t tmpfs cgroup sys/fs/cgroup',
+    ...V1_HIERARCHIES.map((name) => {
+      const option = name === 'systemd' ? 'none,name=systemd' : name;
+      return `mkdir sys/fs/cgroup/${name}; mount -t cgroup -o ${option} cgroup sys/fs/cgroup/${name}`;
+    }),
+  ].join('\n'),
+  2: 'mount -t cgroup2 cgroup2 sys/fs/cgroup',
+};
+
 /** Everything it mounts is private to its namespaces and goes with them. */
-const initScript = (home: string): string => `set -e
+const initScript = (home: string, cgroupVersion: 1 | 2): string => `set -e
 mount --make-rprivate /
 mount -t tmpfs up ${home}/up; mkdir ${home}/up/upper ${home}/up/work
 mount -t overlay root -o lowerdir=/,upperdir=${home}/up/upper,workdir=${home}/up/work ${home}/root
 cd ${home}/root
 mount --bind /dev dev
 mount -t proc proc proc; mount -t sysfs sys sys; mount -t tmpfs run run
-mount -t cgroup2 cgroup2 sys/fs/cgroup
+${MOUNT_CGROUPS[cgroupVersion]}
 mount --bind ${WORK} .${WORK}
 rm -rf etc/systemd/system/*; cp ${home}/units/* etc/systemd/system/
 mkdir -p put; pivot_root . put; umount -l /put
@@ -40,19 +56,21 @@ exec env container=x /lib/systemd/systemd --unit=mini.target --log-target=consol
 `;
 
 /** Throws with what it said when it is not up within 10 s. */
-export async function startSystemd(): Promise<NestedSystemd> {
+export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd> {
   const home = join(WORK, 'systemd');
   for (const folder of ['up', 'root', 'units']) mkdirSync(join(home, folder), { recursive: true });
   for (const [name, text] of Object.entries(UNITS)) writeFileSync(join(home, 'units', name), text);
-  writeFileSync(join(home, 'init.sh'), initScript(home));
-  const cgroup = join(V2_ROOT, NAME, 'systemd');
-  mkdirSync(join(cgroup, 'visitors'), { recursive: true });
+  writeFileSync(join(home, 'init.sh'), initScript(home, cgroupVersion));
+  const cgroups = cgroupsOf(cgroupVersion);
+  for (const cgroup of cgroups) mkdirSync(join(cgroup, 'visitors'), { recursive: true });
   const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
-  const start = `echo $$ >${cgroup}/cgroup.procs && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
+  const joinCgroups = (below: string): string =>
+    cgroups.map((cgroup) => `echo $$ >${cgroup}${below}/cgroup.procs`).join(' && ');
+  const start = `${joinCgroups('')} && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
   const child = spawn('sh', ['-c', start], { stdio: ['ignore', 'pipe', 'pipe'] });
   const said = collect(child);
   const pid = await until(() => initOf(child.pid ?? 0), Boolean);
-  const visit = `echo $$ >${cgroup}/visitors/cgroup.procs && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
+  const visit = `${joinCgroups('/visitors')} && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
   const enter = ['sh', '-c', visit, 'sh'];
   const systemctl = (...args: readonly string[]): string => {
     const done = spawnSync('sh', [...enter.slice(1), 'systemctl', ...args], { encoding: 'utf8', timeout: 20_000 });
@@ -65,8 +83,16 @@ export async function startSystemd(): Promise<NestedSystemd> {
   ).catch((err: unknown) => {
     throw new Error(`systemd did not come up: ${said()}`, { cause: err });
   });
-  return { cgroup, enter, systemctl, stop: () => kill(child, cgroup) };
+  return { cgroupVersion, cgroup: cgroups[0], enter, systemctl, stop: () => kill(child, cgroups) };
 }
+
+/** The hierarchy that decides over devices first. */
+function cgroupsOf(cgroupVersion: 1 | 2): readonly [string, ...string[]] {
+  if (cgroupVersion === 2) return [join(V2_ROOT, NAME, 'systemd')];
+  return [ofV1('devices'), ...V1_HIERARCHIES.filter((name) => name !== 'devices').map(ofV1)];
+}
+
+const ofV1 = (hierarchy: string): string => join(V1_ROOT, hierarchy, NAME, 'systemd');
 
 /** The child of `unshare --fork`. */
 function initOf(pid: number): number {
@@ -85,12 +111,12 @@ function collect(child: ChildProcess): () => string {
 }
 
 /** Its init dies with `unshare`, and everything in its pid namespace with it, though not at once. */
-async function kill(child: ChildProcess, cgroup: string): Promise<void> {
+async function kill(child: ChildProcess, cgroups: readonly string[]): Promise<void> {
   child.kill('SIGKILL');
   await until(
     () => {
-      removeTree(cgroup);
-      return existsSync(cgroup);
+      for (const cgroup of cgroups) removeTree(cgroup);
+      return cgroups.some((cgroup) => existsSync(cgroup));
     },
     (there) => !there,
   );

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceUser } from '../../node-worker/kernel/engine.ts';
+import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
 
@@ -18,11 +19,7 @@ int main(int count, char **words) {
   pause();
 }`;
 
-function addMapDevice(rootfs: string): void {
-  const args = ['-static', '-x', 'c', '-o', `${rootfs}/bin/map-device`, '-'];
-  const { status, stderr } = spawnSync('/usr/bin/gcc', args, { input: MAP_DEVICE, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Cannot build a program that maps a device: ${stderr}`);
-}
+const addMapDevice = (rootfs: string): void => buildProgram(MAP_DEVICE, `${rootfs}/bin/map-device`);
 
 const engine = createEngine();
 beforeAll(cleanUp);

@@ -62,6 +62,27 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
+    'makes one mount of a key with two names, one after the other and at once',
+    async () => {
+      await harness.addNode('keyed', 4);
+      const [one, two] = [
+        mountRequest('keyed', { name: 'keyed-1', idempotencyKey: 'k' }),
+        mountRequest('keyed', { name: 'keyed-2', idempotencyKey: 'k' }),
+      ];
+      const settled = await Promise.allSettled([mount(one), mount(two)]);
+      expect(new Set(settled.map(({ status }) => status))).toEqual(new Set(['fulfilled', 'rejected']));
+      const [winner, loser] = settled[0]?.status === 'fulfilled' ? [one, two] : [two, one];
+      expect(await failureFrom(mount(loser))).toMatchObject({ type: 'IdempotencyKeyReused' });
+      expect((await mount(winner)).state).toBe('mounted');
+      expect(await mounts.get(NAMESPACE, loser.name)).toBeUndefined();
+      // Another pod's requests have keys of their own.
+      await harness.addNode('keyed-too', 1);
+      expect((await mount(mountRequest('keyed-too', { idempotencyKey: 'k' }))).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
     'answers a request that was not made with its failure',
     async () => {
       await harness.addNode('full', 0);
@@ -94,6 +115,23 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
+    'tells that a mount whose workflow was terminated has failed, and makes another one',
+    async () => {
+      await harness.addNode('terminated', 4);
+      const request = mountRequest('terminated');
+      const { mount: before } = await mount(request);
+      await harness.handle(request.name).terminate();
+      const failed = { phase: 'Failed', reason: 'Terminated' };
+      const after = await mounts.get(NAMESPACE, request.name);
+      expect(after).toMatchObject({ metadata: { uid: before.metadata.uid }, status: failed });
+      expect(Number(after?.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
+      expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
+      expect((await mount({ ...request, labels: { app: 'x' } })).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
     'renews the lease when only that is another',
     async () => {
       await harness.addNode('leased', 4);
@@ -103,6 +141,7 @@ describe('TemporalMounts.mount()', () => {
       expect(same.status.leaseEndsAt).toBe(before.status.leaseEndsAt);
       const { mount: renewed } = await mount({ ...request, leaseSeconds: 6_000 });
       expect(renewed.metadata.uid).toBe(before.metadata.uid);
+      expect(renewed.spec.leaseSeconds).toBe(6_000);
       const gained = Date.parse(renewed.status.leaseEndsAt ?? '') - Date.parse(before.status.leaseEndsAt ?? '');
       expect(gained).toBeGreaterThan(5_000_000);
       expect(Number(renewed.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));

@@ -104,6 +104,21 @@ describe('whoever can do everything with Temporal', () => {
     expect(harness.leftOf(pod, node)).toEqual([]);
   });
 
+  test.each([
+    ['no slaves', 'name-a', undefined],
+    ['the slaves of an earlier mount', 'name-b', '00000000-0000-4000-8000-000000000000'],
+  ])('detaches nothing by the name of a mount and %s', async (_name, pod, uid) => {
+    const node = await harness.addNode(pod, 1);
+    const { status } = await harness.mount(signed(mountRequest(pod)));
+    const slaves = uid === undefined ? [] : status.slaves.map((slave) => ({ ...slave, uid }));
+    const mounts = [{ namespace: NAMESPACE, name: `${pod}-m` }];
+    await harness.attack(`attack/${pod}/detach`, nodeQueue(pod), 'detachDevices', { mounts, slaves, force: true });
+    expect(node.attached.size).toBe(1);
+    const stolen = { mounts, slaves, force: true, signed: forged(unmountRequest(pod)) };
+    expect(await attack('detachDevices', pod, stolen)).toMatchObject({ type: 'InvalidSignature' });
+    expect(node.attached.size).toBe(1);
+  });
+
   test('cannot have a mount adopted that is not there', async () => {
     const node = await harness.addNode('adopted', 1);
     const { status, ...mount } = await harness.mount(signed(mountRequest('adopted')));

@@ -28,7 +28,7 @@ export class MemoryNode implements NodeActivities {
   /** What attaches have begun, for tests that act in the middle of one. */
   begun = 0;
   readonly attached = new Map<string, readonly MountedDevice[]>();
-  /** Slaves of what is attached. */
+  /** UIDs of the slaves of what is attached; a detach must name one, or be signed. */
   readonly #slaves = new Map<string, ReadonlySet<string>>();
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
@@ -65,13 +65,15 @@ export class MemoryNode implements NodeActivities {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
     }
-    for (const { uid } of slaves) this.#tombstones.add(uid);
+    const named = new Set(slaves.map(({ uid }) => uid));
+    if (device === undefined) for (const uid of named) this.#tombstones.add(uid);
     return {
       mounts: mounts.map((mount) => {
-        const attached = this.attached.get(keyOf(mount)) ?? [];
+        const meant = signed !== undefined || this.#slaves.get(keyOf(mount))?.isDisjointFrom(named) === false;
+        const attached = meant ? (this.attached.get(keyOf(mount)) ?? []) : [];
         const left = attached.filter(({ id }) => device !== undefined && id !== device);
         if (left.length > 0) this.attached.set(keyOf(mount), left);
-        else this.attached.delete(keyOf(mount));
+        else if (meant) this.attached.delete(keyOf(mount));
         return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
     };

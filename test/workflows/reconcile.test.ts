@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { slaveName } from '../../contract/names.ts';
+import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
@@ -28,8 +28,12 @@ describe('reconcileMounts()', () => {
     const found = { namespace: NAMESPACE, mount: 'shot-m', action: 'free', slaves: [status.slaves[0]?.name] };
     expect(await harness.reconcile({ dryRun: true })).toMatchObject({ findings: [{ ...found, done: false }] });
     expect(harness.leftOf('shot', node)).toHaveLength(2);
+    expect(harness.eventsOf('shot')).toEqual(['MountDevice']);
     expect(await harness.reconcile()).toMatchObject({ findings: [{ ...found, done: true }] });
     expect(harness.leftOf('shot', node)).toEqual([]);
+    expect(harness.eventsOf('shot')).toEqual(['MountDevice', 'UnMountDevice']);
+    const target = await harness.cluster.getPod({ namespace: NAMESPACE, name: 'shot' });
+    expect(target?.metadata?.annotations?.[ANNOTATIONS.devices]).toBeUndefined();
   });
 
   test('keeps the slave of a terminated mount while its node cannot take the devices back', async () => {

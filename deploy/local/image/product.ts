@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { join, relative } from 'node:path';
 import { DefaultLogger } from '@temporalio/worker';
 import { buildWorkflowBundle } from '../../../workflows/bundle.ts';
+import { stripTypes } from '../../strip-types.ts';
 import { run } from '../run.ts';
 import { REPOSITORY } from '../state.ts';
 import { type Image, type ImageSettings, imageOf, type Layer, packedLayer, packLayer } from './archive.ts';
@@ -109,6 +110,7 @@ async function codeLayer(cache: string): Promise<Layer> {
   try {
     const app = join(folder, 'app');
     for (const name of CODE) cpSync(join(REPOSITORY, name), join(app, name), { recursive: true, filter: isProduct });
+    stripTypes(app);
     writeFileSync(join(app, 'workflow-bundle.js'), await buildWorkflowBundle(new DefaultLogger('WARN')));
     const commands = join(folder, 'usr', 'local', 'bin');
     mkdirSync(commands, { recursive: true });

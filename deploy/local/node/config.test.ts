@@ -48,8 +48,8 @@ describe('kubeletConfig()', () => {
 
 test('cniConfig() gives each node a range of its own', () => {
   const ranges = [V1, V2].map((plan) => JSON.stringify(cniConfig(plan, nodePaths(STATE, plan.name))));
-  expect(ranges[0]).toContain('"subnet":"10.244.0.0/24"');
-  expect(ranges[1]).toContain('"subnet":"10.244.1.0/24"');
+  expect(ranges[0]).toContain('"subnet":"10.244.0.0/23"');
+  expect(ranges[1]).toContain('"subnet":"10.244.2.0/23"');
 });
 
 describe('namespaceScript()', () => {

@@ -68,8 +68,10 @@ export function kubeletConfig(plan: NodePlan, state: StatePaths): unknown {
     clusterDNS: ['10.96.0.10'],
     clusterDomain: 'cluster.local',
     oomScoreAdj: 0,
-    maxOpenFiles: 1024,
-    maxPods: 110,
+    // Ten for each of some hundred pods, when a restarted kubelet sets them all up at once.
+    maxOpenFiles: 16_384,
+    // Each mount has a pod of its own: as many as the device plugin offers of its shared device, and their targets.
+    maxPods: 450,
     nodeStatusUpdateFrequency: '2s',
     syncFrequency: '10s',
     volumePluginDir: '/var/lib/kubelet/volume-plugins',

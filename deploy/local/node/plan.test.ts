@@ -16,7 +16,7 @@ describe('planNodes()', () => {
         hasLimits: true,
         systemd: false,
         address: '10.97.0.11',
-        podSubnet: '10.244.0.0/24',
+        podSubnet: '10.244.0.0/23',
       },
       {
         name: 'node-2',
@@ -26,7 +26,7 @@ describe('planNodes()', () => {
         hasLimits: false,
         systemd: false,
         address: '10.97.0.12',
-        podSubnet: '10.244.1.0/24',
+        podSubnet: '10.244.2.0/23',
       },
     ]);
   });

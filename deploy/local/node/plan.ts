@@ -39,7 +39,8 @@ export function planNodes(count: 2 | 3, host: CgroupHost): NodePlan[] {
       name,
       podsCgroup: kind === v2 && !host.hybrid ? `/${name}` : '/',
       address: `10.97.0.${11 + index}`,
-      podSubnet: `10.244.${index}.0/24`,
+      // 510 addresses: an address is free again only when its pod is gone.
+      podSubnet: `10.244.${2 * index}.0/23`,
     };
   });
 }

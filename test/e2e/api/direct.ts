@@ -9,7 +9,7 @@ import { getJson } from '../kubectl.ts';
 
 export const ROOT = '/apis/device-mounter.io/v1alpha1';
 
-const pem = (name: string): string => readFileSync(join(CLUSTER.paths.pki, name), 'utf8');
+export const pem = (name: string): string => readFileSync(join(CLUSTER.paths.pki, name), 'utf8');
 const pairOf = (name: string): Pair => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) });
 
 /** The real keys of the local cluster. */
@@ -35,6 +35,14 @@ const AGGREGATOR: Endpoint = { host: CONTROL_ADDRESS, port: PORTS.apiserver, ca:
 /** A request through kube-apiserver, as its admin unless another certificate or header tells otherwise. */
 export function aggregated(options: SendOptions): Promise<Answer> {
   return send(AGGREGATOR, { client: KEYS.admin, ...options });
+}
+
+/** kube-apiserver adds its own `Audit-ID` to ours, which is the same. */
+export function auditIdOf({ headers }: Answer): string {
+  const text = String(headers['audit-id']);
+  const [id = '', ...again] = text.split(', ');
+  if (again.some((other) => other !== id)) throw new Error(`the answer has several ids: ${text}`);
+  return id;
 }
 
 /** Headers by which the front proxy tells whose request it passes on. */

@@ -77,6 +77,54 @@ describe('curl with a token', () => {
   });
 });
 
+/** Word for word from the original's API page, comments included. */
+const BODY_OF_THE_API_PAGE = `{
+    "resources": {   // requested k8s node resource name
+        "volcano.sh/vgpu-number":"1",
+        "volcano.sh/vgpu-memory":"2000"
+    },
+    "annotations": { // slave pod annotation
+        "device-mounter.io/expansion":"true"
+    }
+}`;
+/** From a later edition of it. */
+const BODY_WITH_PATCHES = `{
+"resources": { // requested k8s node resource name
+"volcano.sh/vgpu-number":"1",
+"volcano.sh/vgpu-memory":"2000"
+},
+"annotations": { // slave pod annotation
+"device-mounter.io/expansion":"true"
+},
+"labels": { // slave pod labels
+"app":"slave-pod"
+},
+"patches": [ // json patch rules
+"{\\"op\\":\\"replace\\",\\"path\\":\\"/spec/schedulerName\\",\\"value\\": \\"volcano\\"}"
+]
+}`;
+
+describe('the bodies of the original’s API page', () => {
+  test.each([
+    ['with comments', BODY_OF_THE_API_PAGE],
+    ['with patches', BODY_WITH_PATCHES],
+  ])('%s are understood; only the devices are missing here', async (_name, body) => {
+    const asked = path('mount', 'device_type=GENERIC&container=main&wait_second=30');
+    const refused = await kubectl(['replace', '--raw', asked, '-f', '-'], body);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/Insufficient volcano\.sh\/vgpu-number/);
+  });
+
+  test('the ClusterRole is the one that is installed', async () => {
+    const role = JSON.parse(
+      await kubectlOk(['get', 'clusterrole', 'device-mounter.io:generate', '-o', 'json']),
+    ) as object;
+    expect(role).toMatchObject({
+      rules: [{ apiGroups: ['device-mounter.io'], resources: ['pods/mount', 'pods/unmount'], verbs: ['update'] }],
+    });
+  });
+});
+
 describe('kubectl replace --raw', () => {
   test('mounts and unmounts', async () => {
     const query = 'device_type=HOSTDEV&container=main&wait_second=30';

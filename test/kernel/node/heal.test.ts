@@ -36,7 +36,8 @@ describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupV
 
   test('gives back a node and rules that somebody has taken away, and leaves no trace at the end', async () => {
     const before = policyOf(target);
-    await node.attach(node.memory.addSlave('s1'));
+    const slave = node.memory.addSlave('s1');
+    await node.attach(slave);
     expect(await target.run(OPEN)).toBe('opened\n');
     await target.run('rm /dev/fuse');
     await node.look();
@@ -47,7 +48,7 @@ describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupV
     expect(await target.run(OPEN)).toBe('opened\n');
     expect(node.told.map((notice) => notice.signal)).toEqual(['driftHealed', 'driftHealed']);
     expect(JSON.stringify(node.told[1])).toContain('device rules, /dev/fuse');
-    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: false });
     expect(policyOf(target)).toEqual(before);
   });
 
@@ -65,19 +66,21 @@ describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupV
 
   test('takes from the running slave what it has, whatever gave it', async () => {
     node.slave = await node.start({ cgroupVersion, devices: [{ ...CARD, access: 'rw' }, FUSE] });
-    await node.attach(node.memory.addSlave('s1'), { deviceType: 'GENERIC' });
+    const slave = node.memory.addSlave('s1');
+    await node.attach(slave, { deviceType: 'GENERIC' });
     expect(await target.run('stat -c "%a %t:%T" /dev/dri/card0; true </dev/dri/card0')).toContain('660 e2:0\n');
     expect(await target.run(OPEN)).toBe('opened\n');
-    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: false });
     expect(await target.run('ls /dev/dri')).toContain('No such file');
   });
 
   test('keeps what the running slave has too, and releases what it has not', async () => {
     node.slave = await node.start({ cgroupVersion, devices: [FUSE] });
-    await node.attach(node.memory.addSlave('s1'));
+    const slave = node.memory.addSlave('s1');
+    await node.attach(slave);
     await node.look();
     expect(node.deps.store.get(MOUNT)?.confirmed).toBe(true);
-    await detach(node.deps, { mounts: [MOUNT], slaves: [], force: false });
+    await detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: false });
     node.memory.allocations = [];
     node.slave = await node.start({ cgroupVersion });
     await node.attach(node.memory.addSlave('s2'));

@@ -3,10 +3,10 @@ import type { MountRequest } from '../../../contract/requests.ts';
 import { attach } from '../../../node-worker/activities/attach.ts';
 import type { NodeDependencies } from '../../../node-worker/activities/dependencies.ts';
 import { Healer } from '../../../node-worker/activities/healer.ts';
-import { attachInput, MemoryNode } from '../../../node-worker/activities/memory-node.ts';
+import { attachInput, MemoryNode, TARGET } from '../../../node-worker/activities/memory-node.ts';
 import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
 import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
-import type { RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
+import type { PlacedContainer, RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
 import type { Notice } from '../../../node-worker/state/mount-record.ts';
 import { type StartOptions, startContainer, type TestContainer } from '../container.ts';
 
@@ -24,9 +24,22 @@ export class KernelNode {
 
   private constructor(memory: MemoryNode) {
     this.memory = memory;
+    this.#useKernel();
+  }
+
+  #useKernel(): void {
+    const { memory } = this;
     const running = async (): Promise<RuntimeContainer | undefined> => this.target && runtimeView(this.target);
     const allRunning = async (): Promise<readonly RuntimeContainer[]> => (this.slave ? [runtimeView(this.slave)] : []);
-    memory.deps = { ...memory.deps, engine, hostRoot: '', containers: { running, allRunning } };
+    const everyRunning = async (): Promise<readonly PlacedContainer[]> =>
+      this.target ? [{ ...runtimeView(this.target), podUid: TARGET.podUid, name: TARGET.container }] : [];
+    memory.deps = { ...memory.deps, engine, hostRoot: '', containers: { running, allRunning, everyRunning } };
+  }
+
+  /** As after a kill: what it knew is gone, files and containers are as they were. */
+  async restart(): Promise<void> {
+    await this.memory.restart();
+    this.#useKernel();
   }
 
   static async make(): Promise<KernelNode> {

@@ -19,11 +19,12 @@ describe.each([1, 2] as const)('a split mount with runc on cgroup v%i', (cgroupV
   let node: KernelNode;
   let target: NonNullable<KernelNode['target']>;
   let before: readonly string[];
+  let slaves: readonly SlaveRef[];
   beforeEach(async () => {
     node = await KernelNode.make();
     target = node.target = await node.start({ cgroupVersion });
     before = policyOf(target);
-    const slaves: readonly SlaveRef[] = [
+    slaves = [
       node.memory.addSlave('web-0-slave-0123456789ab-0'),
       node.memory.addSlave('web-0-slave-0123456789ab-1', ['loop'], 'm1', LOOP, LOOP_RESOURCE),
     ];
@@ -36,7 +37,7 @@ describe.each([1, 2] as const)('a split mount with runc on cgroup v%i', (cgroupV
 
   const opens = async (path: string): Promise<boolean> =>
     (await target.run(`true <${path} && echo opened`)).includes('opened');
-  const detachOne = (device: string) => detach(node.deps, { mounts: [MOUNT], slaves: [], device, force: false });
+  const detachOne = (device: string) => detach(node.deps, { mounts: [MOUNT], slaves, device, force: false });
 
   test('loses one device, rule and node, keeps the other, and leaves no trace at the end', async () => {
     await detachOne('loop');

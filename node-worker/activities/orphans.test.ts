@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { fail } from '../../contract/failures.ts';
+import type { Grant } from '../kernel/engine.ts';
+import { attach } from './attach.ts';
+import { attachInput, MemoryNode } from './memory-node.ts';
+import { takeOrphansBackOnce } from './orphans.ts';
+
+let node: MemoryNode;
+let revoked: Grant[];
+beforeEach(async () => {
+  node = await MemoryNode.make();
+  revoked = [];
+  node.engine.before = (_change, grant) => void revoked.push(grant);
+});
+afterEach(() => {
+  expect(node.engine.opened).toBe(0);
+  node.remove();
+});
+
+const never = new AbortController().signal;
+
+describe('takeOrphansBackOnce()', () => {
+  test('takes back all of ours in a container without a mount', async () => {
+    await takeOrphansBackOnce(node.deps, 1, never);
+    expect(revoked).toEqual([{ owner: 'nobody', containerId: 'c1', devices: [] }]);
+  });
+
+  test('leaves a container with a mount to that, and one with a kernel of its own', async () => {
+    await attach(node.deps, attachInput(node.addSlave('s1')), { signal: AbortSignal.timeout(2_000) });
+    revoked = [];
+    await takeOrphansBackOnce(node.deps, 1, never);
+    node.container = { id: 'c2', pid: 1, runtimeHandler: 'kata', runtimeType: undefined };
+    await takeOrphansBackOnce(node.deps, 1, never);
+    expect(revoked).toEqual([]);
+  });
+
+  test('minds neither a container that has ended nor one that it cannot read', async () => {
+    const all = [{ id: 'gone', pid: 9, runtimeHandler: '', runtimeType: undefined, podUid: 'p', name: 'x' }];
+    const everyRunning = async () => [...all, ...(await real.everyRunning())];
+    const real = node.deps.containers;
+    node.engine.before = (_change, grant) => {
+      revoked.push(grant);
+      throw fail('ContainerUnsupported', 'hidden');
+    };
+    await takeOrphansBackOnce({ ...node.deps, containers: { ...real, everyRunning } }, 1, never);
+    expect(revoked).toHaveLength(1);
+  });
+
+  test('tries again until the runtime answers, or it is not wanted any more', async () => {
+    const real = node.deps.containers;
+    let failures = 3;
+    const everyRunning = () =>
+      failures-- > 0 ? Promise.reject(fail('KubeletUnavailable', 'away')) : real.everyRunning();
+    const deps = { ...node.deps, containers: { ...real, everyRunning } };
+    await takeOrphansBackOnce(deps, 1, never);
+    expect(revoked).toHaveLength(1);
+    failures = Number.POSITIVE_INFINITY;
+    await takeOrphansBackOnce(deps, 60_000, AbortSignal.timeout(5));
+    expect(revoked).toHaveLength(1);
+  });
+});

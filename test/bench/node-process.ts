@@ -1,0 +1,156 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { REPOSITORY } from '../../deploy/local/state.ts';
+import { stripTypes } from '../../deploy/strip-types.ts';
+import { TemporalServer } from '../workflows/temporal-server.ts';
+import { MemoryKubeApi } from './kube-api.ts';
+
+const NODE = join(REPOSITORY, 'node_modules', 'node', 'bin', 'node');
+const MANIFEST = join(REPOSITORY, 'deploy', 'device-mounter-daemonset.yaml');
+const HEALTH_PORT = 18_081;
+const READY_MS = 60_000;
+/** Ticks of /proc/PID/stat in a second (getconf CLK_TCK is 100 on every Linux architecture that Node has). */
+const TICKS = 100;
+
+/** What a process takes now. */
+export interface Usage {
+  /** VmRSS of /proc/PID/status. */
+  readonly rssMiB: number;
+  /** User and system time since its start. */
+  readonly cpuSeconds: number;
+}
+
+/**
+ * The node worker as the DaemonSet starts it: the real process with the same flags, a real Temporal server, real TLS to a
+ * kube-apiserver in memory. Its credentials are mounted where those of a pod are, in a mount namespace of its own.
+ */
+export class NodeProcess {
+  readonly #folder: string;
+  readonly #temporal: TemporalServer;
+  readonly #kube: MemoryKubeApi;
+  readonly #child: ChildProcess;
+  #said = '';
+
+  private constructor(folder: string, temporal: TemporalServer, kube: MemoryKubeApi, child: ChildProcess) {
+    this.#folder = folder;
+    this.#temporal = temporal;
+    this.#kube = kube;
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#said += chunk.toString();
+      });
+    }
+  }
+
+  /** Resolves when it is ready. `pods` are the slaves of its mounts. */
+  static async start(stateDir: string, pods: readonly object[]): Promise<NodeProcess> {
+    const folder = mkdtempSync(join(tmpdir(), 'bench-node-'));
+    const [temporal, kube] = await Promise.all([TemporalServer.start(), MemoryKubeApi.start(pods)]);
+    const node = new NodeProcess(folder, temporal, kube, spawnWorker(folder, stateDir, temporal, kube));
+    try {
+      await node.#ready();
+      return node;
+    } catch (err) {
+      await node.stop();
+      throw err;
+    }
+  }
+
+  get usage(): Usage {
+    const read = (file: string): string => readFileSync(`/proc/${this.#child.pid}/${file}`, 'latin1');
+    const fields = read('stat').slice(read('stat').lastIndexOf(')')).split(' ');
+    const rssKiB = Number(/^VmRSS:\s+(\d+) kB$/m.exec(read('status'))?.[1]);
+    return { rssMiB: rssKiB / 1024, cpuSeconds: (Number(fields[12]) + Number(fields[13])) / TICKS };
+  }
+
+  /** What it has logged. */
+  get said(): string {
+    return this.#said;
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    if (this.#child.exitCode === null) {
+      this.#child.kill('SIGTERM');
+      await ended;
+    }
+    this.#kube.stop();
+    await this.#temporal.stop();
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  async #ready(): Promise<void> {
+    const end = performance.now() + READY_MS;
+    while (!(await isReady())) {
+      if (this.#child.exitCode !== null || performance.now() > end) {
+        throw new Error(`the node worker does not get ready: ${this.#said}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function isReady(): Promise<boolean> {
+  return new Promise((resolve) => {
+    get({ host: '127.0.0.1', port: HEALTH_PORT, path: '/readyz' }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    }).on('error', () => resolve(false));
+  });
+}
+
+function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer, kube: MemoryKubeApi): ChildProcess {
+  const keys = join(folder, 'public.pem');
+  writeFileSync(keys, generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }));
+  writeFileSync(join(folder, 'ca.crt'), kube.ca);
+  writeFileSync(join(folder, 'token'), 'bench');
+  for (const part of ['kubelet/pods', 'plugins']) mkdirSync(join(folder, part), { recursive: true });
+  const account = '/run/secrets/kubernetes.io/serviceaccount';
+  const enter = `mount --make-rprivate / && mount -t tmpfs run /run && mkdir -p ${account} && cp ${folder}/ca.crt ${folder}/token ${account} && exec "$@"`;
+  const { nodeFlags, env } = daemonSet();
+  const main = join(shippedCode(join(folder, 'app')), 'node-worker', 'main.ts');
+  const paths = [
+    `--state-dir=${stateDir}`,
+    `--signing-public-keys=${keys}`,
+    `--kubelet-dir=${folder}/kubelet`,
+    `--device-plugin-dir=${folder}/plugins`,
+    `--cri-socket=${folder}/no-runtime.sock`,
+  ];
+  const settings = ['--namespace=bench', '--node-name=n1', `--health-port=${HEALTH_PORT}`];
+  const outside = ['unshare', '--mount', 'sh', '-c', enter, 'sh'];
+  const command = [...outside, NODE, ...nodeFlags, main, ...settings, ...paths];
+  return spawn(command[0] ?? '', command.slice(1), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env['PATH'],
+      ...env,
+      TEMPORAL_ADDRESS: temporal.address,
+      KUBERNETES_SERVICE_HOST: '127.0.0.1',
+      KUBERNETES_SERVICE_PORT: String(kube.port),
+    },
+  });
+}
+
+/** The node worker's code as the image has it: without types. */
+function shippedCode(app: string): string {
+  for (const name of ['contract', 'process', 'node-worker', 'proto', 'package.json']) {
+    cpSync(join(REPOSITORY, name), join(app, name), { recursive: true });
+  }
+  stripTypes(app);
+  symlinkSync(join(REPOSITORY, 'node_modules'), join(app, 'node_modules'));
+  return app;
+}
+
+/** What the manifest gives to Node itself, so that what is measured is what is shipped. */
+function daemonSet(): { readonly nodeFlags: readonly string[]; readonly env: Readonly<Record<string, string>> } {
+  const text = readFileSync(MANIFEST, 'utf8');
+  const args = (/^ +args: \[(.*)\]$/m.exec(text)?.[1] ?? '').split(', ');
+  const nodeFlags = args.slice(0, args.indexOf('node-worker/main.ts'));
+  const variables = text.matchAll(/- \{ name: (MALLOC_\w+|UV_\w+|NODE_\w+OPTIONS), value: "?([^"}]+?)"? \}/g);
+  return { nodeFlags, env: Object.fromEntries([...variables].map(([, name, value]) => [name, value])) };
+}

@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { REPOSITORY } from '../../../deploy/local/state.ts';
+import { CLUSTER, NODES, restartTemporal } from '../cluster.ts';
+import { getJson, kubectl, kubectlOk } from '../kubectl.ts';
+import { FUSE } from '../pods.ts';
+import { until } from '../until.ts';
+import { ROOT } from './direct.ts';
+
+const PRODUCT = '--namespace=device-mounter';
+const GUIDE = join(REPOSITORY, 'docs', 'guides', 'blocked-namespaces.md');
+
+interface Namespace {
+  readonly status: { readonly conditions?: readonly { type: string; status: string; reason: string }[] };
+}
+
+async function createNamespace(name: string): Promise<void> {
+  await kubectlOk(['create', 'namespace', name]);
+}
+
+async function deleteNamespace(name: string): Promise<void> {
+  await kubectlOk(['delete', 'namespace', name, '--wait=false']);
+}
+
+const namespaceGone = (name: string, timeoutMs: number) =>
+  until(`namespace ${name} to be gone`, async () => (await getJson(['namespace', name])) === undefined, timeoutMs);
+
+async function scale(deployment: string, replicas: number): Promise<void> {
+  await kubectlOk(['scale', PRODUCT, `deployment/${deployment}`, `--replicas=${replicas}`]);
+  const podsOf = ['pods', PRODUCT, '-l', `app.kubernetes.io/name=${deployment}`];
+  await until(
+    `${deployment} to have ${replicas} replicas`,
+    async () => {
+      const pods = await getJson<{ items: { status: { conditions?: { type: string; status: string }[] } }[] }>(podsOf);
+      const ready = pods?.items.filter(({ status }) =>
+        status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+      );
+      return pods?.items.length === replicas && ready?.length === replicas;
+    },
+    110_000,
+  );
+}
+
+/** Puts the node workers on the nodes of this name; on all with `null`. */
+async function placeNodeWorkers(hostname: string | null): Promise<void> {
+  const patch = { spec: { template: { spec: { nodeSelector: { 'kubernetes.io/hostname': hostname } } } } };
+  await kubectlOk([
+    'patch',
+    PRODUCT,
+    'daemonset/device-mounter-node',
+    '--type=merge',
+    '--patch',
+    JSON.stringify(patch),
+  ]);
+  const wanted = hostname === null ? NODES.length : 0;
+  await until(`${wanted} node workers`, async () => {
+    const set = await getJson<{ status: Record<string, number> }>(['daemonset/device-mounter-node', PRODUCT]);
+    const pods = await getJson<{ items: unknown[] }>([
+      'pods',
+      PRODUCT,
+      '-l',
+      'app.kubernetes.io/name=device-mounter-node',
+    ]);
+    return pods?.items.length === wanted && (wanted === 0 || set?.status['numberReady'] === wanted);
+  });
+}
+
+/** A pod with a mounted device in a namespace. */
+async function mountIn(namespace: string): Promise<void> {
+  const name = 'target';
+  const container = {
+    name: 'main',
+    image: 'localhost/busybox:1',
+    imagePullPolicy: 'Never',
+    command: ['sleep', '100000'],
+  };
+  const pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace },
+    spec: { nodeName: NODES[0]?.name, terminationGracePeriodSeconds: 0, containers: [container] },
+  };
+  await kubectlOk(['create', '-f', '-'], JSON.stringify(pod));
+  await kubectlOk(['wait', `--namespace=${namespace}`, '--for=condition=Ready', `pod/${name}`, '--timeout=60s']);
+  const path = `${ROOT}/namespaces/${namespace}/pods/${name}/mount?device_type=HOSTDEV&wait_second=30`;
+  await kubectlOk(['replace', '--raw', path, '-f', '-'], JSON.stringify({ resources: { [FUSE]: '1' } }));
+}
+
+describe('with Temporal, the control worker and every node worker down', () => {
+  beforeAll(async () => {
+    await createNamespace('contract-mounted');
+    await mountIn('contract-mounted');
+    await CLUSTER.servers.temporal.stop('SIGKILL');
+    await Promise.all([scale('device-mounter-control', 0), placeNodeWorkers('nowhere')]);
+  });
+
+  afterAll(async () => {
+    await restartTemporal();
+    await Promise.all([scale('device-mounter-control', 2), placeNodeWorkers(null)]);
+  });
+
+  test('a namespace is deleted in seconds', async () => {
+    await createNamespace('contract-empty');
+    await deleteNamespace('contract-empty');
+    await namespaceGone('contract-empty', 20_000);
+  });
+
+  test('one with mounted devices is deleted once its pods have ended', async () => {
+    await deleteNamespace('contract-mounted');
+    await namespaceGone('contract-mounted', 60_000);
+  });
+
+  test('the API is Available, and what needs Temporal says so', async () => {
+    await kubectlOk(['wait', 'apiservice/v1alpha1.device-mounter.io', '--for=condition=Available', '--timeout=1s']);
+    const listed = await kubectl(['get', 'devicemounts.device-mounter.io']);
+    expect([listed.code, listed.stderr]).toEqual([1, expect.stringMatching(/Cannot reach Temporal/)]);
+  });
+});
+
+/** The commands of a guide between this heading and the next, one after the other. */
+function commandsUnder(heading: string): string[][] {
+  const [, section = ''] = readFileSync(GUIDE, 'utf8').split(`## ${heading}\n`);
+  const [own = ''] = section.split('\n## ');
+  const blocks = [...own.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block);
+  const lines = blocks.join('').trim().split('\n');
+  return lines.map((line) => line.split(' ')).filter(([command]) => command === 'kubectl');
+}
+
+describe('with the apiserver itself gone', () => {
+  let apiService: object;
+  beforeAll(async () => {
+    apiService = (await getJson<object>(['apiservice', 'v1alpha1.device-mounter.io'])) ?? {};
+    await scale('device-mounter-apiserver', 0);
+    await createNamespace('contract-blocked');
+  });
+
+  afterAll(async () => {
+    const { metadata, ...rest } = apiService as { metadata: { name: string }; status?: unknown };
+    const again = { ...rest, metadata: { name: metadata.name } };
+    await kubectlOk(['apply', '--server-side', '--force-conflicts', '-f', '-'], JSON.stringify(again));
+    await scale('device-mounter-apiserver', 2);
+    await kubectlOk(['wait', 'apiservice/v1alpha1.device-mounter.io', '--for=condition=Available', '--timeout=60s']);
+  });
+
+  test('Kubernetes blocks it, says so, and the way out of the guide works', async () => {
+    await deleteNamespace('contract-blocked');
+    await until(
+      'Kubernetes to say why',
+      async () => {
+        const namespace = await getJson<Namespace>(['namespace', 'contract-blocked']);
+        return namespace?.status.conditions?.some(
+          ({ type, status }) => type === 'NamespaceDeletionDiscoveryFailure' && status === 'True',
+        );
+      },
+      70_000,
+    );
+    const seen = commandsUnder('See it');
+    expect(seen.length).toBeGreaterThan(0);
+    for (const [, ...args] of seen) await kubectlOk(args.map((arg) => arg.replace('<namespace>', 'contract-blocked')));
+    const wayOut = commandsUnder('The way out');
+    expect(wayOut).toHaveLength(1);
+    for (const [, ...args] of wayOut) await kubectlOk(args);
+    // Kubernetes tries again after a growing pause, at most a minute long.
+    await namespaceGone('contract-blocked', 90_000);
+  });
+});

@@ -1,0 +1,81 @@
+import { expect } from '@jest/globals';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { NODES } from './cluster.ts';
+import { type DeviceState, deviceState } from './device-state.ts';
+import { getJson } from './kubectl.ts';
+import { deletePod, FUSE, inPod, mountOk, slavesGone, slavesOf, startPod, unmount } from './pods.ts';
+import { Temporal } from './temporal.ts';
+
+export interface Mounted {
+  readonly pod: string;
+  readonly mounted: DeviceMount;
+  /** Of the container, without the device. */
+  readonly before: DeviceState;
+}
+
+/** How a mount's workflow has closed, and what `status.reason` of its DeviceMount says. */
+export interface Closing {
+  readonly status: 'COMPLETED' | 'CANCELLED' | 'FAILED';
+  readonly reason: string;
+}
+
+/** Mounts of the one `/dev/fuse` that each node has, and what must be so after any end of one. */
+export class Ends {
+  readonly temporal = new Temporal();
+  /** A pod on each node that has nothing to do with a test, to show that the device is free again. */
+  readonly #others = new Map<string, string>();
+  readonly #pods: string[] = [];
+
+  async start(): Promise<void> {
+    await Promise.all(NODES.map(({ name }) => this.startOther(name)));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#others.values()].map(deletePod));
+    await this.temporal.close();
+  }
+
+  async deletePods(): Promise<void> {
+    const ended = this.#pods.splice(0);
+    await Promise.all(ended.map(deletePod));
+    await Promise.all(ended.map(slavesGone));
+  }
+
+  /** After everything of the node is gone. */
+  async startOther(node: string): Promise<void> {
+    this.#others.set(node, await startPod(node));
+  }
+
+  async target(node: string, spec: Readonly<Record<string, unknown>> = {}): Promise<string> {
+    const pod = await startPod(node, spec);
+    this.#pods.push(pod);
+    return pod;
+  }
+
+  async mountedTarget(node: string, spec: Readonly<Record<string, unknown>> = {}, body: object = {}): Promise<Mounted> {
+    const pod = await this.target(node, spec);
+    const before = await deviceState(pod);
+    const mounted = await mountOk(pod, FUSE, '', body);
+    expect(await deviceState(pod)).not.toEqual(before);
+    return { pod, mounted, before };
+  }
+
+  /** Its workflow closes, its slave is gone, and an Event tells why. */
+  async expectEnded({ metadata, spec }: DeviceMount, { status, reason }: Closing): Promise<void> {
+    const closed = await this.temporal.closed(metadata.name);
+    expect(closed).toMatchObject({ status, mount: { status: { reason, devices: [], slaves: [] } } });
+    expect(await slavesOf(spec.podName)).toEqual([]);
+    const selector = `--field-selector=involvedObject.uid=${spec.podUid},reason=UnMountDevice`;
+    const events = await getJson<{ items: { message: string }[] }>(['events', selector]);
+    expect(events?.items.map(({ message }) => message)).toContain(`Unmounted: ${reason}`);
+  }
+
+  /** Another pod of the node gets the device, and gives it back. */
+  async expectFree(node: string): Promise<void> {
+    const other = this.#others.get(node) ?? '';
+    const { metadata } = await mountOk(other, FUSE, '&wait_second=30');
+    expect(await inPod(other, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
+    expect((await unmount(other)).code).toBe(0);
+    await this.temporal.closed(metadata.name);
+  }
+}

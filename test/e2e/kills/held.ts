@@ -1,0 +1,27 @@
+/** Processes that are held with SIGSTOP, so that the step which is theirs does not happen. */
+export class Held {
+  readonly #pids = new Set<number>();
+
+  /** @throws when one of them does not run */
+  hold(...pids: readonly (number | undefined)[]): void {
+    for (const pid of pids) {
+      // 0 and less would be groups of processes.
+      if (pid === undefined || pid < 2) throw new Error(`Cannot hold process ${pid}: it must run`);
+      process.kill(pid, 'SIGSTOP');
+      this.#pids.add(pid);
+    }
+  }
+
+  /** Lets them go on; all without arguments. One that was killed meanwhile is fine. */
+  release(...pids: readonly (number | undefined)[]): void {
+    for (const pid of pids.length > 0 ? pids : this.#pids) {
+      if (pid === undefined || !this.#pids.has(pid)) continue;
+      this.#pids.delete(pid);
+      try {
+        process.kill(pid, 'SIGCONT');
+      } catch (err) {
+        if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
+      }
+    }
+  }
+}

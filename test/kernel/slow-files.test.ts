@@ -1,0 +1,155 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { failureOf } from '../../contract/failures.ts';
+import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle, DeviceNode, Grant } from '../../node-worker/kernel/engine.ts';
+import { buildProgram } from './c-program.ts';
+import { type Canary, makeCanary } from './canary.ts';
+import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { CARD, FUSE, policyOf, until } from './devices.ts';
+
+/**
+ * Mounts a file system on a path, whose root is of the mode it is told, and never answers a request of the kernel's. Then it
+ * holds the root open (O_PATH asks nothing), says "up", and after some seconds ends, so that a failing test ends too.
+ */
+const NEVER_ANSWERS = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <unistd.h>
+int main(int count, char **words) {
+  char options[128];
+  int fd = open("/tmp/fuse", O_RDWR);
+  if (fd < 0) fd = open("/dev/fuse", O_RDWR);
+  snprintf(options, sizeof options, "fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, words[2]);
+  if (fd < 0 || mount("slow", words[1], "fuse", 0, options)) return perror("mount"), 1;
+  alarm(8);
+  int held = open(words[1], O_PATH);
+  puts(held < 0 ? "not up" : "up");
+  fflush(stdout);
+  pause();
+}`;
+
+const engine = createEngine();
+let canary: Canary;
+let untouched: readonly string[];
+let container: TestContainer;
+let handle: ContainerHandle;
+beforeAll(cleanUp);
+afterAll(cleanUp);
+beforeEach(() => {
+  canary = makeCanary();
+  untouched = canary.look();
+});
+afterEach(async () => {
+  handle.close();
+  await container.stop();
+  expect(canary.look()).toEqual(untouched);
+  canary.remove();
+});
+
+async function start(options: Omit<StartOptions, 'cgroupVersion'> = {}): Promise<void> {
+  container = await startContainer({
+    cgroupVersion: 2,
+    capabilities: ['CAP_SYS_ADMIN'],
+    devices: [{ ...FUSE, path: '/tmp/fuse', access: 'rwm' }],
+    prepare: (rootfs) => {
+      buildProgram(NEVER_ANSWERS, join(rootfs, 'bin/never-answers'));
+      // Also for the root of a user namespace.
+      chmodSync(join(rootfs, 'tmp'), 0o777);
+    },
+    ...options,
+  });
+  handle = engine.openContainer({ containerId: container.id });
+}
+
+const mountSlow = async (path: string, rootMode = '40000'): Promise<void> => {
+  const said = await container.run(
+    `mkfifo /tmp/up; never-answers ${path} ${rootMode} >/tmp/up 2>&1 & read said </tmp/up; echo $said`,
+  );
+  expect(said).toBe('up\n');
+};
+
+/** Milliseconds: far less than until the file system goes away, with room for a busy machine. */
+const PROMPTLY = 2000;
+
+async function promptly<T>(use: () => T | Promise<T>): Promise<T> {
+  const begin = performance.now();
+  try {
+    return await use();
+  } finally {
+    expect(performance.now() - begin).toBeLessThan(PROMPTLY);
+  }
+}
+
+/** A clear refusal, and nothing else. */
+async function expectRefused(device: DeviceNode, planned?: Grant): Promise<void> {
+  const refusal = await promptly(async () => {
+    const opened = engine.openContainer({ containerId: container.id });
+    try {
+      return await engine.grant(opened, planned ?? engine.plan(opened, 'a', [device], []), []);
+    } catch (err) {
+      return failureOf(err);
+    } finally {
+      opened.close();
+    }
+  });
+  expect(refusal).toMatchObject({ type: 'ContainerUnsupported' });
+}
+
+describe('a file system that never answers', () => {
+  test.each([
+    ['over /dev', '/dev', '40000', FUSE],
+    ['over a directory in /dev', '/dev/dri', '40000', CARD],
+    ['over a directory deep in /dev', '/dev/dri/by', '40000', { ...CARD, path: '/dev/dri/by/path/card0' }],
+    ['over a file with the name of the node', '/dev/dri/card0', '100000', CARD],
+    ['over a device with the name of the node', '/dev/dri/card0', '20000', CARD],
+  ] as const)('%s is refused, not waited for', async (_, path, rootMode, device) => {
+    await start();
+    const policy = policyOf(container);
+    const plan = engine.plan(handle, 'a', [device], []);
+    await container.run('mkdir -p /dev/dri/by; touch /dev/dri/card0');
+    await mountSlow(path, rootMode);
+    await expectRefused(device);
+    await expectRefused(device, plan);
+    expect(policyOf(container)).toEqual(policy);
+  });
+
+  test('that comes over /dev after the mount keeps nothing from being taken back', async () => {
+    await start();
+    const policy = policyOf(container);
+    const plan = engine.plan(handle, 'a', [CARD], []);
+    await engine.grant(handle, plan, []);
+    await mountSlow('/dev');
+    expect(await promptly(() => engine.drifted(handle, [plan]))).toBe(true);
+    expect(await promptly(() => engine.devicesOf(handle))).toEqual([]);
+    await promptly(() => engine.inspect(handle));
+    await promptly(() => engine.revoke(handle, plan, []));
+    expect(policyOf(container)).toEqual(policy);
+  });
+
+  test('that a process holds open does not keep its users from being found and ended', async () => {
+    await start();
+    await container.run('mkdir -p /tmp/slow; sleep 1000 3<>/tmp/fuse &');
+    await mountSlow('/tmp/slow');
+    const users = await promptly(() =>
+      until(
+        () => engine.usersOf(handle, [FUSE]),
+        (found) => found.length === 2,
+      ),
+    );
+    expect(users.map(({ via }) => via)).toEqual(['fd', 'fd']);
+    await promptly(() => engine.killUsers(handle, [FUSE], { graceMs: 500 }));
+    expect(engine.usersOf(handle, [FUSE])).toEqual([]);
+  });
+
+  test('of a user namespace, which may not even be asked by us, is refused', async () => {
+    await start({ userNamespaceBase: 1_000_000, devices: [] });
+    await container.run('mkdir -p /dev/dri');
+    await engine.grant(handle, engine.plan(handle, 'fuse', [FUSE], []), []);
+    await mountSlow('/dev/dri');
+    await expectRefused(CARD);
+  });
+});
