@@ -15,6 +15,7 @@ import {
   withLoaded,
   withProgram,
 } from './bpf.ts';
+import { type KnownProgram, knownProgram } from './known-programs.ts';
 import { type Hints, recover, rememberLoaded } from './recover.ts';
 import { hasCode } from './syscall.ts';
 
@@ -140,8 +141,15 @@ export function programAccess(program: Program, device: DeviceId): number {
 /** Access bits a process in `cgroup` has to a device: every program of it and above must allow. */
 export function effectiveAccess(cgroup: string, devices: readonly DeviceId[], hints: Hints): readonly number[] {
   const { ids } = withCgroup(cgroup, (fd) => attachedPrograms(fd, true));
-  const programs = ids.map((id) => readAttached(id, hints).exact);
-  return devices.map((device) => programs.reduce((bits, program) => bits & programAccess(program, device), 7));
+  const programs = ids.map((id) => knownProgram(id, () => readAttached(id, hints).exact));
+  return devices.map((device) => programs.reduce((bits, program) => bits & knownAccess(program, device), 7));
+}
+
+function knownAccess({ program, answers }: KnownProgram, device: DeviceId): number {
+  const key = deviceKey(device);
+  const bits = answers.get(key) ?? programAccess(program, device);
+  answers.set(key, bits);
+  return bits;
 }
 
 /**

@@ -31,11 +31,14 @@ export async function killUsers(
     return distinct(users).flatMap((user) => signalUser(user, constants.signals[name]));
   };
   await closingAfter(signal('SIGTERM'), (pidfds) => waitUntilGone(pidfds, graceMs));
+  let stands = false;
   for (let round = 1; ; round++) {
     const kill = (): readonly number[] => signal('SIGKILL');
-    const pidfds = round < FREEZE_FROM_ROUND ? kill() : await whileFrozen(container, kill);
-    // Who was found once and not again may only have become another process: the last look is at a container that stands.
-    if (pidfds.length === 0 && (killed.size === 0 || round >= FREEZE_FROM_ROUND)) return [...killed.values()];
+    stands ||= round >= FREEZE_FROM_ROUND;
+    const pidfds: readonly number[] = stands ? await whileFrozen(container, kill) : kill();
+    if (pidfds.length === 0 && stands) return [...killed.values()];
+    // Who is not found may have become another process, or moved its descriptor: the last look is at a container that stands.
+    stands = pidfds.length === 0;
     await closingAfter(pidfds, (fds) => waitUntilGone(fds, KILL_WAIT_MS));
     if (round === MAX_ROUNDS) throw busy(container, usersOf(container, devices));
   }

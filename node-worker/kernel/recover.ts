@@ -7,6 +7,7 @@ import { runtimePrograms, USUAL_SPECS } from '../cgroup/runtime-program.ts';
 import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 import { originalsOf } from '../cgroup/unblind.ts';
 import { type ProgramInfo, programTag, withLoaded } from './bpf.ts';
+import { forgetKnown } from './known-programs.ts';
 
 /** What a program can be recognised by when the kernel hides its instructions. Guesses: the tag proves them. */
 export interface Hints {
@@ -52,6 +53,7 @@ function remember(key: string, exact: Program): Program {
 /** As a process that has just started. */
 export function forgetProved(): void {
   proved.clear();
+  forgetKnown();
 }
 
 const hasTag =

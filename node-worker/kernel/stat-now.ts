@@ -13,11 +13,14 @@ export interface StatNow {
   readonly size: bigint;
   /** Number of the device that its file system is on: `0:25`. */
   readonly fileSystem: string;
+  /** Of the mount it was opened through, as in mountinfo; kernels before 5.8 do not tell. */
+  readonly mountId?: string;
 }
 
 /** include/uapi/linux/fcntl.h, include/uapi/linux/stat.h */
 const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID = 0x1000;
 const STATX_BYTES = 256;
 const S_IFMT = 0o170000;
 const KINDS = new Map<number, StatNow['kind']>([
@@ -45,7 +48,7 @@ export function statLinkNow(link: string): StatNow {
 
 function read(fd: number, path: string, flags: number): StatNow {
   try {
-    syscall('statx', [fd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, bytes], path);
+    syscall('statx', [fd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID, bytes], path);
   } catch (err) {
     if (hasCode(err, 'EACCES')) return { kind: 'other', permissions: 0, uid: 0, gid: 0, size: 0n, fileSystem: '' };
     throw err;
@@ -60,6 +63,7 @@ function read(fd: number, path: string, flags: number): StatNow {
     uid: bytes.readUInt32LE(20),
     gid: bytes.readUInt32LE(24),
     size: bytes.readBigUInt64LE(40),
+    ...((bytes.readUInt32LE(0) & STATX_MNT_ID) !== 0 && { mountId: String(bytes.readBigUInt64LE(144)) }),
     fileSystem: `${bytes.readUInt32LE(136)}:${bytes.readUInt32LE(140)}`,
   };
 }

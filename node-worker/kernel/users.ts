@@ -13,25 +13,46 @@ const MAX_LOOKS = 4;
 
 /**
  * Processes of the container that hold a device open or mapped. Compared by device number, because the names that links
- * in /proc show are the tenant's. A process that is another one at every moment does not escape: if the look never ends with
- * the processes it began with, it is done while none of them runs. Not seen: a descriptor given to a process outside the
- * container, or on its way between two inside.
+ * in /proc show are the tenant's. Neither a process that is another one at every moment escapes nor one that moves its
+ * descriptor all the time: if the look never ends with what it began with, it is done while none of them runs. Not seen: a
+ * descriptor given to a process outside the container, or on its way between two inside.
  */
 export function usersOf(container: OpenContainer, devices: readonly DeviceId[]): readonly DeviceUser[] {
-  const wanted = new Set(devices.map(deviceKey));
+  const look: Look = { wanted: new Set(devices.map(deviceKey)), missed: false };
   const members = (): readonly number[] => membersOf(container.cgroup.path);
   const seen = new Set<number>();
   const users: DeviceUser[] = [];
-  for (let look = 0; look < MAX_LOOKS; look++) {
+  for (let attempt = 0; attempt < MAX_LOOKS; attempt++) {
     const fresh = members().filter((pid) => !seen.has(pid));
     if (fresh.length === 0) return users;
-    for (const pid of fresh) seen.add(pid);
-    users.push(...fresh.flatMap((pid) => usesOf(pid, container, wanted)));
+    for (const pid of fresh) {
+      look.missed = false;
+      const before = descriptorsOf(pid);
+      const uses = usesOf(pid, container, look);
+      users.push(...uses);
+      const stoodStill = !look.missed && before === descriptorsOf(pid);
+      // One that was found need not be looked at again.
+      if (uses.length > 0 || stoodStill) seen.add(pid);
+    }
   }
-  return whileFrozenNow(container, () => members().flatMap((pid) => usesOf(pid, container, wanted)));
+  return whileFrozenNow(container, () => members().flatMap((pid) => usesOf(pid, container, look)));
 }
 
-function usesOf(pid: number, container: OpenContainer, wanted: ReadonlySet<string>): readonly DeviceUser[] {
+interface Look {
+  readonly wanted: ReadonlySet<string>;
+  /** Something that was there when it began was gone when its turn came. */
+  missed: boolean;
+}
+
+/** The descriptors of every thread, to see whether they change. */
+function descriptorsOf(pid: number): string {
+  const threads = ifThere(() => readdirSync(`/proc/${pid}/task`));
+  return threads
+    .map((thread) => `${thread} ${ifThere(() => readdirSync(`/proc/${pid}/task/${thread}/fd`)).join()}`)
+    .join('\n');
+}
+
+function usesOf(pid: number, container: OpenContainer, look: Look): readonly DeviceUser[] {
   return ifThere(() => {
     // Before the scan: a later process of this pid has another start time and is not taken for this one.
     const { startTime, command } = processStat(pid);
@@ -43,28 +64,28 @@ function usesOf(pid: number, container: OpenContainer, wanted: ReadonlySet<strin
       via,
       device,
     });
-    const open = devicesOpenBy(pid, wanted);
-    const mapped = devicesMappedBy(pid, wanted).filter((device) => !open.includes(device));
+    const open = devicesOpenBy(pid, look);
+    const mapped = devicesMappedBy(pid, look).filter((device) => !open.includes(device));
     return [...open.map(user('fd')), ...mapped.map(user('map'))];
   });
 }
 
 /** Keys of the wanted devices among the descriptors of every thread; threads may have tables of their own. */
-function devicesOpenBy(pid: number, wanted: ReadonlySet<string>): readonly string[] {
+function devicesOpenBy(pid: number, look: Look): readonly string[] {
   const threads = ifThere(() => readdirSync(`/proc/${pid}/task`));
   const found = threads.flatMap((thread) => {
     const directory = `/proc/${pid}/task/${thread}/fd`;
-    return ifThere(() => readdirSync(directory)).flatMap((fd) => wantedAt(`${directory}/${fd}`, wanted));
+    return ifThere(() => readdirSync(directory)).flatMap((fd) => wantedAt(`${directory}/${fd}`, look));
   });
   return [...new Set(found)];
 }
 
 /** A mapping outlives its descriptor: map_files names what is mapped, maps says which lines are files. */
-function devicesMappedBy(pid: number, wanted: ReadonlySet<string>): readonly string[] {
+function devicesMappedBy(pid: number, look: Look): readonly string[] {
   const lines = ifThere(() => readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n'));
   const found = lines.flatMap((line) => {
     const [, range] = /^(\S+) \S+ \S+ \S+ +\d+ +\//.exec(line) ?? [];
-    return range === undefined ? [] : wantedAt(`/proc/${pid}/map_files/${normalRange(range)}`, wanted);
+    return range === undefined ? [] : wantedAt(`/proc/${pid}/map_files/${normalRange(range)}`, look);
   });
   return [...new Set(found)];
 }
@@ -76,12 +97,16 @@ const normalRange = (range: string): string =>
     .map((address) => address.replace(/^0+(?=.)/, ''))
     .join('-');
 
-function wantedAt(link: string, wanted: ReadonlySet<string>): readonly string[] {
-  return ifThere(() => {
+function wantedAt(link: string, look: Look): readonly string[] {
+  try {
     const { device } = statLinkNow(link);
     const key = device === undefined ? '' : deviceKey(device);
-    return wanted.has(key) ? [key] : [];
-  });
+    return look.wanted.has(key) ? [key] : [];
+  } catch (err) {
+    if (!isGone(err)) throw err;
+    look.missed = true;
+    return [];
+  }
 }
 
 /** Processes end while they are looked at. */
@@ -89,7 +114,9 @@ function ifThere<T>(look: () => readonly T[]): readonly T[] {
   try {
     return look();
   } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ESRCH', 'EACCES')) return [];
+    if (isGone(err)) return [];
     throw err;
   }
 }
+
+const isGone = (err: unknown): boolean => hasCode(err, 'ENOENT', 'ESRCH', 'EACCES');
