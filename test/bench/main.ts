@@ -2,7 +2,11 @@ import type { Figure } from './figure.ts';
 import { benchNode } from './node.ts';
 
 /** `npm run bench -- <name>... [--json]`: measures, prints one line per figure, and fails when a goal is missed. */
-const BENCHES: Readonly<Record<string, () => Promise<readonly Figure[]>>> = { node: benchNode };
+const BENCHES: Readonly<Record<string, () => Promise<readonly Figure[]>>> = {
+  node: benchNode,
+  // Looks for a running cluster as soon as it is loaded.
+  mount: async () => (await import('./mount.ts')).benchMount(),
+};
 
 const words = process.argv.slice(2);
 const json = words.includes('--json');
