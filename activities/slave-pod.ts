@@ -13,10 +13,13 @@ const PRE_STOP_SECONDS = 25;
 const GRACE_SECONDS = 30;
 
 /**
- * The slave's own use. Limits equal requests, for quotas and limit ranges that demand both. The CPU limit also holds for
- * the runtime's start of the container: with less it takes seconds.
+ * The slave's own use, requested and limited, for quotas and limit ranges that demand both. It sleeps, so its request is
+ * next to nothing: what hundreds of slaves request is lost to other pods of the node. The CPU limit also holds for the
+ * runtime's start of the container, which takes seconds with less. A container that is killed for memory is started again
+ * with its devices (docs/decisions/0010-slaves-request-next-to-nothing.md).
  */
-const OWN_RESOURCES = { cpu: '50m', memory: '32Mi' } as const;
+const OWN_REQUESTS = { cpu: '5m', memory: '32Mi' } as const;
+const OWN_LIMITS = { cpu: '100m', memory: '32Mi' } as const;
 
 /** Taints of a node that is full or cordoned: the target runs there already, and the slave uses next to nothing. */
 const TOLERATED = ['unschedulable', 'network-unavailable', 'memory-pressure', 'disk-pressure', 'pid-pressure'];
@@ -97,7 +100,8 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
 
 function basePod(request: MountRequest, target: V1Pod, { image, node, index }: SlaveOptions): Base {
   const spec = target.spec;
-  const resources = { ...OWN_RESOURCES, ...shareOf(request, index) };
+  const share = shareOf(request, index);
+  const resources = { requests: { ...OWN_REQUESTS, ...share }, limits: { ...OWN_LIMITS, ...share } };
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -118,7 +122,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
           name: 'slave',
           image,
           imagePullPolicy: 'IfNotPresent',
-          resources: { requests: resources, limits: resources },
+          resources,
           lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
           securityContext: {
             allowPrivilegeEscalation: false,

@@ -13,7 +13,7 @@ const SETTLED_MS = 280_000;
 const TARGETS = 6;
 const MOUNTS = 300;
 /** What a slave requests, in thousandths of a processor, with some to spare for what else may start. */
-const SLAVE_CPU = 50;
+const SLAVE_CPU = 5;
 const SPARE_CPU = 200;
 
 const pods: string[] = [];

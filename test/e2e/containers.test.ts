@@ -3,36 +3,21 @@ import { NODES } from './cluster.ts';
 import { containerPid } from './device-state.ts';
 import { getJson } from './kubectl.ts';
 import { loadOpenerImage, openAnswers, startOpener } from './opener/image.ts';
-import {
-  deletePod,
-  deviceMount,
-  expectNothingMounted,
-  FUSE,
-  inPod,
-  mountOk,
-  slavesGone,
-  startPod,
-  unmount,
-} from './pods.ts';
+import { deviceMount, expectNothingMounted, FUSE, inPod, mountOk, slavesGone, unmount } from './pods.ts';
+import { Targets } from './targets.ts';
 import { until } from './until.ts';
 
-const pods: string[] = [];
+const targets = new Targets();
 let opener: string;
 
 beforeAll(async () => {
   opener = await loadOpenerImage();
 });
 
-afterEach(async () => {
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => targets.remove());
 
 async function openerOn(node: string): Promise<string> {
-  const pod = await startOpener(node, opener);
-  pods.push(pod);
-  return pod;
+  return targets.add(await startOpener(node, opener));
 }
 
 const lastAnswer = async (pod: string): Promise<string | undefined> => (await openAnswers(pod)).at(-1)?.answer;
@@ -48,8 +33,7 @@ async function restarts(pod: string): Promise<number | undefined> {
 
 describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
   test('a pod with its own user namespace opens the device as one of its own', async () => {
-    const pod = await startPod(node, { hostUsers: false });
-    pods.push(pod);
+    const pod = await targets.start(node, { hostUsers: false });
     await mountOk(pod, FUSE);
     expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
     expect((await inPod(pod, 'cat /proc/self/uid_map')).stdout.trim()).not.toMatch(/^0\s+0\s/);
@@ -90,8 +74,7 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     await slavesGone(pod);
     await until('the container to run again', async () => (await restarts(pod)) === 1);
     await answers(pod, 'ENOENT');
-    const other = await startPod(node);
-    pods.push(other);
+    const other = await targets.start(node);
     await mountOk(other, FUSE);
     expect((await unmount(other)).code).toBe(0);
     await expectNothingMounted(other);

@@ -1,24 +1,17 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
 import { kubectlOk } from './kubectl.ts';
-import { deletePod, deviceMount, FUSE, inPod, mountOk, slavesGone, startPod, unmount } from './pods.ts';
+import { deviceMount, FUSE, inPod, mountOk, unmount } from './pods.ts';
+import { Targets } from './targets.ts';
 import { until } from './until.ts';
 
 const NODE = NODES[0]?.name ?? '';
 const OF_PRODUCT = ['-n', 'device-mounter'];
 
-const pods: string[] = [];
-async function target(): Promise<string> {
-  const pod = await startPod(NODE);
-  pods.push(pod);
-  return pod;
-}
+const targets = new Targets();
+const target = (): Promise<string> => targets.start(NODE);
 
-afterEach(async () => {
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => targets.remove());
 
 describe('a roll-out', () => {
   test('of the control workers hands a mount that waits in the queue over, and ends in seconds', async () => {

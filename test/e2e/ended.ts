@@ -3,7 +3,8 @@ import type { DeviceMount } from '../../contract/device-mount.ts';
 import { NODES } from './cluster.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { getJson } from './kubectl.ts';
-import { deletePod, FUSE, inPod, mountOk, slavesGone, slavesOf, startPod, unmount } from './pods.ts';
+import { deletePod, FUSE, inPod, mountOk, slavesOf, startPod, unmount } from './pods.ts';
+import { Targets } from './targets.ts';
 import { Temporal } from './temporal.ts';
 
 export interface Mounted {
@@ -24,7 +25,7 @@ export class Ends {
   readonly temporal = new Temporal();
   /** A pod on each node that has nothing to do with a test, to show that the device is free again. */
   readonly #others = new Map<string, string>();
-  readonly #pods: string[] = [];
+  readonly #targets = new Targets();
 
   async start(): Promise<void> {
     await Promise.all(NODES.map(({ name }) => this.startOther(name)));
@@ -36,9 +37,7 @@ export class Ends {
   }
 
   async deletePods(): Promise<void> {
-    const ended = this.#pods.splice(0);
-    await Promise.all(ended.map(deletePod));
-    await Promise.all(ended.map(slavesGone));
+    await this.#targets.remove();
   }
 
   /** After everything of the node is gone. */
@@ -47,9 +46,7 @@ export class Ends {
   }
 
   async target(node: string, spec: Readonly<Record<string, unknown>> = {}): Promise<string> {
-    const pod = await startPod(node, spec);
-    this.#pods.push(pod);
-    return pod;
+    return this.#targets.start(node, spec);
   }
 
   async mountedTarget(node: string, spec: Readonly<Record<string, unknown>> = {}, body: object = {}): Promise<Mounted> {

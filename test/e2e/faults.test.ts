@@ -7,33 +7,14 @@ import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES, nodeWorkerPid, restartTemporal } from './cluster.ts';
 import { place } from './daemon-sets.ts';
 import { getJson, kubectl, kubectlOk } from './kubectl.ts';
-import {
-  deletePod,
-  expectNothingMounted,
-  FUSE,
-  inPod,
-  mount,
-  mountOk,
-  ruleAllowsFuse,
-  slavesGone,
-  startPod,
-  unmount,
-} from './pods.ts';
+import { expectNothingMounted, FUSE, inPod, mount, mountOk, ruleAllowsFuse, slavesGone, unmount } from './pods.ts';
+import { Targets } from './targets.ts';
 import { until } from './until.ts';
 
-const pods: string[] = [];
-async function target(node: string): Promise<string> {
-  const pod = await startPod(node);
-  pods.push(pod);
-  return pod;
-}
+const targets = new Targets();
+const target = (node: string): Promise<string> => targets.start(node);
 
-afterEach(async () => {
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  // The next test needs the devices.
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => targets.remove());
 
 /** Waits until the device is really there or really not, with everything that belongs to it. */
 async function settled(pod: string, name: string): Promise<'mounted' | 'undone'> {

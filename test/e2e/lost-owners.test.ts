@@ -3,17 +3,7 @@ import { startWithEmptyTemporal } from './cluster.ts';
 import { deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
 import { nodeAt, productReady } from './nodes.ts';
-import {
-  annotatedDevices,
-  deletePod,
-  deviceMount,
-  inPod,
-  KMSG,
-  mountOk,
-  slavesGone,
-  startPod,
-  unmount,
-} from './pods.ts';
+import { annotatedDevices, deviceMount, inPod, KMSG, mountOk, slavesGone, unmount } from './pods.ts';
 import { temporalCli } from './temporal.ts';
 import { until } from './until.ts';
 
@@ -21,13 +11,7 @@ import { until } from './until.ts';
 const RECONCILED_MS = 120_000;
 
 const all = new Ends();
-const pods: string[] = [];
-afterEach(async () => {
-  await all.deletePods();
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => all.deletePods());
 afterAll(() => all.stop());
 
 test('what terminated workflows have left is freed within two minutes', async () => {
@@ -61,7 +45,7 @@ async function holds(pod: string, pid: string): Promise<boolean> {
 
 test('20 mounts go on and get owners again when the database of Temporal is lost', async () => {
   const nodes = Array.from({ length: 20 }, (_, index) => nodeAt(index).name);
-  pods.push(...(await Promise.all(nodes.map((node) => startPod(node)))));
+  const pods = await Promise.all(nodes.map((node) => all.target(node)));
   const mounts = await Promise.all(
     pods.map(async (pod) => {
       const { metadata } = await mountOk(pod, KMSG, '&wait_second=38');

@@ -12,25 +12,16 @@ import {
   ruleAllowsFuse,
   slavesGone,
   slavesOf,
-  startPod,
   TUN,
   unmount,
 } from './pods.ts';
+import { Targets } from './targets.ts';
 import { until } from './until.ts';
 
-const pods: string[] = [];
-async function target(node: string): Promise<string> {
-  const pod = await startPod(node);
-  pods.push(pod);
-  return pod;
-}
+const targets = new Targets();
+const target = (node: string): Promise<string> => targets.start(node);
 
-afterEach(async () => {
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  // The next test needs the devices.
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => targets.remove());
 
 describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
   test('a mounted /dev/fuse opens, and after unmount it is gone', async () => {
@@ -72,6 +63,23 @@ describe.each(NODES.map(({ name }) => name))('on %s', (node) => {
     expect(await ruleAllowsFuse(pod)).toBe(false);
     expect((await unmount(pod)).code).toBe(0);
     expect((await inPod(pod, 'ls /dev/net')).code).not.toBe(0);
+  });
+
+  test('a split mount gives one device back and keeps the other', async () => {
+    const [pod, other] = [await target(node), await target(node)];
+    const both = { resources: { [FUSE]: '1', [TUN]: '1' }, split: true };
+    const { metadata } = await mountOk(pod, FUSE, '', both);
+    expect(await slavesOf(pod)).toHaveLength(2);
+    expect((await unmount(pod, '&device=/dev/net/tun')).code).toBe(0);
+    expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
+    expect((await inPod(pod, 'ls /dev/net')).code).not.toBe(0);
+    await until('one slave to be left', async () => (await slavesOf(pod)).length === 1);
+    await mountOk(other, TUN);
+    expect(await deviceMount(metadata.name)).toMatchObject({
+      status: { phase: 'Mounted', devices: [{ resource: FUSE }] },
+    });
+    expect((await unmount(pod)).code).toBe(0);
+    await expectNothingMounted(pod);
   });
 
   test('a device in use stays mounted, with the processes named, until it is forced', async () => {

@@ -5,36 +5,27 @@ import { place } from './daemon-sets.ts';
 import { containerIdOf, deviceState } from './device-state.ts';
 import { getJson, kubectlOk, type Outcome } from './kubectl.ts';
 import { loadOpenerImage, openAnswers, startOpener } from './opener/image.ts';
-import { deletePod, deviceMount, FUSE, mount, mountOk, slavesGone, slavesOf, startPod, unmount } from './pods.ts';
+import { deviceMount, FUSE, mount, mountOk, slavesGone, slavesOf, unmount } from './pods.ts';
+import { Targets } from './targets.ts';
 import { until } from './until.ts';
 
 /** Less than a slave requests. */
 const FEW_CPUS = '1m';
 
-const pods: string[] = [];
+const targets = new Targets();
 let opener: string;
 
 beforeAll(async () => {
   opener = await loadOpenerImage();
 });
 
-afterEach(async () => {
-  const ended = pods.splice(0);
-  await Promise.all(ended.map(deletePod));
-  await Promise.all(ended.map(slavesGone));
-});
+afterEach(() => targets.remove());
 
 async function openerOn(node: ClusterNode): Promise<string> {
-  const pod = await startOpener(node.name, opener);
-  pods.push(pod);
-  return pod;
+  return targets.add(await startOpener(node.name, opener));
 }
 
-async function otherOn(node: ClusterNode, spec: Readonly<Record<string, unknown>> = {}): Promise<string> {
-  const pod = await startPod(node.name, spec);
-  pods.push(pod);
-  return pod;
-}
+const otherOn = (node: ClusterNode): Promise<string> => targets.start(node.name);
 
 const answersOf = async (pod: string): Promise<string[]> => (await openAnswers(pod)).map(({ answer }) => answer);
 
