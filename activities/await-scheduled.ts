@@ -4,7 +4,7 @@ import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import type { Dependencies } from './dependencies.ts';
-import { endOf } from './pod-end.ts';
+import { slaveEnd } from './slave-end.ts';
 import { livingTarget } from './target.ts';
 
 export interface AwaitScheduledInput {
@@ -62,7 +62,7 @@ export async function awaitScheduled(deps: Dependencies, input: AwaitScheduledIn
 function schedulingOf(pod: V1Pod | undefined, { slave, known }: AwaitScheduledInput): Scheduling | undefined {
   const which = `Cannot use slave pod "${slave.namespace}/${slave.name}"`;
   const mine = pod?.metadata?.uid === slave.uid ? pod : undefined;
-  const end = endOf(mine);
+  const end = slaveEnd(mine);
   if (mine === undefined || end !== undefined) throw fail('SlaveEnded', `${which}: ${end ?? 'it was deleted'}`);
   if (mine.spec?.nodeName !== undefined) return { scheduled: true };
   // The scheduler is making room by preemption.

@@ -1,5 +1,6 @@
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { DeviceMount } from '../contract/device-mount.ts';
+import { FINGERPRINT_MEMO, fingerprintOf } from '../contract/fingerprint.ts';
 import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { MOUNT_MEMO, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
@@ -62,6 +63,8 @@ export function temporalOwners(client: Client): Owners {
           workflowIdConflictPolicy: 'FAIL',
           taskQueue: CONTROL_QUEUE,
           args: [signed, mount],
+          // As if its name had been chosen: then who repeats the request finds this mount.
+          memo: { [FINGERPRINT_MEMO]: fingerprintOf(signed.request, true) },
           staticSummary: `adopt mount for \`${mount.spec.podName}/${mount.spec.container}\``,
         });
         return true;

@@ -1,7 +1,7 @@
 import { SIGNALS } from '../contract/workflows.ts';
 import type { Owners } from './owners.ts';
-import { endOf } from './pod-end.ts';
 import type { PodWatch } from './pod-watch.ts';
+import { slaveEnd } from './slave-end.ts';
 import { mountNameOf } from './slave-pod.ts';
 
 /** Tells the owner of each slave that ends, once; when that failed, again at the next event or list. */
@@ -10,7 +10,7 @@ export function tellOwners(slaves: PodWatch, owners: Owners, onError: (err: unkn
   return slaves.subscribe((now, last) => {
     const { namespace, uid } = last.metadata ?? {};
     const name = mountNameOf(last);
-    const end = endOf(now);
+    const end = slaveEnd(now);
     if (name === undefined || namespace === undefined || uid === undefined || end === undefined) return;
     const known = told.has(uid);
     if (now === undefined) told.delete(uid);

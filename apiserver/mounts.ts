@@ -1,6 +1,6 @@
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
+import type { Fingerprint } from '../contract/fingerprint.ts';
 import type { MountInput, UnmountInput } from '../contract/workflows.ts';
-import type { Fingerprint } from './repeat.ts';
 
 /** A mount to begin, or to go on with when the same was asked for before. */
 export interface NewMount {

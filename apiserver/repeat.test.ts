@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DeviceMount, Phase } from '../contract/device-mount.ts';
+import { fingerprintOf } from '../contract/fingerprint.ts';
 import type { MountRequest } from '../contract/requests.ts';
-import { type Earlier, fingerprintOf, repeatOf } from './repeat.ts';
+import { type Earlier, repeatOf } from './repeat.ts';
 
 const NOW = new Date('2026-01-01T12:00:00Z');
 const ago = (minutes: number) => new Date(NOW.getTime() - minutes * 60_000);

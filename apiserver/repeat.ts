@@ -1,13 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, isFailureType } from '../contract/failures.ts';
+import type { Fingerprint } from '../contract/fingerprint.ts';
 import type { MountRequest } from '../contract/requests.ts';
-
-/** What is kept beside a mount, to tell a request that is repeated from another one with the same name. */
-export interface Fingerprint {
-  readonly digest: string;
-  readonly idempotencyKey?: string;
-}
 
 /** A mount that has the name already. */
 export interface Earlier {
@@ -20,28 +14,6 @@ export interface Earlier {
 
 /** For so long an ended mount is listed, and answers a repeated request with how it ended. */
 export const REMEMBERED_MS = 10 * 60_000;
-
-/**
- * What makes two requests the same: all that they ask for. Not who asks, nor how long they wait, nor the lease, which is renewed. A request whose name
- * nobody has chosen (`chosen` false) is never the same as another.
- */
-export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerprint {
-  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey, split } =
-    request;
-  const asked = [
-    target.podUid,
-    target.container,
-    deviceType,
-    ...[resources, labels, annotations].map((map) => Object.entries(map).toSorted(([a], [b]) => (a < b ? -1 : 1))),
-    patches,
-    queue,
-    onRestart,
-    idempotencyKey,
-    ...(split ? ['split'] : []),
-  ];
-  const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
-  return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };
-}
 
 /**
  * Whether a request goes on with a mount that has its name (`same`), or may begin one in its place (`free`).

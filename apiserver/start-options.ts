@@ -1,14 +1,12 @@
 import type { WorkflowStartOptions } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import { FINGERPRINT_MEMO } from '../contract/fingerprint.ts';
 import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES, unmountWorkflowId } from '../contract/names.ts';
 import type { Target } from '../contract/requests.ts';
 import { MOUNT_MEMO, type UnmountInput } from '../contract/workflows.ts';
 import type { NewMount } from './mounts.ts';
 
 export type Start = WorkflowStartOptions & { readonly workflowIdConflictPolicy: 'FAIL' };
-
-/** Key of the memo that holds the `Fingerprint` of the request. */
-export const FINGERPRINT_MEMO = 'fingerprint';
 
 /**
  * How the workflow of a mount is started. Its ID is the lock on the name: a mount of the same name, even one that has ended, is looked at

@@ -7,6 +7,7 @@ import {
 } from '@temporalio/client';
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
+import { FINGERPRINT_MEMO, type Fingerprint } from '../contract/fingerprint.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import {
   type MountedResult,
@@ -22,8 +23,8 @@ import { KeyClaims } from './key-claims.ts';
 import { keyOf } from './mount-feed.ts';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
 import { RecentMounts } from './recent-mounts.ts';
-import { type Earlier, type Fingerprint, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
-import { FINGERPRINT_MEMO, mountStartOptions, unmountStartOptions } from './start-options.ts';
+import { type Earlier, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
+import { mountStartOptions, unmountStartOptions } from './start-options.ts';
 import { TemporalCalls } from './temporal-calls.ts';
 import { mountOf } from './workflow-mount.ts';
 

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from '../../apiserver/mounts.ts';
-import { type Fingerprint, renewalOf, repeatOf } from '../../apiserver/repeat.ts';
+import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
+import type { Fingerprint } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountInput, UnmountInput } from '../../contract/workflows.ts';
 

@@ -9,6 +9,7 @@ import { until } from './until.ts';
 
 /** Two runs of the reconciler. */
 const RECONCILED_MS = 120_000;
+const ONCE = { idempotencyKey: 'once' };
 
 const all = new Ends();
 afterEach(() => all.deletePods());
@@ -48,7 +49,7 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
   const pods = await Promise.all(nodes.map((node) => all.target(node)));
   const mounts = await Promise.all(
     pods.map(async (pod) => {
-      const { metadata } = await mountOk(pod, KMSG, '&wait_second=38');
+      const { metadata } = await mountOk(pod, KMSG, '&wait_second=38', ONCE);
       return {
         pod,
         name: metadata.name,
@@ -72,6 +73,9 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
   expect(await Promise.all(mounts.map(({ pod, holder }) => holds(pod, holder)))).not.toContain(false);
   expect(await Promise.all(mounts.map(({ pod }) => deviceState(pod)))).toEqual(mounts.map(({ state }) => state));
   await productReady();
+  // A caller who asks again gets the mount that is there.
+  const again = await mountOk(pods[0] ?? '', KMSG, '&wait_second=38', ONCE);
+  expect(again.metadata.uid).toBe(uids[0]);
   // The new owners do what the first ones would have done.
   const [first, second] = mounts;
   expect((await unmount(first?.pod ?? '')).stderr).toMatch(/sleep/);

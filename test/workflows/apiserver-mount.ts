@@ -1,6 +1,6 @@
 import type { NewMount } from '../../apiserver/mounts.ts';
-import { fingerprintOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
+import { fingerprintOf } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { signed } from './requests.ts';

@@ -82,7 +82,7 @@ describe('whoever can do everything with Temporal', () => {
 
   test.each([
     ['while its request counts', 'reset-a', 30, 'RUNNING', 1],
-    ['afterwards', 'reset-b', 3, 'FAILED', 0],
+    ['afterwards', 'reset-b', 8, 'FAILED', 0],
   ])('gets one mount or none by a reset %s', async (_name, pod, deadlineSeconds, status, count) => {
     const node = await harness.addNode(pod, 4);
     harness.guard(node);

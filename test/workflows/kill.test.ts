@@ -96,7 +96,7 @@ async function mountCase(pod: string, boundary: Boundary): Promise<Case> {
 
 async function unmountCase(pod: string, boundary: Boundary, whose: 'unmount' | 'owner'): Promise<Case> {
   const node = await harness.addNode(pod, 1);
-  await mounts.mount(newMount(mountRequest(pod)), 40_000);
+  await mounts.mount(newMount(mountRequest(pod, { deadlineSeconds: 100 })), 40_000);
   await eventually(() => harness.eventsOf(pod).length === 1);
   const request = signed(unmountRequest(pod, { deadlineSeconds: 100 }));
   const workflowId =

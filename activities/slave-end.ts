@@ -1,7 +1,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 
-/** What became of a pod that has ended or is ending, for people; `undefined` for one that lives. */
-export function endOf(pod: V1Pod | undefined): string | undefined {
+/** What became of a slave that has ended or is ending, for people; `undefined` for one that lives. */
+export function slaveEnd(pod: V1Pod | undefined): string | undefined {
   if (pod === undefined) return 'it was deleted';
   const { phase, reason, message } = pod.status ?? {};
   // The words of whoever ended it, such as the kubelet, say more than the deletion that follows.
