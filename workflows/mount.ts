@@ -8,6 +8,7 @@ import {
   defineSignal,
   isCancellation,
   makeContinueAsNewFunc,
+  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -29,6 +30,9 @@ import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
+
+/** Of Events about what was mended, at least. */
+const REPORT_PERIOD_MS = 60_000;
 
 /**
  * Mounts devices into a running container and stays open as long as they are mounted.
@@ -82,13 +86,29 @@ function handleChanges(record: MountRecord, ends: MountEnds): void {
   setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
     if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
-  setHandler(defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted), ({ containerId, reapplied }) => {
-    if (!reapplied) ends.add({ kind: 'containerRestarted' });
-    else record.change({ message: `The container was restarted; its devices are in the new one, ${containerId}` });
+  const report = reporter(record);
+  setHandler(
+    defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted),
+    async ({ containerId, reapplied }) => {
+      if (reapplied) await report(`The container was restarted; its devices are in the new one, ${containerId}`);
+      else ends.add({ kind: 'containerRestarted' });
+    },
+  );
+  setHandler(defineSignal<[DriftHealedSignal]>(SIGNALS.driftHealed), async ({ at, what }) => {
+    await report(`Healed at ${at}: ${what}`);
   });
-  setHandler(defineSignal<[DriftHealedSignal]>(SIGNALS.driftHealed), ({ at, what }) => {
-    record.change({ message: `Healed at ${at}: ${what}` });
-  });
+}
+
+/** Shows what the node has mended, in the record and as an Event: not each time, since somebody may undo it again and again. */
+function reporter(record: MountRecord): (message: string) => Promise<void> {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return async (message) => {
+    record.change({ message });
+    // Mounts that were told of this before there was an Event go on as they began.
+    if (!patched('mend-event') || Date.now() - toldAt < REPORT_PERIOD_MS) return;
+    toldAt = Date.now();
+    await tell(record, 'Warning', 'MendDevice', message);
+  };
 }
 
 /** The ID is the lock on the name, which a client of Temporal could otherwise go round. */

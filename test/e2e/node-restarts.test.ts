@@ -188,6 +188,8 @@ describe('on the node with systemd', () => {
       expect(taken?.answer).toBe('EPERM');
       expect((returned?.atMs ?? Number.NaN) - (taken?.atMs ?? 0)).toBeLessThanOrEqual(2_000);
     }
+    const events = await kubectlOk(['get', 'events', `--field-selector=involvedObject.name=${pod},reason=MendDevice`]);
+    expect(events).toContain('Healed at');
     expect((await unmount(pod, '&force=1')).code).toBe(0);
     expect(await deviceState(pod)).toEqual(await deviceState(twin));
   });

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { unmountWorkflowId } from '../../contract/names.ts';
+import { SIGNALS } from '../../contract/workflows.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
@@ -61,9 +62,16 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
   await eventually(() => harness.eventsOf('shape-f').length === 2);
   await harness.unmount(signed(unmountRequest('shape-f')));
   await harness.handle('shape-f-m').result();
+  await harness.addNode('shape-g', 1);
+  await harness.mount(signed(mountRequest('shape-g')));
+  await harness
+    .handle('shape-g-m')
+    .signal(SIGNALS.driftHealed, { at: '2026-01-01T00:00:00Z', what: 'the rule was missing' });
+  await eventually(() => harness.eventsOf('shape-g').includes('MendDevice'));
+  await harness.handle('shape-g-m').cancel();
   const reconcile = 'reconcile/shape';
   await harness.reconcile({}, reconcile);
-  const names = ['shape-b-m', 'shape-c-m', 'shape-d-m'];
+  const names = ['shape-b-m', 'shape-c-m', 'shape-d-m', 'shape-g-m'];
   await eventually(async () => {
     const statuses = await Promise.all(names.map((name) => harness.statusOf(name)));
     return !statuses.includes('RUNNING');
@@ -75,6 +83,7 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
     'mount-refused': id('shape-c-m'),
     'mount-queued-target-gone': id('shape-d-m'),
     unmount: unmountWorkflowId(NAMESPACE, unmount.request.id),
+    'mount-mended': id('shape-g-m'),
     'reconcile-freed': reconcile,
     'mount-split': id('shape-f-m'),
     'unmount-device': unmountWorkflowId(NAMESPACE, unmountOne.request.id),
