@@ -36,6 +36,8 @@ const CONFLICTS = 10;
 const REPORTER = 'device-mounter';
 /** Longest message of an Event that kube-apiserver takes. */
 const MESSAGE_LENGTH = 1_024;
+/** Of these what has happened may take so much; names of mounts have up to 253 characters. */
+const WORDS_LENGTH = 600;
 
 /**
  * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date.
@@ -59,7 +61,11 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   }
 }
 
-function eventOf({ now }: Dependencies, { metadata, spec }: DeviceMount, event: PublishInput['event']): CoreV1Event {
+function eventOf(
+  { now }: Dependencies,
+  { metadata, spec, status }: DeviceMount,
+  event: PublishInput['event'],
+): CoreV1Event {
   const { podName: name, podUid: uid } = spec;
   const { namespace } = metadata;
   const at = now();
@@ -68,7 +74,10 @@ function eventOf({ now }: Dependencies, { metadata, spec }: DeviceMount, event: 
     involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
     type: event.type,
     reason: event.reason,
-    message: event.message.slice(0, MESSAGE_LENGTH),
+    message: `${event.message.slice(0, WORDS_LENGTH)} (mount ${metadata.name} of ${status.user})`.slice(
+      0,
+      MESSAGE_LENGTH,
+    ),
     source: { component: REPORTER },
     reportingComponent: REPORTER,
     reportingInstance: REPORTER,

@@ -101,6 +101,11 @@ export interface ReleaseSignal {
   readonly reason: string;
 }
 
+export interface ReleasedSignal {
+  /** Who asked, for the record. */
+  readonly by: string;
+}
+
 export interface DeviceReleasedSignal {
   /** By the id of its device plugin. */
   readonly device: string;

@@ -1,13 +1,15 @@
 import { defineSignal, setHandler } from '@temporalio/workflow';
 import { type FailureType, fail } from '../contract/failures.ts';
-import { type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
+import { type ReleasedSignal, type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
 
 /** Why a mount is to end. */
 export type End =
   | { readonly kind: 'release'; readonly by: string; readonly reason: string }
   /** `why`: what became of the slave, in the words of whoever saw it. */
   | { readonly kind: 'slaveEnding'; readonly why?: string | undefined }
-  | { readonly kind: 'released' | 'targetGone' | 'containerRestarted' | 'leaseEnded' | 'canceled' };
+  /** `by`: the user whom the node has obeyed already. */
+  | { readonly kind: 'released'; readonly by?: string | undefined }
+  | { readonly kind: 'targetGone' | 'containerRestarted' | 'leaseEnded' | 'canceled' };
 
 interface EndRow {
   /** Failure of a mount that was not made yet. */
@@ -48,11 +50,12 @@ export class MountEnds {
     setHandler(defineSignal<[ReleaseSignal]>(SIGNALS.release), ({ by, reason }) => {
       this.#ends.push({ kind: 'release', by, reason });
     });
-    for (const kind of [SIGNALS.released, SIGNALS.targetGone]) {
-      setHandler(defineSignal(kind), () => {
-        this.#ends.push({ kind });
-      });
-    }
+    setHandler(defineSignal<[ReleasedSignal?]>(SIGNALS.released), (signal) => {
+      this.#ends.push({ kind: 'released', by: signal?.by });
+    });
+    setHandler(defineSignal(SIGNALS.targetGone), () => {
+      this.#ends.push({ kind: 'targetGone' });
+    });
     setHandler(defineSignal<[uid?: string, why?: string]>(SIGNALS.slaveEnding), (uid, why) => {
       if (uid === undefined || needs(uid)) this.#ends.push({ kind: 'slaveEnding', why });
     });

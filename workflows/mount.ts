@@ -129,11 +129,20 @@ async function answered(): Promise<void> {
 async function released(record: MountRecord, end: End): Promise<DeviceMount> {
   const { reason } = ENDS[end.kind];
   record.change({ phase: end.kind === 'slaveEnding' ? 'Failed' : 'Released', reason, devices: [], slaves: [] });
-  await tell(record, end.kind === 'slaveEnding' ? 'Warning' : 'Normal', 'UnMountDevice', `Unmounted: ${reason}`);
+  await tell(
+    record,
+    end.kind === 'slaveEnding' ? 'Warning' : 'Normal',
+    'UnMountDevice',
+    `Unmounted: ${reason}${byWhom(end)}`,
+  );
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
   if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
   return record.mount;
+}
+
+function byWhom(end: End): string {
+  return 'by' in end && end.by !== undefined ? ` by ${end.by}` : '';
 }
 
 async function failed(record: MountRecord, outcome: MountOutcome, err: unknown): Promise<never> {

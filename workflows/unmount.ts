@@ -66,7 +66,7 @@ async function tellOwner(
   const owner = getExternalWorkflowHandle(mountWorkflowId(metadata.namespace, metadata.name));
   try {
     if (device !== undefined) await owner.signal(SIGNALS.deviceReleased, { device, by: request.user.name });
-    else if (status.slaves.length > 0) await owner.signal(SIGNALS.released);
+    else if (status.slaves.length > 0) await owner.signal(SIGNALS.released, { by: request.user.name });
     else await owner.signal(SIGNALS.release, { by: request.user.name, reason: 'Unmounted' });
   } catch {
     // It has ended in the meantime; its slaves are deleted here all the same.

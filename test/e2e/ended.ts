@@ -64,7 +64,10 @@ export class Ends {
     expect(await slavesOf(spec.podName)).toEqual([]);
     const selector = `--field-selector=involvedObject.uid=${spec.podUid},reason=UnMountDevice`;
     const events = await getJson<{ items: { message: string }[] }>(['events', selector]);
-    expect(events?.items.map(({ message }) => message)).toContain(`Unmounted: ${reason}`);
+    const words = events?.items.map(({ message }) => message);
+    expect(words).toContainEqual(
+      expect.stringMatching(`^Unmounted: ${reason}\\b.* \\(mount ${metadata.name} of .+\\)$`),
+    );
   }
 
   /** Another pod of the node gets the device, and gives it back. */
