@@ -78,6 +78,8 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const before = await deviceState(pod);
     const { metadata } = await mountOk(pod, FUSE);
     await answers(pod, 'ENOENT', 'opened');
+    // A kubelet that starts admits a slave that does not run yet anew, and refuses it as long as the plugin is not back.
+    for (const slave of await slavesOf(pod)) await kubectlOk(['wait', '--for=condition=Ready', `pod/${slave}`]);
     await restartContainerd(node);
     await restartKubelet(node);
     // Both work again when a pod starts.
@@ -94,6 +96,7 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const [pod, other] = [await openerOn(node), await otherOn(node)];
     await mountOk(pod, FUSE);
     await answers(pod, 'ENOENT', 'opened');
+    for (const slave of await slavesOf(pod)) await kubectlOk(['wait', '--for=condition=Ready', `pod/${slave}`]);
     await place('hostdev-device-plugin', 'nowhere');
     try {
       await restartKubelet(node);
@@ -115,16 +118,27 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
   test('a slave that the kubelet rejects after it has allocated gives nothing', async () => {
     const [pod, other] = [await openerOn(node), await otherOn(node)];
     const before = await deviceState(pod);
-    const refused = await mountWithoutCpu(node, pod);
+    const refused = await refusedWithoutCpu(node, pod);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/OutOfcpu/);
     await slavesGone(pod);
     expect(await deviceState(pod)).toEqual(before);
-    expect(await answersOf(pod)).toEqual(['ENOENT']);
+    expect((await answersOf(pod)).at(-1)).toBe('ENOENT');
     await until('the kubelet to tell its CPUs', async () => (await allocatable(node, 'cpu')) !== FEW_CPUS);
     await mountOk(other, FUSE);
   });
 });
+
+/** The kubelet may tell its CPUs before it looks at the slave; then the mount is right, and it is tried again. */
+async function refusedWithoutCpu(node: ClusterNode, pod: string): Promise<Outcome> {
+  return until('the kubelet to refuse a slave', async () => {
+    const outcome = await mountWithoutCpu(node, pod);
+    if (outcome.code !== 0) return outcome;
+    expect((await unmount(pod, '&force=1')).code).toBe(0);
+    await slavesGone(pod);
+    return undefined;
+  });
+}
 
 /**
  * A mount whose slave is bound by hand to a node that has no CPU left for it: the scheduler would not have done that, so it
