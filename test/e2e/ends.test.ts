@@ -87,6 +87,8 @@ describe('the mount ends, and its container is as before, after', () => {
     const third = await mountOk(pod, FUSE);
     expect((await unmount(pod)).code).toBe(0);
     expect(await deviceState(pod)).toEqual(before);
+    // Slaves are the pod's, so both have to end first.
+    for (const { metadata } of [first, third]) await all.temporal.closed(metadata.name);
     await all.expectEnded(first, { status: 'COMPLETED', reason: 'Unmounted' });
     await all.expectEnded(third, { status: 'COMPLETED', reason: 'Unmounted' });
     await all.expectFree(node);

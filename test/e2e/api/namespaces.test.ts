@@ -132,11 +132,15 @@ describe('with the apiserver itself gone', () => {
   beforeAll(async () => {
     apiService = (await getJson<object>(['apiservice', 'v1alpha1.device-mounter.io'])) ?? {};
     await scale('device-mounter-apiserver', 0);
-    // Until kube-apiserver has noticed, it answers for the group from its memory, and a namespace is deleted as always.
-    await until('kube-apiserver to miss the group', async () => {
-      const { code, stderr } = await kubectl(['api-resources']);
-      return code !== 0 && stderr.includes('stale GroupVersion discovery: device-mounter.io/v1alpha1');
-    });
+    // kube-apiserver asks once a minute; until then it answers for the group from its memory, and a namespace is deleted as always.
+    await until(
+      'kube-apiserver to miss the group',
+      async () => {
+        const { code, stderr } = await kubectl(['api-resources']);
+        return code !== 0 && stderr.includes('stale GroupVersion discovery: device-mounter.io/v1alpha1');
+      },
+      120_000,
+    );
     await createNamespace('contract-blocked');
   });
 
