@@ -35,6 +35,11 @@ async function answers(pod: string, ...expected: string[]): Promise<void> {
   });
 }
 
+/** A kubelet that starts admits a slave that does not run yet anew, and refuses it as long as the plugin is not back. */
+async function slavesReady(pod: string): Promise<void> {
+  for (const slave of await slavesOf(pod)) await kubectlOk(['wait', '--for=condition=Ready', `pod/${slave}`]);
+}
+
 async function restartContainerd(node: ClusterNode): Promise<void> {
   await node.containerd.stop('SIGKILL');
   await until(`containerd of ${node.name} to answer`, async () => {
@@ -78,8 +83,7 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const before = await deviceState(pod);
     const { metadata } = await mountOk(pod, FUSE);
     await answers(pod, 'ENOENT', 'opened');
-    // A kubelet that starts admits a slave that does not run yet anew, and refuses it as long as the plugin is not back.
-    for (const slave of await slavesOf(pod)) await kubectlOk(['wait', '--for=condition=Ready', `pod/${slave}`]);
+    await slavesReady(pod);
     await restartContainerd(node);
     await restartKubelet(node);
     // Both work again when a pod starts.
@@ -96,7 +100,7 @@ describe.each(NODES.map((node) => [node.name, node] as const))('on %s', (_name, 
     const [pod, other] = [await openerOn(node), await otherOn(node)];
     await mountOk(pod, FUSE);
     await answers(pod, 'ENOENT', 'opened');
-    for (const slave of await slavesOf(pod)) await kubectlOk(['wait', '--for=condition=Ready', `pod/${slave}`]);
+    await slavesReady(pod);
     await place('hostdev-device-plugin', 'nowhere');
     try {
       await restartKubelet(node);

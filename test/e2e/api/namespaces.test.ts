@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { CLUSTER, NODES, restartTemporal } from '../cluster.ts';
+import { place } from '../daemon-sets.ts';
 import { getJson, kubectl, kubectlOk } from '../kubectl.ts';
 import { FUSE } from '../pods.ts';
 import { until } from '../until.ts';
@@ -42,30 +43,6 @@ async function scale(deployment: string, replicas: number): Promise<void> {
   );
 }
 
-/** Puts the node workers on the nodes of this name; on all with `null`. */
-async function placeNodeWorkers(hostname: string | null): Promise<void> {
-  const patch = { spec: { template: { spec: { nodeSelector: { 'kubernetes.io/hostname': hostname } } } } };
-  await kubectlOk([
-    'patch',
-    PRODUCT,
-    'daemonset/device-mounter-node',
-    '--type=merge',
-    '--patch',
-    JSON.stringify(patch),
-  ]);
-  const wanted = hostname === null ? NODES.length : 0;
-  await until(`${wanted} node workers`, async () => {
-    const set = await getJson<{ status: Record<string, number> }>(['daemonset/device-mounter-node', PRODUCT]);
-    const pods = await getJson<{ items: unknown[] }>([
-      'pods',
-      PRODUCT,
-      '-l',
-      'app.kubernetes.io/name=device-mounter-node',
-    ]);
-    return pods?.items.length === wanted && (wanted === 0 || set?.status['numberReady'] === wanted);
-  });
-}
-
 /** A pod with a mounted device in a namespace. */
 async function mountIn(namespace: string): Promise<void> {
   const name = 'target';
@@ -92,12 +69,12 @@ describe('with Temporal, the control worker and every node worker down', () => {
     await createNamespace('contract-mounted');
     await mountIn('contract-mounted');
     await CLUSTER.servers.temporal.stop('SIGKILL');
-    await Promise.all([scale('device-mounter-control', 0), placeNodeWorkers('nowhere')]);
+    await Promise.all([scale('device-mounter-control', 0), place('device-mounter-node', 'nowhere')]);
   });
 
   afterAll(async () => {
     await restartTemporal();
-    await Promise.all([scale('device-mounter-control', 2), placeNodeWorkers(null)]);
+    await Promise.all([scale('device-mounter-control', 2), place('device-mounter-node', 'everywhere')]);
   });
 
   test('a namespace is deleted in seconds', async () => {
