@@ -1,7 +1,11 @@
-/** The suites of `npm test`; each is run by its own `npm run test:<name>`. */
+/** Tests that only `npm run test:long` runs. */
+const LONG = '\\.long\\.test\\.ts$';
+
+/** The suites of `npm test` and `npm run test:long`. */
 const suite = (name, testMatch, more = {}) => ({
   displayName: name,
   testMatch: testMatch.map((pattern) => `<rootDir>/${pattern}`),
+  testPathIgnorePatterns: [LONG],
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
@@ -14,17 +18,29 @@ const suite = (name, testMatch, more = {}) => ({
   ...more,
 });
 
+const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
+const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
+
+/** Those of one node, see test/e2e/lane.ts. */
+const lane = (laneNode) => suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode } });
+
 export default {
   projects: [
     suite(
       'unit',
       ['{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts'],
-      {
-        testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$'],
-      },
+      { testPathIgnorePatterns: [LONG, '\\.kernel\\.test\\.ts$'] },
     ),
     suite('workflows', ['test/workflows/**/*.test.ts']),
+    long('workflows', ['test/workflows/**/*.long.test.ts']),
     suite('kernel', ['node-worker/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts']),
-    suite('e2e', ['test/e2e/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] }),
+    lane('node-1'),
+    lane('node-2'),
+    lane('node-3'),
+    suite('e2e', ['test/e2e/**/*.test.ts'], {
+      ...onCluster,
+      testPathIgnorePatterns: [LONG, '<rootDir>/test/e2e/node/'],
+    }),
+    long('e2e', ['test/e2e/**/*.long.test.ts'], onCluster),
   ],
 };

@@ -9,6 +9,9 @@ export interface KubeAnswer {
   readonly body: unknown;
 }
 
+/** kube-apiserver answers most requests in milliseconds; only those of an aggregated API may take longer. */
+const TIMEOUT_MS = 10_000;
+
 /** kube-apiserver as its admin sees it; small, because the cluster's start waits for nothing as often as for this. */
 export class KubeApi {
   readonly #agent: Agent;
@@ -19,20 +22,20 @@ export class KubeApi {
   }
 
   /** Throws when there is no connection; every HTTP answer is an answer. */
-  send(method: string, path: string, body?: unknown): Promise<KubeAnswer> {
+  send(method: string, path: string, body?: unknown, timeoutMs = TIMEOUT_MS): Promise<KubeAnswer> {
     const headers =
       body === undefined
         ? {}
         : { 'content-type': method === 'PATCH' ? 'application/merge-patch+json' : 'application/json' };
     return new Promise((resolve, reject) => {
       const url = new URL(path, APISERVER_URL);
-      const call = request(url, { method, headers, agent: this.#agent, timeout: 10_000 }, (response) => {
+      const call = request(url, { method, headers, agent: this.#agent, timeout: timeoutMs }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('error', reject);
         response.on('end', () => resolve({ status: response.statusCode ?? 0, body: parsed(Buffer.concat(chunks)) }));
       });
-      call.on('timeout', () => call.destroy(new Error(`Cannot ${method} "${path}": no answer for 10 s`)));
+      call.on('timeout', () => call.destroy(new Error(`Cannot ${method} "${path}": no answer for ${timeoutMs} ms`)));
       call.on('error', reject);
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });

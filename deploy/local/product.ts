@@ -6,6 +6,7 @@ import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
+import { DAEMON_SETS, type DaemonSetName, PLACED, placementLabel } from './placement.ts';
 import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
@@ -81,7 +82,19 @@ function localized(object: unknown, values: LocalValues): KubeObject {
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));
     return value;
   });
-  return JSON.parse(text) as KubeObject;
+  const local = JSON.parse(text) as KubeObject;
+  if (local.kind === 'DaemonSet') placeByLabel(local as DaemonSet);
+  return local;
+}
+
+interface DaemonSet {
+  readonly metadata: { readonly name: DaemonSetName };
+  readonly spec: { readonly template: { readonly spec: { nodeSelector?: Record<string, string> } } };
+}
+
+function placeByLabel({ metadata, spec }: DaemonSet): void {
+  const pod = spec.template.spec;
+  pod.nodeSelector = { ...pod.nodeSelector, [placementLabel(metadata.name)]: PLACED };
 }
 
 function localVariable(variable: unknown, { temporalAddress }: LocalValues): unknown {
@@ -111,7 +124,11 @@ async function apply(cluster: Cluster, objects: readonly unknown[]): Promise<voi
 
 async function labelNodes(cluster: Cluster): Promise<void> {
   const names = cluster.nodes.map(({ name }) => name);
-  await kubectl(cluster, 'label', 'nodes', ...names, `${NODE_LABEL.key}=${NODE_LABEL.value}`, '--overwrite');
+  const labels = [
+    `${NODE_LABEL.key}=${NODE_LABEL.value}`,
+    ...DAEMON_SETS.map((daemonSet) => `${placementLabel(daemonSet)}=${PLACED}`),
+  ];
+  await kubectl(cluster, 'label', 'nodes', ...names, ...labels, '--overwrite');
 }
 
 async function rollout(cluster: Cluster, { kind, metadata }: KubeObject): Promise<void> {

@@ -34,7 +34,8 @@ if (!existsSync(node) || !existsSync(installed) || statSync(installed).mtimeMs <
 }
 
 const [command, ...rest] = process.argv.slice(2);
-const script = command === 'test' ? [join(root, 'test', 'run.ts')] : [join(folder, 'main.ts'), command ?? 'start'];
+const scripts = { test: [join(root, 'test', 'run.ts')], 'test:long': [join(root, 'test', 'long.ts')] };
+const script = scripts[command] ?? [join(folder, 'main.ts'), command ?? 'start'];
 const child = spawn(node, ['--no-warnings', ...script, ...rest], { stdio: 'inherit' });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

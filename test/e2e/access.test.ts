@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { APISERVER_URL } from '../../deploy/local/addresses.ts';
 import { CLUSTER, NODES } from './cluster.ts';
-import { getJson, kubectl, kubectlOk } from './kubectl.ts';
+import { kubectl, kubectlOk } from './kubectl.ts';
+import { apiAvailable } from './nodes.ts';
 import { deletePod, FUSE, slavesOf, startPod } from './pods.ts';
 
 const MOUNT = 'device_type=HOSTDEV';
@@ -25,13 +26,7 @@ const path = (name: string): string =>
 const body = JSON.stringify({ resources: { [FUSE]: '1' } });
 
 describe('aggregation', () => {
-  test('the APIService is Available', async () => {
-    const service = await getJson<{ status: { conditions: { type: string; status: string }[] } }>([
-      'apiservice',
-      'v1alpha1.device-mounter.io',
-    ]);
-    expect(service?.status.conditions).toContainEqual(expect.objectContaining({ type: 'Available', status: 'True' }));
-  });
+  test('the APIService is Available', apiAvailable);
 
   test('kubectl api-resources knows the group', async () => {
     expect(await kubectlOk(['api-resources', '--api-group=device-mounter.io'])).toMatch(/devicemounts .*DeviceMount/);

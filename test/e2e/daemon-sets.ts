@@ -1,21 +1,74 @@
-import { getJson, kubectlOk } from './kubectl.ts';
+import { hasCondition } from '../../deploy/local/kube-api.ts';
+import { type DaemonSetName, PLACED, placementLabel } from '../../deploy/local/placement.ts';
+import { ask, find, listPath } from './kube.ts';
 import { until } from './until.ts';
 
-/** The product's DaemonSets, by name. */
-export type DaemonSetName = 'device-mounter-node' | 'hostdev-device-plugin';
+export const PRODUCT_NAMESPACE = 'device-mounter';
 
-/** Takes the pods of a DaemonSet away from every node, or lets them return, and waits until that is so. */
-export async function place(daemonSet: DaemonSetName, where: 'nowhere' | 'everywhere'): Promise<void> {
-  const which = ['--namespace=device-mounter', `daemonset/${daemonSet}`];
-  const nodeSelector = { 'kubernetes.io/hostname': where === 'nowhere' ? 'nowhere' : null };
-  const patch = JSON.stringify({ spec: { template: { spec: { nodeSelector } } } });
-  await kubectlOk(['patch', ...which, '--type=merge', `--patch=${patch}`]);
-  await kubectlOk(['rollout', 'status', ...which, '--timeout=120s']);
-  if (where === 'nowhere') await until(`the pods of ${daemonSet} to be gone`, () => hasNoPods(daemonSet));
+/** Takes the pod of a DaemonSet away from one node, or lets it return, and waits until that is so. */
+export async function place(daemonSet: DaemonSetName, node: string, where: 'away' | 'here'): Promise<void> {
+  const labels = { [placementLabel(daemonSet)]: where === 'here' ? PLACED : null };
+  await ask('PATCH', `/api/v1/nodes/${node}`, { metadata: { labels } });
+  if (where === 'here') return daemonPodReady(daemonSet, node);
+  await until(
+    `the pod of ${daemonSet} on ${node} to be gone`,
+    async () => (await podsOf(daemonSet, node)).length === 0,
+  );
 }
 
-async function hasNoPods(daemonSet: DaemonSetName): Promise<boolean> {
-  const selector = `--selector=app.kubernetes.io/name=${daemonSet}`;
-  const pods = await getJson<{ items: unknown[] }>(['pods', '--namespace=device-mounter', selector]);
-  return pods?.items.length === 0;
+/** Waits until the pod of a DaemonSet on a node is ready, and the only one. */
+export async function daemonPodReady(daemonSet: DaemonSetName, node: string): Promise<void> {
+  await until(
+    `the pod of ${daemonSet} on ${node} to be ready`,
+    async () => {
+      const pods = await podsOf(daemonSet, node);
+      return pods.length === 1 && hasCondition(pods[0], 'Ready');
+    },
+    120_000,
+  );
+}
+
+export interface ProductPod {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly nodeName?: string };
+}
+
+export async function podsOf(app: string, node?: string): Promise<readonly ProductPod[]> {
+  const query = {
+    labelSelector: `app.kubernetes.io/name=${app}`,
+    ...(node !== undefined && { fieldSelector: `spec.nodeName=${node}` }),
+  };
+  return (await ask<{ items: readonly ProductPod[] }>('GET', listPath(PRODUCT_NAMESPACE, 'pods', query))).items;
+}
+
+interface Workload {
+  readonly metadata: { readonly generation: number };
+  readonly spec: { readonly replicas?: number };
+  readonly status: {
+    readonly observedGeneration?: number;
+    readonly replicas?: number;
+    readonly updatedReplicas?: number;
+    readonly availableReplicas?: number;
+    readonly desiredNumberScheduled?: number;
+    readonly updatedNumberScheduled?: number;
+    readonly numberAvailable?: number;
+    readonly numberUnavailable?: number;
+  };
+}
+
+/** Waits, as `kubectl rollout status` does, until every pod of a workload is of its newest template and available. */
+export async function rolledOut(kind: 'deployments' | 'daemonsets', name: string): Promise<void> {
+  const path = `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/${kind}/${name}`;
+  await until(`${kind}/${name} to be rolled out`, async () => isRolledOut(await find<Workload>(path)), 120_000);
+}
+
+function isRolledOut(workload: Workload | undefined): boolean {
+  if (workload?.status.observedGeneration !== workload?.metadata.generation || workload === undefined) return false;
+  const { spec, status } = workload;
+  if (status.desiredNumberScheduled !== undefined) {
+    const wanted = status.desiredNumberScheduled;
+    return status.updatedNumberScheduled === wanted && status.numberAvailable === wanted;
+  }
+  const counts = [status.replicas, status.updatedReplicas, status.availableReplicas];
+  return counts.every((count) => (count ?? 0) === spec.replicas);
 }

@@ -6,7 +6,9 @@ import { cgroupTree, readDeviceListText } from '../../node-worker/kernel/cgroup-
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { KernelEngine } from '../../node-worker/kernel/engine.ts';
-import { getJson } from './kubectl.ts';
+import { find } from './kube.ts';
+import { NAMESPACE } from './lane.ts';
+import { podPath } from './pods.ts';
 
 /**
  * What decides over the devices of a container, as the kernel has it: no word of the product is asked. Two states are equal
@@ -37,9 +39,9 @@ let engine: KernelEngine | undefined;
 /** Id of a pod's container, without the runtime's prefix. Throws when the container has none yet. */
 export async function containerIdOf(
   pod: string,
-  { namespace = 'default', container }: ContainerOf = {},
+  { namespace = NAMESPACE, container }: ContainerOf = {},
 ): Promise<string> {
-  const object = await getJson<PodStatus>(['pod', pod, `--namespace=${namespace}`]);
+  const object = await find<PodStatus>(podPath(pod, namespace));
   const statuses = object?.status.containerStatuses ?? [];
   const id = statuses.find(({ name }) => container === undefined || name === container)?.containerID;
   if (id === undefined) throw new Error(`Cannot find the container of pod ${namespace}/${pod}`);

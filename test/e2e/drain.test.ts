@@ -1,46 +1,56 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
-import { kubectlOk } from './kubectl.ts';
-import { deviceMount, FUSE, inPod, mountOk, unmount } from './pods.ts';
-import { Targets } from './targets.ts';
+import { PRODUCT_NAMESPACE, podsOf, rolledOut } from './daemon-sets.ts';
+import { inPod } from './exec.ts';
+import { find, remove } from './kube.ts';
+import { deviceMount, FUSE, mountOk, podPath, unmount } from './pods.ts';
+import { expectNoPods, Targets } from './targets.ts';
 import { until } from './until.ts';
 
 const NODE = NODES[0]?.name ?? '';
-const OF_PRODUCT = ['-n', 'device-mounter'];
 
 const targets = new Targets();
 const target = (): Promise<string> => targets.start(NODE);
 
 afterEach(() => targets.remove());
+afterAll(expectNoPods);
+
+/** Deletes pods of the product and waits until they are gone. */
+async function endPods(app: string, node: string | undefined, timeoutMs: number): Promise<void> {
+  const paths = (await podsOf(app, node)).map(({ metadata }) => podPath(metadata.name, PRODUCT_NAMESPACE));
+  expect(paths).not.toEqual([]);
+  await Promise.all(paths.map(remove));
+  const gone = async (): Promise<boolean> =>
+    (await Promise.all(paths.map((path) => find(path)))).every((pod) => pod === undefined);
+  await until(`the pods of ${app} to be gone`, gone, timeoutMs);
+}
 
 describe('a roll-out', () => {
   test('of the control workers hands a mount that waits in the queue over, and ends in seconds', async () => {
-    const [holder, pod] = [await target(), await target()];
+    const [holder, pod] = await Promise.all([target(), target()]);
     await mountOk(holder, FUSE);
     const { name } = (await mountOk(pod, FUSE, '&queue=true&wait_second=0')).metadata;
     await until('the scheduler’s words', async () =>
       (await deviceMount(name))?.status.message?.includes('Insufficient'),
     );
-    const ofControl = ['-l', 'app.kubernetes.io/name=device-mounter-control'];
     // A worker that waited for its steps would take its 28 s.
-    await kubectlOk([...OF_PRODUCT, 'delete', 'pod', ...ofControl, '--wait=true', '--timeout=20s']);
-    await kubectlOk([...OF_PRODUCT, 'rollout', 'status', 'deployment/device-mounter-control', '--timeout=60s']);
+    await endPods('device-mounter-control', undefined, 20_000);
+    await rolledOut('deployments', 'device-mounter-control');
     expect((await deviceMount(name))?.status.phase).toBe('Pending');
-    expect((await unmount(holder)).code).toBe(0);
+    expect((await unmount(holder)).status).toBe(200);
     await until(`${name} to be mounted`, async () => (await deviceMount(name))?.status.phase === 'Mounted', 30_000);
     expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
   }, 180_000);
 
   test('of a node worker in the middle of a mount leaves it mounted', async () => {
     const pod = await target();
-    const ofNode = ['-l', 'app.kubernetes.io/name=device-mounter-node', `--field-selector=spec.nodeName=${NODE}`];
     const [mount] = await Promise.all([
       mountOk(pod, FUSE, '&wait_second=35'),
-      kubectlOk([...OF_PRODUCT, 'delete', 'pod', ...ofNode, '--wait=true', '--timeout=30s']),
+      endPods('device-mounter-node', NODE, 30_000),
     ]);
     expect(mount.status.phase).toBe('Mounted');
-    await kubectlOk([...OF_PRODUCT, 'rollout', 'status', 'daemonset/device-mounter-node', '--timeout=60s']);
+    await rolledOut('daemonsets', 'device-mounter-node');
     expect(await inPod(pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
-    expect((await unmount(pod)).code).toBe(0);
+    expect((await unmount(pod)).status).toBe(200);
   }, 180_000);
 });

@@ -1,9 +1,10 @@
 import { expect } from '@jest/globals';
 import type { DeviceMount } from '../../contract/device-mount.ts';
+import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES } from './cluster.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
-import { getJson } from './kubectl.ts';
-import { deletePod, FUSE, inPod, mountOk, slavesOf, startPod, unmount } from './pods.ts';
+import { inPod } from './exec.ts';
+import { deletePod, eventsOf, FUSE, mountOk, slavesOf, startPod, unmount } from './pods.ts';
 import { Targets } from './targets.ts';
 import { Temporal } from './temporal.ts';
 
@@ -23,12 +24,12 @@ export interface Closing {
 /** Mounts of the one `/dev/fuse` that each node has, and what must be so after any end of one. */
 export class Ends {
   readonly temporal = new Temporal();
-  /** A pod on each node that has nothing to do with a test, to show that the device is free again. */
+  /** A pod on each of the nodes that has nothing to do with a test, to show that the device is free again. */
   readonly #others = new Map<string, string>();
   readonly #targets = new Targets();
 
-  async start(): Promise<void> {
-    await Promise.all(NODES.map(({ name }) => this.startOther(name)));
+  async start(nodes: readonly ClusterNode[] = NODES): Promise<void> {
+    await Promise.all(nodes.map(({ name }) => this.startOther(name)));
   }
 
   async stop(): Promise<void> {
@@ -62,10 +63,7 @@ export class Ends {
     const closed = await this.temporal.closed(metadata.name);
     expect(closed).toMatchObject({ status, mount: { status: { reason, devices: [], slaves: [] } } });
     expect(await slavesOf(spec.podName)).toEqual([]);
-    const selector = `--field-selector=involvedObject.uid=${spec.podUid},reason=UnMountDevice`;
-    const events = await getJson<{ items: { message: string }[] }>(['events', selector]);
-    const words = events?.items.map(({ message }) => message);
-    expect(words).toContainEqual(
+    expect(await eventsOf(spec.podUid, 'UnMountDevice')).toContainEqual(
       expect.stringMatching(`^Unmounted: ${reason}\\b.* \\(mount ${metadata.name} of .+\\)$`),
     );
   }
@@ -75,7 +73,7 @@ export class Ends {
     const other = this.#others.get(node) ?? '';
     const { metadata } = await mountOk(other, FUSE, '&wait_second=30');
     expect(await inPod(other, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
-    expect((await unmount(other)).code).toBe(0);
+    expect((await unmount(other)).status).toBe(200);
     await this.temporal.closed(metadata.name);
   }
 }

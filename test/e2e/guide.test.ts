@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
+import { inPod } from './exec.ts';
 import { blocksOf, runBlock } from './guide.ts';
 import { kubectlOk } from './kubectl.ts';
-import { deletePod, deviceMount, expectNothingMounted, FUSE, inPod, mountOk, slavesGone, startPod } from './pods.ts';
+import { deletePod, deviceMount, expectNothingMounted, FUSE, mountOk, slavesGone, startPod } from './pods.ts';
+import { expectNoPods } from './targets.ts';
 import { until } from './until.ts';
 
 const NODE = NODES[0]?.name ?? '';
@@ -23,6 +25,7 @@ afterAll(async () => {
   await runBlock("temporal schedule toggle --schedule-id device-mounter-reconcile --unpause --reason 'test'", {});
   await Promise.all([pod, holder].map(deletePod));
   await Promise.all([pod, holder].map(slavesGone));
+  await expectNoPods();
 });
 
 const run = (text: string): Promise<string> => runBlock(text, { MOUNT: `mount/default/${name}`, POD: pod, NODE });

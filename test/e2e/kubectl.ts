@@ -1,17 +1,11 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { CLUSTER } from './cluster.ts';
+import type { Outcome } from './exec.ts';
 
 const execFileAsync = promisify(execFile);
 
-/** What a command left: its exit status and both outputs. */
-export interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs the real kubectl on the local cluster, to whatever end. `input` is its standard input. */
+/** Runs the real kubectl on the local cluster, to whatever end: for tests of what kubectl does. Others use `kube.ts`. `input` is its standard input. */
 export async function kubectl(args: readonly string[], input?: string): Promise<Outcome> {
   const running = execFileAsync(CLUSTER.kubectl, ['--kubeconfig', CLUSTER.kubeconfig, ...args], {
     maxBuffer: 16 << 20,
@@ -30,12 +24,4 @@ export async function kubectlOk(args: readonly string[], input?: string): Promis
   const { code, stdout, stderr } = await kubectl(args, input);
   if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`);
   return stdout;
-}
-
-/** The object as kube-apiserver has it now, or `undefined` when there is none. */
-export async function getJson<T>(args: readonly string[]): Promise<T | undefined> {
-  const { code, stdout, stderr } = await kubectl(['get', ...args, '-o', 'json']);
-  if (code === 0) return JSON.parse(stdout) as T;
-  if (stderr.includes('NotFound')) return undefined;
-  throw new Error(`kubectl get ${args.join(' ')} ended with ${code}: ${stderr}`);
 }

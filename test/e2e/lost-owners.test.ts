@@ -2,8 +2,11 @@ import { afterAll, afterEach, expect, test } from '@jest/globals';
 import { startWithEmptyTemporal } from './cluster.ts';
 import { deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
+import { inPod } from './exec.ts';
+import { messageOf } from './kube.ts';
 import { nodeAt, productReady } from './nodes.ts';
-import { annotatedDevices, deviceMount, inPod, KMSG, mountOk, slavesGone, unmount } from './pods.ts';
+import { annotatedDevices, deviceMount, KMSG, mountOk, slavesGone, unmount } from './pods.ts';
+import { expectNoPods } from './targets.ts';
 import { temporalCli } from './temporal.ts';
 import { until } from './until.ts';
 
@@ -13,7 +16,10 @@ const ONCE = { idempotencyKey: 'once' };
 
 const all = new Ends();
 afterEach(() => all.deletePods());
-afterAll(() => all.stop());
+afterAll(async () => {
+  await all.stop();
+  await expectNoPods();
+});
 
 test('what terminated workflows have left is freed within two minutes', async () => {
   // v1 and v2 at once: the reconciler comes once a minute.
@@ -78,7 +84,7 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
   expect(again.metadata.uid).toBe(uids[0]);
   // The new owners do what the first ones would have done.
   const [first, second] = mounts;
-  expect((await unmount(first?.pod ?? '')).stderr).toMatch(/sleep/);
-  expect((await unmount(second?.pod ?? '', '&force=1')).code).toBe(0);
+  expect(messageOf(await unmount(first?.pod ?? ''))).toMatch(/sleep/);
+  expect((await unmount(second?.pod ?? '', '&force=1')).status).toBe(200);
   expect(await all.temporal.closed(second?.name ?? '')).toMatchObject({ status: 'COMPLETED' });
 }, 300_000);

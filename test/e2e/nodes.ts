@@ -1,6 +1,9 @@
+import { hasCondition } from '../../deploy/local/kube-api.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
+import { DAEMON_SETS } from '../../deploy/local/placement.ts';
 import { NODES } from './cluster.ts';
-import { getJson, kubectlOk } from './kubectl.ts';
+import { place, rolledOut } from './daemon-sets.ts';
+import { find } from './kube.ts';
 import { FUSE, KMSG } from './pods.ts';
 import { until } from './until.ts';
 
@@ -11,12 +14,20 @@ export function nodeAt(index: number): ClusterNode {
   return node;
 }
 
-interface Node {
+export interface NodeObject {
   readonly spec: { readonly unschedulable?: boolean; readonly taints?: readonly unknown[] };
   readonly status: {
     readonly allocatable: Readonly<Record<string, string>>;
-    readonly conditions: readonly { readonly type: string; readonly status: string }[];
+    readonly conditions: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly lastHeartbeatTime: string;
+    }[];
   };
+}
+
+export function nodeObject(name: string): Promise<NodeObject | undefined> {
+  return find(`/api/v1/nodes/${name}`);
 }
 
 /** Starts what was stopped of a node and of the product, and waits until mounts can be made on it again. */
@@ -25,34 +36,35 @@ export async function bringBack(node: ClusterNode): Promise<void> {
   // A kubelet that finds no runtime ends at once.
   await until(`containerd of ${node.name} to answer`, () => node.ctr('version').then(succeeded, failed));
   node.kubelet.start();
-  await until(
-    `${node.name} to offer its devices`,
-    async () => offersDevices(await getJson<Node>(['node', node.name])),
-    120_000,
-  );
+  // A Node object that was deleted returns without the labels that were not the kubelet's.
+  await until(`${node.name} to be registered`, async () => (await nodeObject(node.name)) !== undefined);
+  await Promise.all(DAEMON_SETS.map((daemonSet) => place(daemonSet, node.name, 'here')));
+  await until(`${node.name} to offer its devices`, async () => offersDevices(await nodeObject(node.name)), 120_000);
   await productReady();
 }
 
 const succeeded = (): boolean => true;
 const failed = (): boolean => false;
 
-function offersDevices(node: Node | undefined): boolean {
+function offersDevices(node: NodeObject | undefined): boolean {
   if (node === undefined) return false;
-  const ready = node.status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
   const { allocatable } = node.status;
-  return ready && node.spec.taints === undefined && Number(allocatable[FUSE]) === 1 && Number(allocatable[KMSG]) > 1;
+  const isSchedulable = hasCondition(node, 'Ready') && node.spec.taints === undefined;
+  return isSchedulable && Number(allocatable[FUSE]) === 1 && Number(allocatable[KMSG]) > 1;
 }
 
 /** Waits until every process of the product is ready, on every node. */
 export async function productReady(): Promise<void> {
-  const namespace = '--namespace=device-mounter';
-  await Promise.all(
-    [
-      'deployment/device-mounter-apiserver',
-      'deployment/device-mounter-control',
-      'daemonset/device-mounter-node',
-      'daemonset/hostdev-device-plugin',
-    ].map((what) => kubectlOk(['rollout', 'status', what, namespace, '--timeout=120s'])),
-  );
-  await kubectlOk(['wait', 'apiservice/v1alpha1.device-mounter.io', '--for=condition=Available', '--timeout=60s']);
+  await Promise.all([
+    rolledOut('deployments', 'device-mounter-apiserver'),
+    rolledOut('deployments', 'device-mounter-control'),
+    rolledOut('daemonsets', 'device-mounter-node'),
+    rolledOut('daemonsets', 'hostdev-device-plugin'),
+  ]);
+  await apiAvailable();
+}
+
+export async function apiAvailable(): Promise<void> {
+  const path = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
+  await until('the APIService to be Available', async () => hasCondition(await find(path), 'Available'));
 }

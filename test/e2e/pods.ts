@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { ANNOTATIONS, SLAVE_LABELS } from '../../contract/names.ts';
-import { getJson, kubectl, kubectlOk, type Outcome } from './kubectl.ts';
+import { hasCondition, type KubeAnswer } from '../../deploy/local/kube-api.ts';
+import { inPod } from './exec.ts';
+import { ask, find, listPath, remove, send } from './kube.ts';
+import { NAMESPACE } from './lane.ts';
 import { until } from './until.ts';
 
 export const FUSE = 'hostdev.k8s.io/dev_fuse';
@@ -9,8 +12,14 @@ export const TUN = 'hostdev.k8s.io/dev_net_tun';
 /** Of which a node has many. */
 export const KMSG = 'hostdev.k8s.io/dev_kmsg';
 
+export const GROUP = '/apis/device-mounter.io/v1alpha1';
+
 interface PodList {
   readonly items: readonly { readonly metadata: { readonly name: string; readonly uid: string } }[];
+}
+
+export function podPath(name: string, namespace = NAMESPACE): string {
+  return `/api/v1/namespaces/${namespace}/pods/${name}`;
 }
 
 /** The one container of target pods. */
@@ -21,79 +30,92 @@ export function busybox(command: readonly string[], more: object = {}): object {
 /** Starts a busybox pod on `node`, waits until it is ready, and answers its name. */
 export async function startPod(node: string, spec: Readonly<Record<string, unknown>> = {}): Promise<string> {
   const name = `target-${randomBytes(4).toString('hex')}`;
-  const pod = {
+  const nodeName = 'nodeName' in spec ? {} : { nodeName: node };
+  await createPod(name, { ...nodeName, ...spec });
+  return name;
+}
+
+/** Creates a pod that tolerates everything and ends at once, and waits until it is ready. */
+export async function createPod(
+  name: string,
+  spec: Readonly<Record<string, unknown>>,
+  namespace = NAMESPACE,
+): Promise<void> {
+  await ask('POST', `/api/v1/namespaces/${namespace}/pods`, {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: 'default', labels: { 'e2e-test': 'target' } },
+    metadata: { name, namespace, labels: { 'e2e-test': 'target' } },
     spec: {
-      nodeName: node,
       terminationGracePeriodSeconds: 0,
       tolerations: [{ operator: 'Exists' }],
       containers: [busybox(['sleep', '100000'])],
       ...spec,
     },
-  };
-  await kubectlOk(['create', '-f', '-'], JSON.stringify(pod));
-  await kubectlOk(['wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s']);
-  return name;
+  });
+  await podReady(name, namespace);
 }
 
+export async function podReady(name: string, namespace = NAMESPACE): Promise<void> {
+  await until(`pod ${name} to be ready`, async () => hasCondition(await find(podPath(name, namespace)), 'Ready'));
+}
+
+/** Deletes the pod and waits until it is gone. */
 export async function deletePod(name: string): Promise<void> {
-  await kubectlOk(['delete', 'pod', name, '--ignore-not-found', '--wait=true']);
+  await remove(podPath(name));
+  await until(`pod ${name} to be gone`, async () => (await find(podPath(name))) === undefined);
 }
 
 /** As `kubectl drain` does it for each pod. */
 export async function evictPod(name: string): Promise<void> {
-  const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: 'default' } };
-  const path = `/api/v1/namespaces/default/pods/${name}/eviction`;
-  await kubectlOk(['create', '--raw', path, '-f', '-'], JSON.stringify(eviction));
-}
-
-/** Runs a shell line inside of the pod's container. */
-export async function inPod(pod: string, line: string): Promise<Outcome> {
-  return kubectl(['exec', pod, '--', '/bin/sh', '-c', line]);
+  const metadata = { name, namespace: NAMESPACE };
+  await ask('POST', `${podPath(name)}/eviction`, { apiVersion: 'policy/v1', kind: 'Eviction', metadata });
 }
 
 const pathOf = (pod: string, verb: 'mount' | 'unmount', query: string): string =>
-  `/apis/device-mounter.io/v1alpha1/namespaces/default/pods/${pod}/${verb}?device_type=HOSTDEV${query}`;
+  `${GROUP}/namespaces/${NAMESPACE}/pods/${pod}/${verb}?device_type=HOSTDEV${query}`;
 
-/** `kubectl replace --raw` of a mount of one `resource`. */
-export async function mount(pod: string, resource: string, query = '', body: object = {}): Promise<Outcome> {
-  const input = JSON.stringify({ resources: { [resource]: '1' }, ...body });
-  return kubectl(['replace', '--raw', pathOf(pod, 'mount', query), '-f', '-'], input);
+/** PUT of a mount of one `resource`. */
+export function mount(pod: string, resource: string, query = '', body: object = {}): Promise<KubeAnswer> {
+  return send('PUT', pathOf(pod, 'mount', query), { resources: { [resource]: '1' }, ...body });
 }
 
+/** Answers the DeviceMount as soon as it is mounted, or accepted with `wait_second=0`. */
 export async function mountOk(pod: string, resource: string, query = '', body: object = {}): Promise<DeviceMount> {
-  const { code, stdout, stderr } = await mount(pod, resource, query, body);
-  if (code !== 0) throw new Error(`mount of ${resource} into ${pod} ended with ${code}: ${stderr}${stdout}`);
-  return JSON.parse(stdout) as DeviceMount;
+  return ask('PUT', pathOf(pod, 'mount', query), { resources: { [resource]: '1' }, ...body });
 }
 
-export async function unmount(pod: string, query = ''): Promise<Outcome> {
-  return kubectl(['replace', '--raw', pathOf(pod, 'unmount', query), '-f', '/dev/null']);
+export function unmount(pod: string, query = ''): Promise<KubeAnswer> {
+  return send('PUT', pathOf(pod, 'unmount', query));
 }
 
-export async function deviceMount(name: string): Promise<DeviceMount | undefined> {
-  return getJson<DeviceMount>(['devicemounts.device-mounter.io', name]);
+export function deviceMount(name: string): Promise<DeviceMount | undefined> {
+  return find(`${GROUP}/namespaces/${NAMESPACE}/devicemounts/${name}`);
 }
 
 /** Names of the slave pods that hold devices for `pod`. */
 export async function slavesOf(pod: string): Promise<string[]> {
-  const list = await getJson<PodList>([
-    'pods',
-    '-l',
-    `${SLAVE_LABELS.managedBy}=device-mounter,${SLAVE_LABELS.ownerName}=${pod}`,
-  ]);
-  return (list?.items ?? []).map(({ metadata }) => metadata.name);
+  const labelSelector = `${SLAVE_LABELS.managedBy}=device-mounter,${SLAVE_LABELS.ownerName}=${pod}`;
+  const { items } = await ask<PodList>('GET', listPath(NAMESPACE, 'pods', { labelSelector }));
+  return items.map(({ metadata }) => metadata.name);
 }
 
 export async function slavesGone(pod: string): Promise<void> {
   await until(`the slave pods of ${pod} to be gone`, async () => (await slavesOf(pod)).length === 0);
 }
 
+/** Messages of the Events with this reason on a pod. */
+export async function eventsOf(podUid: string, reason: string): Promise<string[]> {
+  const fieldSelector = `involvedObject.uid=${podUid},reason=${reason}`;
+  const { items } = await ask<{ items: { message: string }[] }>(
+    'GET',
+    listPath(NAMESPACE, 'events', { fieldSelector }),
+  );
+  return items.map(({ message }) => message);
+}
+
 /** What the pod's annotation says that it has. */
 export async function annotatedDevices(pod: string): Promise<unknown> {
-  const object = await getJson<{ metadata: { annotations?: Record<string, string> } }>(['pod', pod]);
+  const object = await find<{ metadata: { annotations?: Record<string, string> } }>(podPath(pod));
   const text = object?.metadata.annotations?.[ANNOTATIONS.devices];
   return text === undefined ? undefined : (JSON.parse(text) as unknown);
 }

@@ -1,3 +1,5 @@
+import { ask, listPath } from './kube.ts';
+import { NAMESPACE } from './lane.ts';
 import { deletePod, slavesGone, startPod, unmount } from './pods.ts';
 
 /** The target pods of a test, which go with all that they have been given. */
@@ -25,4 +27,11 @@ export class Targets {
     );
     await Promise.all(ended.map(slavesGone));
   }
+}
+
+/** Proves that a file of tests has left no pod, neither of its own nor of the product. */
+export async function expectNoPods(): Promise<void> {
+  const { items } = await ask<{ items: { metadata: { name: string } }[] }>('GET', listPath(NAMESPACE, 'pods'));
+  const names = items.map(({ metadata }) => metadata.name);
+  if (names.length > 0) throw new Error(`Cannot go on: the tests have left ${names.join(', ')} in ${NAMESPACE}`);
 }

@@ -6,6 +6,7 @@ import type { DeviceMount } from '../../contract/device-mount.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
 import { MOUNT_MEMO } from '../../contract/workflows.ts';
 import { CLUSTER } from './cluster.ts';
+import { NAMESPACE } from './lane.ts';
 import { until } from './until.ts';
 
 const execFileAsync = promisify(execFile);
@@ -32,7 +33,7 @@ export class Temporal {
   }
 
   /** `undefined` when Temporal knows none. */
-  async workflowOf(name: string, namespace = 'default'): Promise<MountWorkflow | undefined> {
+  async workflowOf(name: string, namespace = NAMESPACE): Promise<MountWorkflow | undefined> {
     try {
       const handle = this.client.workflow.getHandle(mountWorkflowId(namespace, name));
       const { status, runId, memo } = await handle.describe();
@@ -44,7 +45,7 @@ export class Temporal {
   }
 
   /** Waits until the mount's workflow is no longer open. */
-  closed(name: string, namespace = 'default', timeoutMs = 60_000): Promise<MountWorkflow> {
+  closed(name: string, namespace = NAMESPACE, timeoutMs = 60_000): Promise<MountWorkflow> {
     return until(
       `the workflow of ${namespace}/${name} to close`,
       async () => {

@@ -5,7 +5,7 @@ import type { ForgersKeys } from '../../apiserver/forgeries.ts';
 import { type Pair, TestCa } from '../../apiserver/pki.ts';
 import { type Answer, type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
 import { CLUSTER } from '../cluster.ts';
-import { getJson } from '../kubectl.ts';
+import { find } from '../kube.ts';
 
 export const ROOT = '/apis/device-mounter.io/v1alpha1';
 
@@ -23,8 +23,8 @@ export const KEYS: ForgersKeys & { readonly admin: Pair } = {
 
 /** The apiserver's own port, past kube-apiserver. */
 export async function deployedServer(): Promise<Endpoint> {
-  const place = ['service', 'device-mounter-apiserver', '--namespace=device-mounter'];
-  const service = await getJson<{ spec: { clusterIP: string } }>(place);
+  const path = '/api/v1/namespaces/device-mounter/services/device-mounter-apiserver';
+  const service = await find<{ spec: { clusterIP: string } }>(path);
   const servername = 'device-mounter-apiserver.device-mounter.svc';
   return { host: service?.spec.clusterIP ?? '', port: 443, ca: pem('product/ca.crt'), servername };
 }

@@ -5,8 +5,9 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
+import { inPod } from '../exec.ts';
 import { kubectlOk } from '../kubectl.ts';
-import { deletePod, inPod, slavesGone } from '../pods.ts';
+import { deletePod, slavesGone } from '../pods.ts';
 import { until } from '../until.ts';
 
 const execFileAsync = promisify(execFile);

@@ -4,7 +4,7 @@ import { FORGERIES } from '../../apiserver/forgeries.ts';
 import { TestCa } from '../../apiserver/pki.ts';
 import { type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
 import { NODES } from '../cluster.ts';
-import { getJson, kubectlOk } from '../kubectl.ts';
+import { ask, find, remove } from '../kube.ts';
 import { deletePod, FUSE, slavesOf, startPod } from '../pods.ts';
 import { until } from '../until.ts';
 import { bind, unbindAll } from './bindings.ts';
@@ -73,16 +73,16 @@ function numbered(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `team ${index}`);
 }
 
-const CONFIG_MAP = ['configmap', 'extension-apiserver-authentication', '--namespace=kube-system'];
+const CONFIG_MAP = '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication';
 const CA_KEY = 'requestheader-client-ca-file';
 
 async function frontProxyCas(): Promise<string> {
-  const object = await getJson<{ data: Record<string, string> }>(CONFIG_MAP);
+  const object = await find<{ data: Record<string, string> }>(CONFIG_MAP);
   return object?.data[CA_KEY] ?? '';
 }
 
 async function trustFrontProxyCas(pem: string): Promise<void> {
-  await kubectlOk(['patch', ...CONFIG_MAP, '--type=merge', '--patch', JSON.stringify({ data: { [CA_KEY]: pem } })]);
+  await ask('PATCH', CONFIG_MAP, { data: { [CA_KEY]: pem } });
 }
 
 describe('the front proxy’s CAs', () => {
@@ -113,7 +113,7 @@ describe('the front proxy’s CAs', () => {
   });
 
   test('stay as they were when the ConfigMap is deleted', async () => {
-    await kubectlOk(['delete', ...CONFIG_MAP]);
+    await remove(CONFIG_MAP);
     const codes = await fiveTimes(async () => (await asJane()).code);
     expect(codes).toEqual([200, 200, 200, 200, 200]);
     await until('kube-apiserver to write it again', async () => (await frontProxyCas()) !== '');

@@ -3,78 +3,65 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { CLUSTER, NODES, restartTemporal } from '../cluster.ts';
-import { place } from '../daemon-sets.ts';
-import { getJson, kubectl, kubectlOk } from '../kubectl.ts';
-import { FUSE } from '../pods.ts';
+import { PRODUCT_NAMESPACE, place, podsOf, rolledOut } from '../daemon-sets.ts';
+import { ask, find, remove } from '../kube.ts';
+import { kubectl, kubectlOk } from '../kubectl.ts';
+import { apiAvailable } from '../nodes.ts';
+import { createPod, FUSE } from '../pods.ts';
 import { until } from '../until.ts';
 import { ROOT } from './direct.ts';
 
-const PRODUCT = '--namespace=device-mounter';
+const API_SERVICE = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
 const GUIDE = join(REPOSITORY, 'docs', 'guides', 'blocked-namespaces.md');
 
 interface Namespace {
   readonly status: { readonly conditions?: readonly { type: string; status: string; reason: string }[] };
 }
 
+const pathOf = (namespace: string): string => `/api/v1/namespaces/${namespace}`;
+
 async function createNamespace(name: string): Promise<void> {
-  await kubectlOk(['create', 'namespace', name]);
+  await ask('POST', '/api/v1/namespaces', { metadata: { name } });
 }
 
-async function deleteNamespace(name: string): Promise<void> {
-  await kubectlOk(['delete', 'namespace', name, '--wait=false']);
-}
+const deleteNamespace = (name: string): Promise<void> => remove(pathOf(name));
 
 const namespaceGone = (name: string, timeoutMs: number) =>
-  until(`namespace ${name} to be gone`, async () => (await getJson(['namespace', name])) === undefined, timeoutMs);
+  until(`namespace ${name} to be gone`, async () => (await find(pathOf(name))) === undefined, timeoutMs);
 
 async function scale(deployment: string, replicas: number): Promise<void> {
-  await kubectlOk(['scale', PRODUCT, `deployment/${deployment}`, `--replicas=${replicas}`]);
-  const podsOf = ['pods', PRODUCT, '-l', `app.kubernetes.io/name=${deployment}`];
-  await until(
-    `${deployment} to have ${replicas} replicas`,
-    async () => {
-      const pods = await getJson<{ items: { status: { conditions?: { type: string; status: string }[] } }[] }>(podsOf);
-      const ready = pods?.items.filter(({ status }) =>
-        status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
-      );
-      return pods?.items.length === replicas && ready?.length === replicas;
-    },
-    110_000,
-  );
+  const path = `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/deployments/${deployment}`;
+  await ask('PATCH', `${path}/scale`, { spec: { replicas } });
+  if (replicas > 0) await rolledOut('deployments', deployment);
+  else await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0, 110_000);
 }
 
 /** A pod with a mounted device in a namespace. */
 async function mountIn(namespace: string): Promise<void> {
   const name = 'target';
-  const container = {
-    name: 'main',
-    image: 'localhost/busybox:1',
-    imagePullPolicy: 'Never',
-    command: ['sleep', '100000'],
-  };
-  const pod = {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, namespace },
-    spec: { nodeName: NODES[0]?.name, terminationGracePeriodSeconds: 0, containers: [container] },
-  };
-  await kubectlOk(['create', '-f', '-'], JSON.stringify(pod));
-  await kubectlOk(['wait', `--namespace=${namespace}`, '--for=condition=Ready', `pod/${name}`, '--timeout=60s']);
+  await until(
+    'its service account',
+    async () => (await find(`${pathOf(namespace)}/serviceaccounts/default`)) !== undefined,
+  );
+  await createPod(name, { nodeName: NODES[0]?.name }, namespace);
   const path = `${ROOT}/namespaces/${namespace}/pods/${name}/mount?device_type=HOSTDEV&wait_second=30`;
-  await kubectlOk(['replace', '--raw', path, '-f', '-'], JSON.stringify({ resources: { [FUSE]: '1' } }));
+  await ask('PUT', path, { resources: { [FUSE]: '1' } });
 }
+
+const placeNodeWorkers = (where: 'away' | 'here'): Promise<unknown> =>
+  Promise.all(NODES.map(({ name }) => place('device-mounter-node', name, where)));
 
 describe('with Temporal, the control worker and every node worker down', () => {
   beforeAll(async () => {
     await createNamespace('contract-mounted');
     await mountIn('contract-mounted');
     await CLUSTER.servers.temporal.stop('SIGKILL');
-    await Promise.all([scale('device-mounter-control', 0), place('device-mounter-node', 'nowhere')]);
+    await Promise.all([scale('device-mounter-control', 0), placeNodeWorkers('away')]);
   });
 
   afterAll(async () => {
     await restartTemporal();
-    await Promise.all([scale('device-mounter-control', 2), place('device-mounter-node', 'everywhere')]);
+    await Promise.all([scale('device-mounter-control', 2), placeNodeWorkers('here')]);
   });
 
   test('a namespace is deleted in seconds', async () => {
@@ -89,7 +76,7 @@ describe('with Temporal, the control worker and every node worker down', () => {
   });
 
   test('the API is Available, and what needs Temporal says so', async () => {
-    await kubectlOk(['wait', 'apiservice/v1alpha1.device-mounter.io', '--for=condition=Available', '--timeout=1s']);
+    await apiAvailable();
     const listed = await kubectl(['get', 'devicemounts.device-mounter.io']);
     expect([listed.code, listed.stderr]).toEqual([1, expect.stringMatching(/Cannot reach Temporal/)]);
   });
@@ -119,7 +106,7 @@ async function blockedNamespace(): Promise<string> {
 }
 
 async function endOf(name: string): Promise<'gone' | 'blocked' | undefined> {
-  const namespace = await getJson<Namespace>(['namespace', name]);
+  const namespace = await find<Namespace>(pathOf(name));
   if (namespace === undefined) return 'gone';
   const isBlocked = namespace.status.conditions?.some(
     ({ type, status }) => type === 'NamespaceDeletionDiscoveryFailure' && status === 'True',
@@ -130,7 +117,7 @@ async function endOf(name: string): Promise<'gone' | 'blocked' | undefined> {
 describe('with the apiserver itself gone', () => {
   let apiService: object;
   beforeAll(async () => {
-    apiService = (await getJson<object>(['apiservice', 'v1alpha1.device-mounter.io'])) ?? {};
+    apiService = (await find<object>(API_SERVICE)) ?? {};
     await scale('device-mounter-apiserver', 0);
   });
 
@@ -139,7 +126,7 @@ describe('with the apiserver itself gone', () => {
     const again = { ...rest, metadata: { name: metadata.name } };
     await kubectlOk(['apply', '--server-side', '--force-conflicts', '-f', '-'], JSON.stringify(again));
     await scale('device-mounter-apiserver', 2);
-    await kubectlOk(['wait', 'apiservice/v1alpha1.device-mounter.io', '--for=condition=Available', '--timeout=60s']);
+    await apiAvailable();
   });
 
   test('Kubernetes blocks it, says so, and the way out of the guide works', async () => {

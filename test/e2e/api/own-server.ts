@@ -9,7 +9,9 @@ import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { type Pair, TestCa } from '../../apiserver/pki.ts';
 import type { Answer, Endpoint } from '../../apiserver/send.ts';
 import { CLUSTER } from '../cluster.ts';
-import { getJson, kubectlOk } from '../kubectl.ts';
+import { ask, find, remove } from '../kube.ts';
+import { kubectlOk } from '../kubectl.ts';
+import { apiAvailable } from '../nodes.ts';
 import { until } from '../until.ts';
 import { aggregated, auditIdOf, pem, ROOT } from './direct.ts';
 import { KubeRelay } from './kube-relay.ts';
@@ -17,7 +19,7 @@ import { KubeRelay } from './kube-relay.ts';
 const NAMESPACE = 'contract-test';
 const SERVICE = 'apiserver';
 const NAME = `${SERVICE}.${NAMESPACE}.svc`;
-const API_SERVICE = ['apiservice', 'v1alpha1.device-mounter.io'];
+const API_SERVICE = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
 
 /**
  * A process of the apiserver in its own right, with the rights of the deployed one, that the real kube-apiserver passes requests to as
@@ -110,7 +112,7 @@ export class OwnServer {
 
   /** Has kube-apiserver pass the requests of the group to this server instead of the deployed one. */
   async register(): Promise<this> {
-    const service = await getJson<{ spec: { service: object; caBundle: string } }>(API_SERVICE);
+    const service = await find<{ spec: { service: object; caBundle: string } }>(API_SERVICE);
     if (service === undefined) throw new Error('there is no APIService');
     await kubectlOk(['apply', '-f', '-'], JSON.stringify(placeOf(this.#port)));
     this.#registered = { service: service.spec.service, caBundle: service.spec.caBundle };
@@ -125,7 +127,9 @@ export class OwnServer {
   async stop(): Promise<void> {
     if (this.#registered !== undefined) {
       await route(this.#registered);
-      await kubectlOk(['delete', 'namespace', NAMESPACE, '--ignore-not-found']);
+      const path = `/api/v1/namespaces/${NAMESPACE}`;
+      await remove(path);
+      await until('its namespace to be gone', async () => (await find(path)) === undefined);
     }
     if (this.process.exitCode === null) this.process.kill('SIGKILL');
     await this.exited;
@@ -135,8 +139,8 @@ export class OwnServer {
 }
 
 async function route(spec: object): Promise<void> {
-  await kubectlOk(['patch', ...API_SERVICE, '--type=merge', '--patch', JSON.stringify({ spec })]);
-  await kubectlOk(['wait', ...API_SERVICE, '--for=condition=Available', '--timeout=60s']);
+  await ask('PATCH', API_SERVICE, { spec });
+  await apiAvailable();
 }
 
 /** A Service without selector keeps the endpoints that it is given. */

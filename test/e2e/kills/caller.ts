@@ -1,7 +1,8 @@
 import type { DeviceMount } from '../../../contract/device-mount.ts';
-import { type FailureType, isFailureType } from '../../../contract/failures.ts';
+import type { FailureType } from '../../../contract/failures.ts';
 import type { KubeAnswer } from '../../../deploy/local/kube-api.ts';
 import { CLUSTER } from '../cluster.ts';
+import { failureIn, send } from '../kube.ts';
 import { KMSG } from '../pods.ts';
 import { until } from '../until.ts';
 
@@ -9,23 +10,12 @@ const API = '/apis/device-mounter.io/v1alpha1/namespaces/default';
 /** Long enough for every part to have come back, and for a node worker's Lease. */
 const PATIENCE_MS = 150_000;
 
-interface StatusBody {
-  readonly reason?: string;
-  readonly details?: { readonly causes?: readonly { readonly reason: string }[] };
-}
-
-/** The key of `FAILURES` in an answer: the first cause of its `metav1.Status`, or the reason where that says the same. */
-export function failureIn({ body }: KubeAnswer): FailureType | undefined {
-  const { reason, details } = body as StatusBody;
-  return [details?.causes?.[0]?.reason, reason].find(isFailureType);
-}
-
 const AWAY: readonly (FailureType | undefined)[] = [undefined, 'TemporalUnavailable', 'Internal'];
 
 /** `undefined` when nobody could answer: no connection, or somebody for a server that is away. */
 async function put(path: string, body?: object): Promise<KubeAnswer | undefined> {
   try {
-    const answer = await CLUSTER.api.send('PUT', path, body ?? {});
+    const answer = await send('PUT', path, body ?? {});
     return answer.status >= 500 && AWAY.includes(failureIn(answer)) ? undefined : answer;
   } catch {
     return undefined;

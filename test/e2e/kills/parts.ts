@@ -1,22 +1,15 @@
 import type { NodeServer } from '../../../deploy/local/server.ts';
 import { CLUSTER, NODES, nodeWorkerPid } from '../cluster.ts';
 import { containerPid } from '../device-state.ts';
-import { getJson } from '../kubectl.ts';
-
-/** What is killed: every process of that kind in the cluster. */
-export const PARTS = ['apiserver', 'control worker', 'node worker', 'Temporal', 'kubelet', 'containerd'] as const;
-export type Part = (typeof PARTS)[number];
+import { ask, listPath } from '../kube.ts';
+import type { Part } from './part.ts';
 
 /** Of the pods of a Deployment of the product. */
 async function pidsOf(name: 'device-mounter-apiserver' | 'device-mounter-control'): Promise<readonly number[]> {
   const namespace = 'device-mounter';
-  const list = await getJson<{ items: { metadata: { name: string } }[] }>([
-    'pods',
-    `--namespace=${namespace}`,
-    `--selector=app.kubernetes.io/name=${name}`,
-    '--field-selector=status.phase=Running',
-  ]);
-  return Promise.all((list?.items ?? []).map(({ metadata }) => containerPid(metadata.name, { namespace })));
+  const query = { labelSelector: `app.kubernetes.io/name=${name}`, fieldSelector: 'status.phase=Running' };
+  const { items } = await ask<{ items: { metadata: { name: string } }[] }>('GET', listPath(namespace, 'pods', query));
+  return Promise.all(items.map(({ metadata }) => containerPid(metadata.name, { namespace })));
 }
 
 export interface Processes {

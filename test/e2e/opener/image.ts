@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { imageOf, packLayer } from '../../../deploy/local/image/archive.ts';
 import { loadImage } from '../../../deploy/local/image/load.ts';
+import type { ClusterNode } from '../../../deploy/local/node/node.ts';
 import { run } from '../../../deploy/local/run.ts';
 import { CLUSTER } from '../cluster.ts';
-import { kubectlOk } from '../kubectl.ts';
-import { startPod } from '../pods.ts';
+import { ask } from '../kube.ts';
+import { podPath, startPod } from '../pods.ts';
 
 const SOURCE = join(import.meta.dirname, 'opener.c');
 
@@ -18,8 +19,8 @@ export interface OpenAnswer {
   readonly answer: string;
 }
 
-/** Gives every node a distroless image: one static binary that opens a device for ever. Answers the image's name. */
-export async function loadOpenerImage(): Promise<string> {
+/** Gives nodes a distroless image: one static binary that opens a device for ever. Answers the image's name. */
+export async function loadOpenerImage(nodes: readonly ClusterNode[]): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'device-mounter-opener-'));
   try {
     const root = join(folder, 'root');
@@ -28,7 +29,7 @@ export async function loadOpenerImage(): Promise<string> {
     const layer = await packLayer(root, join(folder, 'layer.tar'));
     const settings = { entrypoint: ['/opener', '/dev/fuse'], path: '/' };
     const image = imageOf([layer], settings, (digest) => `localhost/opener:${digest.slice(0, 12)}`);
-    await loadImage(CLUSTER.paths, CLUSTER.nodes, image);
+    await loadImage(CLUSTER.paths, nodes, image);
     return image.tag;
   } finally {
     rmSync(folder, { recursive: true });
@@ -42,7 +43,7 @@ export function startOpener(node: string, image: string): Promise<string> {
 
 /** What the kernel has answered to the container that runs now, each change once, the oldest first. */
 export async function openAnswers(pod: string): Promise<OpenAnswer[]> {
-  const lines = (await kubectlOk(['logs', pod])).trim().split('\n');
+  const lines = (await ask<string>('GET', `${podPath(pod)}/log`)).trim().split('\n');
   return lines.filter(Boolean).map((line) => {
     const [atMs = '', answer = ''] = line.split(' ');
     return { atMs: Number(atMs), answer };

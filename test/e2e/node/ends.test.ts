@@ -1,71 +1,66 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { containerIdOf, containerPid, deviceState } from './device-state.ts';
-import { type Closing, Ends, type Mounted } from './ended.ts';
-import { kubectlOk } from './kubectl.ts';
-import { nodeAt } from './nodes.ts';
-import { busybox, deletePod, deviceMount, evictPod, FUSE, inPod, mountOk, TUN, unmount } from './pods.ts';
-import { temporalCli } from './temporal.ts';
-import { until } from './until.ts';
+import type { DeviceMount } from '../../../contract/device-mount.ts';
+import { containerIdOf, containerPid, deviceState } from '../device-state.ts';
+import { type Closing, Ends, type Mounted } from '../ended.ts';
+import { inPod } from '../exec.ts';
+import { ask, remove } from '../kube.ts';
+import { isMine, laneNode, NAMESPACE } from '../lane.ts';
+import { busybox, deletePod, deviceMount, evictPod, FUSE, mountOk, podPath, podReady, TUN, unmount } from '../pods.ts';
+import { expectNoPods } from '../targets.ts';
+import { temporalCli } from '../temporal.ts';
+import { until } from '../until.ts';
 
+const node = laneNode().name;
 const all = new Ends();
-beforeAll(() => all.start());
-afterAll(() => all.stop());
+beforeAll(() => all.start([laneNode()]));
+afterAll(async () => {
+  await all.stop();
+  await expectNoPods();
+});
 afterEach(() => all.deletePods());
 
-const slaveOf = ({ status }: DeviceMount): string => status.slaves[0]?.name ?? '';
+const slaveOf = ({ status }: DeviceMount): string => podPath(status.slaves[0]?.name ?? '');
 
 async function restart(pod: string): Promise<void> {
   const id = await containerIdOf(pod);
   process.kill(await containerPid(pod), 'SIGKILL');
   await until(`a new container of ${pod}`, async () => (await containerIdOf(pod)) !== id);
-  await kubectlOk(['wait', '--for=condition=Ready', `pod/${pod}`, '--timeout=60s']);
+  await podReady(pod);
 }
 
+const cancel = ({ mounted }: Mounted): Promise<string> =>
+  temporalCli('workflow', 'cancel', '--workflow-id', `mount/${NAMESPACE}/${mounted.metadata.name}`);
+
+type Way = readonly [name: string, end: (mounted: Mounted) => Promise<unknown>, closing: Closing];
+
+const UNMOUNTED = { status: 'COMPLETED', reason: 'Unmounted' } as const;
+const CANCELED = { status: 'CANCELLED', reason: 'Canceled' } as const;
+const SLAVE_ENDED = { status: 'FAILED', reason: 'SlaveEnded' } as const;
+
+/** The nodes take turns. */
+const WAYS: readonly Way[] = [
+  ['unmount', ({ pod }) => unmount(pod), UNMOUNTED],
+  ['unmount of its name', ({ pod, mounted }) => unmount(pod, `&mount=${mounted.metadata.name}`), UNMOUNTED],
+  ['Cancel in Temporal', cancel, CANCELED],
+  [
+    'Cancel in Temporal while a process uses the device',
+    async (mounted) => {
+      await inPod(mounted.pod, 'sleep 1000 3<>/dev/fuse >/dev/null 2>&1 &');
+      await cancel(mounted);
+    },
+    CANCELED,
+  ],
+  ['delete of its slave', ({ mounted }) => ask('DELETE', slaveOf(mounted)), SLAVE_ENDED],
+  [
+    'forced delete of its slave',
+    ({ mounted }) => ask('DELETE', `${slaveOf(mounted)}?gracePeriodSeconds=0`),
+    SLAVE_ENDED,
+  ],
+  ['eviction of its slave', ({ mounted }) => evictPod(mounted.status.slaves[0]?.name ?? ''), SLAVE_ENDED],
+];
+
 describe('the mount ends, and its container is as before, after', () => {
-  test.each<[string, number, (mounted: Mounted) => Promise<unknown>, Closing]>([
-    ['unmount', 0, ({ pod }) => unmount(pod), { status: 'COMPLETED', reason: 'Unmounted' }],
-    [
-      'unmount of its name',
-      1,
-      ({ pod, mounted }) => unmount(pod, `&mount=${mounted.metadata.name}`),
-      { status: 'COMPLETED', reason: 'Unmounted' },
-    ],
-    [
-      'Cancel in Temporal',
-      2,
-      ({ mounted }) => temporalCli('workflow', 'cancel', '--workflow-id', `mount/default/${mounted.metadata.name}`),
-      { status: 'CANCELLED', reason: 'Canceled' },
-    ],
-    [
-      'Cancel in Temporal while a process uses the device',
-      0,
-      async ({ pod, mounted }) => {
-        await inPod(pod, 'sleep 1000 3<>/dev/fuse >/dev/null 2>&1 &');
-        await temporalCli('workflow', 'cancel', '--workflow-id', `mount/default/${mounted.metadata.name}`);
-      },
-      { status: 'CANCELLED', reason: 'Canceled' },
-    ],
-    [
-      'delete of its slave',
-      1,
-      ({ mounted }) => kubectlOk(['delete', 'pod', slaveOf(mounted), '--wait=false']),
-      { status: 'FAILED', reason: 'SlaveEnded' },
-    ],
-    [
-      'forced delete of its slave',
-      2,
-      ({ mounted }) => kubectlOk(['delete', 'pod', slaveOf(mounted), '--force', '--grace-period=0']),
-      { status: 'FAILED', reason: 'SlaveEnded' },
-    ],
-    [
-      'eviction of its slave',
-      0,
-      ({ mounted }) => evictPod(slaveOf(mounted)),
-      { status: 'FAILED', reason: 'SlaveEnded' },
-    ],
-  ])('%s', async (_name, index, end, closing) => {
-    const node = nodeAt(index).name;
+  test.each(WAYS.filter((_way, index) => isMine(index)))('%s', async (_name, end, closing) => {
     const mounted = await all.mountedTarget(node);
     await end(mounted);
     await all.expectEnded(mounted.mounted, closing);
@@ -74,28 +69,26 @@ describe('the mount ends, and its container is as before, after', () => {
   });
 
   test('unmount of one of two mounts, and then of all', async () => {
-    const node = nodeAt(1).name;
     const pod = await all.target(node);
     const before = await deviceState(pod);
     const first = await mountOk(pod, TUN);
     const one = await deviceState(pod);
     const second = await mountOk(pod, FUSE);
-    expect((await unmount(pod, `&mount=${second.metadata.name}`)).code).toBe(0);
+    expect((await unmount(pod, `&mount=${second.metadata.name}`)).status).toBe(200);
     expect((await all.temporal.closed(second.metadata.name)).status).toBe('COMPLETED');
     expect(await deviceState(pod)).toEqual(one);
     expect((await all.temporal.workflowOf(first.metadata.name))?.status).toBe('RUNNING');
     const third = await mountOk(pod, FUSE);
-    expect((await unmount(pod)).code).toBe(0);
+    expect((await unmount(pod)).status).toBe(200);
     expect(await deviceState(pod)).toEqual(before);
     // Slaves are the pod's, so both have to end first.
     for (const { metadata } of [first, third]) await all.temporal.closed(metadata.name);
-    await all.expectEnded(first, { status: 'COMPLETED', reason: 'Unmounted' });
-    await all.expectEnded(third, { status: 'COMPLETED', reason: 'Unmounted' });
+    await all.expectEnded(first, UNMOUNTED);
+    await all.expectEnded(third, UNMOUNTED);
     await all.expectFree(node);
   });
 
   test('its lease, which a PUT of the same name has renewed', async () => {
-    const node = nodeAt(2).name;
     const pod = await all.target(node);
     const before = await deviceState(pod);
     const name = `lease-${pod}`;
@@ -114,36 +107,29 @@ describe('the mount ends, and its container is as before, after', () => {
   });
 
   test('preemption of its slave', async () => {
-    const node = nodeAt(0).name;
     const mounted = await all.mountedTarget(node);
-    const priority = {
-      apiVersion: 'scheduling.k8s.io/v1',
-      kind: 'PriorityClass',
-      metadata: { name: 'ends-first' },
-      value: 1000,
-    };
-    await kubectlOk(['apply', '-f', '-'], JSON.stringify(priority));
-    const wanted = { limits: { [FUSE]: '1' } };
-    const spec = {
+    const name = `ends-first-${node}`;
+    const classes = '/apis/scheduling.k8s.io/v1/priorityclasses';
+    await remove(`${classes}/${name}`);
+    await ask('POST', classes, { metadata: { name }, value: 1000 });
+    const first = await all.target(node, {
       // The scheduler is to decide, not the pod.
       nodeName: undefined,
       nodeSelector: { 'kubernetes.io/hostname': node },
-      priorityClassName: 'ends-first',
-      containers: [busybox(['sleep', '100000'], { resources: wanted })],
-    };
-    const first = await all.target(node, spec);
+      priorityClassName: name,
+      containers: [busybox(['sleep', '100000'], { resources: { limits: { [FUSE]: '1' } } })],
+    });
     expect(await inPod(first, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
-    await all.expectEnded(mounted.mounted, { status: 'FAILED', reason: 'SlaveEnded' });
+    await all.expectEnded(mounted.mounted, SLAVE_ENDED);
     expect(await deviceState(mounted.pod)).toEqual(mounted.before);
     await deletePod(first);
-    await kubectlOk(['delete', 'priorityclass', 'ends-first']);
+    await remove(`${classes}/${name}`);
     await all.expectFree(node);
   });
 });
 
 describe('when its container restarts, a mount', () => {
-  test.each([1, 0])('is made in the new one with onRestart=reapply (node %i)', async (index) => {
-    const node = nodeAt(index).name;
+  test('is made in the new one with onRestart=reapply', async () => {
     const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'reapply' });
     const inFirst = await deviceState(pod);
     await restart(pod);
@@ -154,14 +140,13 @@ describe('when its container restarts, a mount', () => {
       /restarted/.test((await deviceMount(name))?.status.message ?? ''),
     );
     expect((await all.temporal.workflowOf(name))?.status).toBe('RUNNING');
-    expect((await unmount(pod)).code).toBe(0);
-    await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'Unmounted' });
+    expect((await unmount(pod)).status).toBe(200);
+    await all.expectEnded(mounted, UNMOUNTED);
     expect(await deviceState(pod)).toEqual(before);
     await all.expectFree(node);
   });
 
   test('ends with onRestart=release', async () => {
-    const node = nodeAt(2).name;
     const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'release' });
     await restart(pod);
     await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'ContainerRestarted' });

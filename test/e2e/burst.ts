@@ -1,0 +1,86 @@
+import { expect } from '@jest/globals';
+import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import { type DeviceState, deviceState } from './device-state.ts';
+import { inPod } from './exec.ts';
+import { ask, listPath } from './kube.ts';
+import { NAMESPACE } from './lane.ts';
+import { nodeAt } from './nodes.ts';
+import { createPod, deletePod, GROUP, KMSG, mountOk, slavesGone, startPod, unmount } from './pods.ts';
+import { until } from './until.ts';
+
+/** Slaves must start and end, two processors' work for minutes. */
+export const BURST_TIMEOUT_MS = 600_000;
+
+/** Mounts of one node's shared device, all begun at once, into some pods. */
+export class Burst {
+  readonly #node = nodeAt(0).name;
+  readonly #pods: string[] = [];
+  readonly #ofEach: number;
+  readonly #targets: number;
+
+  constructor(targets: number, ofEach: number) {
+    this.#targets = targets;
+    this.#ofEach = ofEach;
+  }
+
+  /** Milliseconds until as many bare pods were ready, begun at once: what the cluster itself needs. */
+  async barePodsMs(): Promise<number> {
+    const names = Array.from({ length: this.#targets * this.#ofEach }, (_, index) => `bare-${index}`);
+    const pause = { name: 'main', image: 'localhost/pause:1', imagePullPolicy: 'Never' };
+    const started = performance.now();
+    await Promise.all(names.map((name) => createPod(name, { nodeName: this.#node, containers: [pause] })));
+    const tookMs = performance.now() - started;
+    await Promise.all(names.map(deletePod));
+    return tookMs;
+  }
+
+  /** Mounts and unmounts; each mount must succeed, with a device of its own. Answers the milliseconds until all were mounted. */
+  async mountsMs(): Promise<number> {
+    const all = this.#targets * this.#ofEach;
+    this.#pods.push(...(await Promise.all(Array.from({ length: this.#targets }, () => startPod(this.#node)))));
+    const before: readonly DeviceState[] = await Promise.all(this.#pods.map((pod) => deviceState(pod)));
+    const started = performance.now();
+    await Promise.all(
+      this.#pods.flatMap((pod) => Array.from({ length: this.#ofEach }, () => mountOk(pod, KMSG, '&wait_second=0'))),
+    );
+    const mounted = await until('all to be mounted', () => this.#allMounted(all), BURST_TIMEOUT_MS / 2);
+    const tookMs = performance.now() - started;
+    // Each has a device of its own, and every container the node once.
+    expect(new Set(mounted.flatMap(({ status }) => status.devices.map(({ id }) => id))).size).toBe(all);
+    for (const pod of this.#pods) expect((await inPod(pod, 'exec 3>/dev/kmsg')).code).toBe(0);
+    for (const pod of this.#pods) expect((await unmount(pod, '&wait_second=38')).status).toBe(200);
+    expect(await Promise.all(this.#pods.map((pod) => deviceState(pod)))).toEqual(before);
+    await until(
+      'all mounts to be released',
+      async () => (await this.#mounts()).every(({ status }) => status.phase === 'Released'),
+      BURST_TIMEOUT_MS / 2,
+    );
+    return tookMs;
+  }
+
+  async #allMounted(count: number): Promise<readonly DeviceMount[] | false> {
+    const mounts = await this.#mounts();
+    const failed = mounts.filter(({ status }) => status.phase === 'Failed');
+    expect(failed.map(({ status }) => `${status.reason}: ${status.message}`)).toEqual([]);
+    return mounts.filter(({ status }) => status.phase === 'Mounted').length === count && mounts;
+  }
+
+  async #mounts(): Promise<readonly DeviceMount[]> {
+    const { items } = await ask<DeviceMountList>('GET', `${GROUP}/namespaces/${NAMESPACE}/devicemounts`);
+    return items.filter(({ spec }) => this.#pods.includes(spec.podName));
+  }
+
+  /** Ends everything that there is of it, whatever has happened. */
+  async clear(): Promise<void> {
+    await Promise.all(this.#pods.map((pod) => unmount(pod, '&force=1&wait_second=38')));
+    await Promise.all(this.#pods.map(deletePod));
+    await Promise.all(this.#pods.map(slavesGone));
+    const { items } = await ask<{ items: { metadata: { name: string } }[] }>('GET', listPath(NAMESPACE, 'pods'));
+    await Promise.all(
+      items
+        .map(({ metadata }) => metadata.name)
+        .filter((name) => name.startsWith('bare-'))
+        .map(deletePod),
+    );
+  }
+}

@@ -1,0 +1,4 @@
+import { PARTS } from './part.ts';
+import { killTable } from './table.ts';
+
+killTable(PARTS);

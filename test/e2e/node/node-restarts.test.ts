@@ -1,0 +1,202 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { hasCondition, type KubeAnswer } from '../../../deploy/local/kube-api.ts';
+import { place } from '../daemon-sets.ts';
+import { containerIdOf, deviceState } from '../device-state.ts';
+import { ask, messageOf } from '../kube.ts';
+import { laneNode, NAMESPACE } from '../lane.ts';
+import { nodeObject } from '../nodes.ts';
+import { loadOpenerImage, openAnswers, startOpener } from '../opener/image.ts';
+import {
+  deviceMount,
+  eventsOf,
+  FUSE,
+  mount,
+  mountOk,
+  podPath,
+  podReady,
+  slavesGone,
+  slavesOf,
+  unmount,
+} from '../pods.ts';
+import { expectNoPods, Targets } from '../targets.ts';
+import { until } from '../until.ts';
+
+/** Less than a slave requests. */
+const FEW_CPUS = '1m';
+
+const node = laneNode();
+const targets = new Targets();
+let opener: string;
+
+beforeAll(async () => {
+  opener = await loadOpenerImage([node]);
+});
+
+afterEach(() => targets.remove());
+afterAll(expectNoPods);
+
+async function startedOpener(): Promise<string> {
+  return targets.add(await startOpener(node.name, opener));
+}
+
+const answersOf = async (pod: string): Promise<string[]> => (await openAnswers(pod)).map(({ answer }) => answer);
+
+async function answers(pod: string, ...expected: string[]): Promise<void> {
+  await until(`${pod} to be answered ${expected.join(', ')}`, async () => {
+    return JSON.stringify(await answersOf(pod)) === JSON.stringify(expected);
+  });
+}
+
+/** A kubelet that starts admits a slave that does not run yet anew, and refuses it as long as the plugin is not back. */
+async function slavesReady(pod: string): Promise<void> {
+  for (const slave of await slavesOf(pod)) await podReady(slave);
+}
+
+async function restartContainerd(): Promise<void> {
+  await node.containerd.stop('SIGKILL');
+  await until(`containerd of ${node.name} to answer`, async () => {
+    node.containerd.start();
+    return node.ctr('version').catch(() => undefined);
+  });
+}
+
+/** A kubelet that has started without its runtime ends again: whatever runs it on a real node tries again, as here. */
+async function restartKubelet(): Promise<void> {
+  await node.kubelet.stop('SIGKILL');
+  const since = Date.now();
+  await until(`the kubelet of ${node.name} to report`, async () => {
+    node.kubelet.start();
+    const object = await nodeObject(node.name);
+    const ready = object?.status.conditions.find(({ type }) => type === 'Ready');
+    return hasCondition(object, 'Ready') && Date.parse(ready?.lastHeartbeatTime ?? '') + 1_000 > since;
+  });
+}
+
+/** What the scheduler believes the node to have. */
+async function allocatable(resource: string): Promise<string | undefined> {
+  return (await nodeObject(node.name))?.status.allocatable[resource];
+}
+
+test('kubelet and containerd killed while a device is mounted: its user notices nothing', async () => {
+  const pod = await startedOpener();
+  const before = await deviceState(pod);
+  const { metadata } = await mountOk(pod, FUSE);
+  await answers(pod, 'ENOENT', 'opened');
+  await slavesReady(pod);
+  await restartContainerd();
+  await restartKubelet();
+  // Both work again when a pod starts.
+  const other = await targets.start(node.name);
+  await answers(pod, 'ENOENT', 'opened');
+  expect(await deviceMount(metadata.name)).toMatchObject({ status: { phase: 'Mounted' } });
+  expect((await unmount(pod, '&force=1&wait_second=30')).status).toBe(200);
+  expect(await deviceState(pod)).toEqual(before);
+  await slavesGone(pod);
+  await mountOk(other, FUSE);
+});
+
+test('a kubelet restarted without its device plugin gives the device to nobody else', async () => {
+  const [pod, other] = await Promise.all([startedOpener(), targets.start(node.name)]);
+  await mountOk(pod, FUSE);
+  await answers(pod, 'ENOENT', 'opened');
+  await slavesReady(pod);
+  await place('hostdev-device-plugin', node.name, 'away');
+  try {
+    await restartKubelet();
+    await until('the device to be no longer offered', async () => (await allocatable(FUSE)) === '0');
+    expect(messageOf(await mount(other, FUSE))).toMatch(/Insufficient hostdev\.k8s\.io\/dev_fuse/);
+  } finally {
+    await place('hostdev-device-plugin', node.name, 'here');
+  }
+  await until('the device to be offered again', async () => (await allocatable(FUSE)) === '1');
+  expect(messageOf(await mount(other, FUSE))).toMatch(/Insufficient hostdev\.k8s\.io\/dev_fuse/);
+  await answers(pod, 'ENOENT', 'opened');
+  expect((await unmount(pod, '&force=1')).status).toBe(200);
+  await slavesGone(pod);
+  await mountOk(other, FUSE);
+});
+
+test('a slave that the kubelet rejects after it has allocated gives nothing', async () => {
+  const [pod, other] = await Promise.all([startedOpener(), targets.start(node.name)]);
+  const before = await deviceState(pod);
+  const refused = await refusedWithoutCpu(pod);
+  expect(messageOf(refused)).toMatch(/OutOfcpu/);
+  await slavesGone(pod);
+  expect(await deviceState(pod)).toEqual(before);
+  expect((await answersOf(pod)).at(-1)).toBe('ENOENT');
+  await until('the kubelet to tell its CPUs', async () => (await allocatable('cpu')) !== FEW_CPUS);
+  await mountOk(other, FUSE);
+});
+
+/** The kubelet may tell its CPUs before it looks at the slave; then the mount is right, and it is tried again. */
+async function refusedWithoutCpu(pod: string): Promise<KubeAnswer> {
+  return until('the kubelet to refuse a slave', async () => {
+    const answer = await mountWithoutCpu(pod);
+    if (answer.status !== 200) return answer;
+    expect((await unmount(pod, '&force=1')).status).toBe(200);
+    await slavesGone(pod);
+    return undefined;
+  });
+}
+
+/**
+ * A mount whose slave is bound by hand to a node that has no CPU left for it. No scheduler knows the name in its spec, and
+ * the kubelet is stopped until it finds both. It allocates devices first, and looks at CPUs then.
+ */
+async function mountWithoutCpu(pod: string): Promise<KubeAnswer> {
+  const kubelet = node.kubelet.pid();
+  if (kubelet === undefined) throw new Error('Cannot stop the kubelet: it does not run');
+  process.kill(kubelet, 'SIGSTOP');
+  try {
+    const patches = [{ op: 'replace', path: '/spec/schedulerName', value: 'nobody' }];
+    const mounting = mount(pod, FUSE, '&wait_second=30', { patches });
+    const slave = await until('the slave to be there', async () => (await slavesOf(pod))[0]);
+    await ask('PATCH', `/api/v1/nodes/${node.name}/status`, { status: { allocatable: { cpu: FEW_CPUS } } });
+    const binding = { metadata: { name: slave, namespace: NAMESPACE }, target: { kind: 'Node', name: node.name } };
+    await ask('POST', `${podPath(slave)}/binding`, { apiVersion: 'v1', kind: 'Binding', ...binding });
+    process.kill(kubelet, 'SIGCONT');
+    return await mounting;
+  } finally {
+    process.kill(kubelet, 'SIGCONT');
+  }
+}
+
+/** For the node whose containers are scopes of a systemd; kubelets with cgroupfs know nothing of it. */
+if (node.systemd)
+  describe('systemctl', () => {
+    test.each([
+      ['daemon-reload', async () => [['daemon-reload']]],
+      [
+        'set-property',
+        async (all: readonly string[]) =>
+          Promise.all(
+            all.map(async (pod) => [
+              'set-property',
+              '--runtime',
+              `cri-containerd-${await containerIdOf(pod)}.scope`,
+              'TasksMax=1000',
+            ]),
+          ),
+      ],
+    ])('%s takes the device away for at most two seconds', async (_name, commandsFor) => {
+      // systemd writes its own program anew, so what is right afterwards is what a container without a mount has then.
+      const [pod, twin] = [await startedOpener(), await startedOpener()];
+      expect(await deviceState(pod)).toEqual(await deviceState(twin));
+      const { spec } = await mountOk(pod, FUSE);
+      await answers(pod, 'ENOENT', 'opened');
+      for (let round = 1; round <= 3; round++) {
+        const seen = (await openAnswers(pod)).length;
+        for (const command of await commandsFor([pod, twin])) await node.run('systemctl', command);
+        await until('systemd to have taken the device away, and its return', async () => {
+          const since = await openAnswers(pod);
+          return since.length >= seen + 2 && since.at(-1)?.answer === 'opened';
+        });
+        const [taken, returned] = (await openAnswers(pod)).slice(seen);
+        expect(taken?.answer).toBe('EPERM');
+        expect((returned?.atMs ?? Number.NaN) - (taken?.atMs ?? 0)).toBeLessThanOrEqual(2_000);
+      }
+      expect((await eventsOf(spec.podUid, 'MendDevice')).join()).toContain('Healed at');
+      expect((await unmount(pod, '&force=1')).status).toBe(200);
+      expect(await deviceState(pod)).toEqual(await deviceState(twin));
+    });
+  });

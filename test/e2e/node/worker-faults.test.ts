@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
+import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../../contract/names.ts';
+import { nodeWorkerPid } from '../cluster.ts';
+import { daemonPodReady, PRODUCT_NAMESPACE, place } from '../daemon-sets.ts';
+import { deviceState } from '../device-state.ts';
+import { ask, failureIn, find, messageOf } from '../kube.ts';
+import { laneNode } from '../lane.ts';
+import { expectNothingMounted, FUSE, mount, mountOk, slavesGone, unmount } from '../pods.ts';
+import { settled } from '../settled.ts';
+import { expectNoPods, Targets } from '../targets.ts';
+import { until } from '../until.ts';
+
+const node = laneNode();
+const targets = new Targets();
+const target = (): Promise<string> => targets.start(node.name);
+const nodeWorkerReady = (): Promise<void> => daemonPodReady('device-mounter-node', node.name);
+
+beforeEach(nodeWorkerReady);
+afterEach(() => targets.remove());
+afterAll(expectNoPods);
+
+async function leaseLapsed(): Promise<boolean> {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases/${nodeLease(node.name)}`;
+  const lease = await find<{ spec: { renewTime: string } }>(path);
+  return lease === undefined || Date.parse(lease.spec.renewTime) + NODE_LEASE_SECONDS * 1_000 < Date.now();
+}
+
+/**
+ * Kills the process with SIGKILL at the moment it enters the system call `name`: strace injects the signal, so that the
+ * product needs no switch for this test.
+ */
+async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promise<void> }> {
+  const strace = spawn('strace', ['-f', '-p', String(pid), '-e', `trace=${name}`, '-e', `inject=${name}:signal=KILL`]);
+  strace.stderr.setEncoding('utf8');
+  let output = '';
+  strace.stderr.on('data', (text: string) => {
+    output += text;
+  });
+  const exited = once(strace, 'exit').then(() => undefined);
+  await until('strace to be attached', async () => /attached/.test(output), 10_000);
+  return { killed: exited };
+}
+
+test('without a node worker a mount is NodeUnreachable, and there is no slave', async () => {
+  const pod = await target();
+  await place('device-mounter-node', node.name, 'away');
+  try {
+    const refused = await mount(pod, FUSE, '&wait_second=38');
+    expect([refused.status, failureIn(refused)]).toEqual([503, 'NodeUnreachable']);
+    await slavesGone(pod);
+  } finally {
+    await place('device-mounter-node', node.name, 'here');
+  }
+  await expectNothingMounted(pod);
+  await mountOk(pod, FUSE, '&wait_second=30');
+});
+
+test('a node worker frozen in the middle is NodeUnreachable, and all is undone when it is back', async () => {
+  const pod = await target();
+  const pid = await nodeWorkerPid(node);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const refused = await mount(pod, FUSE, '&wait_second=38');
+    expect([refused.status, failureIn(refused)]).toEqual([503, 'NodeUnreachable']);
+    expect(messageOf(refused)).toMatch(/node worker/i);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await slavesGone(pod);
+  await expectNothingMounted(pod);
+  await nodeWorkerReady();
+  await mountOk(pod, FUSE, '&wait_second=30');
+});
+
+test.each(['mknodat', 'renameat2'])(
+  'a node worker killed at %s leaves the right state after its return',
+  async (call) => {
+    const pod = await target();
+    const begun = { pod, name: `killed-${call}-${pod}`, device: '/dev/fuse', before: await deviceState(pod) } as const;
+    const { killed } = await killAtSyscall(await nodeWorkerPid(node), call);
+    const mounting = mount(pod, FUSE, '&wait_second=38', { name: begun.name });
+    await killed;
+    await mounting;
+    await nodeWorkerReady();
+    if ((await settled(begun)) === 'undone') await mountOk(pod, FUSE, '&wait_second=30');
+    expect((await unmount(pod, '&wait_second=30')).status).toBe(200);
+    await expectNothingMounted(pod);
+  },
+);
+
+function enabled(value: string | null): Promise<unknown> {
+  return ask('PATCH', `/api/v1/nodes/${node.name}`, { metadata: { labels: { [NODE_LABEL.key]: value } } });
+}
+
+test('a node that is not enabled is refused with that reason', async () => {
+  const pod = await target();
+  await enabled(null);
+  try {
+    await until('the Lease of the node worker to lapse', leaseLapsed);
+    const refused = await mount(pod, FUSE);
+    expect(messageOf(refused)).toMatch(/device-mounter-enable=enable/);
+  } finally {
+    await enabled(NODE_LABEL.value);
+    await nodeWorkerReady();
+  }
+});

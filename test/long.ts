@@ -1,0 +1,77 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PARTS } from './e2e/kills/part.ts';
+import { startCluster, stopCluster } from './run/cluster.ts';
+import { RESULTS, ROOT, runCommand } from './run/command.ts';
+import { jest } from './run/jest.ts';
+import { prepare } from './run/prepare.ts';
+import { Report } from './run/report.ts';
+import { type Result, resultOf, type Suite } from './run/suite.ts';
+
+/**
+ * Runs what takes long: `npm run test:long`. Parts by name as arguments: only those. A run that was cut off is taken up where it was: parts
+ * that have passed with this very state of the checkout are not run again, unless they are named.
+ */
+interface Part extends Suite {
+  readonly onCluster: boolean;
+}
+
+const PASSED = join(RESULTS, 'long-passed.json');
+
+const onCluster = (name: string, budgetMinutes: number, ...args: readonly string[]): Part => ({
+  name,
+  budgetSeconds: budgetMinutes * 60,
+  onCluster: true,
+  run: () => jest('e2e-long', '--runInBand', ...args),
+});
+
+const LONG: readonly Part[] = [
+  { name: 'workflows', budgetSeconds: 600, onCluster: false, run: () => jest('workflows-long', '--runInBand') },
+  { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: fuzz },
+  onCluster('burst', 12, 'burst'),
+  ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '-t', `every ${part} `)),
+  onCluster('node gone', 5, 'node-gone'),
+  onCluster('idle', 3, 'idle'),
+];
+
+async function fuzz(): Promise<Result> {
+  const logFile = join(RESULTS, 'fuzz-long.log');
+  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts')];
+  return resultOf(await runCommand(logFile, process.execPath, args), logFile);
+}
+
+/** Names what is tested: the commit, and what was changed since. */
+function checkout(): string {
+  const git = (...args: string[]): Buffer => execFileSync('git', args, { cwd: ROOT, maxBuffer: 64 << 20 });
+  return createHash('sha256').update(git('rev-parse', 'HEAD')).update(git('diff', 'HEAD')).digest('hex');
+}
+
+function passedBefore(state: string): string[] {
+  if (!existsSync(PASSED)) return [];
+  const last = JSON.parse(readFileSync(PASSED, 'utf8')) as { readonly state: string; readonly passed: string[] };
+  return last.state === state ? last.passed : [];
+}
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !LONG.some((part) => part.name === name));
+if (unknown.length > 0)
+  throw new Error(`Cannot run "${unknown.join(' ')}": the parts are ${LONG.map(({ name }) => `"${name}"`).join(', ')}`);
+
+await prepare();
+const state = checkout();
+const passed = passedBefore(state);
+const isWanted = ({ name }: Part): boolean => (names.length > 0 ? names.includes(name) : !passed.includes(name));
+const parts = LONG.filter(isWanted);
+const report = new Report();
+for (const name of passed) if (names.length === 0) report.note(`Passed before: ${name}`);
+const needsCluster = parts.some((part) => part.onCluster);
+const isReady = needsCluster && (await report.run({ name: 'cluster start', budgetSeconds: 60, run: startCluster }));
+for (const part of parts.filter(({ onCluster }) => isReady || !onCluster)) {
+  if (!(await report.run(part))) continue;
+  passed.push(part.name);
+  writeFileSync(PASSED, JSON.stringify({ state, passed }));
+}
+if (needsCluster) await report.run({ name: 'cluster stop', budgetSeconds: 20, run: stopCluster });
+process.exitCode = report.end();

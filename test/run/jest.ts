@@ -1,0 +1,51 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { RESULTS, ROOT, runCommand } from './command.ts';
+import type { Result, TimedTest } from './suite.ts';
+
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly numRuntimeErrorTestSuites: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly assertionResults: readonly { readonly fullName: string; readonly duration?: number | null }[];
+  }[];
+}
+
+/** Runs a project of jest.config.mjs. A skipped or unfinished test counts as failed: it proves nothing. */
+export async function jest(project: string, ...more: readonly string[]): Promise<Result> {
+  const outputFile = join(RESULTS, `${project}.json`);
+  const logFile = join(RESULTS, `${project}.log`);
+  rmSync(outputFile, { force: true });
+  const args = ['--selectProjects', project, '--json', '--outputFile', outputFile, ...more];
+  // By this Node: the one on the PATH may be an older one.
+  const code = await runCommand(
+    logFile,
+    process.execPath,
+    [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args],
+    {
+      NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
+    },
+  );
+  const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
+  const failed =
+    report.numFailedTests + report.numPendingTests + report.numTodoTests + report.numRuntimeErrorTestSuites;
+  return {
+    passed: report.numPassedTests,
+    failed: failed === 0 && code !== 0 ? 1 : failed,
+    tests: timesOf(project, report),
+    logFile,
+  };
+}
+
+function timesOf(project: string, { testResults }: Report): readonly TimedTest[] {
+  return testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults.map(({ fullName, duration }) => ({
+      name: `${project} ${relative(ROOT, name)}: ${fullName}`,
+      ms: duration ?? 0,
+    })),
+  );
+}
