@@ -42,9 +42,12 @@ async function fuzz(): Promise<Result> {
   return resultOf(await runCommand(logFile, process.execPath, args), logFile);
 }
 
+function git(...args: readonly string[]): Buffer {
+  return execFileSync('git', args, { cwd: ROOT, maxBuffer: 64 << 20 });
+}
+
 /** Names what is tested: the commit, and what was changed since. */
 function checkout(): string {
-  const git = (...args: string[]): Buffer => execFileSync('git', args, { cwd: ROOT, maxBuffer: 64 << 20 });
   return createHash('sha256').update(git('rev-parse', 'HEAD')).update(git('diff', 'HEAD')).digest('hex');
 }
 

@@ -4,7 +4,8 @@ import { APISERVER_URL } from '../../deploy/local/addresses.ts';
 import { CLUSTER, NODES } from './cluster.ts';
 import { kubectl, kubectlOk } from './kubectl.ts';
 import { apiAvailable } from './nodes.ts';
-import { deletePod, FUSE, slavesOf, startPod } from './pods.ts';
+import { FUSE, slavesOf, startPod } from './pods.ts';
+import { expectNoPods, removeTargets } from './targets.ts';
 
 const MOUNT = 'device_type=HOSTDEV';
 let pod: string;
@@ -17,7 +18,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await deletePod(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
   await kubectlOk(['delete', 'serviceaccount', 'stranger']);
 });
 

@@ -5,7 +5,8 @@ import { inPod } from './exec.ts';
 import { ask, listPath } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
 import { nodeAt } from './nodes.ts';
-import { createPod, deletePod, GROUP, KMSG, mountOk, slavesGone, startPod, unmount } from './pods.ts';
+import { createPod, deletePod, GROUP, KMSG, mountOk, startPod, unmount } from './pods.ts';
+import { removeTargets } from './targets.ts';
 import { until } from './until.ts';
 
 /** Slaves must start and end, two processors' work for minutes. */
@@ -72,9 +73,7 @@ export class Burst {
 
   /** Ends everything that there is of it, whatever has happened. */
   async clear(): Promise<void> {
-    await Promise.all(this.#pods.map((pod) => unmount(pod, '&force=1&wait_second=38')));
-    await Promise.all(this.#pods.map(deletePod));
-    await Promise.all(this.#pods.map(slavesGone));
+    await removeTargets(this.#pods);
     const { items } = await ask<{ items: { metadata: { name: string } }[] }>('GET', listPath(NAMESPACE, 'pods'));
     await Promise.all(
       items

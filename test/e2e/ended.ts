@@ -4,8 +4,8 @@ import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES } from './cluster.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
-import { deletePod, eventsOf, FUSE, mountOk, slavesOf, startPod, unmount } from './pods.ts';
-import { Targets } from './targets.ts';
+import { eventsOf, FUSE, mountOk, slavesOf, startPod, unmount } from './pods.ts';
+import { removeTargets, Targets } from './targets.ts';
 import { Temporal } from './temporal.ts';
 
 export interface Mounted {
@@ -33,7 +33,7 @@ export class Ends {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#others.values()].map(deletePod));
+    await removeTargets([...this.#others.values()]);
     await this.temporal.close();
   }
 

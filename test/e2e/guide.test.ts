@@ -6,8 +6,8 @@ import { NODES } from './cluster.ts';
 import { inPod } from './exec.ts';
 import { blocksOf, runBlock } from './guide.ts';
 import { kubectlOk } from './kubectl.ts';
-import { deletePod, deviceMount, expectNothingMounted, FUSE, mountOk, slavesGone, startPod } from './pods.ts';
-import { expectNoPods } from './targets.ts';
+import { deviceMount, expectNothingMounted, FUSE, mountOk, slavesGone, startPod } from './pods.ts';
+import { expectNoPods, removeTargets } from './targets.ts';
 import { until } from './until.ts';
 
 const NODE = NODES[0]?.name ?? '';
@@ -23,8 +23,7 @@ beforeAll(async () => {
 afterAll(async () => {
   // A test that failed half-way must not leave the reconciler asleep.
   await runBlock("temporal schedule toggle --schedule-id device-mounter-reconcile --unpause --reason 'test'", {});
-  await Promise.all([pod, holder].map(deletePod));
-  await Promise.all([pod, holder].map(slavesGone));
+  await removeTargets([pod, holder]);
   await expectNoPods();
 });
 

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { CLUSTER } from './cluster.ts';
 import type { Outcome } from './exec.ts';
@@ -24,4 +25,19 @@ export async function kubectlOk(args: readonly string[], input?: string): Promis
   const { code, stdout, stderr } = await kubectl(args, input);
   if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`);
   return stdout;
+}
+
+/** Runs a kubectl that does not end by itself until its output matches, ends it, and answers the output. */
+export async function kubectlUntil(args: readonly string[], pattern: RegExp, timeoutMs = 60_000): Promise<string> {
+  const child = spawn(CLUSTER.kubectl, ['--kubeconfig', CLUSTER.kubeconfig, ...args], { timeout: timeoutMs });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (pattern.test(output)) child.kill();
+    });
+  }
+  await once(child, 'exit');
+  if (!pattern.test(output)) throw new Error(`kubectl ${args.join(' ')} ended without ${pattern}: ${output}`);
+  return output;
 }

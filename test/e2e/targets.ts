@@ -16,17 +16,23 @@ export class Targets {
     return pod;
   }
 
-  /** The next test needs the devices. A slave that is deleted with its target holds them for 25 s: so unmount first. */
   async remove(): Promise<void> {
-    const ended = this.#pods.splice(0);
-    await Promise.all(
-      ended.map(async (pod) => {
-        await unmount(pod, '&force=1');
-        await deletePod(pod);
-      }),
-    );
-    await Promise.all(ended.map(slavesGone));
+    await removeTargets(this.#pods.splice(0));
   }
+}
+
+/**
+ * Removes target pods with all that they have been given, which the next test needs. A slave that is deleted with its target
+ * holds its devices for 25 s: so unmount first.
+ */
+export async function removeTargets(pods: readonly string[]): Promise<void> {
+  await Promise.all(
+    pods.map(async (pod) => {
+      await unmount(pod, '&force=1&wait_second=38');
+      await deletePod(pod);
+      await slavesGone(pod);
+    }),
+  );
 }
 
 /** Proves that a file of tests has left no pod, neither of its own nor of the product. */

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { APISERVER_URL } from '../../../deploy/local/addresses.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
-import { deletePod, FUSE, slavesGone, startPod } from '../pods.ts';
+import { FUSE, slavesGone, startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 
 const execFileAsync = promisify(execFile);
 let pod: string;
@@ -20,7 +21,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await deletePod(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
   await kubectlOk(['delete', 'rolebinding,serviceaccount', 'api-user']);
 });
 

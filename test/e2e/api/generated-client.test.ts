@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { cacheFolder, REPOSITORY } from '../../../deploy/local/state.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
 import { kubectlOk } from '../kubectl.ts';
-import { deletePod, slavesGone, startPod } from '../pods.ts';
+import { startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 
 const execFileAsync = promisify(execFile);
 /** A generator of clients that many use, and what its clients need. */
@@ -77,8 +78,8 @@ beforeAll(async () => {
 afterAll(async () => {
   proxy?.kill();
   rmSync(folder, { recursive: true, force: true });
-  await deletePod(pod);
-  await slavesGone(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
 });
 
 /** Address of kube-apiserver without TLS and tokens, for clients that know neither. */

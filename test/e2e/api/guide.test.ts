@@ -7,7 +7,8 @@ import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
 import { inPod } from '../exec.ts';
 import { kubectlOk } from '../kubectl.ts';
-import { deletePod, slavesGone } from '../pods.ts';
+import { slavesGone } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 
 const execFileAsync = promisify(execFile);
@@ -45,8 +46,8 @@ afterAll(cleanUp);
 
 /** Also what a run that was killed has left. */
 async function cleanUp(): Promise<void> {
-  await deletePod('web');
-  await slavesGone('web');
+  await removeTargets(['web']);
+  await expectNoPods();
   const made = ['rolebinding/jane-mounts', 'rolebinding/jane-sees', 'rolebinding/mounter', 'serviceaccount/mounter'];
   await kubectlOk(['delete', ...made, '--ignore-not-found']);
 }

@@ -5,7 +5,8 @@ import { TestCa } from '../../apiserver/pki.ts';
 import { type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
 import { NODES } from '../cluster.ts';
 import { ask, find, remove } from '../kube.ts';
-import { deletePod, FUSE, slavesOf, startPod } from '../pods.ts';
+import { FUSE, slavesOf, startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { bind, unbindAll } from './bindings.ts';
 import { aggregated, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
@@ -25,7 +26,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await deletePod(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
   await unbindAll();
 });
 

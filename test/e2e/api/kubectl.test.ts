@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { NODES } from '../cluster.ts';
-import { kubectl, kubectlOk } from '../kubectl.ts';
-import { deletePod, FUSE, mountOk, slavesGone, startPod, unmount } from '../pods.ts';
+import { kubectlOk, kubectlUntil } from '../kubectl.ts';
+import { FUSE, mountOk, slavesGone, startPod, unmount } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { bind, unbindAll } from './bindings.ts';
 
@@ -15,7 +16,8 @@ beforeAll(async () => {
   mounted = await mountOk(pod, FUSE, '', { labels: { app: pod }, leaseSeconds: 3_600 });
 });
 afterAll(async () => {
-  await deletePod(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
 });
 
 const rights = (user: string) => kubectlOk(['auth', 'can-i', '--list', `--as=${user}`]);
@@ -41,21 +43,12 @@ describe('kubectl', () => {
 
   test('get -w and wait see the mount end', async () => {
     const name = `${pod}-watched`;
-    const watching = kubectl([
-      'get',
-      RESOURCE,
-      '-w',
-      '--output-watch-events',
-      '-l',
-      `app=${name}`,
-      '--request-timeout=25s',
-    ]);
+    const selected = [RESOURCE, '-w', '--output-watch-events', '-l', `app=${name}`];
+    const watching = kubectlUntil(['get', ...selected], new RegExp(`MODIFIED +${name} .*Released`));
     // A lease that ends by itself needs nobody who asks.
     await mountOk(pod, 'hostdev.k8s.io/dev_net_tun', '', { name, labels: { app: name }, leaseSeconds: 2 });
     await kubectlOk(['wait', `${RESOURCE}/${name}`, '--for=jsonpath={.status.phase}=Released', '--timeout=60s']);
-    const { stdout } = await watching;
-    expect(stdout).toMatch(new RegExp(`ADDED +${name} `));
-    expect(stdout).toMatch(new RegExp(`MODIFIED +${name} .*Released`));
+    expect(await watching).toMatch(new RegExp(`ADDED +${name} `));
   });
 
   test('describe tells all of it', async () => {

@@ -2,14 +2,19 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
-import { CLUSTER, NODES, restartTemporal } from '../cluster.ts';
-import { PRODUCT_NAMESPACE, place, podsOf, rolledOut } from '../daemon-sets.ts';
-import { ask, find, remove } from '../kube.ts';
+import { find } from '../kube.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { apiAvailable } from '../nodes.ts';
-import { createPod, FUSE } from '../pods.ts';
 import { until } from '../until.ts';
-import { ROOT } from './direct.ts';
+import {
+  bringEverythingBack,
+  createNamespace,
+  deleteNamespace,
+  namespaceGone,
+  pathOf,
+  scale,
+  takeEverythingDown,
+} from './namespaces.ts';
 
 const API_SERVICE = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
 const GUIDE = join(REPOSITORY, 'docs', 'guides', 'blocked-namespaces.md');
@@ -18,61 +23,14 @@ interface Namespace {
   readonly status: { readonly conditions?: readonly { type: string; status: string; reason: string }[] };
 }
 
-const pathOf = (namespace: string): string => `/api/v1/namespaces/${namespace}`;
-
-async function createNamespace(name: string): Promise<void> {
-  await ask('POST', '/api/v1/namespaces', { metadata: { name } });
-}
-
-const deleteNamespace = (name: string): Promise<void> => remove(pathOf(name));
-
-const namespaceGone = (name: string, timeoutMs: number) =>
-  until(`namespace ${name} to be gone`, async () => (await find(pathOf(name))) === undefined, timeoutMs);
-
-async function scale(deployment: string, replicas: number): Promise<void> {
-  const path = `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/deployments/${deployment}`;
-  await ask('PATCH', `${path}/scale`, { spec: { replicas } });
-  if (replicas > 0) await rolledOut('deployments', deployment);
-  else await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0, 110_000);
-}
-
-/** A pod with a mounted device in a namespace. */
-async function mountIn(namespace: string): Promise<void> {
-  const name = 'target';
-  await until(
-    'its service account',
-    async () => (await find(`${pathOf(namespace)}/serviceaccounts/default`)) !== undefined,
-  );
-  await createPod(name, { nodeName: NODES[0]?.name }, namespace);
-  const path = `${ROOT}/namespaces/${namespace}/pods/${name}/mount?device_type=HOSTDEV&wait_second=30`;
-  await ask('PUT', path, { resources: { [FUSE]: '1' } });
-}
-
-const placeNodeWorkers = (where: 'away' | 'here'): Promise<unknown> =>
-  Promise.all(NODES.map(({ name }) => place('device-mounter-node', name, where)));
-
 describe('with Temporal, the control worker and every node worker down', () => {
-  beforeAll(async () => {
-    await createNamespace('contract-mounted');
-    await mountIn('contract-mounted');
-    await CLUSTER.servers.temporal.stop('SIGKILL');
-    await Promise.all([scale('device-mounter-control', 0), placeNodeWorkers('away')]);
-  });
-
-  afterAll(async () => {
-    await restartTemporal();
-    await Promise.all([scale('device-mounter-control', 2), placeNodeWorkers('here')]);
-  });
+  beforeAll(takeEverythingDown);
+  afterAll(bringEverythingBack);
 
   test('a namespace is deleted in seconds', async () => {
     await createNamespace('contract-empty');
     await deleteNamespace('contract-empty');
     await namespaceGone('contract-empty', 20_000);
-  });
-
-  test('one with mounted devices is deleted once its pods have ended', async () => {
-    await deleteNamespace('contract-mounted');
-    await namespaceGone('contract-mounted', 60_000);
   });
 
   test('the API is Available, and what needs Temporal says so', async () => {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
 import { NODES } from '../cluster.ts';
-import { deletePod, FUSE, slavesOf, startPod } from '../pods.ts';
+import { FUSE, slavesOf, startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { aggregated, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
 
 const DRY = 'device_type=HOSTDEV&dryRun=All';
@@ -17,7 +18,8 @@ beforeAll(async () => {
 afterAll(async () => {
   // Of all that was asked for here nothing has happened.
   expect(await slavesOf(pod)).toEqual([]);
-  await deletePod(pod);
+  await removeTargets([pod]);
+  await expectNoPods();
 });
 
 type Send = (options: SendOptions) => Promise<Answer>;

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { type Answer, type SendOptions, send } from '../../apiserver/send.ts';
 import { NODES } from '../cluster.ts';
-import { deletePod, deviceMount, FUSE, mountOk, slavesGone, slavesOf, startPod, TUN, unmount } from '../pods.ts';
-import { expectNoPods } from '../targets.ts';
+import { deviceMount, FUSE, mountOk, slavesGone, slavesOf, startPod, TUN, unmount } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { aggregated, auditIdOf, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
 import { OwnServer } from './own-server.ts';
@@ -34,8 +34,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server?.stop();
-  await Promise.all([holder, pod, patient].map(deletePod));
-  await Promise.all([holder, pod, patient].map(slavesGone));
+  await removeTargets([holder, pod, patient]);
   await expectNoPods();
 });
 

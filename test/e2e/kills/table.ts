@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { type DeviceState, deviceState } from '../device-state.ts';
 import { failureIn } from '../kube.ts';
 import { productReady } from '../nodes.ts';
-import { deletePod, slavesGone, slavesOf } from '../pods.ts';
-import { expectNoPods } from '../targets.ts';
+import { slavesGone, slavesOf } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
 import { Temporal } from '../temporal.ts';
 import { until } from '../until.ts';
 import { type Boundary, isMount, type Pods, prepare, reach, startPods } from './boundaries.ts';
@@ -32,8 +32,7 @@ async function clear(): Promise<void> {
   held.release();
   for (const part of PARTS) revive(part);
   await productReady();
-  await each(deletePod);
-  await each(slavesGone);
+  await removeTargets(Object.values(pods));
 }
 
 /** Mounted or fully undone, and the same request again is answered by that one mount. */
