@@ -22,13 +22,14 @@ export class Targets {
 }
 
 /**
- * Removes target pods with all that they have been given, which the next test needs. A slave that is deleted with its target
- * holds its devices for 25 s: so unmount first.
+ * Removes target pods with all that they have been given, which the next test needs. A slave that the garbage collector deletes
+ * with its target holds its devices for 25 s: so unmount first.
  */
 export async function removeTargets(pods: readonly string[]): Promise<void> {
   await Promise.all(
     pods.map(async (pod) => {
-      await unmount(pod, '&force=1&wait_second=38');
+      const { status } = await unmount(pod, '&force=1&wait_second=38');
+      if (status === 200) await slavesGone(pod);
       await deletePod(pod);
       await slavesGone(pod);
     }),

@@ -3,7 +3,7 @@ import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { containerIdOf, containerPid, deviceState } from '../device-state.ts';
 import { type Closing, Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
-import { ask, remove } from '../kube.ts';
+import { ask, remove, send } from '../kube.ts';
 import { isMine, laneNode, NAMESPACE } from '../lane.ts';
 import { busybox, deletePod, deviceMount, evictPod, FUSE, mountOk, podPath, podReady, TUN, unmount } from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
@@ -112,6 +112,11 @@ describe('the mount ends, and its container is as before, after', () => {
     const classes = '/apis/scheduling.k8s.io/v1/priorityclasses';
     await remove(`${classes}/${name}`);
     await ask('POST', classes, { metadata: { name }, value: 1000 });
+    // The admission of kube-apiserver hears of a class a moment later.
+    const dryRun = { metadata: { name }, spec: { priorityClassName: name, containers: [busybox(['true'])] } };
+    const isKnown = async (): Promise<boolean> =>
+      (await send('POST', `${podPath('')}?dryRun=All`, dryRun)).status < 300;
+    await until('the class to be known', isKnown);
     const first = await all.target(node, {
       // The scheduler is to decide, not the pod.
       nodeName: undefined,
