@@ -18,6 +18,9 @@ interface PodList {
   readonly items: readonly { readonly metadata: { readonly name: string; readonly uid: string } }[];
 }
 
+/** Where target pods are. */
+export const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;
+
 export function podPath(name: string, namespace = NAMESPACE): string {
   return `/api/v1/namespaces/${namespace}/pods/${name}`;
 }

@@ -5,7 +5,19 @@ import { type Closing, Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
 import { ask, remove, send } from '../kube.ts';
 import { isMine, laneNode, NAMESPACE } from '../lane.ts';
-import { busybox, deletePod, deviceMount, evictPod, FUSE, mountOk, podPath, podReady, TUN, unmount } from '../pods.ts';
+import {
+  busybox,
+  deletePod,
+  deviceMount,
+  evictPod,
+  FUSE,
+  mountOk,
+  PODS,
+  podPath,
+  podReady,
+  TUN,
+  unmount,
+} from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
 import { temporalCli } from '../temporal.ts';
 import { until } from '../until.ts';
@@ -114,8 +126,7 @@ describe('the mount ends, and its container is as before, after', () => {
     await ask('POST', classes, { metadata: { name }, value: 1000 });
     // The admission of kube-apiserver hears of a class a moment later.
     const dryRun = { metadata: { name }, spec: { priorityClassName: name, containers: [busybox(['true'])] } };
-    const isKnown = async (): Promise<boolean> =>
-      (await send('POST', `${podPath('')}?dryRun=All`, dryRun)).status < 300;
+    const isKnown = async (): Promise<boolean> => (await send('POST', `${PODS}?dryRun=All`, dryRun)).status < 300;
     await until('the class to be known', isKnown);
     const first = await all.target(node, {
       // The scheduler is to decide, not the pod.

@@ -4,7 +4,19 @@ import { Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
 import { ask, find, remove } from '../kube.ts';
 import { isMine, laneNode } from '../lane.ts';
-import { busybox, createPod, deletePod, evictPod, FUSE, GROUP, mountOk, podPath, podReady, unmount } from '../pods.ts';
+import {
+  busybox,
+  createPod,
+  deletePod,
+  evictPod,
+  FUSE,
+  GROUP,
+  mountOk,
+  PODS,
+  podPath,
+  podReady,
+  unmount,
+} from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -42,7 +54,7 @@ describe('the mount ends with its target, which', () => {
       const { pod, mounted, before } = await all.mountedTarget(node);
       const object = await find<{ spec: object }>(podPath(pod));
       await deletePod(pod);
-      await ask('POST', podPath(''), { metadata: { name: pod }, spec: object?.spec });
+      await ask('POST', PODS, { metadata: { name: pod }, spec: object?.spec });
       await podReady(pod);
       await all.expectEnded(mounted, ENDS);
       expect(await deviceState(pod)).toEqual(before);
