@@ -13,7 +13,7 @@ export class MountParts {
 
   constructor(record: MountRecord, ends: MountEnds) {
     this.#record = record;
-    setHandler(defineSignal<[DeviceReleasedSignal]>(SIGNALS.deviceReleased), ({ device, by }) => {
+    setHandler(defineSignal<[DeviceReleasedSignal]>(SIGNALS.deviceReleased), async ({ device, by }) => {
       const before = record.status;
       const left = withoutDevice(before, device);
       if (left.devices.length === before.devices.length) return;
@@ -22,6 +22,7 @@ export class MountParts {
       const freed = before.slaves.filter((slave) => !left.slaves.includes(slave));
       const work = this.#free(freed, device).finally(() => this.#working.delete(work));
       this.#working.add(work);
+      await work;
     });
   }
 

@@ -68,17 +68,29 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
     }
-    const end = await hold({ record, ends });
-    await parts.settled();
-    if (end === 'continueAsNew') {
-      await answered();
-      return await makeContinueAsNewFunc<typeof mountDevices>()(input, record.mount);
-    }
-    return await released(record, end);
+    return await released(record, await held(record, ends, parts));
   } catch (err) {
     await parts.settled();
     return await failed(record, outcome, err);
   }
+}
+
+/** Answers why the mount has ended; until then it goes on in a new run whenever its history has become long. */
+async function held(record: MountRecord, ends: MountEnds, parts: MountParts): Promise<End> {
+  for (;;) {
+    const end = await hold({ record, ends });
+    await parts.settled();
+    if (end !== 'continueAsNew') return end;
+    await answered();
+    // The new run would know nothing of a signal or a Cancel that has come while this one waited.
+    if (ends.next === undefined && !CancellationScope.current().consideredCancelled) await continueAsNew(record);
+  }
+}
+
+function continueAsNew({ signed, mount }: MountRecord): Promise<DeviceMount> {
+  // A new run is given what the first one was started with, unless told otherwise: a mount that is Pending.
+  const { memo = {}, typedSearchAttributes } = workflowInfo();
+  return makeContinueAsNewFunc<typeof mountDevices>({ memo, typedSearchAttributes })(signed, mount);
 }
 
 /** Signals that do not always end the mount. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/create.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
 import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
@@ -106,8 +107,9 @@ export class Harness {
     return () => this.#workers.stop(key);
   }
 
-  #control(): Partial<WorkerOptions> {
-    const activities = createClusterActivities({
+  /** Of a control worker. */
+  dependencies(): Dependencies {
+    return {
       cluster: this.cluster,
       slaves: this.#slaves,
       owners: temporalOwners(this.client),
@@ -116,9 +118,12 @@ export class Harness {
       slaveImage: 'pause:1',
       usedRequests: new UsedRequests(),
       now: () => new Date(),
-    });
+    };
+  }
+
+  #control(): Partial<WorkerOptions> {
     return {
-      activities: this.gates.around(activities),
+      activities: this.gates.around(createClusterActivities(this.dependencies())),
       workflowBundle: { code: this.bundle },
       workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
       maxConcurrentActivityTaskExecutions: 1_000,

@@ -7,27 +7,11 @@ jest.setTimeout(60_000);
 
 let harness: Harness;
 beforeAll(async () => {
-  harness = await Harness.start(['limit.historyCount.suggestContinueAsNew=60']);
+  harness = await Harness.start();
 }, 120_000);
 afterAll(() => harness.stop());
 
 describe('a mount', () => {
-  test('goes on in a new run when its history has become long', async () => {
-    const node = await harness.addNode('long', 1);
-    const { metadata } = await harness.mount(signed(mountRequest('long', { leaseSeconds: 600 })));
-    const before = (await harness.handle('long-m').describe()).runId;
-    for (let count = 0; count < 40; count++) await harness.handle('long-m').signal('renew', { leaseSeconds: 700 });
-    await eventually(async () => (await harness.handle('long-m').describe()).runId !== before);
-    const { memo } = await eventually(async () => {
-      const owner = await harness.handle('long-m').describe();
-      return owner.memo?.['deviceMount'] === undefined ? undefined : owner;
-    });
-    expect(memo).toMatchObject({ deviceMount: { metadata: { uid: metadata.uid }, status: { phase: 'Mounted' } } });
-    await harness.unmount(signed(unmountRequest('long')));
-    expect(await harness.handle('long-m').result()).toMatchObject({ status: { phase: 'Released' } });
-    expect(harness.leftOf('long', node)).toEqual([]);
-  });
-
   test('starts from the queue in the order of the scheduler, each when a device is free', async () => {
     const node = await harness.addNode('line', 1);
     await harness.mount(signed(mountRequest('line', { name: 'line-1' })));
