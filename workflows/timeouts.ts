@@ -84,7 +84,7 @@ export const DETACH: ActivityOptions = {
 /** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
 export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
 
-/** Time for one repair of the reconciler, which runs every minute. */
+/** Time for one repair of the reconciler: less than a minute, which is how often it runs by default. */
 export const RECONCILE_MS = 50 * SECOND;
 
 /** Pause before the `attempt`th repetition of a node step, from 0. */

@@ -97,7 +97,7 @@ describe('whoever can do everything with Temporal', () => {
 
   test('gets nothing by a Schedule that starts mounts, and the reconciler’s comes back', async () => {
     const node = await harness.addNode('timed', 1);
-    await ensureSchedule(harness.client);
+    await ensureSchedule(harness.client, 60);
     const schedule = harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
     const workflowId = mountWorkflowId(NAMESPACE, 'timed-m');
     await schedule.update(({ policies, spec, state }) => ({
@@ -119,8 +119,7 @@ describe('whoever can do everything with Temporal', () => {
     const run = harness.client.workflow.getHandle(action?.workflowId ?? '', action?.firstExecutionRunId);
     expect((await failureFrom(run.result())).type).toMatch(/^(BadRequest|InvalidSignature)$/);
     expect(harness.leftOf('timed', node)).toEqual([]);
-    await schedule.delete();
-    await ensureSchedule(harness.client);
+    await ensureSchedule(harness.client, 60);
     expect((await schedule.describe()).action.workflowType).toBe(WORKFLOWS.reconcile);
   });
 

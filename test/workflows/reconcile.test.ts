@@ -111,14 +111,37 @@ describe('reconcileMounts()', () => {
   });
 });
 
+const schedule = () => harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
+const updatedAt = async () => (await schedule().describe()).info.lastUpdatedAt?.getTime();
+
 describe('ensureSchedule()', () => {
-  test('has it run, once, however often it is called', async () => {
-    await ensureSchedule(harness.client);
-    await ensureSchedule(harness.client);
-    await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).trigger();
-    await eventually(async () => {
-      const { info } = await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).describe();
-      return info.recentActions.length > 0;
+  test('has it run as often as told, and each time that it is triggered', async () => {
+    await Promise.all([ensureSchedule(harness.client, 1), ensureSchedule(harness.client, 1)]);
+    await eventually(async () => (await schedule().describe()).info.recentActions.length >= 2);
+    await ensureSchedule(harness.client, 3_600);
+    const { spec, info } = await schedule().describe();
+    expect(spec.intervals).toMatchObject([{ every: 3_600_000 }]);
+    await schedule().trigger();
+    await eventually(async () => (await schedule().describe()).info.numActionsTaken > info.numActionsTaken);
+  });
+
+  test('changes only what is not as it should be, and leaves a pause alone', async () => {
+    await ensureSchedule(harness.client, 3_600);
+    const before = await updatedAt();
+    await ensureSchedule(harness.client, 3_600);
+    expect(await updatedAt()).toBe(before);
+    await schedule().pause('looking first');
+    await schedule().update(({ policies, action, state }) => ({
+      policies,
+      action: { ...action, args: [{ dryRun: true }] },
+      state,
+      spec: { intervals: [{ every: '1d' }], calendars: [{ hour: 1 }] },
+    }));
+    await ensureSchedule(harness.client, 3_600);
+    expect(await schedule().describe()).toMatchObject({
+      spec: { intervals: [{ every: 3_600_000 }], calendars: [] },
+      action: { workflowType: 'reconcileMounts', args: [{}], workflowRunTimeout: 600_000 },
+      state: { paused: true, note: 'looking first' },
     });
   });
 });
