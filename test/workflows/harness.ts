@@ -39,6 +39,8 @@ export class Harness {
   readonly bundle: string;
   /** Around the steps of all workers. */
   readonly gates = new Gates();
+  /** How far the control worker's clock is ahead. */
+  aheadMs = 0;
   readonly #connection: Connection;
   readonly #slaves: PodWatch;
   readonly #targets: TargetWatch;
@@ -117,7 +119,7 @@ export class Harness {
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
       usedRequests: new UsedRequests(),
-      now: () => new Date(),
+      now: () => new Date(Date.now() + this.aheadMs),
     };
   }
 
@@ -224,12 +226,11 @@ export class Harness {
     const nodes = [...this.#nodes.keys()].filter((name) => this.#workers.has(nodeQueue(name)));
     await this.server.lose();
     await this.server.restart();
-    await this.stopControl();
-    await this.startControl();
-    for (const name of nodes) {
+    const nodeAgain = async (name: string): Promise<void> => {
       await this.#workers.stop(nodeQueue(name));
       await this.startNode(name);
-    }
+    };
+    await Promise.all([this.stopControl().then(() => this.startControl()), ...nodes.map(nodeAgain)]);
   }
 
   /** Has `node` take back at once what ending slaves hold, and tell the owners. */
