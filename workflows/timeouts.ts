@@ -31,6 +31,13 @@ export const PLAN: ActivityOptions = {
   cancellationType: 'TRY_CANCEL',
 };
 
+/** An unclear answer must not end a mount that is there. A Cancel does. */
+export const ADOPT: ActivityOptions = {
+  startToCloseTimeout: REQUEST_MS,
+  retry: { ...RETRY, maximumInterval: MINUTE },
+  cancellationType: 'TRY_CANCEL',
+};
+
 /** What makes something: on cancellation its end is waited for, so that the undo meets a settled state. */
 export const CREATE: ActivityOptions = {
   startToCloseTimeout: REQUEST_MS,

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
+import { temporalOwners } from '../../activities/owners.ts';
 import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
@@ -108,6 +110,28 @@ describe('reconcileMounts()', () => {
     expect(items).toHaveLength(20);
     expect(await harness.handle('kept-0').result()).toMatchObject({ status: { phase: 'Released' } });
     await eventually(() => harness.leftOf('kept', node).length === 0);
+  });
+});
+
+describe('a mount that is adopted', () => {
+  test('waits for a kube-apiserver that is not well, however long, instead of ending', async () => {
+    const node = await harness.addNode('unwell', 1);
+    const request = signed(mountRequest('unwell'));
+    const mount = await harness.mount(request);
+    await eventually(() => harness.eventsOf('unwell').length === 1);
+    await harness.handle('unwell-m').terminate('by hand');
+    harness.cluster.unwell = new ClusterError(429, 'TooManyRequests', 'try again later');
+    expect(await temporalOwners(harness.client).adopt(request, mount)).toBe(true);
+    await eventually(async () => {
+      const { raw } = await harness.handle('unwell-m').describe();
+      return raw.pendingActivities?.some(({ attempt }) => (attempt ?? 0) > 5) ?? raw.workflowExecutionInfo?.closeTime;
+    });
+    harness.cluster.unwell = undefined;
+    await eventually(async () => (await harness.pendingSteps('unwell-m')).length === 0);
+    expect(await harness.statusOf('unwell-m')).toBe('RUNNING');
+    await harness.unmount(signed(unmountRequest('unwell')));
+    expect(await harness.handle('unwell-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('unwell', node)).toEqual([]);
   });
 });
 
