@@ -5,34 +5,17 @@ import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { MOUNT_MEMO, SIGNALS, SIGNATURE_MEMO } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
+import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
-/** Events after which a workflow goes on in a new run; Temporal's default is 4,096. */
-const LONG = 60;
-
 let harness: Harness;
 beforeAll(async () => {
-  harness = await Harness.start([`limit.historyCount.suggestContinueAsNew=${LONG}`]);
+  harness = await Harness.start(SHORT_HISTORIES);
 }, 120_000);
 afterAll(() => harness.stop());
-
-/** Has the history become long, and the workflow know it. */
-async function lengthen(name: string): Promise<void> {
-  const handle = harness.handle(name);
-  const { runId } = await handle.describe();
-  const renew = () => handle.signal(SIGNALS.renew, { leaseSeconds: 700 });
-  await eventually(async () => {
-    await renew();
-    const now = await handle.describe();
-    return now.runId !== runId || now.historyLength > LONG;
-  });
-  await renew();
-  // A query sees every signal that was sent before it.
-  await handle.query('deviceMount');
-}
 
 function decoded(fields: Record<string, Payload> | null | undefined): object {
   const values = Object.entries(fields ?? {}).map(([key, payload]) => [
@@ -55,7 +38,7 @@ describe('a mount whose history has become long', () => {
     const request = signed(mountRequest('long', { leaseSeconds: 600 }));
     const { metadata } = await harness.mount(request);
     const { runId } = await harness.handle('long-m').describe();
-    await lengthen('long-m');
+    await lengthen(harness, 'long-m');
     await eventually(async () => (await harness.handle('long-m').describe()).runId !== runId);
     const { memo, searchAttributes } = await startOf('long-m');
     expect(memo).toMatchObject({
@@ -77,13 +60,7 @@ describe('a mount whose history has become long', () => {
     await harness.mount(signed(mountRequest(pod, { leaseSeconds: 600 })));
     await eventually(() => harness.eventsOf(pod).length === 1);
     const { runId } = await harness.handle(`${pod}-m`).describe();
-    // Its first run cannot end before it has told about the restart.
-    const telling = harness.gates.stop(harness.handle(`${pod}-m`).workflowId, { activity: 'publish', when: 'before' });
-    await harness.handle(`${pod}-m`).signal(SIGNALS.containerRestarted, { containerId: 'c2', reapplied: true });
-    await telling;
-    await lengthen(`${pod}-m`);
-    await tell();
-    harness.gates.open();
+    await beforeNewRun(harness, `${pod}-m`, tell);
     const first = harness.client.workflow.getHandle(harness.handle(`${pod}-m`).workflowId, runId);
     const ended = await eventually(async () => {
       const { name } = (await first.describe()).status;
