@@ -30,7 +30,8 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   const { target } = request;
   checkCurrent(deps, request);
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
-  const names = new Set([...slaves.keys(), ...open.map(({ metadata }) => metadata.name)]);
+  const named = request.mount === undefined ? [] : [request.mount];
+  const names = new Set([...slaves.keys(), ...open, ...named]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
   const meant = found
     .filter((each) => each !== undefined)
@@ -85,7 +86,9 @@ async function foundMount(
   slaves: readonly V1Pod[],
 ): Promise<FoundMount | undefined> {
   const owner = await deps.owners.describe(target.namespace, name);
-  if (owner?.open === true) return owner.mount && { mount: owner.mount, owned: true };
+  // An owner without a record has not begun, which does not mean that nothing is mounted.
+  const mount = owner?.open === true ? (owner.mount ?? (await deps.owners.ask(target.namespace, name))) : undefined;
+  if (mount !== undefined) return { mount, owned: true };
   const [slave] = slaves;
   return slave && { mount: ownerless(name, slave, slaves), owned: false };
 }

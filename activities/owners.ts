@@ -1,16 +1,21 @@
-import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  type Client,
+  WorkflowExecutionAlreadyStartedError,
+  type WorkflowExecutionInfo,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { FINGERPRINT_MEMO, fingerprintOf } from '../contract/fingerprint.ts';
 import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
-import { MOUNT_MEMO, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
+import { MOUNT_MEMO, QUERIES, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
 
 /** A mount's workflow. */
 export interface Owner {
   readonly open: boolean;
   /** Of the chain of its runs: kept over reset and continue-as-new. */
   readonly firstRunId: string;
-  /** Absent in the moment between its start and its first step. */
+  /** Absent until its first step when whoever started it gave none: `ask` it. */
   readonly mount?: DeviceMount;
 }
 
@@ -18,8 +23,10 @@ export interface Owner {
 export interface Owners {
   /** The truth about one, or `undefined` when there never was one. */
   describe(namespace: string, name: string): Promise<Owner | undefined>;
-  /** Open mounts of a pod by Temporal's visibility store, which may lag by seconds. */
-  ofPod(namespace: string, pod: string): Promise<readonly DeviceMount[]>;
+  /** The mount by the word of its workflow, which answers from its first step on; `undefined` when there is none. */
+  ask(namespace: string, name: string): Promise<DeviceMount | undefined>;
+  /** Names of a pod's open mounts by Temporal's visibility store, which may lag by seconds. */
+  ofPod(namespace: string, pod: string): Promise<readonly string[]>;
   /** All open mounts, by the same store. */
   all(): Promise<readonly DeviceMount[]>;
   /** Whether another mount than that of `firstRunId` was made by exactly this request, by the same store. */
@@ -44,9 +51,13 @@ export function temporalOwners(client: Client): Owners {
         throw err;
       }
     },
-    ofPod: (namespace: string, pod: string): Promise<readonly DeviceMount[]> =>
-      openMounts(client, [`${SEARCH_ATTRIBUTES.namespace} = "${namespace}"`, `${SEARCH_ATTRIBUTES.pod} = "${pod}"`]),
-    all: (): Promise<readonly DeviceMount[]> => openMounts(client, []),
+    ask: (namespace, name) => ask(client, namespace, name),
+    async ofPod(namespace: string, pod: string): Promise<readonly string[]> {
+      const of = [`${SEARCH_ATTRIBUTES.namespace} = "${namespace}"`, `${SEARCH_ATTRIBUTES.pod} = "${pod}"`];
+      const open = await openWorkflows(client, of);
+      return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(namespace, '').length));
+    },
+    all: async () => (await openWorkflows(client, [])).flatMap(({ memo }) => mountOf(memo) ?? []),
     async usedBefore({ request, signature }: Signed<MountRequest>, firstRunId: string): Promise<boolean> {
       const query = `WorkflowId = "${mountWorkflowId(request.target.namespace, request.name)}"`;
       for await (const { memo } of client.workflow.list({ query })) {
@@ -64,7 +75,11 @@ export function temporalOwners(client: Client): Owners {
           taskQueue: CONTROL_QUEUE,
           args: [signed, mount],
           // As if its name had been chosen: then who repeats the request finds this mount.
-          memo: { [FINGERPRINT_MEMO]: fingerprintOf(signed.request, true) },
+          memo: {
+            [FINGERPRINT_MEMO]: fingerprintOf(signed.request, true),
+            [SIGNATURE_MEMO]: signed.signature,
+            [MOUNT_MEMO]: mount,
+          },
           staticSummary: `adopt mount for \`${mount.spec.podName}/${mount.spec.container}\``,
         });
         return true;
@@ -85,14 +100,18 @@ export function temporalOwners(client: Client): Owners {
   };
 }
 
-async function openMounts(client: Client, more: readonly string[]): Promise<readonly DeviceMount[]> {
-  const query = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"', ...more].join(' AND ');
-  const mounts: DeviceMount[] = [];
-  for await (const { memo } of client.workflow.list({ query })) {
-    const mount = mountOf(memo);
-    if (mount !== undefined) mounts.push(mount);
+async function ask(client: Client, namespace: string, name: string): Promise<DeviceMount | undefined> {
+  try {
+    return await client.workflow.getHandle(mountWorkflowId(namespace, name)).query<DeviceMount>(QUERIES.deviceMount);
+  } catch (err) {
+    if (err instanceof WorkflowNotFoundError) return undefined;
+    throw err;
   }
-  return mounts;
+}
+
+function openWorkflows(client: Client, more: readonly string[]): Promise<readonly WorkflowExecutionInfo[]> {
+  const query = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"', ...more].join(' AND ');
+  return Array.fromAsync(client.workflow.list({ query }));
 }
 
 function mountOf(memo: Readonly<Record<string, unknown>> | undefined): DeviceMount | undefined {

@@ -16,7 +16,10 @@ const CALL_MS = 10_000;
 const RETRY_MS = 250;
 const MAYBE_TAKEN = 'the request may have been taken all the same';
 
-/** Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there. */
+/**
+ * Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there. All who wait for an update share one,
+ * by its ID, since a workflow takes no more than 10 at a time.
+ */
 export class TemporalCalls {
   readonly client: Client;
 
@@ -46,6 +49,7 @@ export class TemporalCalls {
     return this.#wait(patienceMs, () =>
       this.client.workflow.startUpdateWithStart<Workflow, Result, []>(update, {
         startWorkflowOperation: operation,
+        updateId: update,
         waitForStage: 'ACCEPTED',
       }),
     );
@@ -56,7 +60,7 @@ export class TemporalCalls {
     const handle = this.client.workflow.getHandle(workflowId);
     try {
       return await this.#wait(patienceMs, () =>
-        handle.startUpdate<Result, []>(update, { waitForStage: 'ACCEPTED', args: [] }),
+        handle.startUpdate<Result, []>(update, { updateId: update, waitForStage: 'ACCEPTED', args: [] }),
       );
     } catch (err) {
       if (err instanceof WorkflowNotFoundError) return undefined;

@@ -2,7 +2,9 @@ import {
   type Client,
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
+  type WorkflowExecutionDescription,
   type WorkflowExecutionInfo,
+  type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
@@ -10,6 +12,7 @@ import { fail } from '../contract/failures.ts';
 import { FINGERPRINT_MEMO, type Fingerprint } from '../contract/fingerprint.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import {
+  MOUNT_MEMO,
   type MountedResult,
   QUERIES,
   type ReleasedResult,
@@ -191,11 +194,15 @@ export class TemporalMounts implements Mounts {
     return { state: 'pending', mount: (await this.get(target.namespace, name)) ?? first };
   }
 
+  #ask(handle: WorkflowHandle): Promise<DeviceMount> {
+    return this.#temporal.call(() => handle.query<DeviceMount>(QUERIES.deviceMount), 'mounts cannot be read');
+  }
+
   async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
     const handle = this.#client.workflow.getHandle(mountWorkflowId(namespace, name));
     try {
       const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
-      const mount = mountOf(info);
+      const mount = mountOf(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);
       if (mount === undefined) return undefined;
       return { mount, fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined, endedAt: info.closeTime };
     } catch (err) {
@@ -203,6 +210,11 @@ export class TemporalMounts implements Mounts {
       throw err;
     }
   }
+}
+
+/** Whether a mount's workflow that somebody else than this API has started has not taken its first step. */
+function isUntold({ type, status, memo }: WorkflowExecutionDescription): boolean {
+  return type === WORKFLOWS.mount && status.name === 'RUNNING' && memo?.[MOUNT_MEMO] === undefined;
 }
 
 function byName({ metadata: a }: DeviceMount, { metadata: b }: DeviceMount): number {

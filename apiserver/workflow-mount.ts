@@ -20,7 +20,7 @@ function closed(mount: DeviceMount, { closeTime, status: { name } }: Info): Devi
   const knowsItsEnd = status.phase === 'Released' || status.phase === 'Failed';
   if (closeTime === undefined || name === 'CONTINUED_AS_NEW' || knowsItsEnd) return mount;
   const resourceVersion = String(Math.max(Number(metadata.resourceVersion) + 1, closeTime.getTime()));
-  const message = 'Its workflow was ended from outside; what it has left is freed within two minutes';
+  const message = 'Its workflow was ended from outside; what it has left is freed by the reconciler';
   return {
     ...mount,
     metadata: { ...metadata, resourceVersion },

@@ -1,9 +1,10 @@
 import { proxyActivities } from '@temporalio/workflow';
 import type { ClusterActivities } from '../activities/create.ts';
-import { AWAIT, CREATE, DELETE, PLAN, PUBLISH, SURVEY } from './timeouts.ts';
+import { ADOPT, AWAIT, CREATE, DELETE, PLAN, PUBLISH, SURVEY } from './timeouts.ts';
 
-export const { planMount, findMounts, nodeState, targetState, adoptMount, checkAdoption, tellOwner } =
+export const { planMount, findMounts, nodeState, targetState, adoptMount, tellOwner } =
   proxyActivities<ClusterActivities>(PLAN);
+export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);

@@ -5,6 +5,7 @@ import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
 export async function buildWorkflowBundle(logger?: Logger): Promise<string> {
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(import.meta.dirname, 'index.ts'),
+    workflowInterceptorModules: [join(import.meta.dirname, 'interceptors.ts')],
     ...(logger !== undefined && { logger }),
     // The SDK's source map names the files by their absolute paths.
     webpackConfigHook: (config) => ({

@@ -19,6 +19,13 @@ export const OPTIONS = {
     help: 'Image of slave pods: it must run as any user and wait for a signal.',
     value: 'image',
   },
+  'reconcile-seconds': {
+    env: 'RECONCILE_SECONDS',
+    default: '60',
+    help: 'How often the reconciler looks for mounts without an owner and repairs them.',
+    value: 'seconds',
+    check: wholeNumber(1, 3_600),
+  },
   'health-port': {
     env: 'HEALTH_PORT',
     default: '8081',

@@ -1,4 +1,4 @@
-import { CancellationScope, condition, isCancellation, log, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, log, patched, workflowInfo } from '@temporalio/workflow';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
@@ -6,6 +6,7 @@ import { deleteSlave, publish, targetState } from './activities.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
 import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
+import { PATIENCE_MS } from './timeouts.ts';
 
 export interface Held {
   readonly record: MountRecord;
@@ -53,9 +54,11 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
   try {
     if (end.kind !== 'released') await detach(mount, end);
   } catch (err) {
-    const busy = failureOf(err);
-    if (busy?.type !== 'DeviceBusy') throw incomplete(mount, err);
-    record.change({ phase: 'Mounted', reason: undefined, message: busy.message });
+    const failure = failureOf(err);
+    // A mount that closes is freed by force, which nobody has asked for here.
+    if (ENDS[end.kind].force && failure?.type !== 'DeviceBusy') throw incomplete(mount, err);
+    const message = failure?.message ?? `Cannot detach within ${PATIENCE_MS / 60_000} min: release it again`;
+    record.change({ phase: 'Mounted', reason: undefined, message });
     return undefined;
   }
   try {
@@ -87,7 +90,8 @@ async function detach({ metadata, spec, status }: DeviceMount, end: End): Promis
   const mounts: readonly MountRef[] = [{ namespace: metadata.namespace, name: metadata.name }];
   const summary = `detach from ${spec.podName}`;
   if (status.node === undefined) return;
-  const step = force ? detachPatiently : detachOnNode;
+  // A polite detach that may have begun has to be asked for again, too. Mounts that were released before go on as they began.
+  const step = force || patched('polite-patience') ? detachPatiently : detachOnNode;
   await step(status.node, { mounts, slaves: status.slaves, force }, summary);
 }
 

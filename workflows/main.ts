@@ -81,7 +81,9 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
     await ensureSearchAttributes(connection, namespace).catch((err: unknown) =>
       log.warn({ err, names: Object.values(SEARCH_ATTRIBUTES) }, 'cannot register search attributes (Keyword)'),
     );
-    await ensureSchedule(client).catch((err: unknown) => log.warn({ err }, 'cannot make the Schedule'));
+    await ensureSchedule(client, Number(settings['reconcile-seconds'])).catch((err: unknown) =>
+      log.warn({ err }, 'cannot make the Schedule'),
+    );
   };
   await prepare();
   const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);

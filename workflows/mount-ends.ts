@@ -1,10 +1,9 @@
-import { defineSignal, setHandler } from '@temporalio/workflow';
 import { type FailureType, fail } from '../contract/failures.ts';
-import { type ReleasedSignal, type ReleaseSignal, SIGNALS } from '../contract/workflows.ts';
+import { onSignal } from './signals.ts';
 
 /** Why a mount is to end. */
 export type End =
-  | { readonly kind: 'release'; readonly by: string; readonly reason: string }
+  | { readonly kind: 'release'; readonly by?: string | undefined }
   /** `why`: what became of the slave, in the words of whoever saw it. */
   | { readonly kind: 'slaveEnding'; readonly why?: string | undefined }
   /** `by`: the user whom the node has obeyed already. */
@@ -45,19 +44,16 @@ export const ENDS = {
 export class MountEnds {
   readonly #ends: End[] = [];
 
-  /** @param needs whether a mount needs the slave of this UID */
-  constructor(needs: (slaveUid: string) => boolean) {
-    setHandler(defineSignal<[ReleaseSignal]>(SIGNALS.release), ({ by, reason }) => {
-      this.#ends.push({ kind: 'release', by, reason });
-    });
-    setHandler(defineSignal<[ReleasedSignal?]>(SIGNALS.released), (signal) => {
-      this.#ends.push({ kind: 'released', by: signal?.by });
-    });
-    setHandler(defineSignal(SIGNALS.targetGone), () => {
-      this.#ends.push({ kind: 'targetGone' });
-    });
-    setHandler(defineSignal<[uid?: string, why?: string]>(SIGNALS.slaveEnding), (uid, why) => {
-      if (uid === undefined || needs(uid)) this.#ends.push({ kind: 'slaveEnding', why });
+  /**
+   * @param needs whether a mount needs the slave of this UID
+   * @param refused told why a signal was left out
+   */
+  constructor(needs: (slaveUid: string) => boolean, refused: (why: string) => void) {
+    onSignal('release', refused, ({ by }) => this.add({ kind: 'release', by }));
+    onSignal('released', refused, ({ by }) => this.add({ kind: 'released', by }));
+    onSignal('targetGone', refused, () => this.add({ kind: 'targetGone' }));
+    onSignal('slaveEnding', refused, ({ uid, why }) => {
+      if (uid === undefined || needs(uid)) this.add({ kind: 'slaveEnding', why });
     });
   }
 

@@ -1,19 +1,20 @@
-import { CancellationScope, defineSignal, log, setHandler } from '@temporalio/workflow';
+import { CancellationScope, log } from '@temporalio/workflow';
 import { type SlaveRef, withoutDevice } from '../contract/device-mount.ts';
-import { type DeviceReleasedSignal, SIGNALS } from '../contract/workflows.ts';
 import { deleteSlave } from './activities.ts';
 import { tell } from './hold.ts';
 import type { MountEnds } from './mount-ends.ts';
 import type { MountRecord } from './mount-record.ts';
+import { onSignal } from './signals.ts';
 
 /** Devices that a mount gives back one by one, while it goes on with the rest. The last one ends it. */
 export class MountParts {
   readonly #record: MountRecord;
   readonly #working = new Set<Promise<void>>();
 
-  constructor(record: MountRecord, ends: MountEnds) {
+  /** @param refused told why a signal was left out */
+  constructor(record: MountRecord, ends: MountEnds, refused: (why: string) => void) {
     this.#record = record;
-    setHandler(defineSignal<[DeviceReleasedSignal]>(SIGNALS.deviceReleased), ({ device, by }) => {
+    onSignal('deviceReleased', refused, async ({ device, by }) => {
       const before = record.status;
       const left = withoutDevice(before, device);
       if (left.devices.length === before.devices.length) return;
@@ -22,6 +23,7 @@ export class MountParts {
       const freed = before.slaves.filter((slave) => !left.slaves.includes(slave));
       const work = this.#free(freed, device).finally(() => this.#working.delete(work));
       this.#working.add(work);
+      await work;
     });
   }
 

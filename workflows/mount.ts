@@ -5,7 +5,6 @@ import {
   ContinueAsNew,
   condition,
   defineQuery,
-  defineSignal,
   isCancellation,
   makeContinueAsNewFunc,
   patched,
@@ -15,14 +14,7 @@ import {
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { mountWorkflowId } from '../contract/names.ts';
-import {
-  type ContainerRestartedSignal,
-  type DriftHealedSignal,
-  type MountInput,
-  QUERIES,
-  type RenewSignal,
-  SIGNALS,
-} from '../contract/workflows.ts';
+import { type MountInput, QUERIES } from '../contract/workflows.ts';
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
 import { hold, tell } from './hold.ts';
@@ -30,6 +22,7 @@ import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountRecord, newMount } from './mount-record.ts';
+import { onSignal } from './signals.ts';
 
 /** Of Events about what was mended, at least. */
 const REPORT_PERIOD_MS = 60_000;
@@ -48,11 +41,12 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   const record = new MountRecord(input, carried ?? newMount(input.request));
   // One that ends before it is in the record shows itself to the attach. After a reset, signals about earlier slaves come again.
   const needs = (uid: string): boolean => record.status.slaves.some((slave) => slave.uid === uid);
-  const ends = new MountEnds(needs);
-  const parts = new MountParts(record, ends);
+  const refused = (message: string): void => record.change({ message });
+  const ends = new MountEnds(needs, refused);
+  const parts = new MountParts(record, ends, refused);
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
-  handleChanges(record, ends);
+  handleChanges(record, ends, refused);
   try {
     if (carried === undefined) {
       await establish({ input, record, ends, outcome });
@@ -68,35 +62,42 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
     }
-    const end = await hold({ record, ends });
-    await parts.settled();
-    if (end === 'continueAsNew') {
-      await answered();
-      return await makeContinueAsNewFunc<typeof mountDevices>()(input, record.mount);
-    }
-    return await released(record, end);
+    return await released(record, await held(record, ends, parts));
   } catch (err) {
     await parts.settled();
     return await failed(record, outcome, err);
   }
 }
 
+/** Answers why the mount has ended; until then it goes on in a new run whenever its history has become long. */
+async function held(record: MountRecord, ends: MountEnds, parts: MountParts): Promise<End> {
+  for (;;) {
+    const end = await hold({ record, ends });
+    await parts.settled();
+    if (end !== 'continueAsNew') return end;
+    await answered();
+    // The new run would know nothing of a signal or a Cancel that has come while this one waited.
+    if (ends.next === undefined && !CancellationScope.current().consideredCancelled) await continueAsNew(record);
+  }
+}
+
+function continueAsNew({ signed, mount }: MountRecord): Promise<DeviceMount> {
+  // A new run is given what the first one was started with, unless told otherwise: a mount that is Pending.
+  const { memo = {}, typedSearchAttributes } = workflowInfo();
+  return makeContinueAsNewFunc<typeof mountDevices>({ memo, typedSearchAttributes })(signed, mount);
+}
+
 /** Signals that do not always end the mount. */
-function handleChanges(record: MountRecord, ends: MountEnds): void {
-  setHandler(defineSignal<[RenewSignal]>(SIGNALS.renew), ({ leaseSeconds }) => {
+function handleChanges(record: MountRecord, ends: MountEnds, refused: (why: string) => void): void {
+  onSignal('renew', refused, ({ leaseSeconds }) => {
     if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
   const report = reporter(record);
-  setHandler(
-    defineSignal<[ContainerRestartedSignal]>(SIGNALS.containerRestarted),
-    async ({ containerId, reapplied }) => {
-      if (reapplied) await report(`The container was restarted; its devices are in the new one, ${containerId}`);
-      else ends.add({ kind: 'containerRestarted' });
-    },
-  );
-  setHandler(defineSignal<[DriftHealedSignal]>(SIGNALS.driftHealed), async ({ at, what }) => {
-    await report(`Healed at ${at}: ${what}`);
+  onSignal('containerRestarted', refused, async ({ containerId, reapplied }) => {
+    if (reapplied) await report(`The container was restarted; its devices are in the new one, ${containerId}`);
+    else ends.add({ kind: 'containerRestarted' });
   });
+  onSignal('driftHealed', refused, ({ at, what }) => report(`Healed at ${at}: ${what}`));
 }
 
 /** Shows what the node has mended, in the record and as an Event: not each time, since somebody may undo it again and again. */

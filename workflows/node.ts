@@ -51,7 +51,10 @@ export async function attachOnNode(
  */
 export async function detachOnNode(node: string, input: DetachInput, summary: string): Promise<DetachResult> {
   const { detachDevices } = nodeActivities(node, DETACH);
-  return persist(node, () => detachDevices.executeWithOptions({ summary }, [input]));
+  // Once begun, its end is waited for, so that whoever asked knows what was taken; a Cancel is heard between two tries.
+  return persist(node, () =>
+    CancellationScope.nonCancellable(() => detachDevices.executeWithOptions({ summary }, [input])),
+  );
 }
 
 /**

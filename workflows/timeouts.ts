@@ -31,6 +31,13 @@ export const PLAN: ActivityOptions = {
   cancellationType: 'TRY_CANCEL',
 };
 
+/** An unclear answer must not end a mount that is there. A Cancel does. */
+export const ADOPT: ActivityOptions = {
+  startToCloseTimeout: REQUEST_MS,
+  retry: { ...RETRY, maximumInterval: MINUTE },
+  cancellationType: 'TRY_CANCEL',
+};
+
 /** What makes something: on cancellation its end is waited for, so that the undo meets a settled state. */
 export const CREATE: ActivityOptions = {
   startToCloseTimeout: REQUEST_MS,
@@ -84,7 +91,7 @@ export const DETACH: ActivityOptions = {
 /** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
 export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
 
-/** Time for one repair of the reconciler, which runs every minute. */
+/** Time for one repair of the reconciler: less than a minute, which is how often it runs by default. */
 export const RECONCILE_MS = 50 * SECOND;
 
 /** Pause before the `attempt`th repetition of a node step, from 0. */

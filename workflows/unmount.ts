@@ -34,11 +34,14 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
       { signed: input },
     ]);
     await detach(input, found);
-    await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
-    result = listOf(found);
-    // The owner of a mount that goes on deletes the slave of the device that it has lost.
-    await Promise.all(found.filter(({ device }) => device === undefined).map((each) => deleteSlaves(each, input)));
-    return result;
+    // What has lost its devices must not stay mounted: a Cancel comes too late.
+    return await CancellationScope.nonCancellable(async () => {
+      await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
+      result = listOf(found);
+      // The owner of a mount that goes on deletes the slave of the device that it has lost.
+      await Promise.all(found.filter(({ device }) => device === undefined).map((each) => deleteSlaves(each, input)));
+      return result;
+    });
   } catch (err) {
     failure = failureOf(err) ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));

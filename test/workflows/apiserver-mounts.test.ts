@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
+import { temporalClient } from '../../apiserver/temporal-connection.ts';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const START_MS = 120_000;
 const TEST_MS = 40_000;
@@ -127,6 +128,31 @@ describe('TemporalMounts.mount()', () => {
       expect(Number(after?.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
       expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
       expect((await mount({ ...request, labels: { app: 'x' } })).state).toBe('mounted');
+    },
+    TEST_MS,
+  );
+
+  test(
+    'answers all of 20 who ask for the one mount that waits for a device, by one update',
+    async () => {
+      await harness.addNode('asked', 0);
+      const request = mountRequest('asked', { queue: true });
+      // As the apiserver has it, with its few tries.
+      const client = temporalClient(harness.access);
+      const many = new TemporalMounts(client);
+      const ask = (patienceMs: number) =>
+        Promise.all(Array.from({ length: 20 }, () => many.mount(newMount(request), patienceMs)));
+      const asking = ask(PATIENCE_MS);
+      await eventually(() =>
+        harness.cluster.slaves(NAMESPACE).some(({ spec }) => JSON.stringify(spec).includes('asked')),
+      );
+      expect(new Set((await ask(1_000)).map(({ state }) => state))).toEqual(new Set(['pending']));
+      harness.cluster.addDevices('asked', FUSE, 1);
+      expect(new Set((await asking).map(({ state }) => state))).toEqual(new Set(['mounted']));
+      await client.connection.close();
+      // A workflow takes no more than 10 updates at a time.
+      const { events } = await harness.handle(request.name).fetchHistory();
+      expect(events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes)).toHaveLength(1);
     },
     TEST_MS,
   );

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { SIGNALS } from '../../contract/workflows.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { QUERIES, SIGNALS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed } from './requests.ts';
@@ -57,6 +58,38 @@ describe('a mount', () => {
       status: { phase: 'Released', reason: 'ContainerRestarted' },
     });
     expect(harness.leftOf('once', node)).toEqual([]);
+  });
+});
+
+const phaseOf = async (name: string): Promise<string> =>
+  (await harness.handle(name).query<DeviceMount>(QUERIES.deviceMount)).status.phase;
+
+const stepsOf = async (name: string): Promise<readonly (string | null | undefined)[]> =>
+  ((await harness.handle(name).fetchHistory()).events ?? []).map(
+    ({ activityTaskScheduledEventAttributes: scheduled }) => scheduled?.activityType?.name,
+  );
+
+describe('a mount that is released politely', () => {
+  test('is not taken by force because its node worker is away: it stays while it is in use', async () => {
+    const node = await harness.addNode('polite', 1);
+    await harness.mount(signed(mountRequest('polite')));
+    node.busy = true;
+    await harness.stopNode('polite');
+    await harness.handle('polite-m').signal(SIGNALS.release, { by: 'jane', reason: 'done' });
+    // It has learned that the node worker is away.
+    await eventually(async () => (await stepsOf('polite-m')).includes('nodeState'));
+    await harness.startNode('polite');
+    const phase = await eventually(async () => {
+      const now = await phaseOf('polite-m');
+      return now === 'Releasing' ? undefined : now;
+    });
+    expect(phase).toBe('Mounted');
+    expect(harness.leftOf('polite', node)).toHaveLength(2);
+    expect(await harness.reconcile()).toMatchObject({ findings: [] });
+    node.busy = false;
+    await harness.handle('polite-m').signal(SIGNALS.release, { by: 'jane', reason: 'done' });
+    expect(await harness.handle('polite-m').result()).toMatchObject({ status: { reason: 'Unmounted' } });
+    expect(harness.leftOf('polite', node)).toEqual([]);
   });
 });
 

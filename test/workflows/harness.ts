@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/create.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
 import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
@@ -38,6 +39,8 @@ export class Harness {
   readonly bundle: string;
   /** Around the steps of all workers. */
   readonly gates = new Gates();
+  /** How far the control worker's clock is ahead. */
+  aheadMs = 0;
   readonly #connection: Connection;
   readonly #slaves: PodWatch;
   readonly #targets: TargetWatch;
@@ -106,8 +109,9 @@ export class Harness {
     return () => this.#workers.stop(key);
   }
 
-  #control(): Partial<WorkerOptions> {
-    const activities = createClusterActivities({
+  /** Of a control worker. */
+  dependencies(): Dependencies {
+    return {
       cluster: this.cluster,
       slaves: this.#slaves,
       owners: temporalOwners(this.client),
@@ -115,10 +119,13 @@ export class Harness {
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
       usedRequests: new UsedRequests(),
-      now: () => new Date(),
-    });
+      now: () => new Date(Date.now() + this.aheadMs),
+    };
+  }
+
+  #control(): Partial<WorkerOptions> {
     return {
-      activities: this.gates.around(activities),
+      activities: this.gates.around(createClusterActivities(this.dependencies())),
       workflowBundle: { code: this.bundle },
       workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -219,12 +226,11 @@ export class Harness {
     const nodes = [...this.#nodes.keys()].filter((name) => this.#workers.has(nodeQueue(name)));
     await this.server.lose();
     await this.server.restart();
-    await this.stopControl();
-    await this.startControl();
-    for (const name of nodes) {
+    const nodeAgain = async (name: string): Promise<void> => {
       await this.#workers.stop(nodeQueue(name));
       await this.startNode(name);
-    }
+    };
+    await Promise.all([this.stopControl().then(() => this.startControl()), ...nodes.map(nodeAgain)]);
   }
 
   /** Has `node` take back at once what ending slaves hold, and tell the owners. */

@@ -9,6 +9,7 @@ import { unmountWorkflowId } from '../../contract/names.ts';
 import { SIGNALS } from '../../contract/workflows.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
 import { Harness } from './harness.ts';
+import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually } from './outcome.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
@@ -34,6 +35,22 @@ const FOLDER = join(import.meta.dirname, 'histories');
 
 /** `UPDATE_HISTORIES=1` records the shapes that have no file yet: mounts in a cluster may have the others. */
 const UPDATES = process.env['UPDATE_HISTORIES'] === '1';
+
+/** Of mounts that go on in a new run, with nothing, a signal and a Cancel just before it. */
+async function runNewRuns(harness: Harness): Promise<void> {
+  for (const pod of ['shape-i', 'shape-j', 'shape-k']) {
+    await harness.addNode(pod, 1);
+    await harness.mount(signed(mountRequest(pod, { leaseSeconds: 600 })));
+    await eventually(() => harness.eventsOf(pod).length === 1);
+  }
+  const { runId } = await harness.handle('shape-i-m').describe();
+  await lengthen(harness, 'shape-i-m');
+  await eventually(async () => (await harness.handle('shape-i-m').describe()).runId !== runId);
+  await harness.unmount(signed(unmountRequest('shape-i')));
+  await harness.handle('shape-i-m').result();
+  await beforeNewRun(harness, 'shape-j-m', () => harness.handle('shape-j-m').signal(SIGNALS.targetGone));
+  await beforeNewRun(harness, 'shape-k-m', () => harness.handle('shape-k-m').cancel());
+}
 
 /** Has every shape run once. Answers workflow IDs by the name of their file. */
 async function runShapes(harness: Harness): Promise<Readonly<Record<string, string>>> {
@@ -69,9 +86,14 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
     .signal(SIGNALS.driftHealed, { at: '2026-01-01T00:00:00Z', what: 'the rule was missing' });
   await eventually(() => harness.eventsOf('shape-g').includes('MendDevice'));
   await harness.handle('shape-g-m').cancel();
+  await harness.addNode('shape-h', 1);
+  await harness.mount(signed(mountRequest('shape-h')));
+  await harness.handle('shape-h-m').signal(SIGNALS.release, { by: 'jane', reason: 'done' });
+  await harness.handle('shape-h-m').result();
+  await runNewRuns(harness);
   const reconcile = 'reconcile/shape';
   await harness.reconcile({}, reconcile);
-  const names = ['shape-b-m', 'shape-c-m', 'shape-d-m', 'shape-g-m'];
+  const names = ['b', 'c', 'd', 'g', 'j', 'k'].map((shape) => `shape-${shape}-m`);
   await eventually(async () => {
     const statuses = await Promise.all(names.map((name) => harness.statusOf(name)));
     return !statuses.includes('RUNNING');
@@ -84,6 +106,10 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
     'mount-queued-target-gone': id('shape-d-m'),
     unmount: unmountWorkflowId(NAMESPACE, unmount.request.id),
     'mount-mended': id('shape-g-m'),
+    'mount-released': id('shape-h-m'),
+    'mount-new-run': id('shape-i-m'),
+    'mount-signal-before-new-run': id('shape-j-m'),
+    'mount-cancel-before-new-run': id('shape-k-m'),
     'reconcile-freed': reconcile,
     'mount-split': id('shape-f-m'),
     'unmount-device': unmountWorkflowId(NAMESPACE, unmountOne.request.id),
@@ -99,7 +125,7 @@ function cleaned(key: string, value: unknown): unknown {
 }
 
 async function record(): Promise<void> {
-  const harness = await Harness.start();
+  const harness = await Harness.start(SHORT_HISTORIES);
   try {
     mkdirSync(FOLDER, { recursive: true });
     for (const [name, workflowId] of Object.entries(await runShapes(harness))) {

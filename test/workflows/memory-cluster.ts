@@ -15,6 +15,8 @@ export class MemoryCluster implements Cluster {
   readonly nodes = new Map<string, MemoryNode>();
   /** Refusal of the next pods to be created, as a quota or a webhook would. */
   refuse: ClusterError | undefined;
+  /** What reads of a pod end with, as from a kube-apiserver that is not well. */
+  unwell: ClusterError | undefined;
   /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
   endSlowly = false;
   readonly #pods = new Map<string, V1Pod>();
@@ -103,6 +105,7 @@ export class MemoryCluster implements Cluster {
   }
 
   async getPod({ namespace, name }: PodRef): Promise<V1Pod | undefined> {
+    if (this.unwell !== undefined) throw this.unwell;
     return this.#pods.get(keyOf({ namespace, name }));
   }
 

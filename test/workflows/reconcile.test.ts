@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
+import { temporalOwners } from '../../activities/owners.ts';
 import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
@@ -111,14 +113,56 @@ describe('reconcileMounts()', () => {
   });
 });
 
-describe('ensureSchedule()', () => {
-  test('has it run, once, however often it is called', async () => {
-    await ensureSchedule(harness.client);
-    await ensureSchedule(harness.client);
-    await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).trigger();
+describe('a mount that is adopted', () => {
+  test('waits for a kube-apiserver that is not well, however long, instead of ending', async () => {
+    const node = await harness.addNode('unwell', 1);
+    const request = signed(mountRequest('unwell'));
+    const mount = await harness.mount(request);
+    await eventually(() => harness.eventsOf('unwell').length === 1);
+    await harness.handle('unwell-m').terminate('by hand');
+    harness.cluster.unwell = new ClusterError(429, 'TooManyRequests', 'try again later');
+    expect(await temporalOwners(harness.client).adopt(request, mount)).toBe(true);
     await eventually(async () => {
-      const { info } = await harness.client.schedule.getHandle(RECONCILE_SCHEDULE).describe();
-      return info.recentActions.length > 0;
+      const { raw } = await harness.handle('unwell-m').describe();
+      return raw.pendingActivities?.some(({ attempt }) => (attempt ?? 0) > 5) ?? raw.workflowExecutionInfo?.closeTime;
+    });
+    harness.cluster.unwell = undefined;
+    await eventually(async () => (await harness.pendingSteps('unwell-m')).length === 0);
+    expect(await harness.statusOf('unwell-m')).toBe('RUNNING');
+    await harness.unmount(signed(unmountRequest('unwell')));
+    expect(await harness.handle('unwell-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('unwell', node)).toEqual([]);
+  });
+});
+
+const schedule = () => harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
+const updatedAt = async () => (await schedule().describe()).info.lastUpdatedAt?.getTime();
+
+describe('ensureSchedule()', () => {
+  test('has it run as often as told', async () => {
+    await Promise.all([ensureSchedule(harness.client, 1), ensureSchedule(harness.client, 1)]);
+    await eventually(async () => (await schedule().describe()).info.numActionsTaken >= 2);
+    await ensureSchedule(harness.client, 3_600);
+    expect((await schedule().describe()).spec.intervals).toMatchObject([{ every: 3_600_000 }]);
+  });
+
+  test('changes only what is not as it should be, and leaves a pause alone', async () => {
+    await ensureSchedule(harness.client, 3_600);
+    const before = await updatedAt();
+    await ensureSchedule(harness.client, 3_600);
+    expect(await updatedAt()).toBe(before);
+    await schedule().pause('looking first');
+    await schedule().update(({ policies, action, state }) => ({
+      policies,
+      action: { ...action, args: [{ dryRun: true }] },
+      state,
+      spec: { intervals: [{ every: '1d' }], calendars: [{ hour: 1 }] },
+    }));
+    await ensureSchedule(harness.client, 3_600);
+    expect(await schedule().describe()).toMatchObject({
+      spec: { intervals: [{ every: 3_600_000 }], calendars: [] },
+      action: { workflowType: 'reconcileMounts', args: [{}], workflowRunTimeout: 600_000 },
+      state: { paused: true, note: 'looking first' },
     });
   });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { testBurst } from './burst.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -7,27 +8,11 @@ jest.setTimeout(60_000);
 
 let harness: Harness;
 beforeAll(async () => {
-  harness = await Harness.start(['limit.historyCount.suggestContinueAsNew=60']);
+  harness = await Harness.start();
 }, 120_000);
 afterAll(() => harness.stop());
 
 describe('a mount', () => {
-  test('goes on in a new run when its history has become long', async () => {
-    const node = await harness.addNode('long', 1);
-    const { metadata } = await harness.mount(signed(mountRequest('long', { leaseSeconds: 600 })));
-    const before = (await harness.handle('long-m').describe()).runId;
-    for (let count = 0; count < 40; count++) await harness.handle('long-m').signal('renew', { leaseSeconds: 700 });
-    await eventually(async () => (await harness.handle('long-m').describe()).runId !== before);
-    const { memo } = await eventually(async () => {
-      const owner = await harness.handle('long-m').describe();
-      return owner.memo?.['deviceMount'] === undefined ? undefined : owner;
-    });
-    expect(memo).toMatchObject({ deviceMount: { metadata: { uid: metadata.uid }, status: { phase: 'Mounted' } } });
-    await harness.unmount(signed(unmountRequest('long')));
-    expect(await harness.handle('long-m').result()).toMatchObject({ status: { phase: 'Released' } });
-    expect(harness.leftOf('long', node)).toEqual([]);
-  });
-
   test('starts from the queue in the order of the scheduler, each when a device is free', async () => {
     const node = await harness.addNode('line', 1);
     await harness.mount(signed(mountRequest('line', { name: 'line-1' })));
@@ -90,14 +75,5 @@ describe('a mount', () => {
     expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/drain-2`]);
   });
 
-  test('is made 300 times at once on one node', async () => {
-    const node = await harness.addNode('burst', 300);
-    const names = Array.from({ length: 300 }, (_, index) => `burst-${index}`);
-    const mounts = await Promise.all(
-      names.map((name) => harness.mount(signed(mountRequest('burst', { name, deadlineSeconds: 300 })))),
-    );
-    expect(mounts.map(({ status }) => status.phase)).toEqual(names.map(() => 'Mounted'));
-    expect(node.attached.size).toBe(300);
-    expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'burst')).toHaveLength(300);
-  }, 300_000);
+  test('is made 48 times at once on one node', () => testBurst(harness, 48));
 });

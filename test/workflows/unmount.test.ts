@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { ANNOTATIONS } from '../../contract/names.ts';
+import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -105,6 +105,30 @@ describe('unmountDevices()', () => {
       type: 'InvalidSignature',
     });
     expect(node.attached.size).toBe(1);
+  });
+});
+
+describe('an unmount that is cancelled', () => {
+  test.each([
+    ['while it detaches', 'stop-detach', 'before'],
+    ['when it has detached', 'stop-detached', 'after'],
+  ] as const)('%s finishes what it has begun', async (_name, pod, when) => {
+    const node = await harness.addNode(pod, 1);
+    await harness.mount(signed(mountRequest(pod)));
+    const unmount = signed(unmountRequest(pod));
+    const workflowId = unmountWorkflowId(NAMESPACE, unmount.request.id);
+    const stopped = harness.gates.stop(workflowId, { activity: 'detachDevices', when });
+    const unmounting = harness.unmount(unmount);
+    await stopped;
+    await harness.client.workflow.getHandle(workflowId).cancel();
+    await eventually(async () => {
+      const { raw, historyLength } = await harness.client.workflow.getHandle(workflowId).describe();
+      return raw.pendingWorkflowTask == null && historyLength > 0;
+    });
+    harness.gates.open();
+    expect((await unmounting).items).toHaveLength(1);
+    expect(await harness.handle(`${pod}-m`).result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf(pod, node)).toEqual([]);
   });
 });
 

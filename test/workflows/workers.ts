@@ -54,7 +54,7 @@ export class Workers {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#running.keys()) await this.stop(name);
+    await Promise.all([...this.#running.keys()].map((name) => this.stop(name)));
     await Promise.all([this.#native, ...this.#others.values()].map((native) => native.close()));
   }
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
@@ -19,30 +19,10 @@ const MOUNT = boundaries(['planMount', 'createSlave', 'awaitScheduled', 'attachD
 const UNMOUNT = boundaries(['findMounts', 'detachDevices', 'deleteSlave']);
 const OWNER = boundaries(['deleteSlave', 'publish']);
 
-const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
+export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
 
-/** Kills something, and starts it again. */
-type Kill = (pods: readonly string[]) => Promise<void>;
-
-const killControl: Kill = async () => {
-  await harness.killControl();
-  harness.gates.abandon((activity) => !isNodeStep(activity));
-  harness.gates.open();
-  await harness.startControl();
-};
-
-const killTemporal: Kill = async () => {
-  await harness.server.kill();
-  harness.gates.open();
-  await harness.server.restart();
-};
-
-const killNodes: Kill = async (pods) => {
-  await Promise.all(pods.map((pod) => harness.killNode(pod)));
-  harness.gates.abandon(isNodeStep);
-  harness.gates.open();
-  await Promise.all(pods.map((pod) => harness.startNode(pod)));
-};
+/** Kills something, lets go on what it was not at, and starts it again. */
+type Kill = (harness: Harness, pods: readonly string[]) => Promise<void>;
 
 interface Case {
   readonly pod: string;
@@ -57,11 +37,33 @@ interface Case {
 
 let harness: Harness;
 let mounts: TemporalMounts;
-beforeAll(async () => {
-  harness = await Harness.start();
-  mounts = new TemporalMounts(harness.client);
-}, 120_000);
-afterAll(() => harness.stop());
+
+/** Tests a kill of `who` at every boundary of every step, of a mount and of an unmount, all at once. */
+export function testKill(who: string, kill: Kill): void {
+  beforeAll(async () => {
+    harness = await Harness.start();
+    mounts = new TemporalMounts(harness.client);
+  }, 120_000);
+  afterAll(() => harness.stop());
+  test(`a kill of ${who} at any step boundary leaves each mount made and each unmount done, once`, async () => {
+    const cases = await Promise.all([
+      ...MOUNT.map((boundary, index) => mountCase(`m${index}`, boundary)),
+      ...UNMOUNT.map((boundary, index) => unmountCase(`u${index}`, boundary, 'unmount')),
+      ...OWNER.map((boundary, index) => unmountCase(`o${index}`, boundary, 'owner')),
+    ]);
+    await Promise.all(cases.map(({ stopped }) => stopped));
+    await kill(
+      harness,
+      cases.map(({ pod }) => pod),
+    );
+    expect(await Promise.all(cases.map(({ again }) => again()))).toEqual([
+      ...MOUNT.map(() => 'mounted'),
+      ...UNMOUNT.map(() => 'COMPLETED'),
+      ...OWNER.map(() => 'COMPLETED'),
+    ]);
+    await Promise.all(cases.map(({ first }) => first));
+  });
+}
 
 /** The answer of a caller who asks again while Temporal is not there. */
 async function answered<T>(ask: () => Promise<T>): Promise<T> {
@@ -117,25 +119,3 @@ async function unmountCase(pod: string, boundary: Boundary, whose: 'unmount' | '
     },
   };
 }
-
-describe('a kill at any step boundary', () => {
-  test.each([
-    ['the control worker', 'ctl', killControl],
-    ['Temporal', 'tmp', killTemporal],
-    ['the node workers', 'nod', killNodes],
-  ])('of %s leaves each mount made and each unmount done, once', async (_name, prefix, kill) => {
-    const cases = await Promise.all([
-      ...MOUNT.map((boundary, index) => mountCase(`${prefix}-m${index}`, boundary)),
-      ...UNMOUNT.map((boundary, index) => unmountCase(`${prefix}-u${index}`, boundary, 'unmount')),
-      ...OWNER.map((boundary, index) => unmountCase(`${prefix}-o${index}`, boundary, 'owner')),
-    ]);
-    await Promise.all(cases.map(({ stopped }) => stopped));
-    await kill(cases.map(({ pod }) => pod));
-    expect(await Promise.all(cases.map(({ again }) => again()))).toEqual([
-      ...MOUNT.map(() => 'mounted'),
-      ...UNMOUNT.map(() => 'COMPLETED'),
-      ...OWNER.map(() => 'COMPLETED'),
-    ]);
-    await Promise.all(cases.map(({ first }) => first));
-  });
-});

@@ -1,0 +1,8 @@
+import { isNodeStep, testKill } from './kill.ts';
+
+testKill('the node workers', async (harness, pods) => {
+  await Promise.all(pods.map((pod) => harness.killNode(pod)));
+  harness.gates.abandon(isNodeStep);
+  harness.gates.open();
+  await Promise.all(pods.map((pod) => harness.startNode(pod)));
+});

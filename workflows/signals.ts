@@ -1,0 +1,103 @@
+import { defineSignal, log, setHandler } from '@temporalio/workflow';
+import {
+  type ContainerRestartedSignal,
+  type DeviceReleasedSignal,
+  type DriftHealedSignal,
+  type ReleasedSignal,
+  type ReleaseSignal,
+  type RenewSignal,
+  SIGNALS,
+} from '../contract/workflows.ts';
+
+/** Of texts in a signal: what is longer is cut, since the record of a mount has to fit into a memo. */
+const TEXT_LENGTH = 1_024;
+/** Some 31 years: more would be no date. */
+const LONGEST_LEASE_SECONDS = 1e9;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** What each signal brings, out of what somebody has sent. Throws what is wrong, as the end of a sentence. */
+const PARSERS = {
+  release: (input: unknown): Partial<ReleaseSignal> => {
+    const fields = fieldsOf(input ?? {});
+    return { ...optionalText(fields, 'by'), ...optionalText(fields, 'reason') };
+  },
+  released: (input: unknown): Partial<ReleasedSignal> => optionalText(fieldsOf(input ?? {}), 'by'),
+  deviceReleased: (input: unknown): DeviceReleasedSignal => {
+    const fields = fieldsOf(input);
+    return { device: text(fields, 'device'), by: text(fields, 'by') };
+  },
+  targetGone: (): undefined => undefined,
+  slaveEnding: (uid: unknown, why: unknown): { readonly uid?: string; readonly why?: string } => ({
+    ...optionalText({ uid }, 'uid'),
+    ...optionalText({ why }, 'why'),
+  }),
+  containerRestarted: (input: unknown): ContainerRestartedSignal => {
+    const fields = fieldsOf(input);
+    return { containerId: text(fields, 'containerId'), reapplied: flag(fields, 'reapplied') };
+  },
+  driftHealed: (input: unknown): DriftHealedSignal => {
+    const fields = fieldsOf(input);
+    return { at: text(fields, 'at'), what: text(fields, 'what') };
+  },
+  renew: (input: unknown): RenewSignal => ({ leaseSeconds: lease(fieldsOf(input), 'leaseSeconds') }),
+} as const satisfies Record<keyof typeof SIGNALS, (...args: unknown[]) => unknown>;
+
+/**
+ * Handles a signal that anyone may have sent. Input that cannot be used is left out and `refused` is told why: an error would
+ * be thrown again and again, and nothing would reach the workflow any more, not even a Cancel.
+ */
+export function onSignal<Name extends keyof typeof SIGNALS>(
+  name: Name,
+  refused: (why: string) => void,
+  act: (input: ReturnType<(typeof PARSERS)[Name]>) => void | Promise<void>,
+): void {
+  const parse = PARSERS[name] as (...args: unknown[]) => ReturnType<(typeof PARSERS)[Name]>;
+  setHandler(defineSignal<unknown[]>(SIGNALS[name]), (...args) => {
+    let input: ReturnType<typeof parse>;
+    try {
+      input = parse(...args);
+    } catch (err) {
+      const why = `Ignored the signal "${name}": ${err instanceof Error ? err.message : String(err)}`;
+      log.warn(why);
+      refused(why);
+      return;
+    }
+    return act(input);
+  });
+}
+
+function fieldsOf(input: unknown): Fields {
+  if (typeof input === 'object' && input !== null && !Array.isArray(input)) return input as Fields;
+  throw new TypeError(`its input must be an object, is ${kindOf(input)}`);
+}
+
+function text(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value === 'string') return value.slice(0, TEXT_LENGTH);
+  throw new TypeError(`"${name}" must be a string, is ${kindOf(value)}`);
+}
+
+function optionalText<Name extends string>(fields: Fields, name: Name): { readonly [N in Name]?: string } {
+  if (fields[name] === undefined || fields[name] === null) return {};
+  return { [name]: text(fields, name) } as { readonly [N in Name]?: string };
+}
+
+function flag(fields: Fields, name: string): boolean {
+  const value = fields[name];
+  if (typeof value === 'boolean') return value;
+  throw new TypeError(`"${name}" must be true or false, is ${kindOf(value)}`);
+}
+
+function lease(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value === 'number' && value > 0 && value <= LONGEST_LEASE_SECONDS) return value;
+  const is = typeof value === 'number' ? value : kindOf(value);
+  throw new TypeError(`"${name}" must be seconds, more than 0 and at most ${LONGEST_LEASE_SECONDS}, is ${is}`);
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'missing';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `of type ${typeof value}`;
+}
