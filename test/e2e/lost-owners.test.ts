@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 test('what terminated workflows have left is freed by the reconciler', async () => {
-  // v1 and v2 at once: both at once saves time.
+  // cgroup v1 and v2.
   await Promise.all([nodeAt(0), nodeAt(1)].map(({ name }) => terminateOn(name)));
 });
 
