@@ -12,12 +12,15 @@ export class Progress {
     this.#print(text);
   }
 
-  /** Runs `body` under `title`; steps may run side by side. What it throws passes through after the step is marked as failed. */
-  async step<T>(title: string, body: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `body` under `title`; steps may run side by side. What it throws passes through after the step is marked as failed.
+   * `share` says how much of it is done, as long as it runs.
+   */
+  async step<T>(title: string, body: () => Promise<T>, share?: () => string): Promise<T> {
     const id = Symbol(title);
     const started = performance.now();
     const text = (): string => `${title}  ${elapsed(performance.now() - started)}`;
-    this.#running.set(id, text);
+    this.#running.set(id, () => (share === undefined ? text() : `${share()} · ${text()}`));
     this.#ticker ??= setInterval(() => this.#tick(), this.#out.isTTY ? 1_000 : 60_000);
     try {
       const result = await body();

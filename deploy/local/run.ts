@@ -9,6 +9,8 @@ const running = new Set<ChildProcess>();
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Ends the command. */
+  readonly signal?: AbortSignal;
 }
 
 /** Runs a command to its end and answers its standard output. Throws with its standard error when it fails. */

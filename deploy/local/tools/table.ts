@@ -1,0 +1,126 @@
+/** A file of a release. `{arch}` in its address stands for `amd64` or `arm64`. */
+export interface ReleaseFile {
+  /** Where its makers publish it, without `https://`: the name that SHA256SUMS has for it. */
+  readonly address: string;
+  /** Binaries in it, by their path, when it is a gzipped tar. */
+  readonly members?: readonly string[];
+  /** File name of the binary, when it is one itself. */
+  readonly binary?: string;
+}
+
+export interface Tool {
+  readonly name: string;
+  readonly version: string;
+  /** Go packages whose `main` is built, with the file name of the binary where Go would choose another. */
+  readonly packages: readonly string[];
+  readonly binary?: string;
+  readonly ldflags?: string;
+  readonly tags?: string;
+  /** Files of the release that together have every binary. Without them the tool is always built. */
+  readonly release?: readonly ReleaseFile[];
+  /** To build it on 2 cores with nothing downloaded yet. */
+  readonly usualMinutes: number;
+}
+
+const KUBERNETES_VERSION = '1.36.3';
+const KUBERNETES_COMMANDS = [
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-proxy',
+  'kube-scheduler',
+  'kubectl',
+  'kubelet',
+];
+const versionFlag = (name: string, value: string): string => `-X k8s.io/component-base/version.${name}=${value}`;
+
+/** Every server and plugin of the local cluster. The versions are pinned in `<name>/go.mod`, the files of releases in `SHA256SUMS`. */
+export const TOOLS = [
+  {
+    name: 'runc',
+    version: '1.4.3',
+    packages: ['github.com/opencontainers/runc'],
+    // Without seccomp the kubelet's sandboxes fail: "config provided but seccomp not supported". The release has it too.
+    tags: 'seccomp',
+    release: [{ address: 'github.com/opencontainers/runc/releases/download/v1.4.3/runc.{arch}', binary: 'runc' }],
+    usualMinutes: 0.5,
+  },
+  { name: 'runc-without-limits', version: '1', packages: ['.'], binary: 'runc-without-limits', usualMinutes: 0.2 },
+  {
+    name: 'cni',
+    version: '1.9.1',
+    packages: ['ipam/host-local', 'main/loopback', 'main/ptp', 'meta/portmap'].map(
+      (plugin) => `github.com/containernetworking/plugins/plugins/${plugin}`,
+    ),
+    release: [
+      {
+        address: 'github.com/containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-{arch}-v1.9.1.tgz',
+        members: ['host-local', 'loopback', 'ptp', 'portmap'],
+      },
+    ],
+    usualMinutes: 0.5,
+  },
+  {
+    name: 'etcd',
+    version: '3.6.8',
+    packages: ['go.etcd.io/etcd/server/v3'],
+    binary: 'etcd',
+    release: [
+      {
+        address: 'github.com/etcd-io/etcd/releases/download/v3.6.8/etcd-v3.6.8-linux-{arch}.tar.gz',
+        members: ['etcd-v3.6.8-linux-{arch}/etcd'],
+      },
+    ],
+    usualMinutes: 1,
+  },
+  {
+    name: 'containerd',
+    version: '2.3.4',
+    packages: ['containerd', 'containerd-shim-runc-v2', 'ctr'].map(
+      (command) => `github.com/containerd/containerd/v2/cmd/${command}`,
+    ),
+    tags: 'no_btrfs,no_devmapper,no_zfs',
+    release: [
+      {
+        // The static one: the other needs a C library as new as the one it was linked with.
+        address:
+          'github.com/containerd/containerd/releases/download/v2.3.4/containerd-static-2.3.4-linux-{arch}.tar.gz',
+        members: ['bin/containerd', 'bin/containerd-shim-runc-v2', 'bin/ctr'],
+      },
+    ],
+    usualMinutes: 2.5,
+  },
+  {
+    name: 'temporal',
+    version: '1.8.2',
+    packages: ['github.com/temporalio/cli/cmd/temporal'],
+    release: [
+      {
+        address: 'github.com/temporalio/cli/releases/download/v1.8.2/temporal_cli_1.8.2_linux_{arch}.tar.gz',
+        members: ['temporal'],
+      },
+    ],
+    usualMinutes: 7,
+  },
+  {
+    name: 'kubernetes',
+    version: KUBERNETES_VERSION,
+    packages: KUBERNETES_COMMANDS.map((command) => `k8s.io/kubernetes/cmd/${command}`),
+    ldflags: [
+      versionFlag('gitVersion', `v${KUBERNETES_VERSION}`),
+      versionFlag('gitMajor', '1'),
+      versionFlag('gitMinor', '36'),
+      versionFlag('gitTreeState', 'clean'),
+    ].join(' '),
+    // One by one they are fewer bytes than the server archive, which has container images too.
+    release: KUBERNETES_COMMANDS.map((command) => ({
+      address: `dl.k8s.io/release/v${KUBERNETES_VERSION}/bin/linux/{arch}/${command}`,
+      binary: command,
+    })),
+    usualMinutes: 9,
+  },
+] as const satisfies readonly Tool[];
+
+export type ToolName = (typeof TOOLS)[number]['name'];
+
+/** Folder of each tool's binaries. */
+export type ToolFolders = Readonly<Record<ToolName, string>>;
