@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type Cluster, describedNodes, isIntact, loadCluster } from './cluster.ts';
 import { runDemo } from './demo.ts';
+import { announceFirstStart } from './first-start.ts';
 import { parseFlags, type StartFlags, USAGE } from './flags.ts';
 import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
 import type { Image } from './image/archive.ts';
@@ -75,7 +76,9 @@ function runningCluster(nodes: number): Cluster | undefined {
 
 /** The product's image is built while the cluster starts. */
 async function withProduct(flags: StartFlags, found: Cluster | undefined): Promise<Cluster> {
-  await ensureSystemPackages(progress, buildLog, flags.nodes === 3 ? 'node-3' : undefined);
+  const purpose = flags.nodes === 3 ? 'node-3' : undefined;
+  announceFirstStart(progress, process.env, purpose);
+  await ensureSystemPackages(progress, buildLog, purpose);
   if (!flags.product) return found ?? freshCluster(flags, smallImages(imageCache), interrupted.signal);
   // Loading it takes a second, which `npm stop` and a cluster without the product need not wait for.
   const { runProductOnHost } = await import('./product.ts');
@@ -109,7 +112,7 @@ async function freshCluster(
   images: Promise<readonly Image[]>,
   signal: AbortSignal,
 ): Promise<Cluster> {
-  const tools = await ensureTools(progress, buildLog);
+  const tools = await ensureTools(progress, buildLog, { signal: interrupted.signal });
   return startCluster({ paths, tools, nodes, imageCache, images, progress, signal });
 }
 

@@ -7,7 +7,7 @@ import { runToFile } from './run.ts';
 export type Purpose = 'node-3' | 'tests';
 
 /** A Debian package that the local cluster needs, and a file that shows that it is installed. */
-interface SystemPackage {
+export interface SystemPackage {
   readonly name: string;
   readonly shownBy: readonly string[];
   readonly why: string;
@@ -58,12 +58,17 @@ export function missingPrerequisites(): string[] {
   return problems;
 }
 
-/** Installs missing system packages with apt, or throws naming the command that does. */
-export async function ensureSystemPackages(progress: Progress, logFolder: string, purpose?: Purpose): Promise<void> {
+/** Packages that are needed and not installed. */
+export function missingPackages(purpose?: Purpose): readonly SystemPackage[] {
   const needed = PACKAGES.filter(
     ({ onlyFor }) => onlyFor === undefined || (purpose !== undefined && onlyFor.includes(purpose)),
   );
-  const missing = needed.filter(({ shownBy }) => !shownBy.every(isPresent));
+  return needed.filter(({ shownBy }) => !shownBy.every(isPresent));
+}
+
+/** Installs missing system packages with apt, or throws naming the command that does. */
+export async function ensureSystemPackages(progress: Progress, logFolder: string, purpose?: Purpose): Promise<void> {
+  const missing = missingPackages(purpose);
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   if (!isPresent('apt-get')) throw new Error(`Missing: ${names.join(', ')}. Install them with your package manager.`);
