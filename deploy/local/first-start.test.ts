@@ -10,7 +10,7 @@ describe('noticeOf()', () => {
   test('names what is installed, downloaded, built and kept, with times', () => {
     const text = noticeOf(planOf({}), ['nftables', 'iptables'], FOLDERS);
     expect(text).toContain('- installs with apt-get: nftables, iptables;');
-    expect(text).toContain('- downloads runc, cni, etcd, containerd, temporal, kubernetes: half a gigabyte');
+    expect(text).toContain('- downloads runc, cni, etcd, containerd, temporal, kubernetes: 0.6 GB');
     expect(text).toContain('from source instead, all of it in about 21 minutes on 2 cores;');
     expect(text).toContain('- builds runc-without-limits from source, in about 1 min on 2 cores;');
     expect(text).toContain('- keeps them for later starts, in /root/.cache/device-mounter and /work/.local.');

@@ -27,7 +27,7 @@ export function noticeOf(
   if (packages.length > 0) lines.push(`- installs with apt-get: ${packages.join(', ')};`);
   if (toFetch.length > 0)
     lines.push(
-      `- downloads ${namesOf(toFetch)}: half a gigabyte when it is all of them. What cannot be had within a few seconds is built`,
+      `- downloads ${namesOf(toFetch)}: 0.6 GB when it is all of them. What cannot be had within a few seconds is built`,
       `  from source instead, all of it in about ${minutesOf(toFetch)} minutes on 2 cores;`,
     );
   if (toBuild.length > 0)

@@ -111,7 +111,7 @@ export const TOOLS = [
       versionFlag('gitMinor', '36'),
       versionFlag('gitTreeState', 'clean'),
     ].join(' '),
-    // One by one they are fewer bytes than the server archive, which has container images too.
+    // One by one: the server archive has container images too.
     release: KUBERNETES_COMMANDS.map((command) => ({
       address: `dl.k8s.io/release/v${KUBERNETES_VERSION}/bin/linux/{arch}/${command}`,
       binary: command,
