@@ -2,7 +2,8 @@ import { CONTROL_ADDRESS, POD_RANGE } from './addresses.ts';
 import { missingPackages, type Purpose } from './prerequisites.ts';
 import type { Progress } from './progress.ts';
 import { cacheFolder, statePaths } from './state.ts';
-import { type PlacedTool, planTools, type ToolPlan } from './tools.ts';
+import { namesOf, type PlacedTool } from './tools/table.ts';
+import { planTools, type ToolPlan } from './tools.ts';
 
 /** Says what a first start will do, how long it takes and what it changes here. Nothing is said when all tools are there. */
 export function announceFirstStart(progress: Progress, env: NodeJS.ProcessEnv, purpose?: Purpose): void {
@@ -14,8 +15,6 @@ export function announceFirstStart(progress: Progress, env: NodeJS.ProcessEnv, p
 
 const minutesOf = (tools: readonly PlacedTool[]): number =>
   Math.ceil(tools.reduce((sum, { tool }) => sum + tool.usualMinutes, 0));
-
-const namesOf = (tools: readonly PlacedTool[]): string => tools.map(({ tool }) => tool.name).join(', ');
 
 /** The text for a plan. `packages` are Debian's, `folders` are what stays on the machine. */
 export function noticeOf(

@@ -1,22 +1,16 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Progress } from './progress.ts';
 import { cacheFolder } from './state.ts';
-import { buildTool, downloadModules, moduleOf } from './tools/build.ts';
-import { PATIENCE, type Patience, WrongDigest } from './tools/download.ts';
+import { buildTools, moduleOf } from './tools/build.ts';
+import { PATIENCE, type Patience } from './tools/download.ts';
 import { type Downloads, downloadsOf } from './tools/downloads.ts';
-import { fetchRelease, filesOf } from './tools/release.ts';
-import { ByteShare, Share } from './tools/share.ts';
-import { TOOLS, type Tool, type ToolFolders } from './tools/table.ts';
+import { fetchTools } from './tools/fetch.ts';
+import { filesOf } from './tools/release.ts';
+import { type PlacedTool, TOOLS, type Tool, type ToolFolders } from './tools/table.ts';
 
 export { TOOLS, type ToolFolders } from './tools/table.ts';
-
-/** A tool, and the folder that its binaries have or are to have. */
-export interface PlacedTool {
-  readonly tool: Tool;
-  readonly folder: string;
-}
 
 /** What is to be done before every tool is there. */
 export interface ToolPlan {
@@ -80,75 +74,9 @@ export async function ensureTools(
     ...options,
   };
   const plan = planTools(all.env, all.tools);
-  await fetchTools(progress, plan, all);
+  if (plan.downloads !== undefined && plan.toFetch.length > 0)
+    await fetchTools(progress, plan.toFetch, { downloads: plan.downloads, arch: ARCH, ...all });
   const missing = [...plan.toBuild, ...plan.toFetch].filter(({ folder }) => !existsSync(folder));
-  await buildTools(progress, logFolder, inOrder(missing), all.signal);
+  await buildTools(progress, missing, logFolder, all.signal);
   return Object.fromEntries(plan.all.map(({ tool, folder }) => [tool.name, folder])) as ToolFolders;
-}
-
-/** Small ones first: how long they took tells how long the others will take. */
-const inOrder = (tools: readonly PlacedTool[]): PlacedTool[] =>
-  tools.toSorted((one, other) => one.tool.usualMinutes - other.tool.usualMinutes);
-
-const namesOf = (tools: readonly PlacedTool[]): string => tools.map(({ tool }) => tool.name).join(', ');
-
-/** Downloads side by side. What cannot be had is said, one sentence per reason, and left to be built. */
-async function fetchTools(progress: Progress, plan: ToolPlan, options: EnsureOptions): Promise<void> {
-  const { toFetch, downloads } = plan;
-  if (downloads === undefined || toFetch.length === 0) return;
-  if (downloads.foreign !== undefined)
-    progress.say(`WARNING: downloads are checked with ${downloads.foreign}, not with the digests of this repository.`);
-  const share = new ByteShare();
-  const failures = new Map<string, PlacedTool[]>();
-  const fetchOne = async (one: PlacedTool): Promise<void> => {
-    try {
-      await fetchRelease(one.tool, one.folder, {
-        downloads,
-        arch: ARCH,
-        scratch: join(one.folder, '..', 'downloads', basename(one.folder)),
-        patience: options.patience,
-        meter: share,
-        signal: options.signal,
-      });
-    } catch (err) {
-      const reason = err instanceof Error ? err.message : String(err);
-      const text = err instanceof WrongDigest ? `WARNING: ${reason}. It was deleted, and is not used` : reason;
-      failures.set(text, [...(failures.get(text) ?? []), one]);
-    }
-  };
-  const title = `download ${namesOf(toFetch)}`;
-  await progress.step(
-    title,
-    () => Promise.all(toFetch.map(fetchOne)),
-    () => share.text(),
-  );
-  options.signal.throwIfAborted();
-  for (const [reason, tools] of failures) progress.say(`${reason}: ${namesOf(tools)} must be built.`);
-}
-
-/** One after the other: two linkers at once need too much memory. Sources are downloaded beside the first build. */
-async function buildTools(
-  progress: Progress,
-  logFolder: string,
-  missing: readonly PlacedTool[],
-  signal: AbortSignal,
-): Promise<void> {
-  const share = new Share(missing.map(({ tool }) => tool));
-  const enough = new AbortController();
-  const sources = missing.map(({ tool }) =>
-    downloadModules(tool, join(logFolder, `download-${tool.name}.log`), enough.signal),
-  );
-  try {
-    for (const [index, { tool, folder }] of missing.entries()) {
-      signal.throwIfAborted();
-      const title = `build ${tool.name} ${tool.version} (${index + 1} of ${missing.length})`;
-      share.begin(tool.name, performance.now());
-      const build = (): Promise<void> => buildTool(tool, folder, join(logFolder, `build-${tool.name}.log`));
-      await progress.step(title, build, () => share.text(performance.now()));
-      share.end(performance.now());
-    }
-  } finally {
-    enough.abort();
-    await Promise.all(sources);
-  }
 }

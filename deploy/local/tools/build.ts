@@ -1,20 +1,59 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Progress } from '../progress.ts';
 import { runToFile } from '../run.ts';
-import type { Tool } from './table.ts';
+import { Share } from './share.ts';
+import type { PlacedTool, Tool } from './table.ts';
 
 const GO_ENV = { ...process.env, GOFLAGS: '-mod=readonly', GOWORK: 'off' };
 
 /** Folder of the Go module that pins the tool. */
 export const moduleOf = (tool: Tool): string => join(import.meta.dirname, tool.name);
 
+/**
+ * Builds tools one after the other (two linkers at once need too much memory), while the modules of the later ones are downloaded.
+ * Throws with the end of the compiler's output.
+ */
+export async function buildTools(
+  progress: Progress,
+  tools: readonly PlacedTool[],
+  logFolder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  // Small ones first: how long they took tells how long the others will take.
+  const missing = tools.toSorted((one, other) => one.tool.usualMinutes - other.tool.usualMinutes);
+  const share = new Share(missing.map(({ tool }) => tool));
+  const enough = new AbortController();
+  const modules = downloadAll(missing, logFolder, enough.signal);
+  try {
+    for (const [index, { tool, folder }] of missing.entries()) {
+      signal.throwIfAborted();
+      const title = `build ${tool.name} ${tool.version} (${index + 1} of ${missing.length})`;
+      share.begin(tool.name, performance.now());
+      const build = (): Promise<void> => buildTool(tool, folder, join(logFolder, `build-${tool.name}.log`));
+      await progress.step(title, build, () => share.text(performance.now()));
+      share.end(performance.now());
+    }
+  } finally {
+    enough.abort();
+    await modules;
+  }
+}
+
+async function downloadAll(tools: readonly PlacedTool[], logFolder: string, signal: AbortSignal): Promise<void> {
+  for (const { tool } of tools)
+    if (!signal.aborted) await downloadModules(tool, join(logFolder, `download-${tool.name}.log`), signal);
+}
+
 /** Makes `folder` of the tool's binaries, built from source. Throws with the end of the compiler's output. */
-export async function buildTool(tool: Tool, folder: string, logFile: string): Promise<void> {
+async function buildTool(tool: Tool, folder: string, logFile: string): Promise<void> {
   const unfinished = `${folder}.building`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
   const output = join(unfinished, tool.binary ?? '/');
-  const flags = ['-trimpath', '-buildvcs=false', '-ldflags', `-s -w ${tool.ldflags ?? ''}`.trim()];
+  // The linker leaves debugging information out. That the compiler does not make it saved 8 % of the CPU time on etcd.
+  const flags = ['-trimpath', '-buildvcs=false', '-gcflags=all=-dwarf=false', '-ldflags'];
+  flags.push(`-s -w ${tool.ldflags ?? ''}`.trim());
   if (tool.tags !== undefined) flags.push('-tags', tool.tags);
   await runToFile('go', ['build', ...flags, '-o', output, ...tool.packages], logFile, {
     cwd: moduleOf(tool),
@@ -24,11 +63,8 @@ export async function buildTool(tool: Tool, folder: string, logFile: string): Pr
   renameSync(unfinished, folder);
 }
 
-/**
- * Downloads the sources of a tool's modules. A failure is left to the build, which needs fewer of them and says what it lacks.
- */
-export async function downloadModules(tool: Tool, logFile: string, signal: AbortSignal): Promise<void> {
-  await runToFile('go', ['mod', 'download'], logFile, { cwd: moduleOf(tool), env: GO_ENV, signal }).catch(
-    () => undefined,
-  );
+/** Downloads the modules of a tool. A failure is left to the build, which says what it lacks. */
+async function downloadModules(tool: Tool, logFile: string, signal: AbortSignal): Promise<void> {
+  const options = { cwd: moduleOf(tool), env: GO_ENV, signal };
+  await runToFile('go', ['mod', 'download'], logFile, options).catch(() => undefined);
 }

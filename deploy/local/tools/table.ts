@@ -124,3 +124,11 @@ export type ToolName = (typeof TOOLS)[number]['name'];
 
 /** Folder of each tool's binaries. */
 export type ToolFolders = Readonly<Record<ToolName, string>>;
+
+/** A tool, and the folder that its binaries have or are to have. */
+export interface PlacedTool {
+  readonly tool: Tool;
+  readonly folder: string;
+}
+
+export const namesOf = (tools: readonly PlacedTool[]): string => tools.map(({ tool }) => tool.name).join(', ');
