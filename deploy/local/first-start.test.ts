@@ -10,17 +10,17 @@ describe('noticeOf()', () => {
   test('names what is installed, downloaded, built and kept, with times', () => {
     const text = noticeOf(planOf({}), ['nftables', 'iptables'], FOLDERS);
     expect(text).toContain('- installs with apt-get: nftables, iptables;');
-    expect(text).toContain('- downloads runc, cni, etcd, containerd, temporal, kubernetes: 0.6 GB');
-    expect(text).toContain('from source instead, all of it in about 21 minutes on 2 cores;');
-    expect(text).toContain('- builds runc-without-limits from source, in about 1 min on 2 cores;');
-    expect(text).toContain('- keeps them for later starts, in /root/.cache/device-mounter and /work/.local.');
-    expect(text).toContain('addresses 10.97.0.x on lo, routes to 10.244.0.0/16, nft tables, cgroups, mounts');
+    expect(text).toContain('- downloads runc, cni, etcd, containerd, temporal, kubernetes (0.6 GB for all of them).');
+    expect(text).toContain('is built from source: about 21 minutes for all of them on 2 cores;');
+    expect(text).toContain('- builds runc-without-limits from source: about 1 min on 2 cores;');
+    expect(text).toContain('- keeps all of it for later starts, in /root/.cache/device-mounter and /work/.local.');
+    expect(text).toContain('addresses 10.97.0.x on lo, routes to 10.244.0.0/16, nft tables, cgroups');
   });
 
   test('promises no download where there will be none', () => {
     const text = noticeOf(planOf({ DEVICE_MOUNTER_DOWNLOADS: 'off' }), [], FOLDERS);
     expect(text).not.toContain('download');
     expect(text).not.toContain('apt-get');
-    expect(text).toMatch(/builds runc, .*, kubernetes from source, in about 21 min on 2 cores/);
+    expect(text).toMatch(/builds runc, .*, kubernetes from source: about 21 min on 2 cores/);
   });
 });

@@ -22,20 +22,20 @@ export function noticeOf(
   packages: readonly string[],
   folders: readonly string[],
 ): string {
-  const lines = ['The servers are not all here yet. This start'];
+  const lines = ['The servers of the cluster are not all on this machine yet. This start'];
   if (packages.length > 0) lines.push(`- installs with apt-get: ${packages.join(', ')};`);
   if (toFetch.length > 0)
     lines.push(
-      `- downloads ${namesOf(toFetch)}: 0.6 GB when it is all of them. What cannot be had within a few seconds is built`,
-      `  from source instead, all of it in about ${minutesOf(toFetch)} minutes on 2 cores;`,
+      `- downloads ${namesOf(toFetch)} (0.6 GB for all of them). What cannot be downloaded`,
+      `  is built from source: about ${minutesOf(toFetch)} minutes for all of them on 2 cores;`,
     );
   if (toBuild.length > 0)
-    lines.push(`- builds ${namesOf(toBuild)} from source, in about ${minutesOf(toBuild)} min on 2 cores;`);
+    lines.push(`- builds ${namesOf(toBuild)} from source: about ${minutesOf(toBuild)} min on 2 cores;`);
   lines.push(
-    `- keeps them for later starts, in ${folders.join(' and ')}.`,
-    `While the cluster runs, this machine has addresses ${CONTROL_ADDRESS.replace(/\d+$/, 'x')} on lo, routes to ${POD_RANGE}, nft tables, cgroups, mounts`,
-    'and a network namespace of its own. "npm stop" takes them back. Kernel settings that a kubelet makes (vm.overcommit_memory,',
-    'kernel.panic, net.ipv4.ip_forward and a few more) stay until the next boot.\n',
+    `- keeps all of it for later starts, in ${folders.join(' and ')}.`,
+    `While the cluster runs, this machine has addresses ${CONTROL_ADDRESS.replace(/\d+$/, 'x')} on lo, routes to ${POD_RANGE}, nft tables, cgroups,`,
+    'mounts and a network namespace for it. "npm stop" takes them back. Kernel settings that Kubernetes makes stay until the next',
+    'boot: vm.overcommit_memory, kernel.panic, net.ipv4.ip_forward and a few more.\n',
   );
   return lines.join('\n');
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Host, sha256, startHost } from '../../../test/mirror/host.ts';
-import { download, PATIENCE, type Patience, WrongDigest } from './download.ts';
+import { download, maySendOn, PATIENCE, type Patience, WrongDigest } from './download.ts';
 import { ByteShare } from './share.ts';
 
 const CONTENT = 'the released file, in two pieces';
@@ -94,6 +94,20 @@ describe('download()', () => {
     await expect(attempt).rejects.toThrow(/^127\.0\.0\.1:\d+ /);
   });
 
+  test('asks the proxy that the environment names', async () => {
+    const proxy = await startHost((request, response) => {
+      response.end(request.url === 'http://mirror.invalid/file' ? CONTENT : 'not asked as a proxy');
+    });
+    process.env['http_proxy'] = proxy.url;
+    try {
+      const options = { patience: PATIENCE, meter: new ByteShare(), signal: new AbortController().signal };
+      await download(new URL('http://mirror.invalid/file'), file(), sha256(CONTENT), options);
+    } finally {
+      delete process.env['http_proxy'];
+      await proxy.close();
+    }
+  });
+
   test('gives up on a host that sends a little now and then', async () => {
     const attempt = downloadFrom(
       (_request, response) => {
@@ -115,5 +129,23 @@ describe('download()', () => {
     const url = new URL(`http://127.0.0.1:${address.port}/file`);
     const options = { patience: PATIENCE, meter: new ByteShare(), signal: new AbortController().signal };
     await expect(download(url, file(), sha256(CONTENT), options)).rejects.toThrow('cannot be reached (ECONNREFUSED)');
+  });
+});
+
+describe('maySendOn()', () => {
+  test.each([
+    ['https://github.com/a', 'https://release-assets.githubusercontent.com/b', true],
+    ['https://github.com/a', 'https://objects.githubusercontent.com/b', true],
+    ['https://dl.k8s.io/a', 'https://cdn.dl.k8s.io/b', true],
+    ['http://mirror:8000/a', 'http://mirror:8000/b', true],
+    ['https://github.com/a', 'http://release-assets.githubusercontent.com/b', false],
+    ['https://github.com/a', 'https://notgithubusercontent.com/b', false],
+    ['https://github.com/a', 'https://githubusercontent.com.example/b', false],
+    ['https://dl.k8s.io/a', 'https://release-assets.githubusercontent.com/b', false],
+    ['https://mirror/a', 'https://github.com/b', false],
+    ['https://mirror/a', 'http://mirror/b', false],
+    ['http://mirror:8000/a', 'http://mirror:9000/b', false],
+  ])('from %s to %s is %p', (from, to, may) => {
+    expect(maySendOn(new URL(from), new URL(to))).toBe(may);
   });
 });

@@ -25,7 +25,7 @@ export interface Meter {
 /** The file is not the one that was published. */
 export class WrongDigest extends Error {}
 
-/** Hosts of GitHub's and Kubernetes' own releases send on to these; anywhere else is a login page or worse. */
+/** Where GitHub and Kubernetes keep the files of their releases; anywhere else is a login page or worse. */
 const SENDS_ON: Readonly<Record<string, RegExp>> = {
   'github.com': /(^|\.)githubusercontent\.com$/,
   'dl.k8s.io': /^cdn\.dl\.k8s\.io$/,
@@ -95,7 +95,8 @@ async function open(
   throw new Error(`${at.host} redirects without an end`);
 }
 
-function maySendOn(from: URL, to: URL): boolean {
+/** Whether a host may redirect to another place: its own, or where these makers are known to keep their files. */
+export function maySendOn(from: URL, to: URL): boolean {
   if (to.origin === from.origin) return true;
   return from.protocol === 'https:' && to.protocol === 'https:' && SENDS_ON[from.host]?.test(to.host) === true;
 }
