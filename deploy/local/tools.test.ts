@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,12 +47,14 @@ function environment(downloads: string): NodeJS.ProcessEnv {
 async function ensured(
   env: NodeJS.ProcessEnv,
   patience: Partial<Patience> = {},
+  signal = new AbortController().signal,
 ): Promise<{ readonly said: string; readonly binary: string }> {
   const out = new PassThrough();
   const said = text(out);
   const folders = await ensureTools(new Progress(out as unknown as NodeJS.WriteStream), join(root, 'log'), {
     env,
     tools: [TOOL],
+    signal,
     patience: { ...PATIENCE, ...patience },
   });
   out.end();
@@ -61,9 +63,13 @@ async function ensured(
   return { said: await said, binary: execFileSync(command, ['update'], { encoding: 'utf8' }) };
 }
 
-async function ensuredFrom(answer: RequestListener, patience?: Partial<Patience>): ReturnType<typeof ensured> {
+async function ensuredFrom(
+  answer: RequestListener,
+  patience?: Partial<Patience>,
+  signal?: AbortSignal,
+): ReturnType<typeof ensured> {
   host = await startHost(answer);
-  return ensured(environment(host.url), patience);
+  return ensured(environment(host.url), patience, signal);
 }
 
 const namesOf = (tools: readonly { readonly tool: Tool }[]): string[] => tools.map(({ tool }) => tool.name);
@@ -109,6 +115,21 @@ describe('ensureTools()', () => {
       'build-runc-without-limits.log',
       'download-runc-without-limits.log',
     ]);
+  });
+
+  test('ends at an interruption, and builds nothing', async () => {
+    const interrupted = new AbortController();
+    const attempt = ensuredFrom(
+      (_request, response) => {
+        response.writeHead(200, { 'content-length': RELEASED.length }).write('#!/bin/sh');
+        interrupted.abort(new Error('Interrupted.'));
+      },
+      {},
+      interrupted.signal,
+    );
+    await expect(attempt).rejects.toThrow('Interrupted.');
+    expect(readdirSync(cache())).toEqual(['downloads']);
+    expect(existsSync(join(root, 'log'))).toBe(false);
   });
 
   test('never takes what foreign digests proved for its own', async () => {
