@@ -76,7 +76,7 @@ export async function ensureTools(
   const plan = planTools(all.env, all.tools);
   if (plan.downloads !== undefined && plan.toFetch.length > 0)
     await fetchTools(progress, plan.toFetch, { downloads: plan.downloads, arch: ARCH, ...all });
-  const missing = [...plan.toBuild, ...plan.toFetch].filter(({ folder }) => !existsSync(folder));
+  const missing = plan.all.filter(({ folder }) => !existsSync(folder));
   await buildTools(progress, missing, logFolder, all.signal);
   return Object.fromEntries(plan.all.map(({ tool, folder }) => [tool.name, folder])) as ToolFolders;
 }

@@ -20,15 +20,13 @@ export async function buildTools(
   logFolder: string,
   signal: AbortSignal,
 ): Promise<void> {
-  // Small ones first: how long they took tells how long the others will take.
-  const missing = tools.toSorted((one, other) => one.tool.usualMinutes - other.tool.usualMinutes);
-  const share = new Share(missing.map(({ tool }) => tool));
+  const share = new Share(tools.map(({ tool }) => tool));
   const enough = new AbortController();
-  const modules = downloadAll(missing, logFolder, enough.signal);
+  const modules = downloadAll(tools, logFolder, enough.signal);
   try {
-    for (const [index, { tool, folder }] of missing.entries()) {
+    for (const [index, { tool, folder }] of tools.entries()) {
       signal.throwIfAborted();
-      const title = `build ${tool.name} ${tool.version} (${index + 1} of ${missing.length})`;
+      const title = `build ${tool.name} ${tool.version} (${index + 1} of ${tools.length})`;
       share.begin(tool.name, performance.now());
       const build = (): Promise<void> => buildTool(tool, folder, join(logFolder, `build-${tool.name}.log`));
       await progress.step(title, build, () => share.text(performance.now()));

@@ -33,7 +33,10 @@ const KUBERNETES_COMMANDS = [
 ];
 const versionFlag = (name: string, value: string): string => `-X k8s.io/component-base/version.${name}=${value}`;
 
-/** Every server and plugin of the local cluster. The versions are pinned in `<name>/go.mod`, the files of releases in `SHA256SUMS`. */
+/**
+ * Every server and plugin of the local cluster. The versions are pinned in `<name>/go.mod`, the files of releases in `SHA256SUMS`.
+ * Small ones come first: how long they took to build tells how long the others will take.
+ */
 export const TOOLS = [
   {
     name: 'runc',
