@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { announceFirstStart } from '../../deploy/local/first-start.ts';
 import { ensureSystemPackages, missingPrerequisites } from '../../deploy/local/prerequisites.ts';
 import { Progress } from '../../deploy/local/progress.ts';
 import { statePaths } from '../../deploy/local/state.ts';
@@ -13,6 +14,7 @@ export async function prepare(): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('\n'));
   const progress = new Progress(process.stdout);
   const log = join(statePaths(process.env).root, 'build-log');
+  announceFirstStart(progress, process.env, 'tests');
   await ensureSystemPackages(progress, log, 'tests');
   await ensureTools(progress, log);
 }
