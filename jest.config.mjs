@@ -14,6 +14,8 @@ const suite = (name, testMatch, more = {}) => ({
   ...more,
 });
 
+const WORKFLOWS = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
+
 export default {
   projects: [
     suite(
@@ -23,8 +25,11 @@ export default {
         testPathIgnorePatterns: ['\\.kernel\\.test\\.ts$'],
       },
     ),
-    suite('workflows', ['test/workflows/**/*.test.ts'], { testPathIgnorePatterns: ['\\.long\\.test\\.ts$'] }),
-    suite('workflows-long', ['test/workflows/**/*.long.test.ts']),
+    suite('workflows', ['test/workflows/**/*.test.ts'], {
+      testPathIgnorePatterns: ['\\.long\\.test\\.ts$'],
+      ...WORKFLOWS,
+    }),
+    suite('workflows-long', ['test/workflows/**/*.long.test.ts'], WORKFLOWS),
     suite('kernel', ['node-worker/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts']),
     suite('e2e', ['test/e2e/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] }),
   ],
