@@ -18,6 +18,7 @@ const suite = (name, testMatch, more = {}) => ({
   ...more,
 });
 
+const onTemporal = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
 const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
 const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
 
@@ -31,8 +32,8 @@ export default {
       ['{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts'],
       { testPathIgnorePatterns: [LONG, '\\.kernel\\.test\\.ts$'] },
     ),
-    suite('workflows', ['test/workflows/**/*.test.ts']),
-    long('workflows', ['test/workflows/**/*.long.test.ts']),
+    suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
+    long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['node-worker/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts']),
     lane('node-1'),
     lane('node-2'),

@@ -16,10 +16,7 @@ const CALL_MS = 10_000;
 const RETRY_MS = 250;
 const MAYBE_TAKEN = 'the request may have been taken all the same';
 
-/**
- * Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there. All who wait for an update share one,
- * by its ID, since a workflow takes no more than 10 at a time.
- */
+/** Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there. */
 export class TemporalCalls {
   readonly client: Client;
 
@@ -49,13 +46,16 @@ export class TemporalCalls {
     return this.#wait(patienceMs, () =>
       this.client.workflow.startUpdateWithStart<Workflow, Result, []>(update, {
         startWorkflowOperation: operation,
-        updateId: update,
         waitForStage: 'ACCEPTED',
       }),
     );
   }
 
-  /** Waits for an update of a workflow that runs; undefined as in `startAndWait`, or when it has ended in the meantime. */
+  /**
+   * Waits for an update of a workflow that runs; undefined as in `startAndWait`, or when it has ended in the meantime. All who wait
+   * share one update, by its ID, since a workflow takes only some at a time. A start must not use that ID: Temporal would answer with
+   * the update of the mount that is there, instead of telling that the name is taken.
+   */
   async wait<Result>(workflowId: string, update: string, patienceMs: number): Promise<Result | undefined> {
     const handle = this.client.workflow.getHandle(workflowId);
     try {

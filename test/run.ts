@@ -16,7 +16,7 @@ const BEFORE: readonly Suite[] = [
   { name: 'check', budgetSeconds: 60, run: check },
   { name: 'unit', budgetSeconds: 60, run: () => jest('unit') },
   // They mostly wait, each file for a Temporal of its own.
-  { name: 'workflows', budgetSeconds: 120, run: () => jest('workflows', '--maxWorkers=4') },
+  { name: 'workflows', budgetSeconds: 120, run: () => jest('workflows', '--maxWorkers=3') },
   { name: 'fuzz', budgetSeconds: 30, run: fuzz },
   { name: 'kernel', budgetSeconds: 120, run: () => jest('kernel', '--runInBand') },
 ];

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -15,7 +16,7 @@ import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '..
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
-import { buildWorkflowBundle } from '../../workflows/bundle.ts';
+import { BUNDLE_FILE } from './bundle-file.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
@@ -76,10 +77,8 @@ export class Harness {
   static async start(settings: readonly string[] = [], reach = plain): Promise<Harness> {
     const logger = new DefaultLogger('ERROR', () => undefined);
     Runtime.install({ logger });
-    const [server, bundle] = await Promise.all([
-      TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value])),
-      buildWorkflowBundle(logger),
-    ]);
+    const server = await TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value]));
+    const bundle = readFileSync(BUNDLE_FILE, 'utf8');
     const access = await reach(server.address);
     const { apiKey } = access;
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
@@ -166,9 +165,8 @@ export class Harness {
     await this.#workers.kill(CONTROL_QUEUE);
   }
 
-  /** Ends a node worker as a kill does. */
+  /** Ends a node worker as a kill does; its Lease outlives it for a while. */
   async killNode(name: string): Promise<void> {
-    this.cluster.lapse(name);
     await this.#workers.kill(nodeQueue(name));
   }
 

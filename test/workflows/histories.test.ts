@@ -7,7 +7,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { unmountWorkflowId } from '../../contract/names.ts';
 import { SIGNALS } from '../../contract/workflows.ts';
-import { buildWorkflowBundle } from '../../workflows/bundle.ts';
+import { BUNDLE_FILE } from './bundle-file.ts';
 import { Harness } from './harness.ts';
 import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually } from './outcome.ts';
@@ -144,18 +144,16 @@ async function record(): Promise<void> {
   }
 }
 
-let code: string;
 beforeAll(async () => {
   if (UPDATES) await record();
-  const logger = new DefaultLogger('ERROR', () => undefined);
-  if (!UPDATES) Runtime.install({ logger });
-  code = await buildWorkflowBundle(logger);
+  else Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
 }, 120_000);
 
 describe('a workflow that was begun by an earlier release', () => {
   test('is gone on with by this one: every committed history replays', async () => {
     const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
     expect(files.length).toBeGreaterThan(0);
+    const code = readFileSync(BUNDLE_FILE, 'utf8');
     const failed: string[] = [];
     for (const file of files) {
       const history = History.fromObject(JSON.parse(readFileSync(join(FOLDER, file), 'utf8')));

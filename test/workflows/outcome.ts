@@ -15,11 +15,14 @@ export async function failureFrom(
   }
 }
 
+/** Between two questions, in milliseconds: soon at first, and few of them where it takes long, since each costs the server. */
+const PAUSE = { first: 10, factor: 1.5, longest: 250 };
+
 /** Waits until `check` answers something, by asking again; a test's own time limit ends it. */
 export async function eventually<T>(check: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (;;) {
+  for (let pause = PAUSE.first; ; pause = Math.min(PAUSE.longest, pause * PAUSE.factor)) {
     const answer = await check();
     if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
