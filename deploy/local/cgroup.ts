@@ -40,24 +40,25 @@ export async function removeCgroups(nodes: readonly NodePlan[]): Promise<void> {
   const folders = hierarchies().flatMap((hierarchy) => names.map((name) => join(hierarchy, name)));
   for (const folder of folders) {
     // A cgroup is busy for a moment after its last process was killed.
-    await until(`cgroup ${folder} to be removed`, () => attempt(() => removeTree(folder)), { timeoutMs: 10_000 });
+    await until(`cgroup ${folder} to be removed`, () => removeTree(folder), { timeoutMs: 10_000 });
   }
 }
 
-/** Files of a cgroup cannot and need not be removed. */
-function removeTree(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+/** Removes a cgroup and those below it, but for those that have processes. Answers whether it is gone. */
+export function removeTree(folder: string): boolean {
+  if (!existsSync(folder)) return true;
+  // Files of a cgroup cannot and need not be removed.
+  for (const entry of attempt(() => readdirSync(folder, { withFileTypes: true })) ?? []) {
     if (entry.isDirectory()) removeTree(join(folder, entry.name));
   }
-  rmdirSync(folder);
+  attempt(() => rmdirSync(folder));
+  return !existsSync(folder);
 }
 
-function attempt(action: () => void): boolean {
+function attempt<T>(action: () => T): T | undefined {
   try {
-    action();
-    return true;
+    return action();
   } catch {
-    return false;
+    return undefined;
   }
 }

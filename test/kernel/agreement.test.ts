@@ -4,6 +4,7 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const engine = createEngine();
 /** With `rw` by default in every container, or with nothing; some have a driver, some do not. */
@@ -38,7 +39,7 @@ async function opens(): Promise<readonly string[]> {
   return printed.split('\n').slice(0, DEVICES.length);
 }
 
-describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion });
     handle = engine.openContainer({ containerId: container.id });

@@ -3,6 +3,7 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const ROUNDS = 15;
 /** Opens the device, and from then on moves its descriptor between three numbers, all the time. */
@@ -21,7 +22,7 @@ async function start(name: string): Promise<void> {
   await container.run(`${script}; while ! test -e /tmp/${name}; do :; done`);
 }
 
-describe.each([1, 2] as const)('a process that moves its descriptor all the time, on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a process that moves its descriptor all the time, on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion });
     handle = engine.openContainer({ containerId: container.id });
