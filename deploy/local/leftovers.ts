@@ -2,12 +2,14 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync }
 import { join } from 'node:path';
 import { POD_RANGE } from './addresses.ts';
 import { removeCgroups } from './cgroup.ts';
+import { describedSysctls } from './cluster.ts';
 import { releaseMachine, removeAddresses } from './machine.ts';
+import { removeNetwork, TEMPORAL_NETWORK } from './networks.ts';
 import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
 import { OWNER_VARIABLE } from './server.ts';
 import type { StatePaths } from './state.ts';
-import { removeTemporalNetwork } from './temporal-network.ts';
+import { writeSysctls } from './sysctls.ts';
 import { until } from './wait.ts';
 
 /** What is looked at to tell whether a process belongs to a cluster. */
@@ -87,12 +89,12 @@ async function unmountBelow(root: string): Promise<void> {
   for (const target of ours.reverse()) await run('umount', ['-l', target]);
 }
 
-async function removeNetwork(nodes: readonly NodePlan[]): Promise<void> {
+async function removeNetworks(nodes: readonly NodePlan[]): Promise<void> {
   const tables = await run('nft', ['list', 'tables']);
   for (const family of ['ip', 'ip6']) {
     if (tables.includes(`table ${family} kube-proxy\n`)) await run('nft', ['delete', 'table', family, 'kube-proxy']);
   }
-  await removeTemporalNetwork();
+  await removeNetwork(TEMPORAL_NETWORK);
   await removeAddresses(nodes);
   // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic.
   await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });
@@ -107,7 +109,8 @@ export async function removeCluster(paths: StatePaths, nodes: readonly NodePlan[
   await endProcesses(paths);
   await unmountBelow(paths.root);
   await removeCgroups(nodes);
-  await removeNetwork(nodes);
+  await removeNetworks(nodes);
+  writeSysctls(describedSysctls(paths));
   for (const folder of [paths.pids, paths.namespaces]) rmSync(folder, { recursive: true, force: true });
   releaseMachine(paths);
   rmSync(paths.description, { force: true });

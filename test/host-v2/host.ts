@@ -1,5 +1,15 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeTree } from '../../deploy/local/cgroup.ts';
 import { forgetIdentity, identityOf, livePid, writeIdentity } from '../../deploy/local/identity.ts';
@@ -23,7 +33,10 @@ const LOG = join(HOME, 'systemd.log');
 /** The checkout's `.local` there: on a real file system, which containerd's root needs. */
 const STATE = join(HOME, 'local');
 const CGROUPS = '/sys/fs/cgroup';
+/** With the pid of this process: one of another checkout may run. */
 const PREFIX = 'device-mounter-host-v2-';
+/** Not below the state folder there: a cluster takes what lies in it for its own. */
+const scratchOf = (pid: number): string => join(tmpdir(), `${PREFIX}${pid}`);
 const NAMESPACES = ['--mount', '--pid', '--uts', '--ipc', '--cgroup', '--net'];
 /** A file there that leads to the machine's network namespace: some settings of the kernel are only in that one. */
 const MACHINE_NETWORK = '/run/machine-network';
@@ -71,7 +84,7 @@ function writeFiles([, pids]: readonly string[]): void {
   const mounts = `${MOUNT_CGROUP2}\ntouch ${network}\nmount --bind /proc/${process.pid}/ns/net ${network}\nip link set lo up`;
   const counted = pids === undefined ? {} : { [pids]: MACHINE_PIDS };
   const shown = { ...counted, [REPOSITORY]: REPOSITORY, [STATE]: LOCAL, [cache]: cache };
-  writeFileSync(join(HOME, 'init.sh'), initScript({ scratch: join(HOME, 'root'), units, shown, mounts }));
+  writeFileSync(join(HOME, 'init.sh'), initScript({ scratch: scratchOf(process.pid), units, shown, mounts }));
 }
 
 /** Its part of the v2 hierarchy and, where the controllers belong to v1, of the one that counts processes. */
@@ -79,7 +92,6 @@ function makeCgroups(): readonly string[] {
   const hybrid = existsSync(join(CGROUPS, 'unified'));
   const roots = hybrid ? ['unified', 'pids'].map((name) => join(CGROUPS, name)) : [CGROUPS];
   for (const root of roots) removeAbandoned(root);
-  // One of another checkout may run.
   const cgroups = roots.map((root) => join(root, `${PREFIX}${process.pid}`));
   for (const cgroup of cgroups) mkdirSync(join(cgroup, 'visitors'), { recursive: true });
   for (const limit of cgroups.map((cgroup) => join(cgroup, 'pids.max')))
@@ -123,5 +135,6 @@ async function stop(starter: ChildProcess, cgroups: readonly string[]): Promise<
   starter.kill('SIGKILL');
   const removed = (): boolean => cgroups.map(removeTree).every(Boolean);
   await until('the cgroups of the nested host to be removed', removed, { timeoutMs: 30_000 });
+  if (existsSync(scratchOf(process.pid))) rmdirSync(scratchOf(process.pid));
   forgetIdentity(PID_FILE);
 }
