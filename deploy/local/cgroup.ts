@@ -34,9 +34,12 @@ export function preparePodsCgroup(plan: NodePlan): void {
   }
 }
 
+/** Cgroups of kubelets at the root of a hierarchy: the cgroupfs driver makes `kubepods`, that of systemd `kubepods.slice`. */
+export const KUBELET_CGROUPS = ['kubepods', 'kubepods.slice'];
+
 /** Removes the empty cgroups that kubelets and containerd of these nodes made. */
-export async function removeCgroups(nodes: readonly NodePlan[]): Promise<void> {
-  const names = ['kubepods', 'k8s.io', ...nodes.map(({ name }) => name)];
+export async function removeCgroups(nodes: readonly Pick<NodePlan, 'name'>[]): Promise<void> {
+  const names = [...KUBELET_CGROUPS, 'k8s.io', ...nodes.map(({ name }) => name)];
   const folders = hierarchies().flatMap((hierarchy) => names.map((name) => join(hierarchy, name)));
   for (const folder of folders) {
     // A cgroup is busy for a moment after its last process was killed.
@@ -46,13 +49,15 @@ export async function removeCgroups(nodes: readonly NodePlan[]): Promise<void> {
 
 /** Removes a cgroup and those below it, but for those that have processes. Answers whether it is gone. */
 export function removeTree(folder: string): boolean {
-  if (!existsSync(folder)) return true;
-  // Files of a cgroup cannot and need not be removed.
-  for (const entry of attempt(() => readdirSync(folder, { withFileTypes: true })) ?? []) {
-    if (entry.isDirectory()) removeTree(join(folder, entry.name));
-  }
-  attempt(() => rmdirSync(folder));
+  for (const cgroup of [folder, ...cgroupsBelow(folder)].reverse()) attempt(() => rmdirSync(cgroup));
   return !existsSync(folder);
+}
+
+/** Every cgroup below `folder`, parents first. Files of a cgroup are none; it may end while it is read. */
+export function cgroupsBelow(folder: string): string[] {
+  const entries = attempt(() => readdirSync(folder, { withFileTypes: true })) ?? [];
+  const children = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+  return children.flatMap((child) => [child, ...cgroupsBelow(child)]);
 }
 
 function attempt<T>(action: () => T): T | undefined {

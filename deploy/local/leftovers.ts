@@ -5,6 +5,7 @@ import { removeCgroups } from './cgroup.ts';
 import { describedSysctls } from './cluster.ts';
 import { releaseMachine, removeAddresses } from './machine.ts';
 import { removeNetwork, TEMPORAL_NETWORK } from './networks.ts';
+import { removeMountPoints } from './node/namespace.ts';
 import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
 import { OWNER_VARIABLE } from './server.ts';
@@ -47,7 +48,8 @@ function tracesOf(pid: string): ProcessTraces | undefined {
   }
 }
 
-function processesOf(root: string, namespaces: readonly string[]): number[] {
+/** Pids of the cluster under `root`; `namespaces` are the link texts of its nodes' mount namespaces. */
+export function processesOf(root: string, namespaces: readonly string[]): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids
     .filter((pid) => {
@@ -85,7 +87,7 @@ async function unmountBelow(root: string): Promise<void> {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '');
-  const ours = mounts.filter((target) => target === root || target.startsWith(`${root}/`));
+  const ours = mounts.filter((target) => target.startsWith(`${root}/`));
   for (const target of ours.reverse()) await run('umount', ['-l', target]);
 }
 
@@ -112,6 +114,7 @@ export async function removeCluster(paths: StatePaths, nodes: readonly NodePlan[
   await removeNetworks(nodes);
   writeSysctls(describedSysctls(paths));
   for (const folder of [paths.pids, paths.namespaces]) rmSync(folder, { recursive: true, force: true });
+  removeMountPoints(paths);
   releaseMachine(paths);
   rmSync(paths.description, { force: true });
 }

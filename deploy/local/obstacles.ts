@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { BlockList, isIP } from 'node:net';
 import { join } from 'node:path';
 import { CONTROL_ADDRESS, POD_RANGE, PORTS, SERVICE_RANGE, TEMPORAL_HOST } from './addresses.ts';
-import { hierarchies } from './cgroup.ts';
+import { hierarchies, KUBELET_CGROUPS } from './cgroup.ts';
 import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
 
@@ -17,11 +17,13 @@ export async function obstacles(nodes: readonly NodePlan[]): Promise<string[]> {
   return [...new Set(found)];
 }
 
-/** Both drivers of a kubelet: cgroupfs makes `kubepods`, systemd `kubepods.slice`. */
 export function cgroupsInUse(roots: readonly string[], nodes: readonly Pick<NodePlan, 'name'>[]): string[] {
-  const names = ['kubepods', 'kubepods.slice', ...nodes.map(({ name }) => name)];
+  const names = [...KUBELET_CGROUPS, ...nodes.map(({ name }) => name)];
   const taken = roots.flatMap((root) => names.map((name) => join(root, name))).find((folder) => existsSync(folder));
-  return taken === undefined ? [] : [`Another kubelet seems to run here: the cgroup ${taken} exists.`];
+  if (taken === undefined) return [];
+  return [
+    `Another kubelet seems to run here: the cgroup ${taken} exists. If none does, remove it: find ${taken} -depth -type d -delete`,
+  ];
 }
 
 async function tablesInUse(): Promise<string[]> {

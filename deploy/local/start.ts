@@ -12,7 +12,7 @@ import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
 import { addAddresses, claimMachine, releaseMachine } from './machine.ts';
 import { createNetwork, TEMPORAL_NETWORK } from './networks.ts';
-import { prepareNamespaceFolder } from './node/namespace.ts';
+import { makeMountPoints, prepareNamespaceFolder } from './node/namespace.ts';
 import { type ClusterNode, writeNodeConfig } from './node/node.ts';
 import { type NodePlan, planNodes } from './node/plan.ts';
 import { obstacles } from './obstacles.ts';
@@ -91,6 +91,7 @@ async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[
   allowForwarding();
   await createNetwork(TEMPORAL_NETWORK, TEMPORAL_HOST);
   refuseAny(await firewallObstacles());
+  makeMountPoints(paths);
   await prepareNamespaceFolder(paths.namespaces);
 }
 

@@ -1,31 +1,25 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { removeTree } from '../../deploy/local/cgroup.ts';
 import { cgroupsInUse } from '../../deploy/local/obstacles.ts';
-import { until } from './devices.ts';
+import { listenIn, makeNetwork, type TestNetwork } from './network.ts';
 import { NAME, V2_ROOT } from './places.ts';
 
 const ASK = join(import.meta.dirname, 'obstacles.ts');
-/** A network namespace, and a place of its own for named ones. */
-let network: ChildProcess;
-const inside = (...command: readonly string[]): string =>
-  execFileSync('nsenter', [`--target=${network.pid}`, '--net', '--mount', ...command], { encoding: 'utf8' });
+let network: TestNetwork;
+const inside = (line: string): string => network.run('sh', '-c', line);
 const ask = (when: 'before' | 'after'): readonly string[] =>
   // A cluster that runs on this machine has its cgroups in the same hierarchies.
-  (JSON.parse(inside(process.execPath, '--no-warnings', ASK, when)) as string[]).filter(
+  (JSON.parse(network.run(process.execPath, '--no-warnings', ASK, when)) as string[]).filter(
     (sentence) => !sentence.includes('the cgroup'),
   );
 
 beforeEach(async () => {
-  const script = 'mount --make-rprivate / && mount -t tmpfs run /run && ip link set lo up && echo up && exec cat';
-  network = spawn('unshare', ['--net', '--mount', 'sh', '-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  await new Promise((resolve) => network.stdout?.once('data', resolve));
+  network = await makeNetwork();
 });
-afterEach(async () => {
-  network.kill('SIGKILL');
-  await until(() => network.exitCode ?? network.signalCode, Boolean);
-});
+afterEach(() => network.remove());
 
 test('an empty network has no obstacle, before nor after what is ours is in it', () => {
   expect(ask('before')).toEqual([]);
@@ -56,12 +50,12 @@ describe('obstacles() names', () => {
     ],
     ['a kube-proxy', 'nft add table ip kube-proxy', 'Another kube-proxy runs here: the nft table kube-proxy exists.'],
   ])('%s', (_, change, sentence) => {
-    inside('sh', '-c', change);
+    inside(change);
     expect(ask('before')).toContain(sentence);
   });
 
   test('no default route, also none of a VPN in two parts', () => {
-    inside('sh', '-c', 'ip route add default dev lo && ip route add 0.0.0.0/1 dev lo && ip route add 8.0.0.0/7 dev lo');
+    inside('ip route add default dev lo && ip route add 0.0.0.0/1 dev lo && ip route add 8.0.0.0/7 dev lo');
     expect(ask('before')).toEqual([]);
   });
 
@@ -70,10 +64,8 @@ describe('obstacles() names', () => {
     ['all addresses', '0.0.0.0', 16_443],
     ['all addresses of both families', '::', 11_250],
   ])('who listens on %s', async (_, host, port) => {
-    const listen = `require('net').createServer().listen(${port}, '${host}', () => console.log('listens'))`;
-    const listener = spawn('nsenter', [`--target=${network.pid}`, '--net', process.execPath, '-e', listen]);
+    const listener = await listenIn(network, host, port);
     try {
-      await new Promise((resolve) => listener.stdout.once('data', resolve));
       const shown = host === '::' ? '\\*' : host;
       expect(ask('before')).toEqual([
         expect.stringMatching(RegExp(`^TCP port ${port} on ${shown} is in use by .+ .pid ${listener.pid}.\\.$`)),
@@ -84,11 +76,9 @@ describe('obstacles() names', () => {
   });
 
   test('nobody who listens elsewhere on a port of ours', async () => {
-    inside('ip', 'address', 'add', '192.0.2.7/32', 'dev', 'lo');
-    const listen = `require('net').createServer().listen(16443, '192.0.2.7', () => console.log('listens'))`;
-    const listener = spawn('nsenter', [`--target=${network.pid}`, '--net', process.execPath, '-e', listen]);
+    inside('ip address add 192.0.2.7/32 dev lo');
+    const listener = await listenIn(network, '192.0.2.7', 16_443);
     try {
-      await new Promise((resolve) => listener.stdout.once('data', resolve));
       expect(ask('before')).toEqual([]);
     } finally {
       listener.kill('SIGKILL');
@@ -112,26 +102,30 @@ describe('firewallObstacles() names', () => {
     ],
     ['a closed machine', 'iptables -P INPUT DROP', [machine], ALLOW_MACHINE],
   ])('%s, until its advice is followed', (_, close, sentences, open) => {
-    inside('sh', '-c', close);
+    inside(close);
     expect(ask('after')).toEqual(sentences);
-    inside('sh', '-c', open);
+    inside(open);
     expect(ask('after')).toEqual([]);
   });
 });
 
 describe('cgroupsInUse()', () => {
   const root = join(V2_ROOT, `${NAME}-obstacles`);
-  beforeEach(() => void mkdirSync(root));
+  beforeEach(() => {
+    mkdirSync(root);
+  });
   afterEach(() => rmdirSync(root));
 
   test.each(['kubepods', 'kubepods.slice', 'node-1'])('sees %s of another kubelet', (name) => {
     const cgroup = join(root, name);
     mkdirSync(cgroup);
     try {
-      const sentence = `Another kubelet seems to run here: the cgroup ${cgroup} exists.`;
+      const advice = `find ${cgroup} -depth -type d -delete`;
+      const sentence = `Another kubelet seems to run here: the cgroup ${cgroup} exists. If none does, remove it: ${advice}`;
       expect(cgroupsInUse([root], [{ name: 'node-1' }])).toEqual([sentence]);
+      execFileSync('sh', ['-c', advice]);
     } finally {
-      rmdirSync(cgroup);
+      removeTree(cgroup);
     }
     expect(cgroupsInUse([root], [{ name: 'node-1' }])).toEqual([]);
   });

@@ -1,6 +1,16 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { run } from '../run.ts';
-import type { NodePaths } from './paths.ts';
+import type { StatePaths } from '../state.ts';
+import { MOUNT_POINTS, type NodePaths } from './paths.ts';
 import type { NodePlan } from './plan.ts';
 
 /** `'` ends the quotes, `\'` is one, `'` begins again. */
@@ -18,12 +28,25 @@ export function namespaceScript(plan: NodePlan, paths: NodePaths): string {
   return lines.join('\n');
 }
 
+/** Makes the machine's folders that nodes mount theirs on, and records which of them were not there. */
+export function makeMountPoints({ mountPoints }: StatePaths): void {
+  for (const folder of MOUNT_POINTS) {
+    const first = mkdirSync(folder, { recursive: true });
+    if (first !== undefined) appendFileSync(mountPoints, `${folder}\n`);
+  }
+}
+
+/** Removes those that were made, unless something else has put a file there. */
+export function removeMountPoints({ mountPoints }: StatePaths): void {
+  if (!existsSync(mountPoints)) return;
+  const made = readFileSync(mountPoints, 'utf8').split('\n').filter(Boolean);
+  for (const folder of made) if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+  rmSync(mountPoints);
+}
+
 /** Makes the mount namespace of a node, kept by a bound file, so that no process has to hold it. */
 export async function createNamespace(plan: NodePlan, paths: NodePaths): Promise<void> {
-  for (const [folder, name] of Object.entries(paths.binds)) {
-    mkdirSync(folder, { recursive: true });
-    mkdirSync(name, { recursive: true });
-  }
+  for (const folder of Object.keys(paths.binds)) mkdirSync(folder, { recursive: true });
   writeFileSync(paths.namespace, '');
   await run('unshare', [`--mount=${paths.namespace}`, '--propagation=slave', 'sh', '-c', namespaceScript(plan, paths)]);
 }
