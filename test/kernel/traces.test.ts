@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,10 +70,11 @@ test('leftSince() names a socket', async () => {
   }
 });
 
+const startFor = (root: string): ChildProcess =>
+  spawn('sh', ['-c', 'echo up; exec cat'], { env: { ...process.env, [OWNER_VARIABLE]: root } });
+
 test('leftSince() names a process of the cluster, and none of another one', async () => {
-  const start = (root: string) =>
-    spawn('sh', ['-c', 'echo up; exec cat'], { env: { ...process.env, [OWNER_VARIABLE]: root } });
-  const [ours, other] = [start(state), start(`${state}-2`)];
+  const [ours, other] = [startFor(state), startFor(`${state}-2`)];
   try {
     await Promise.all([saysSomething(ours), saysSomething(other)]);
     expect(left()).toEqual([`process: ${ours.pid} cat`]);
