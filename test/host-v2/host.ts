@@ -32,6 +32,8 @@ const PID_FILE = join(HOME, 'host.pid');
 const LOG = join(HOME, 'systemd.log');
 /** The checkout's `.local` there: on a real file system, which containerd's root needs. */
 const STATE = join(HOME, 'local');
+/** Of its own: two starts at a time would take files of images away from each other. */
+export const IMAGES = join(HOME, 'images');
 const CGROUPS = '/sys/fs/cgroup';
 /** With the pid of this process: one of another checkout may run. */
 const PREFIX = 'device-mounter-host-v2-';
@@ -78,12 +80,18 @@ async function entrance(starter: ChildProcess, cgroups: readonly string[]): Prom
 
 function writeFiles([, pids]: readonly string[]): void {
   const [units, cache] = [join(HOME, 'units'), cacheFolder(process.env)];
-  for (const folder of [units, STATE, cache]) mkdirSync(folder, { recursive: true });
+  for (const folder of [units, STATE, IMAGES, cache]) mkdirSync(folder, { recursive: true });
   for (const [name, text] of Object.entries(unitFiles([]))) writeFileSync(join(units, name), text);
   const network = MACHINE_NETWORK.slice(1);
   const mounts = `${MOUNT_CGROUP2}\ntouch ${network}\nmount --bind /proc/${process.pid}/ns/net ${network}\nip link set lo up`;
   const counted = pids === undefined ? {} : { [pids]: MACHINE_PIDS };
-  const shown = { ...counted, [REPOSITORY]: REPOSITORY, [STATE]: LOCAL, [cache]: cache };
+  const shown = {
+    ...counted,
+    [REPOSITORY]: REPOSITORY,
+    [STATE]: LOCAL,
+    [cache]: cache,
+    [IMAGES]: join(cache, 'images'),
+  };
   writeFileSync(join(HOME, 'init.sh'), initScript({ scratch: scratchOf(process.pid), units, shown, mounts }));
 }
 

@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { foundationImage } from '../../deploy/local/image/product.ts';
 import { ensureSystemPackages, missingPrerequisites } from '../../deploy/local/prerequisites.ts';
 import { Progress } from '../../deploy/local/progress.ts';
-import { cacheFolder, statePaths } from '../../deploy/local/state.ts';
+import { statePaths } from '../../deploy/local/state.ts';
 import { ensureTools } from '../../deploy/local/tools.ts';
 import { ensureSchemathesis } from '../fuzz/schemathesis.ts';
+import { IMAGES } from './host.ts';
 
 /** Downloads and builds what starts and tests would there, where no network is. Throws when the machine lacks something. */
 export async function prepare(): Promise<void> {
@@ -15,5 +16,5 @@ export async function prepare(): Promise<void> {
   await ensureSystemPackages(progress, log, 'tests');
   await ensureTools(progress, log);
   await ensureSchemathesis();
-  await foundationImage(join(cacheFolder(process.env), 'images'));
+  await foundationImage(IMAGES);
 }
