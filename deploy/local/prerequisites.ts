@@ -48,7 +48,11 @@ export const PACKAGES: readonly SystemPackage[] = [
     why: 'the fuzzer is installed with it',
     onlyFor: ['tests'],
   },
-  { name: 'util-linux', shownBy: ['nsenter', 'setpriv', 'unshare'], why: 'makes and enters the namespaces of nodes' },
+  {
+    name: 'util-linux',
+    shownBy: ['nsenter', 'setpriv', 'taskset', 'unshare'],
+    why: 'makes and enters the namespaces of nodes',
+  },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
   {
     name: 'debian-archive-keyring',

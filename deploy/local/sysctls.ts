@@ -6,10 +6,7 @@ export type Sysctls = Readonly<Record<string, string>>;
 
 const FORWARDING = 'net/ipv4/ip_forward';
 
-/**
- * What the cluster changes of the whole machine: forwarding for pods (by us, and by the CNI plugin), the next four by kubelet
- * (pkg/kubelet/cm `setupKernelTunables`), the last two by kube-proxy (its defaults for conntrack).
- */
+/** What the cluster changes of the whole machine: forwarding for pods, the others by kubelet (pkg/kubelet/cm `setupKernelTunables`). */
 const CHANGED = [
   FORWARDING,
   'vm/overcommit_memory',
@@ -18,8 +15,6 @@ const CHANGED = [
   'kernel/panic_on_oops',
   'kernel/keys/root_maxkeys',
   'kernel/keys/root_maxbytes',
-  'net/netfilter/nf_conntrack_tcp_timeout_established',
-  'net/netfilter/nf_conntrack_tcp_timeout_close_wait',
 ];
 
 const fileOf = (name: string): string => join('/proc/sys', name);

@@ -8,6 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { cpus } from 'node:os';
 import { run } from '../run.ts';
 import type { StatePaths } from '../state.ts';
 import { MOUNT_POINTS, type NodePaths } from './paths.ts';
@@ -48,7 +49,26 @@ export function removeMountPoints({ mountPoints }: StatePaths): void {
 export async function createNamespace(plan: NodePlan, paths: NodePaths): Promise<void> {
   for (const folder of Object.keys(paths.binds)) mkdirSync(folder, { recursive: true });
   writeFileSync(paths.namespace, '');
-  await run('unshare', [`--mount=${paths.namespace}`, '--propagation=slave', 'sh', '-c', namespaceScript(plan, paths)]);
+  const script = namespaceScript(plan, paths);
+  await keepNamespace(['unshare', `--mount=${paths.namespace}`, '--propagation=slave', 'sh', '-c', script]);
+}
+
+/**
+ * The file of a mount namespace can only be bound in one with a lower number (fs/namespace.c `mnt_ns_loop`). Newer kernels, 6.18 for one,
+ * give each CPU numbers of its own, so that in a namespace other than the machine's first only some CPUs make higher ones: all are tried.
+ */
+async function keepNamespace(command: readonly string[]): Promise<void> {
+  let failure: unknown;
+  for (const prefix of [[], ...cpus().map((_, cpu) => ['taskset', '--cpu-list', String(cpu)])]) {
+    const [program = '', ...args] = [...prefix, ...command];
+    try {
+      await run(program, args);
+      return;
+    } catch (err) {
+      failure = err;
+    }
+  }
+  throw failure;
 }
 
 /** A namespace's file may only be bound where mounts are private; else it would appear inside of itself. */
