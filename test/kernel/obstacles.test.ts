@@ -21,9 +21,14 @@ beforeEach(async () => {
 });
 afterEach(() => network.remove());
 
-test('an empty network has no obstacle, before nor after what is ours is in it', () => {
+test('an empty network has no obstacle, before nor after what is ours is in it, and is as before in the end', () => {
+  const state =
+    'cat /proc/sys/net/ipv4/ip_forward; ip address; ip route show table all; ls /run/netns; nft list ruleset';
+  inside('echo 0 >/proc/sys/net/ipv4/ip_forward; mkdir /run/netns');
+  const before = inside(state);
   expect(ask('before')).toEqual([]);
   expect(ask('after')).toEqual([]);
+  expect(inside(state)).toBe(before);
 });
 
 describe('obstacles() names', () => {

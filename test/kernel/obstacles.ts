@@ -5,12 +5,13 @@ import { addAddresses, removeAddresses } from '../../deploy/local/machine.ts';
 import { createNetwork, removeNetwork, TEMPORAL_NETWORK } from '../../deploy/local/networks.ts';
 import { planNodes } from '../../deploy/local/node/plan.ts';
 import { obstacles } from '../../deploy/local/obstacles.ts';
-import { allowForwarding } from '../../deploy/local/sysctls.ts';
+import { allowForwarding, readSysctls, writeSysctls } from '../../deploy/local/sysctls.ts';
 
 /** What a start asks, run in a network of a test: `obstacles.ts before|after`; prints the sentences as JSON. */
 const nodes = planNodes(3, cgroupHost());
 
 async function afterNetworks(): Promise<string[]> {
+  const before = readSysctls();
   await addAddresses(nodes);
   allowForwarding();
   await createNetwork(TEMPORAL_NETWORK, TEMPORAL_HOST);
@@ -19,6 +20,7 @@ async function afterNetworks(): Promise<string[]> {
   } finally {
     await removeNetwork(TEMPORAL_NETWORK);
     await removeAddresses(nodes);
+    writeSysctls(before);
   }
 }
 
