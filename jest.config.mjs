@@ -25,7 +25,10 @@ export default {
       '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts',
     ]),
     suite('workflows', ['test/workflows/**/*.test.ts']),
-    suite('kernel', ['test/kernel/**/*.test.ts'], { testPathIgnorePatterns: withoutV1 }),
+    suite('kernel', ['test/kernel/**/*.test.ts'], {
+      testPathIgnorePatterns: withoutV1,
+      setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
+    }),
     suite('e2e', ['test/e2e/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] }),
   ],
 };
