@@ -131,7 +131,7 @@ describe.each(
     await container.run('kill -9 $(cat /tmp/swapper)');
     expect(policyOf(container)).toEqual(policy);
     expect(canary.look()).toEqual(untouched);
-  }, 30_000);
+  });
 
   test('by taking the temporary name away all the time reaches nothing', async () => {
     await container.run(
@@ -144,7 +144,7 @@ describe.each(
     await container.run('kill -9 $(cat /tmp/swapper)');
     expect(engine.accessTo(handle, FUSE)).not.toMatch(/[rw]/);
     expect(canary.look()).toEqual(untouched);
-  }, 30_000);
+  });
 });
 
 describe('a /dev that is not a mount', () => {

@@ -20,7 +20,7 @@ describe('the nested host', () => {
   let host: NestedHost;
   beforeAll(async () => {
     host = await startHost();
-  }, 30_000);
+  });
   afterAll(() => host.stop());
   const run = (...command: readonly string[]): string =>
     execFileSync(host.enter[0], [...host.enter.slice(1), ...command], { env: host.env, encoding: 'utf8' });
@@ -59,7 +59,7 @@ test('a nested host ends with whoever started it, and all of its processes', asy
   );
   for (const place of placesOf(starter.pid ?? 0)) removeTree(place);
   expect(mountPoints().filter((point) => point.includes(PREFIX))).toEqual([]);
-}, 30_000);
+});
 
 test('nothing is left of nested hosts', () => {
   const mine = `${PREFIX}${process.pid}`;

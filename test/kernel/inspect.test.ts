@@ -78,7 +78,7 @@ describe.each(possible(KINDS))('inspect() of a container %s', (_, options) => {
     await engine.revoke(handle, plan, []);
     expect(answers(look(), FUSE)).toBe('m m');
     expect(policyOf(container)).toEqual(before);
-  }, 30_000);
+  });
 
   test('leaves it as it is: processes, cgroups, nodes', async () => {
     await start(options);
