@@ -50,7 +50,7 @@ export const PACKAGES: readonly SystemPackage[] = [
   },
   {
     name: 'util-linux',
-    shownBy: ['nsenter', 'setpriv', 'taskset', 'unshare'],
+    shownBy: ['findmnt', 'nsenter', 'setpriv', 'taskset', 'unshare'],
     why: 'makes and enters the namespaces of nodes',
   },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
