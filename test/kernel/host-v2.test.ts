@@ -6,6 +6,7 @@ import { hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
 import { type NestedHost, startHost } from '../host-v2/host.ts';
 import { until } from './devices.ts';
 import { saysSomething } from './network.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const PREFIX = 'device-mounter-host-v2-';
 /** Cgroups and scratch folders of the nested host that `pid` started. */
@@ -27,7 +28,9 @@ describe('the nested host', () => {
 
   test('has one cgroup hierarchy, of version 2', () => {
     expect(run('stat', '--file-system', '--format=%T', '/sys/fs/cgroup')).toBe('cgroup2fs\n');
-    expect(run('findmnt', '-no', 'TARGET', '-t', 'cgroup')).toBe('/run/machine-pids\n');
+    // Only what holds fork bombs, where the machine has v1 for it.
+    const ofV1 = CGROUP_VERSIONS.includes(1) ? '/run/machine-pids\n' : '';
+    expect(run('sh', '-c', 'findmnt -no TARGET -t cgroup || true')).toBe(ofV1);
   });
 
   test('has a network of its own', () => {

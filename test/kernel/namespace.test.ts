@@ -15,6 +15,6 @@ test.each(CPUS)('createNamespace() works in a mount namespace made by CPU %s, wh
   for (const next of CPUS) {
     const command = ['--cpu-list', first, 'unshare', '--mount', 'taskset', '--cpu-list', next, ...make];
     const shown = execFileSync('taskset', command, { encoding: 'utf8' });
-    expect(shown).toBe('/state/node-1/kubelet\n\n/state/node-2/kubelet\n\n');
+    expect(shown).toBe('/state/node-1/kubelet\n/state/node-2/kubelet\n');
   }
 });
