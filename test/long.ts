@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { statePaths } from '../deploy/local/state.ts';
+import { readTraces } from '../deploy/local/traces.ts';
 import { PARTS } from './e2e/kills/part.ts';
 import { startCluster, stopCluster } from './run/cluster.ts';
 import { RESULTS, ROOT, runCommand } from './run/command.ts';
@@ -69,6 +71,7 @@ const isWanted = ({ name }: Part): boolean => (names.length > 0 ? names.includes
 const parts = LONG.filter(isWanted);
 const report = new Report();
 for (const name of passed) if (names.length === 0) report.note(`Passed before: ${name}`);
+const traces = await readTraces(statePaths(process.env));
 const needsCluster = parts.some((part) => part.onCluster);
 const isReady = needsCluster && (await report.run({ name: 'cluster start', budgetSeconds: 60, run: startCluster }));
 for (const part of parts.filter(({ onCluster }) => isReady || !onCluster)) {
@@ -76,5 +79,5 @@ for (const part of parts.filter(({ onCluster }) => isReady || !onCluster)) {
   passed.push(part.name);
   writeFileSync(PASSED, JSON.stringify({ state, passed }));
 }
-if (needsCluster) await report.run({ name: 'cluster stop', budgetSeconds: 20, run: stopCluster });
+if (needsCluster) await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 process.exitCode = report.end();

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { statePaths } from '../deploy/local/state.ts';
+import { readTraces } from '../deploy/local/traces.ts';
+import { withoutV1 } from './kernel/places.ts';
 import { startCluster, stopCluster } from './run/cluster.ts';
 import { RESULTS, ROOT, runCommand } from './run/command.ts';
 import { jest } from './run/jest.ts';
@@ -27,7 +30,6 @@ const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
 }));
 const LAST: Suite = { name: 'e2e', budgetSeconds: 300, run: () => jest('e2e', '--runInBand') };
 const START: Suite = { name: 'cluster start', budgetSeconds: 60, run: startCluster };
-const STOP: Suite = { name: 'cluster stop', budgetSeconds: 20, run: stopCluster };
 
 async function check(): Promise<Result> {
   const logFile = join(RESULTS, 'check.log');
@@ -54,6 +56,8 @@ await prepare();
 let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (interrupted = true));
 const report = new Report();
+report.note(withoutV1());
+const traces = await readTraces(statePaths(process.env));
 const lanes = LANES.filter(isWanted);
 const starting = lanes.length > 0 || isWanted(LAST) ? report.run(START) : undefined;
 for (const suite of BEFORE.filter(isWanted)) if (!interrupted) await report.run(suite);
@@ -62,6 +66,6 @@ if (starting !== undefined) {
     await Promise.all(lanes.map((suite) => report.run(suite)));
     if (isWanted(LAST) && !interrupted) await report.run(LAST);
   }
-  await report.run(STOP);
+  await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 }
 process.exitCode = report.end();

@@ -7,6 +7,8 @@ export const CONTROL_ADDRESS = '10.97.0.1';
 export const SERVICE_RANGE = '10.96.0.0/16';
 export const KUBERNETES_SERVICE_ADDRESS = '10.96.0.1';
 export const POD_RANGE = '10.244.0.0/16';
+/** Of `POD_RANGE` and of no node's part of it, see firewall.ts. */
+export const PROBE_ADDRESS = '10.244.255.254';
 
 /** TCP ports on `CONTROL_ADDRESS`, and (etcd, kube-proxy) on 127.0.0.1. Away from the usual ones, so that a real node may run here. */
 export const PORTS = {
@@ -18,7 +20,7 @@ export const PORTS = {
   kubeProxyHealth: 11256,
 } as const;
 
-/** Temporal has a network namespace of its own, see temporal-network.ts. */
+/** Temporal has a network namespace of its own, see networks.ts. */
 export const TEMPORAL_HOST = '10.97.0.2';
 export const TEMPORAL_PORTS = { frontend: 7233, ui: 8233 } as const;
 

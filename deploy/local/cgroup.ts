@@ -34,30 +34,36 @@ export function preparePodsCgroup(plan: NodePlan): void {
   }
 }
 
+/** Cgroups of kubelets at the root of a hierarchy: the cgroupfs driver makes `kubepods`, that of systemd `kubepods.slice`. */
+export const KUBELET_CGROUPS = ['kubepods', 'kubepods.slice'];
+
 /** Removes the empty cgroups that kubelets and containerd of these nodes made. */
-export async function removeCgroups(nodes: readonly NodePlan[]): Promise<void> {
-  const names = ['kubepods', 'k8s.io', ...nodes.map(({ name }) => name)];
+export async function removeCgroups(nodes: readonly Pick<NodePlan, 'name'>[]): Promise<void> {
+  const names = [...KUBELET_CGROUPS, 'k8s.io', ...nodes.map(({ name }) => name)];
   const folders = hierarchies().flatMap((hierarchy) => names.map((name) => join(hierarchy, name)));
   for (const folder of folders) {
     // A cgroup is busy for a moment after its last process was killed.
-    await until(`cgroup ${folder} to be removed`, () => attempt(() => removeTree(folder)), { timeoutMs: 10_000 });
+    await until(`cgroup ${folder} to be removed`, () => removeTree(folder), { timeoutMs: 10_000 });
   }
 }
 
-/** Files of a cgroup cannot and need not be removed. */
-function removeTree(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeTree(join(folder, entry.name));
-  }
-  rmdirSync(folder);
+/** Removes a cgroup and those below it, but for those that have processes. Answers whether it is gone. */
+export function removeTree(folder: string): boolean {
+  for (const cgroup of [folder, ...cgroupsBelow(folder)].reverse()) attempt(() => rmdirSync(cgroup));
+  return !existsSync(folder);
 }
 
-function attempt(action: () => void): boolean {
+/** Every cgroup below `folder`, parents first. Files of a cgroup are none; it may end while it is read. */
+export function cgroupsBelow(folder: string): string[] {
+  const entries = attempt(() => readdirSync(folder, { withFileTypes: true })) ?? [];
+  const children = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+  return children.flatMap((child) => [child, ...cgroupsBelow(child)]);
+}
+
+function attempt<T>(action: () => T): T | undefined {
   try {
-    action();
-    return true;
+    return action();
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -7,6 +7,7 @@ import { type ClusterNode, clusterNode } from './node/node.ts';
 import type { NodePlan } from './node/plan.ts';
 import { Server } from './server.ts';
 import { isDescribed, type StatePaths, statePaths } from './state.ts';
+import { readSysctls, type Sysctls } from './sysctls.ts';
 import { temporalSpec } from './temporal.ts';
 import type { ToolFolders } from './tools.ts';
 
@@ -30,13 +31,15 @@ export interface Cluster {
 interface Description {
   readonly nodes: readonly NodePlan[];
   readonly tools: ToolFolders;
+  /** What the machine had before; missing in those of older versions. */
+  readonly sysctls?: Sysctls;
   /** The start came to its end. */
   readonly complete: boolean;
 }
 
 /** Records what is about to be started, before the first of it is, so that it can be taken down whatever happens. */
 export function describeCluster(paths: StatePaths, nodes: readonly NodePlan[], tools: ToolFolders): void {
-  writeDescription(paths, { nodes, tools, complete: false });
+  writeDescription(paths, { nodes, tools, sysctls: readSysctls(), complete: false });
 }
 
 /** Records that the start came to its end. */
@@ -53,6 +56,11 @@ function writeDescription(paths: StatePaths, description: Description): void {
 /** The nodes of the cluster that was started under `paths`; none when none was. */
 export function describedNodes(paths: StatePaths): readonly NodePlan[] {
   return isDescribed(paths) ? readDescription(paths).nodes : [];
+}
+
+/** Settings of the kernel as they were before the cluster that was started under `paths`. */
+export function describedSysctls(paths: StatePaths): Sysctls {
+  return isDescribed(paths) ? (readDescription(paths).sysctls ?? {}) : {};
 }
 
 function readDescription(paths: StatePaths): Description {

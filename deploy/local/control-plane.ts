@@ -112,8 +112,8 @@ function kubeProxyConfig(paths: StatePaths): unknown {
     clusterCIDR: POD_RANGE,
     metricsBindAddress: `127.0.0.1:${PORTS.kubeProxyMetrics}`,
     healthzBindAddress: `127.0.0.1:${PORTS.kubeProxyHealth}`,
-    // Services need no more than the kernel tracks already; the machine's own limit stays as it is.
-    conntrack: { maxPerCore: 0 },
+    // Services need no more than the kernel tracks already; the machine's own limits stay as they are.
+    conntrack: { maxPerCore: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
   };
 }
 

@@ -3,12 +3,12 @@ import { CONTROL_ADDRESS } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS } from './devs.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
+import { TEMPORAL_NETWORK } from './networks.ts';
 import type { ClusterNode } from './node/node.ts';
 import { PRODUCT_NAMESPACE } from './product-keys.ts';
 import { run } from './run.ts';
 import { Server, type ServerSpec } from './server.ts';
 import { REPOSITORY } from './state.ts';
-import { TEMPORAL_NETWORK } from './temporal-network.ts';
 
 const APISERVER_PORT = 8443;
 const FIRST_HEALTH_PORT = 8081;

@@ -2,12 +2,15 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync }
 import { join } from 'node:path';
 import { POD_RANGE } from './addresses.ts';
 import { removeCgroups } from './cgroup.ts';
+import { describedSysctls } from './cluster.ts';
 import { releaseMachine, removeAddresses } from './machine.ts';
+import { removeNetwork, TEMPORAL_NETWORK } from './networks.ts';
+import { removeMountPoints } from './node/namespace.ts';
 import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
 import { OWNER_VARIABLE } from './server.ts';
 import type { StatePaths } from './state.ts';
-import { removeTemporalNetwork } from './temporal-network.ts';
+import { writeSysctls } from './sysctls.ts';
 import { until } from './wait.ts';
 
 /** What is looked at to tell whether a process belongs to a cluster. */
@@ -45,7 +48,8 @@ function tracesOf(pid: string): ProcessTraces | undefined {
   }
 }
 
-function processesOf(root: string, namespaces: readonly string[]): number[] {
+/** Pids of the cluster under `root`; `namespaces` are the link texts of its nodes' mount namespaces. */
+export function processesOf(root: string, namespaces: readonly string[]): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids
     .filter((pid) => {
@@ -83,16 +87,16 @@ async function unmountBelow(root: string): Promise<void> {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '');
-  const ours = mounts.filter((target) => target === root || target.startsWith(`${root}/`));
+  const ours = mounts.filter((target) => target.startsWith(`${root}/`));
   for (const target of ours.reverse()) await run('umount', ['-l', target]);
 }
 
-async function removeNetwork(nodes: readonly NodePlan[]): Promise<void> {
+async function removeNetworks(nodes: readonly NodePlan[]): Promise<void> {
   const tables = await run('nft', ['list', 'tables']);
   for (const family of ['ip', 'ip6']) {
     if (tables.includes(`table ${family} kube-proxy\n`)) await run('nft', ['delete', 'table', family, 'kube-proxy']);
   }
-  await removeTemporalNetwork();
+  await removeNetwork(TEMPORAL_NETWORK);
   await removeAddresses(nodes);
   // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic.
   await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });
@@ -107,8 +111,10 @@ export async function removeCluster(paths: StatePaths, nodes: readonly NodePlan[
   await endProcesses(paths);
   await unmountBelow(paths.root);
   await removeCgroups(nodes);
-  await removeNetwork(nodes);
+  await removeNetworks(nodes);
+  writeSysctls(describedSysctls(paths));
   for (const folder of [paths.pids, paths.namespaces]) rmSync(folder, { recursive: true, force: true });
+  removeMountPoints(paths);
   releaseMachine(paths);
   rmSync(paths.description, { force: true });
 }

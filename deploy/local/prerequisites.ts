@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Progress } from './progress.ts';
@@ -10,17 +11,19 @@ export type Purpose = 'node-3' | 'tests';
 export interface SystemPackage {
   readonly name: string;
   readonly shownBy: readonly string[];
+  /** A command that fails without it, where no file tells. */
+  readonly provedBy?: readonly [string, ...string[]];
   readonly why: string;
   /** The local cluster with two nodes does without it. */
   readonly onlyFor?: readonly Purpose[];
 }
 
-const PACKAGES: readonly SystemPackage[] = [
+export const PACKAGES: readonly SystemPackage[] = [
   { name: 'libseccomp-dev', shownBy: ['/usr/include/seccomp.h'], why: 'runc is built with seccomp' },
   { name: 'pkg-config', shownBy: ['pkg-config'], why: 'finds libseccomp for the build' },
   { name: 'nftables', shownBy: ['nft'], why: 'kube-proxy writes its rules with it' },
   { name: 'iptables', shownBy: ['iptables'], why: 'the CNI plugins look for it' },
-  { name: 'iproute2', shownBy: ['ip'], why: 'gives the API server an address of its own' },
+  { name: 'iproute2', shownBy: ['ip', 'ss'], why: 'gives the API server an address of its own' },
   { name: 'busybox-static', shownBy: ['busybox'], why: 'the demo pod runs it' },
   {
     name: 'systemd',
@@ -36,7 +39,26 @@ const PACKAGES: readonly SystemPackage[] = [
   },
   { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too', onlyFor: ['tests'] },
   { name: 'strace', shownBy: ['strace'], why: 'ends the node worker at a chosen system call', onlyFor: ['tests'] },
+  { name: 'curl', shownBy: ['curl'], why: 'the tests run the examples of the guides', onlyFor: ['tests'] },
+  { name: 'openssl', shownBy: ['openssl'], why: 'makes certificates for the tests', onlyFor: ['tests'] },
+  {
+    name: 'python3-venv',
+    shownBy: ['python3'],
+    provedBy: ['python3', '-c', 'import ensurepip, venv'],
+    why: 'the fuzzer is installed with it',
+    onlyFor: ['tests'],
+  },
+  {
+    name: 'util-linux',
+    shownBy: ['findmnt', 'nsenter', 'setpriv', 'taskset', 'unshare'],
+    why: 'makes and enters the namespaces of nodes',
+  },
   { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
+  {
+    name: 'debian-archive-keyring',
+    shownBy: ['/usr/share/keyrings/debian-archive-keyring.gpg'],
+    why: 'mmdebstrap checks the packages of that base with it',
+  },
 ];
 
 /** Whether `command` is on the PATH, or is the path of a file that exists. */
@@ -44,6 +66,10 @@ function isPresent(command: string): boolean {
   if (command.startsWith('/')) return existsSync(command);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.some((folder) => existsSync(join(folder, command)));
+}
+
+function isInstalled({ shownBy, provedBy: [command, ...args] = ['true'] }: SystemPackage): boolean {
+  return shownBy.every(isPresent) && spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
 /** What is wrong with this machine, one sentence each; nothing is changed. */
@@ -63,7 +89,7 @@ export function missingPackages(purpose?: Purpose): readonly SystemPackage[] {
   const needed = PACKAGES.filter(
     ({ onlyFor }) => onlyFor === undefined || (purpose !== undefined && onlyFor.includes(purpose)),
   );
-  return needed.filter(({ shownBy }) => !shownBy.every(isPresent));
+  return needed.filter((each) => !isInstalled(each));
 }
 
 /** Installs missing system packages with apt, or throws naming the command that does. */

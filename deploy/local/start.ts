@@ -5,20 +5,23 @@ import { PORTS, TEMPORAL_HOST, TEMPORAL_PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
 import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
 import { writeControlPlaneConfig } from './control-plane.ts';
+import { firewallObstacles } from './firewall.ts';
 import type { Image } from './image/archive.ts';
 import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
 import { removeCluster } from './leftovers.ts';
-import { addAddresses, claimMachine, obstacles, releaseMachine } from './machine.ts';
-import { prepareNamespaceFolder } from './node/namespace.ts';
+import { addAddresses, claimMachine, releaseMachine } from './machine.ts';
+import { createNetwork, TEMPORAL_NETWORK } from './networks.ts';
+import { makeMountPoints, prepareNamespaceFolder } from './node/namespace.ts';
 import { type ClusterNode, writeNodeConfig } from './node/node.ts';
 import { type NodePlan, planNodes } from './node/plan.ts';
+import { obstacles } from './obstacles.ts';
 import { createPki } from './pki/pki.ts';
 import type { Progress } from './progress.ts';
 import type { NodeServer } from './server.ts';
 import { isDescribed, type StatePaths } from './state.ts';
+import { allowForwarding } from './sysctls.ts';
 import { setTemporalRetention } from './temporal.ts';
-import { createTemporalNetwork } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
 import { sideBySide, until } from './wait.ts';
 
@@ -46,10 +49,8 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   const plans = planNodes(options.nodes, cgroupHost());
   claimMachine(paths);
   const problems = await obstacles(plans);
-  if (problems.length > 0) {
-    releaseMachine(paths);
-    throw new Error(`Cannot start: ${problems.join(' ')}`);
-  }
+  if (problems.length > 0) releaseMachine(paths);
+  refuseAny(problems);
   forgetCluster(paths, plans);
   describeCluster(paths, plans, options.tools);
   await progress.step('make keys, certificates, addresses', () => prepare(options, plans));
@@ -87,8 +88,15 @@ async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[
     preparePodsCgroup(plan);
   }
   await addAddresses(plans);
-  await createTemporalNetwork();
+  allowForwarding();
+  await createNetwork(TEMPORAL_NETWORK, TEMPORAL_HOST);
+  refuseAny(await firewallObstacles());
+  makeMountPoints(paths);
   await prepareNamespaceFolder(paths.namespaces);
+}
+
+function refuseAny(problems: readonly string[]): void {
+  if (problems.length > 0) throw new Error(`Cannot start:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
 }
 
 async function startApiserver({ servers, api }: Cluster, signal: AbortSignal): Promise<void> {

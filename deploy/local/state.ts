@@ -17,6 +17,8 @@ export interface StatePaths {
   readonly temporalDatabase: string;
   /** Mount namespaces of the nodes, one bound file each. */
   readonly namespaces: string;
+  /** Folders that were made on the machine to mount on, one a line. */
+  readonly mountPoints: string;
   readonly images: string;
   /** What was started, written before the first server, see cluster.ts. */
   readonly description: string;
@@ -37,6 +39,7 @@ export function statePaths(env: NodeJS.ProcessEnv): StatePaths {
     etcd: join(root, 'etcd'),
     temporalDatabase: join(root, 'temporal', 'temporal.db'),
     namespaces: join(root, 'namespaces'),
+    mountPoints: join(root, 'mount-points'),
     images: join(root, 'images'),
     description: join(root, 'cluster.json'),
     starter: join(root, 'starter.pid'),

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { TEMPORAL_ADDRESS, TEMPORAL_PORTS } from './addresses.ts';
+import { TEMPORAL_NETWORK } from './networks.ts';
 import { run } from './run.ts';
 import type { ServerSpec } from './server.ts';
 import type { StatePaths } from './state.ts';
-import { TEMPORAL_NETWORK } from './temporal-network.ts';
 import type { ToolFolders } from './tools.ts';
 
 const SEARCH_ATTRIBUTES = [

@@ -3,12 +3,15 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { removeTree } from '../../deploy/local/cgroup.ts';
+import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
-import { NAME, removeTree, V1_ROOT, V2_ROOT } from './places.ts';
+import { NAME } from './places.ts';
 
 const COMMAND = fileURLToPath(new URL('../../node-worker/inspect.ts', import.meta.url));
 /** Where the agent is, as a pod of the kubelet's that is not privileged would be. */
-const PLACES = [join(V1_ROOT, 'devices', NAME, 'agent'), join(V2_ROOT, NAME, 'agent')];
+const { v1Devices, v2 } = findCgroupRoots();
+const PLACES = [v1Devices, v2].filter((root) => root !== undefined).map((root) => join(root, NAME, 'agent'));
 let container: TestContainer;
 beforeAll(async () => {
   cleanUp();

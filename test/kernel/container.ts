@@ -12,15 +12,17 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { cgroupHost, hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
 import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { findInit, membersOf } from '../../node-worker/kernel/find-container.ts';
 import { parseContainerInfo } from '../../node-worker/runtime/container-info.ts';
 import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
-import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
+import { NAME, PIDS_ROOT, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 import { restoreSysctls } from './sysctl.ts';
 import type { NestedSystemd } from './systemd.ts';
 
+const MAX_PROCESSES = 200;
 const APPLETS = [
   'sh',
   'cat',
@@ -90,7 +92,8 @@ export async function startContainer(options: StartOptions): Promise<TestContain
   const rootfs = makeRootfs(bundle);
   options.prepare?.(rootfs);
   const place = placeOf(id, cgroupVersion, options.systemd);
-  const config = ociConfig({ ...options, cgroupsPath: place.cgroupsPath });
+  const limits = options.systemd === undefined ? processLimit() : {};
+  const config = ociConfig({ ...options, cgroupsPath: place.cgroupsPath, limits });
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
   const command = runtimeCommand(runtime, cgroupVersion, options.systemd);
   const child = spawn(command[0] ?? '', [...command.slice(1), 'run', '--bundle', bundle, id], {
@@ -134,7 +137,7 @@ export async function startContainer(options: StartOptions): Promise<TestContain
     async stop() {
       deleteContainer(command, id);
       await shell.ended;
-      removeTree(join(V1_ROOT, 'pids', NAME, id));
+      if (PIDS_ROOT !== undefined) removeTree(join(PIDS_ROOT, NAME, id));
       rmSync(bundle, { recursive: true, force: true });
     },
   };
@@ -149,12 +152,20 @@ function placeOf(id: string, version: 1 | 2, systemd?: NestedSystemd): { cgroup:
   return { cgroup: `${root}/${NAME}/${id}`, cgroupsPath: `/${NAME}/${id}` };
 }
 
-/** The tests start fork bombs: the v1 controller of the host holds them whichever version the container is on. */
+/** A fork bomb of a test is held by the v1 controller, whichever version its container is on. */
 function limitProcesses(id: string, pid: number): void {
-  const cgroup = join(V1_ROOT, 'pids', NAME, id);
+  if (PIDS_ROOT === undefined) return;
+  const cgroup = join(PIDS_ROOT, NAME, id);
   mkdirSync(cgroup, { recursive: true });
-  writeFileSync(join(cgroup, 'pids.max'), '200');
+  writeFileSync(join(cgroup, 'pids.max'), String(MAX_PROCESSES));
   writeFileSync(join(cgroup, 'cgroup.procs'), String(pid));
+}
+
+/** Without that controller the runtime holds it, or nothing can. Throws then. */
+function processLimit(): object {
+  if (PIDS_ROOT !== undefined) return {};
+  if (!cgroupHost().v2Controllers.includes('pids')) throw new Error('Cannot hold fork bombs: no pids controller');
+  return { pids: { limit: MAX_PROCESSES } };
 }
 
 function makeRootfs(bundle: string): string {
@@ -177,6 +188,7 @@ function runtimeCommand(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2, systemd?
     const script = `mount --make-rprivate / && umount ${V2_ROOT} && exec "$@"`;
     return ['unshare', '--mount', 'sh', '-c', script, 'sh', ...base];
   }
+  if (V2_ROOT === V1_ROOT) return base;
   const script = `mount --make-rprivate / && mount --bind ${V2_ROOT} ${V1_ROOT} && exec "$@"`;
   return ['unshare', '--mount', 'sh', '-c', script, 'sh', ...base];
 }
@@ -264,5 +276,6 @@ export function cleanUp(): void {
     for (const id of readdirSync(join(WORK, state))) deleteContainer(command, id);
   }
   rmSync(WORK, { recursive: true, force: true });
-  for (const hierarchy of readdirSync(V1_ROOT)) removeTree(join(V1_ROOT, hierarchy, NAME));
+  const pids = PIDS_ROOT === undefined ? [] : [PIDS_ROOT];
+  for (const hierarchy of [...hierarchies(), ...pids]) removeTree(join(hierarchy, NAME));
 }

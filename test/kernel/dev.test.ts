@@ -7,6 +7,7 @@ import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const engine = createEngine();
 let canary: Canary;
@@ -56,7 +57,7 @@ const addImmutable = (rootfs: string): void => buildProgram(IMMUTABLE, join(root
 /** A runtime makes its nodes and then only the mount read-only. */
 const READ_ONLY_DEV = { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'ro'] };
 
-describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   test("a /dev that is the host's gets rules, and is never written", async () => {
     await start({ mounts: [bind('/dev', '/dev')] }, cgroupVersion);
     expect(handle.dev).toBe('shared');

@@ -12,6 +12,7 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { ALLOW_ALL, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const engine = createEngine();
 const MULTI = 2;
@@ -46,12 +47,9 @@ async function expectMended(): Promise<void> {
 /** What the runtime was told at the start, as containerd sends it again with every update. */
 const DEVICES = { devices: [{ allow: false, access: 'rwm' }] };
 
-describe.each([
-  ['runc', 1],
-  ['runc', 2],
-  ['crun', 1],
-  ['crun', 2],
-] as const)('a container of %s on cgroup v%i', (runtime, cgroupVersion) => {
+const RUNTIMES = CGROUP_VERSIONS.flatMap((version) => [['runc', version] as const, ['crun', version] as const]);
+
+describe.each(RUNTIMES)('a container of %s on cgroup v%i', (runtime, cgroupVersion) => {
   test('keeps its device through an update of its resources, or has it mended', async () => {
     await startAndGrant(runtime, cgroupVersion);
     container.update(DEVICES);

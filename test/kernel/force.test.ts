@@ -5,6 +5,7 @@ import type { ContainerHandle, DeviceUser, Grant } from '../../node-worker/kerne
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 /** Holds the device in ways that are hard to see or to end. */
 const HOLDER = `
@@ -69,7 +70,7 @@ afterAll(cleanUp);
 
 const users = (): readonly DeviceUser[] => engine.usersOf(handle, [FUSE]);
 
-describe.each([1, 2] as const)('on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
     container = await startContainer({
       cgroupVersion,

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const FUSE: DeviceNode = {
   path: '/dev/fuse',
@@ -17,7 +18,7 @@ const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 
-describe.each([1, 2] as const)('a runc container on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a runc container on cgroup v%i', (cgroupVersion) => {
   let container: TestContainer;
   let handle: ContainerHandle;
   beforeEach(async () => {

@@ -9,6 +9,8 @@ export interface BundleOptions {
   /** After those of `devices`, as a pod's or an administrator's own: also refusals and wildcards. */
   readonly rules?: readonly OciRule[];
   readonly cgroupsPath: string;
+  /** More of `linux.resources`. */
+  readonly limits?: object;
   readonly mounts?: readonly OciMount[];
   /** Host id of the container's uid 0; makes a user namespace. */
   readonly userNamespaceBase?: number;
@@ -95,7 +97,7 @@ export function ociConfig(options: BundleOptions): object {
     mounts: [...usual.map(replaced), ...mounts.filter((mount) => !isUsual(mount))],
     linux: {
       cgroupsPath: options.cgroupsPath,
-      resources: { devices: [...deviceRules(privileged, devices), ...rules] },
+      resources: { ...options.limits, devices: [...deviceRules(privileged, devices), ...rules] },
       devices: devices.map(({ path, type, major, minor }) => ({
         path,
         type,

@@ -8,6 +8,7 @@ import { processStat } from '../../node-worker/kernel/process.ts';
 import { signalUser } from '../../node-worker/kernel/signal-user.ts';
 import { cleanUp, startContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const engine = createEngine();
 beforeAll(cleanUp);
@@ -30,7 +31,7 @@ async function processWithPid(pid: number): Promise<ChildProcess> {
   throw new Error(`the pid ${pid} was always taken by others`);
 }
 
-describe.each([1, 2] as const)('a pid that was used again, on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a pid that was used again, on cgroup v%i', (cgroupVersion) => {
   test('is no container, gets nothing and is not killed', async () => {
     const container = await startContainer({ cgroupVersion });
     const handle = engine.openContainer({ containerId: container.id });

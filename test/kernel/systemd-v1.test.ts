@@ -14,7 +14,7 @@ let before: readonly string[];
 beforeAll(async () => {
   cleanUp();
   systemd = await startSystemd(1);
-}, 30_000);
+});
 afterAll(async () => {
   await systemd.stop();
   cleanUp();

@@ -11,7 +11,7 @@ let systemd: NestedSystemd;
 beforeAll(async () => {
   cleanUp();
   systemd = await startSystemd(2);
-}, 30_000);
+});
 afterAll(async () => {
   await systemd.stop();
   cleanUp();

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { removeTree } from '../../deploy/local/cgroup.ts';
+import { initScript, MOUNT_CGROUP2, unitFiles } from '../../deploy/local/node/systemd-files.ts';
 import { until } from './devices.ts';
-import { NAME, removeTree, V1_ROOT, V2_ROOT, WORK } from './places.ts';
+import { NAME, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 
 /** A real systemd as init of namespaces of its own, with a D-Bus, on a part of the host's hierarchies. */
 export interface NestedSystemd {
@@ -14,15 +16,6 @@ export interface NestedSystemd {
   systemctl(...args: readonly string[]): string;
   stop(): Promise<void>;
 }
-
-const UNITS: Readonly<Record<string, string>> = {
-  'mini.target': '[Unit]\nDefaultDependencies=no\nWants=dbus.socket dbus.service\n',
-  // systemd joins the bus only when it owns its socket.
-  'dbus.socket': '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n',
-  'dbus.service':
-    '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\n' +
-    'ExecStart=@/usr/bin/dbus-daemon @dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n',
-};
 
 /** Of version 1, in the legacy layout: systemd's own, what decides over devices, and what else runc asks for. */
 const V1_HIERARCHIES = ['systemd', 'devices', 'freezer', 'pids'] as const;
@@ -36,31 +29,16 @@ const MOUNT_CGROUPS: Readonly<Record<1 | 2, string>> = {
       return `mkdir sys/fs/cgroup/${name}; mount -t cgroup -o ${option} cgroup sys/fs/cgroup/${name}`;
     }),
   ].join('\n'),
-  2: 'mount -t cgroup2 cgroup2 sys/fs/cgroup',
+  2: MOUNT_CGROUP2,
 };
-
-/** Everything it mounts is private to its namespaces and goes with them. */
-const initScript = (home: string, cgroupVersion: 1 | 2): string => `set -e
-mount --make-rprivate /
-mount -t tmpfs up ${home}/up; mkdir ${home}/up/upper ${home}/up/work
-mount -t overlay root -o lowerdir=/,upperdir=${home}/up/upper,workdir=${home}/up/work ${home}/root
-cd ${home}/root
-mount --bind /dev dev
-mount -t proc proc proc; mount -t sysfs sys sys; mount -t tmpfs run run
-${MOUNT_CGROUPS[cgroupVersion]}
-mount --bind ${WORK} .${WORK}
-rm -rf etc/systemd/system/*; cp ${home}/units/* etc/systemd/system/
-mkdir -p put; pivot_root . put; umount -l /put
-mount --make-rshared /
-exec env container=x /lib/systemd/systemd --unit=mini.target --log-target=console --log-level=warning
-`;
 
 /** Throws with what it said when it is not up within 10 s. */
 export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd> {
   const home = join(WORK, 'systemd');
-  for (const folder of ['up', 'root', 'units']) mkdirSync(join(home, folder), { recursive: true });
-  for (const [name, text] of Object.entries(UNITS)) writeFileSync(join(home, 'units', name), text);
-  writeFileSync(join(home, 'init.sh'), initScript(home, cgroupVersion));
+  const [units, scratch, shown] = [join(home, 'units'), join(home, 'root'), { [WORK]: WORK }];
+  mkdirSync(units, { recursive: true });
+  for (const [name, text] of Object.entries(unitFiles([]))) writeFileSync(join(units, name), text);
+  writeFileSync(join(home, 'init.sh'), initScript({ scratch, units, shown, mounts: MOUNT_CGROUPS[cgroupVersion] }));
   const cgroups = cgroupsOf(cgroupVersion);
   for (const cgroup of cgroups) mkdirSync(join(cgroup, 'visitors'), { recursive: true });
   const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
@@ -113,11 +91,5 @@ function collect(child: ChildProcess): () => string {
 /** Its init dies with `unshare`, and everything in its pid namespace with it, though not at once. */
 async function kill(child: ChildProcess, cgroups: readonly string[]): Promise<void> {
   child.kill('SIGKILL');
-  await until(
-    () => {
-      for (const cgroup of cgroups) removeTree(cgroup);
-      return cgroups.some((cgroup) => existsSync(cgroup));
-    },
-    (there) => !there,
-  );
+  await until(() => cgroups.map(removeTree).every(Boolean), Boolean);
 }

@@ -4,6 +4,7 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 const engine = createEngine();
 let container: TestContainer;
@@ -20,7 +21,7 @@ const whereabouts = (): readonly string[] => [
   ),
 ];
 
-describe.each([1, 2] as const)('a container with a user namespace on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i', (cgroupVersion) => {
   let before: readonly string[];
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion, userNamespaceBase: 1_000_000 });

@@ -6,6 +6,7 @@ import type { ContainerHandle, DeviceUser } from '../../node-worker/kernel/engin
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
+import { CGROUP_VERSIONS } from './places.ts';
 
 /** Maps the file it is told to, closes it and waits. */
 const MAP_DEVICE = `
@@ -25,7 +26,7 @@ const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 
-describe.each([1, 2] as const)('users of a device on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion) => {
   let container: TestContainer;
   let handle: ContainerHandle;
   beforeEach(async () => {

@@ -1,4 +1,7 @@
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { statePaths } from '../../deploy/local/state.ts';
+import { leftSince, type Traces } from '../../deploy/local/traces.ts';
 import { RESULTS, ROOT, runCommand } from './command.ts';
 import { type Result, resultOf } from './suite.ts';
 
@@ -9,8 +12,13 @@ export function startCluster(): Promise<Result> {
   return local('cluster-start', 'start', '--detach', '--no-demo', '--nodes', '3');
 }
 
-export function stopCluster(): Promise<Result> {
-  return local('cluster-stop', 'stop');
+/** Stops it. What it leaves on the machine, compared with `before` its start, is a failure. */
+export async function stopCluster(before: Traces): Promise<Result> {
+  const stopped = await local('cluster-stop', 'stop');
+  const left = await leftSince(before, statePaths(process.env));
+  if (left.length === 0) return stopped;
+  appendFileSync(stopped.logFile, `npm stop has left:\n${left.join('\n')}\n`);
+  return { ...stopped, failed: stopped.failed + 1 };
 }
 
 async function local(name: string, ...args: readonly string[]): Promise<Result> {

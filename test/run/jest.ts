@@ -1,7 +1,7 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { RESULTS, ROOT, runCommand } from './command.ts';
-import type { Result, TimedTest } from './suite.ts';
+import { type Result, resultOf, type TimedTest } from './suite.ts';
 
 interface Report {
   readonly numPassedTests: number;
@@ -30,6 +30,8 @@ export async function jest(project: string, ...more: readonly string[]): Promise
       NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
     },
   );
+  // Without a report nothing was run, and the output says why.
+  if (!existsSync(outputFile)) return resultOf(1, logFile);
   const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
   const failed =
     report.numFailedTests + report.numPendingTests + report.numTodoTests + report.numRuntimeErrorTestSuites;

@@ -31,9 +31,9 @@ export class Report {
     return result.failed === 0;
   }
 
-  /** A sentence for the summary. */
-  note(sentence: string): void {
-    this.#notes.push(sentence);
+  /** A sentence for the summary, if there is one. */
+  note(sentence: string | undefined): void {
+    if (sentence !== undefined) this.#notes.push(sentence);
   }
 
   /** Prints the summary; its last line counts all tests. Answers the exit status. */

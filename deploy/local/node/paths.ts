@@ -18,6 +18,18 @@ export interface NodePaths {
 /** containerd's default address, inside of the node. */
 export const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
 
+/** Folder of a node → its name inside. The machine has to have folders of these names. */
+const BINDS = {
+  kubelet: '/var/lib/kubelet',
+  'run-containerd': '/run/containerd',
+  'cni-cache': '/var/lib/cni',
+  'log-pods': '/var/log/pods',
+  'log-containers': '/var/log/containers',
+  'device-mounter': '/var/lib/device-mounter',
+};
+
+export const MOUNT_POINTS: readonly string[] = Object.values(BINDS);
+
 export function nodePaths(paths: StatePaths, node: string): NodePaths {
   const root = join(paths.root, node);
   return {
@@ -29,13 +41,6 @@ export function nodePaths(paths: StatePaths, node: string): NodePaths {
     kubeconfig: join(paths.config, `${node}.kubeconfig`),
     cniConfig: join(root, 'cni'),
     kubeletCertificates: join(root, 'kubelet-certificates'),
-    binds: {
-      [join(root, 'kubelet')]: '/var/lib/kubelet',
-      [join(root, 'run-containerd')]: '/run/containerd',
-      [join(root, 'cni-cache')]: '/var/lib/cni',
-      [join(root, 'log-pods')]: '/var/log/pods',
-      [join(root, 'log-containers')]: '/var/log/containers',
-      [join(root, 'device-mounter')]: '/var/lib/device-mounter',
-    },
+    binds: Object.fromEntries(Object.entries(BINDS).map(([folder, name]) => [join(root, folder), name])),
   };
 }

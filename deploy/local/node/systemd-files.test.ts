@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { statePaths } from '../state.ts';
 import { TOOLS, type ToolFolders } from '../tools.ts';
 import { nodePaths } from './paths.ts';
-import { initScript, unitFiles } from './systemd-files.ts';
+import { initScript, nodeRoot, unitFiles } from './systemd-files.ts';
 
 const STATE = statePaths({ DEVICE_MOUNTER_STATE: '/state' });
 const FOLDERS = Object.fromEntries(TOOLS.map(({ name }) => [name, `/tools/${name}`])) as ToolFolders;
@@ -31,7 +31,7 @@ describe('unitFiles()', () => {
 });
 
 test('initScript() shows the cluster’s own folders where they lie', () => {
-  const script = initScript(STATE.root, nodePaths(STATE, 'node-3'), FOLDERS);
+  const script = initScript(nodeRoot(STATE.root, nodePaths(STATE, 'node-3'), FOLDERS));
   expect(script).toContain("mkdir -p .'/state'\nmount --bind '/state' .'/state'\n");
   expect(script).toContain("mount --bind '/tools/containerd' .'/tools/containerd'\n");
   expect(script.indexOf('mount -t cgroup2')).toBeLessThan(script.indexOf('pivot_root'));

@@ -54,19 +54,41 @@ ExecStart=${bus.join(' ')} --systemd-activation --syslog-only
   };
 }
 
-/** Where the node's root is put together, on a tmpfs that ends with the node. */
-const scratch = (paths: NodePaths): string => join(paths.root, 'systemd');
-
 /** Folder of `unitFiles`, on the host. */
 export const unitFolder = (paths: NodePaths): string => join(paths.root, 'units');
 
+/** The root file system of a systemd in namespaces of its own: a copy-on-write view of the machine's files. */
+export interface NestedRoot {
+  /** Folder to put it together in. What is mounted there ends with the namespaces. */
+  readonly scratch: string;
+  /** Folder of `unitFiles`. */
+  readonly units: string;
+  /** Folder of the machine → its name inside. For what lies on other file systems than `/`, or must outlive the namespaces. */
+  readonly shown: Readonly<Record<string, string>>;
+  /** Shell lines that mount the cgroups, and what else is needed, below the current folder. */
+  readonly mounts: string;
+}
+
+export const MOUNT_CGROUP2 = 'mount -t cgroup2 cgroup2 sys/fs/cgroup';
+
+export function nodeRoot(stateRoot: string, paths: NodePaths, tools: ToolFolders): NestedRoot {
+  return {
+    scratch: join(paths.root, 'systemd'),
+    units: unitFolder(paths),
+    shown: Object.fromEntries([stateRoot, ...Object.values(tools)].map((folder) => [folder, folder])),
+    mounts: MOUNT_CGROUP2,
+  };
+}
+
 /**
- * Shell text for the first process in a node's new namespaces: a copy-on-write view of the machine's files with an own `/run`, `/tmp`,
- * kubelet folder and cgroup root, then systemd. What lies on other file systems than `/` is shown where it is needed.
+ * Shell text for the first process in new namespaces: mounts the root with `/run`, `/tmp`, kubelet folder and cgroup root of its own, then
+ * becomes systemd.
  */
-export function initScript(stateRoot: string, paths: NodePaths, tools: ToolFolders): string {
-  const base = quoted(scratch(paths));
-  const shown = [...new Set([stateRoot, ...Object.values(tools)])].map(quoted);
+export function initScript({ scratch, units, shown, mounts }: NestedRoot): string {
+  const base = quoted(scratch);
+  const binds = Object.entries(shown).map(
+    ([folder, name]) => `mkdir -p .${quoted(name)}\nmount --bind ${quoted(folder)} .${quoted(name)}`,
+  );
   return `set -e
 mount --make-rprivate /
 mkdir -p ${base}
@@ -78,15 +100,15 @@ cd root
 mount --rbind /dev dev
 mount -t proc proc proc
 mount -t sysfs sysfs sys
-mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
-${shown.map((folder) => `mkdir -p .${folder}\nmount --bind ${folder} .${folder}`).join('\n')}
+${mounts}
+${binds.join('\n')}
 mkdir -p var/lib/kubelet
 mount -t tmpfs -o mode=750 tmpfs var/lib/kubelet
 mkdir -p etc/systemd/system
 rm -rf etc/systemd/system/*
-cp ${quoted(unitFolder(paths))}/* etc/systemd/system/
+cp ${quoted(units)}/* etc/systemd/system/
 mkdir put-old
 pivot_root . put-old
 umount -l /put-old

@@ -8,7 +8,7 @@ import type { ToolFolders } from '../tools.ts';
 import { until } from '../wait.ts';
 import type { NodePaths } from './paths.ts';
 import type { NodePlan } from './plan.ts';
-import { initScript, type UnitSpec, unitFiles, unitFolder } from './systemd-files.ts';
+import { initScript, nodeRoot, type UnitSpec, unitFiles, unitFolder } from './systemd-files.ts';
 
 /** A systemd in namespaces of its own, as the first process of a node. */
 export class NestedSystemd {
@@ -38,7 +38,7 @@ export class NestedSystemd {
     const folder = unitFolder(this.#paths);
     for (const needed of [folder, this.#plan.cgroupRoot]) mkdirSync(needed, { recursive: true });
     for (const [name, text] of Object.entries(unitFiles(units))) writeFileSync(join(folder, name), text);
-    writeFileSync(join(this.#paths.root, 'init.sh'), initScript(this.#state.root, this.#paths, tools));
+    writeFileSync(join(this.#paths.root, 'init.sh'), initScript(nodeRoot(this.#state.root, this.#paths, tools)));
     this.#starter.start();
     const options = { timeoutMs: 30_000, signal, hopeless: () => this.#starter.hopeless() };
     const pid = await until('the first process of node-3', () => this.#childOfStarter(), options);

@@ -7,6 +7,7 @@ import { SlaveWatch } from '../../../node-worker/cluster/slave-watch.ts';
 import { Changes } from '../../../node-worker/kubelet/changes.ts';
 import { cleanUp } from '../container.ts';
 import { policyOf, until } from '../devices.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 import { KubeletFiles } from './kubelet.ts';
 import { KernelNode } from './node.ts';
 import { Pods } from './pods.ts';
@@ -34,7 +35,7 @@ beforeAll(cleanUp);
 afterAll(cleanUp);
 
 /** Everything is real but kube-apiserver and the processes that write the kubelet's files. */
-describe.each([1, 2] as const)('a device is never granted twice: on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a device is never granted twice: on cgroup v%i', (cgroupVersion) => {
   let node: KernelNode;
   let target: NonNullable<KernelNode['target']>;
   let before: readonly string[];

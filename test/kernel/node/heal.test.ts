@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { detach } from '../../../node-worker/activities/detach.ts';
 import { cleanUp } from '../container.ts';
 import { CARD, FUSE, policyOf } from '../devices.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 import { KernelNode } from './node.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -12,7 +13,7 @@ const OPEN = 'true </dev/fuse && echo opened';
 beforeAll(cleanUp);
 afterAll(cleanUp);
 
-describe.each([1, 2] as const)('a node worker with runc on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a node worker with runc on cgroup v%i', (cgroupVersion) => {
   let node: KernelNode;
   let target: NonNullable<KernelNode['target']>;
   beforeEach(async () => {

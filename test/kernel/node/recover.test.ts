@@ -9,6 +9,7 @@ import { recover } from '../../../node-worker/activities/recover.ts';
 import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
 import { cleanUp } from '../container.ts';
 import { CARD, policyOf } from '../devices.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 import { KernelNode } from './node.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -17,7 +18,7 @@ beforeAll(cleanUp);
 afterAll(cleanUp);
 
 /** What a node worker finds when it starts, and what it makes of it: checkpoint × container and kernel × kubelet and slave. */
-describe.each([1, 2] as const)('a node worker that starts, on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a node worker that starts, on cgroup v%i', (cgroupVersion) => {
   let node: KernelNode;
   let target: NonNullable<KernelNode['target']>;
   let slave: SlaveRef;

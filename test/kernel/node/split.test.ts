@@ -5,6 +5,7 @@ import { detach } from '../../../node-worker/activities/detach.ts';
 import { FUSE_RESOURCE, mountRequest } from '../../../node-worker/activities/memory-node.ts';
 import { cleanUp } from '../container.ts';
 import { policyOf, until } from '../devices.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 import { KernelNode } from './node.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -15,7 +16,7 @@ const LOOP_RESOURCE = 'hostdev.k8s.io/dev_loop-control';
 beforeAll(cleanUp);
 afterAll(cleanUp);
 
-describe.each([1, 2] as const)('a split mount with runc on cgroup v%i', (cgroupVersion) => {
+describe.each(CGROUP_VERSIONS)('a split mount with runc on cgroup v%i', (cgroupVersion) => {
   let node: KernelNode;
   let target: NonNullable<KernelNode['target']>;
   let before: readonly string[];
