@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { statePaths } from '../deploy/local/state.ts';
 import { readTraces } from '../deploy/local/traces.ts';
@@ -44,13 +43,17 @@ async function fuzz(): Promise<Result> {
   return resultOf(await runCommand(logFile, process.execPath, args), logFile);
 }
 
-function git(...args: readonly string[]): Buffer {
-  return execFileSync('git', args, { cwd: ROOT, maxBuffer: 64 << 20 });
-}
-
-/** Names what is tested: the commit, and what was changed since. */
+/** Names what is tested: everything in the checkout that is not made by installing and testing it. */
 function checkout(): string {
-  return createHash('sha256').update(git('rev-parse', 'HEAD')).update(git('diff', 'HEAD')).digest('hex');
+  const made = ['.git', '.local', 'coverage', 'node_modules'];
+  const files = globSync('**/*', { cwd: ROOT, withFileTypes: true, exclude: ({ name }) => made.includes(name) });
+  const digest = createHash('sha256');
+  for (const path of files
+    .filter((file) => file.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+    .sort())
+    digest.update(path).update(readFileSync(path));
+  return digest.digest('hex');
 }
 
 function passedBefore(state: string): string[] {
