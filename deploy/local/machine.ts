@@ -1,23 +1,26 @@
-import { existsSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import { readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { CONTROL_ADDRESS, SERVICE_RANGE } from './addresses.ts';
 import type { NodePlan } from './node/plan.ts';
 import { run } from './run.ts';
-import { type StatePaths, statePaths } from './state.ts';
+import { isDescribed, type StatePaths, statePaths } from './state.ts';
 
 /** Names the folder of the one cluster that may run on this machine: addresses and cgroups are the machine's. */
 const CLAIM = '/run/device-mounter-local';
 
-/** Throws when a cluster of another folder runs. */
+/** The cluster of another folder that has the machine, running or not; `undefined` when it is free or ours. */
+export function otherHolder(paths: StatePaths): StatePaths | undefined {
+  const holder = claimedBy();
+  if (holder === undefined || holder === paths.root) return undefined;
+  const other = statePaths({ DEVICE_MOUNTER_STATE: holder });
+  return isDescribed(other) ? other : undefined;
+}
+
+/** To be called when no other folder's cluster has the machine. */
 export function claimMachine(paths: StatePaths): void {
   const holder = claimedBy();
-  if (holder !== undefined && holder !== paths.root) {
-    if (existsSync(statePaths({ DEVICE_MOUNTER_STATE: holder }).description))
-      throw new Error(
-        `Cannot start: the local cluster of "${holder}" runs on this machine; end it with npm stop there.`,
-      );
-    unlinkSync(CLAIM);
-  }
-  if (holder !== paths.root) symlinkSync(paths.root, CLAIM);
+  if (holder === paths.root) return;
+  if (holder !== undefined) unlinkSync(CLAIM);
+  symlinkSync(paths.root, CLAIM);
 }
 
 export function releaseMachine(paths: StatePaths): void {

@@ -9,8 +9,8 @@ import { firewallObstacles } from './firewall.ts';
 import type { Image } from './image/archive.ts';
 import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
-import { removeCluster } from './leftovers.ts';
-import { addAddresses, claimMachine, releaseMachine } from './machine.ts';
+import { processesOf, removeCluster } from './leftovers.ts';
+import { addAddresses, claimMachine, otherHolder, releaseMachine } from './machine.ts';
 import { createNetwork, TEMPORAL_NETWORK } from './networks.ts';
 import { makeMountPoints, prepareNamespaceFolder } from './node/namespace.ts';
 import { type ClusterNode, writeNodeConfig } from './node/node.ts';
@@ -46,6 +46,7 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   const { paths, progress } = options;
   if (isDescribed(paths))
     await progress.step('remove what an earlier run left', () => removeCluster(paths, describedNodes(paths)));
+  await removeAbandoned(options);
   const plans = planNodes(options.nodes, cgroupHost());
   claimMachine(paths);
   const problems = await obstacles(plans);
@@ -74,6 +75,18 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   });
   markComplete(paths);
   return cluster;
+}
+
+/** Another folder's cluster that was cut off is removed. Throws when it runs. */
+async function removeAbandoned({ paths, progress }: StartOptions): Promise<void> {
+  const other = otherHolder(paths);
+  if (other === undefined) return;
+  if (processesOf(other.root, []).length > 0)
+    throw new Error(
+      `Cannot start: the local cluster of "${other.root}" runs on this machine; end it with npm stop there.`,
+    );
+  const title = `remove what a cluster of ${other.root} left`;
+  await progress.step(title, () => removeCluster(other, describedNodes(other)));
 }
 
 async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[]): Promise<void> {

@@ -44,10 +44,8 @@ export class TemporalServer {
     args.push('--db-filename', join(this.#folder, 'temporal.db'));
     args.push('--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal');
     args.push(...TUNING.flatMap((value) => ['--dynamic-config-value', value]), ...attributes, ...this.#extra);
-    this.#process = spawn(temporalBinary(), args, { stdio: 'ignore' });
-    const child = this.#process;
-    // A test run that ends early still ends its server.
-    process.once('exit', () => child.kill('SIGKILL'));
+    // It ends with this test run, whatever ends that.
+    this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], { stdio: 'ignore' });
     await this.#ready();
   }
 
