@@ -35,6 +35,8 @@ const LONG: readonly Part[] = [
   ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '-t', `every ${part} `)),
   onCluster('node gone', 5, 'node-gone'),
   onCluster('idle', 3, 'idle'),
+  onCluster('patience', 2, 'patience'),
+  onCluster('namespaces', 3, 'namespaces'),
 ];
 
 async function fuzz(): Promise<Result> {

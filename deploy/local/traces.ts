@@ -37,8 +37,20 @@ export async function leftSince(before: Traces, paths: StatePaths): Promise<Trac
   return (await readTraces(paths)).filter((trace) => !known.has(trace));
 }
 
+/** Empty ones: nobody else's processes are in what we have left, and ours are told by themselves. */
 const cgroupsOf = (hierarchy: string): string[] =>
-  cgroupsBelow(hierarchy).filter((folder) => !NOT_OURS.some((name) => folder.startsWith(join(hierarchy, name))));
+  cgroupsBelow(hierarchy)
+    .filter((folder) => !NOT_OURS.some((name) => folder.startsWith(join(hierarchy, name))))
+    .filter((folder) => [folder, ...cgroupsBelow(folder)].every(isEmpty));
+
+function isEmpty(cgroup: string): boolean {
+  try {
+    return readFileSync(join(cgroup, 'cgroup.procs'), 'utf8') === '';
+  } catch {
+    // It has ended since it was listed.
+    return false;
+  }
+}
 
 /** Target and type of each; the columns of /proc/PID/mountinfo are those of proc_pid_mountinfo(5). */
 function mounts(): string[] {

@@ -14,7 +14,7 @@ const MAX_LOOKS = 4;
 /**
  * Processes of the container that hold a device open or mapped. Compared by device number, because the names that links
  * in /proc show are the tenant's. Neither a process that is another one at every moment escapes nor one that moves its
- * descriptor all the time: if the look never ends with what it began with, it is done while none of them runs. Not seen: a
+ * descriptor all the time: what has run meanwhile is looked at again, at last while none of them runs. Not seen: a
  * descriptor given to a process outside the container, or on its way between two inside.
  */
 export function usersOf(container: OpenContainer, devices: readonly DeviceId[]): readonly DeviceUser[] {
@@ -27,10 +27,10 @@ export function usersOf(container: OpenContainer, devices: readonly DeviceId[]):
     if (fresh.length === 0) return users;
     for (const pid of fresh) {
       look.missed = false;
-      const before = descriptorsOf(pid);
+      const before = activityOf(pid);
       const uses = usesOf(pid, container, look);
       users.push(...uses);
-      const stoodStill = !look.missed && before === descriptorsOf(pid);
+      const stoodStill = !look.missed && before !== undefined && before === activityOf(pid);
       // One that was found need not be looked at again.
       if (uses.length > 0 || stoodStill) seen.add(pid);
     }
@@ -44,12 +44,21 @@ interface Look {
   missed: boolean;
 }
 
-/** The descriptors of every thread, to see whether they change. */
-function descriptorsOf(pid: number): string {
+/**
+ * How often each thread has given up its processor, by proc_pid_status(5); `undefined` when one has it or waits for it. Two equal
+ * answers prove that none has run in between. Equal lists of descriptors would not: a list is read one number after the
+ * other, and a descriptor that moves in a circle can be missed by each.
+ */
+function activityOf(pid: number): string | undefined {
   const threads = ifThere(() => readdirSync(`/proc/${pid}/task`));
-  return threads
-    .map((thread) => `${thread} ${ifThere(() => readdirSync(`/proc/${pid}/task/${thread}/fd`)).join()}`)
-    .join('\n');
+  const switches = threads.map((thread) => switchesOf(`/proc/${pid}/task/${thread}/status`));
+  return switches.includes(undefined) ? undefined : `${threads.join()} ${switches.join()}`;
+}
+
+function switchesOf(status: string): string | undefined {
+  const text = ifThere(() => [readFileSync(status, 'latin1')]).join('');
+  if (/^State:\tR/m.test(text)) return undefined;
+  return [...text.matchAll(/^(?:non)?voluntary_ctxt_switches:\t(\d+)$/gm)].map(([, count]) => count).join('+');
 }
 
 function usesOf(pid: number, container: OpenContainer, look: Look): readonly DeviceUser[] {

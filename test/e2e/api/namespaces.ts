@@ -1,7 +1,7 @@
 import { CLUSTER, NODES, restartTemporal } from '../cluster.ts';
 import { PRODUCT_NAMESPACE, place, podsOf, rolledOut } from '../daemon-sets.ts';
 import { ask, find, remove } from '../kube.ts';
-import { createPod, FUSE } from '../pods.ts';
+import { createPod, FUSE, podPath } from '../pods.ts';
 import { until } from '../until.ts';
 import { ROOT } from './direct.ts';
 
@@ -19,8 +19,11 @@ export const namespaceGone = (name: string, timeoutMs: number) =>
 export async function scale(deployment: string, replicas: number): Promise<void> {
   const path = `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/deployments/${deployment}`;
   await ask('PATCH', `${path}/scale`, { spec: { replicas } });
-  if (replicas > 0) await rolledOut('deployments', deployment);
-  else await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0, 110_000);
+  if (replicas > 0) return rolledOut('deployments', deployment);
+  // They are not asked to end well.
+  for (const { metadata } of await podsOf(deployment))
+    await remove(`${podPath(metadata.name, PRODUCT_NAMESPACE)}?gracePeriodSeconds=0`);
+  await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0, 110_000);
 }
 
 /** A pod with a mounted device in a namespace. */

@@ -8,6 +8,7 @@ import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { aggregated, auditIdOf, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
 import { OwnServer } from './own-server.ts';
+import { answerAbout } from './patience.ts';
 
 const ROOT_USER = behalfOf('root', 'system:masters');
 const node = NODES.at(-1)?.name ?? '';
@@ -15,26 +16,16 @@ let server: OwnServer;
 /** Has the only /dev/fuse of the node, so that whoever asks for it waits. */
 let holder: string;
 let pod: string;
-/** Asks for a device that no node has. */
-let patient: string;
-/** Takes 40 s, in which the other tests go on. */
-let answeredLate: Promise<Timed>;
-
-interface Timed {
-  readonly answer: Answer;
-  readonly tookMs: number;
-}
 
 beforeAll(async () => {
-  [holder, pod, patient] = await Promise.all([startPod(node), startPod(node), startPod(node)]);
+  [holder, pod] = await Promise.all([startPod(node), startPod(node)]);
   await mountOk(holder, FUSE);
   server = await (await OwnServer.start(['--shutdown-delay=3'])).register();
-  answeredLate = waitingForNothing();
 });
 
 afterAll(async () => {
   await server?.stop();
-  await removeTargets([holder, pod, patient]);
+  await removeTargets([holder, pod]);
   await expectNoPods();
 });
 
@@ -45,22 +36,16 @@ function mounting(query: string, resource: string = FUSE, more: object = {}): Se
   return { method: 'PUT', path: mountPath(pod, `device_type=HOSTDEV${query}`), body };
 }
 
-async function waitingForNothing(query = ''): Promise<Timed> {
-  const startedMs = performance.now();
-  const path = mountPath(patient, `device_type=HOSTDEV&queue=true&wait_second=100${query}`);
-  const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_of_no_node': '1' } });
-  const answer = await aggregated({ method: 'PUT', path, body });
-  return { answer, tookMs: performance.now() - startedMs };
-}
-
 const mountOf = ({ json }: Answer) => json as unknown as DeviceMount;
 
 describe('a mount that has to wait', () => {
   test('is answered before the client gives up, and goes on', async () => {
-    const { answer, tookMs } = await waitingForNothing('&timeout=12s');
+    const { answer, tookMs } = await answerAbout(pod, '&timeout=12s');
     expect(answer.code).toBe(202);
     expect(tookMs).toBeLessThan(9_000);
     expect(mountOf(answer).status.phase).toBe('Pending');
+    expect((await unmount(pod)).status).toBe(200);
+    await slavesGone(pod);
   });
 
   test('goes on when its client has gone', async () => {
@@ -167,19 +152,6 @@ describe('a server that does not know yet whom to believe', () => {
     expect((await asked('/readyz')).code).toBe(200);
     expect((await asked(`${ROOT}/devicemounts`)).code).toBe(200);
     await early.stop();
-  });
-});
-
-describe('a mount that has to wait for long', () => {
-  test('is answered before kube-apiserver gives up, with a warning, and goes on', async () => {
-    const { answer, tookMs } = await answeredLate;
-    expect(answer.code).toBe(202);
-    expect(answer.headers['warning']).toMatch(/^299 - "wait_second is longer than 40 s/);
-    expect(tookMs).toBeGreaterThan(35_000);
-    expect(tookMs).toBeLessThan(45_000);
-    expect(mountOf(answer).status.phase).toBe('Pending');
-    expect((await unmount(patient, '&force=1')).status).toBe(200);
-    await slavesGone(patient);
   });
 });
 

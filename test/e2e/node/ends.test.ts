@@ -100,48 +100,50 @@ describe('the mount ends, and its container is as before, after', () => {
     await all.expectFree(node);
   });
 
-  test('its lease, which a PUT of the same name has renewed', async () => {
-    const pod = await all.target(node);
-    const before = await deviceState(pod);
-    const name = `lease-${pod}`;
-    const first = await mountOk(pod, FUSE, '', { name, leaseSeconds: 3 });
-    const renewed = await mountOk(pod, FUSE, '', { name, leaseSeconds: 7 });
-    expect(renewed.metadata.uid).toBe(first.metadata.uid);
-    const [firstEnd, end] = [first, renewed].map(({ status }) => Date.parse(status.leaseEndsAt ?? '')) as [
-      number,
-      number,
-    ];
-    expect(end - firstEnd).toBeGreaterThan(3_000);
-    await all.expectEnded(renewed, { status: 'COMPLETED', reason: 'LeaseEnded' });
-    expect(Date.now()).toBeGreaterThan(end);
-    expect(await deviceState(pod)).toEqual(before);
-    await all.expectFree(node);
-  });
-
-  test('preemption of its slave', async () => {
-    const mounted = await all.mountedTarget(node);
-    const name = `ends-first-${node}`;
-    const classes = '/apis/scheduling.k8s.io/v1/priorityclasses';
-    await remove(`${classes}/${name}`);
-    await ask('POST', classes, { metadata: { name }, value: 1000 });
-    // The admission of kube-apiserver hears of a class a moment later.
-    const dryRun = { metadata: { name }, spec: { priorityClassName: name, containers: [busybox(['true'])] } };
-    const isKnown = async (): Promise<boolean> => (await send('POST', `${PODS}?dryRun=All`, dryRun)).status < 300;
-    await until('the class to be known', isKnown);
-    const first = await all.target(node, {
-      // The scheduler is to decide, not the pod.
-      nodeName: undefined,
-      nodeSelector: { 'kubernetes.io/hostname': node },
-      priorityClassName: name,
-      containers: [busybox(['sleep', '100000'], { resources: { limits: { [FUSE]: '1' } } })],
+  if (isMine(0))
+    test('its lease, which a PUT of the same name has renewed', async () => {
+      const pod = await all.target(node);
+      const before = await deviceState(pod);
+      const name = `lease-${pod}`;
+      const first = await mountOk(pod, FUSE, '', { name, leaseSeconds: 3 });
+      const renewed = await mountOk(pod, FUSE, '', { name, leaseSeconds: 7 });
+      expect(renewed.metadata.uid).toBe(first.metadata.uid);
+      const [firstEnd, end] = [first, renewed].map(({ status }) => Date.parse(status.leaseEndsAt ?? '')) as [
+        number,
+        number,
+      ];
+      expect(end - firstEnd).toBeGreaterThan(3_000);
+      await all.expectEnded(renewed, { status: 'COMPLETED', reason: 'LeaseEnded' });
+      expect(Date.now()).toBeGreaterThan(end);
+      expect(await deviceState(pod)).toEqual(before);
+      await all.expectFree(node);
     });
-    expect(await inPod(first, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
-    await all.expectEnded(mounted.mounted, SLAVE_ENDED);
-    expect(await deviceState(mounted.pod)).toEqual(mounted.before);
-    await deletePod(first);
-    await remove(`${classes}/${name}`);
-    await all.expectFree(node);
-  });
+
+  if (isMine(1))
+    test('preemption of its slave', async () => {
+      const mounted = await all.mountedTarget(node);
+      const name = `ends-first-${node}`;
+      const classes = '/apis/scheduling.k8s.io/v1/priorityclasses';
+      await remove(`${classes}/${name}`);
+      await ask('POST', classes, { metadata: { name }, value: 1000 });
+      // The admission of kube-apiserver hears of a class a moment later.
+      const dryRun = { metadata: { name }, spec: { priorityClassName: name, containers: [busybox(['true'])] } };
+      const isKnown = async (): Promise<boolean> => (await send('POST', `${PODS}?dryRun=All`, dryRun)).status < 300;
+      await until('the class to be known', isKnown);
+      const first = await all.target(node, {
+        // The scheduler is to decide, not the pod.
+        nodeName: undefined,
+        nodeSelector: { 'kubernetes.io/hostname': node },
+        priorityClassName: name,
+        containers: [busybox(['sleep', '100000'], { resources: { limits: { [FUSE]: '1' } } })],
+      });
+      expect(await inPod(first, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
+      await all.expectEnded(mounted.mounted, SLAVE_ENDED);
+      expect(await deviceState(mounted.pod)).toEqual(mounted.before);
+      await deletePod(first);
+      await remove(`${classes}/${name}`);
+      await all.expectFree(node);
+    });
 });
 
 describe('when its container restarts, a mount', () => {
@@ -162,11 +164,12 @@ describe('when its container restarts, a mount', () => {
     await all.expectFree(node);
   });
 
-  test('ends with onRestart=release', async () => {
-    const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'release' });
-    await restart(pod);
-    await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'ContainerRestarted' });
-    expect(await deviceState(pod)).toEqual(before);
-    await all.expectFree(node);
-  });
+  if (isMine(2))
+    test('ends with onRestart=release', async () => {
+      const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'release' });
+      await restart(pod);
+      await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'ContainerRestarted' });
+      expect(await deviceState(pod)).toEqual(before);
+      await all.expectFree(node);
+    });
 });
