@@ -193,7 +193,7 @@ function slaveAnnotations(signed: Signed<MountRequest>, { mountUid }: SlaveOptio
 
 /** The longest beginning that is a valid label value, which a name of up to 253 characters need not be. */
 function labelValue(name: string): string {
-  return name.slice(0, 63).replace(/[^a-zA-Z0-9]+$/, '');
+  return name.slice(0, 63).replace(/(?<![^a-zA-Z0-9])[^a-zA-Z0-9]+$/, '');
 }
 
 /** Whether `pod` belongs to the pod with `targetUid`. Labels can be written by tenants; this the garbage collector acts on. */

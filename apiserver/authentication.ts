@@ -16,7 +16,7 @@ export type DistinctHeaders = Readonly<Record<string, readonly string[] | undefi
 
 type Opinion = { readonly identity: Identity } | { readonly problem: string } | undefined;
 
-const ANONYMOUS: Identity = { name: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
+export const ANONYMOUS: Identity = { name: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
 
 /**
  * Who sent a request, decided as Kubernetes' own extension API servers do: request headers of the front proxy, then the client

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { fail } from '../contract/failures.ts';
 import { type AccessRecord, accessOf } from './access.ts';
-import type { Identity } from './authentication.ts';
+import { ANONYMOUS, type Identity } from './authentication.ts';
 import { type Attributes, authorize, type Review } from './authorization.ts';
 import { Parameters } from './parameters.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
@@ -56,12 +56,22 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
     const access = accessOf(res);
     try {
       const identity = await gate.identify(req);
+      refuseAnonymous(identity);
       access.user = identity.name.slice(0, 256);
       await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
     } catch (err) {
       sendFailure(req, res, err, gate.subject?.(req));
     }
   };
+}
+
+/**
+ * Before anything of the request is read, and before it costs a review or a place among those being served.
+ * @throws Unauthorized
+ */
+function refuseAnonymous({ name, groups }: Identity): void {
+  if (name !== ANONYMOUS.name && !groups.includes('system:unauthenticated')) return;
+  throw fail('Unauthorized', 'Unauthorized', new Error('the request is anonymous'));
 }
 
 /** @throws Forbidden */

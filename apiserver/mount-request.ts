@@ -177,5 +177,5 @@ function defaultName({ pod, podUid }: Target, idempotencyKey: string | undefined
             .subarray(0, 10),
         ];
   const suffix = bytes.map((byte) => ALPHABET[byte % ALPHABET.length]).join('');
-  return `${pod.slice(0, MAX_POD_PART).replace(/[^a-z0-9]+$/, '')}-${suffix}`;
+  return `${pod.slice(0, MAX_POD_PART).replace(/(?<![^a-z0-9])[^a-z0-9]+$/, '')}-${suffix}`;
 }
