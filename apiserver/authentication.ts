@@ -50,7 +50,13 @@ function fromRequestHeaders(
     return { problem: `the front proxy must not be called "${commonName}"` };
   }
   const [name] = valuesOf(headers, trust.usernameHeaders).filter((value) => value !== '');
-  if (name === undefined) return undefined;
+  if (name === undefined) {
+    // Where one CA signs front proxy and clients, it would be a user of its own below.
+    if (trust.allowedNames.length > 0) {
+      throw fail('Unauthorized', 'Unauthorized', new Error('the front proxy has named no user'));
+    }
+    return undefined;
+  }
   const [uid] = valuesOf(headers, trust.uidHeaders).filter((value) => value !== '');
   return {
     identity: {

@@ -10,8 +10,8 @@ import { isLabelValue, isQualifiedName, reservedBecause } from './reserved-keys.
 
 /** `wait_second` when it is absent, as the original has it. */
 const DEFAULT_WAIT_SECONDS = 10;
-/** Deadline of a mount that nobody waits for (`wait_second=0`). */
-const UNATTENDED_SECONDS = 600;
+/** Deadline of a mount that nobody waits for (`wait_second=0`), and the least of an unmount: whoever was answered 202 counts on it. */
+export const UNATTENDED_SECONDS = 600;
 /** An hour, since nobody waits on the line for longer than kube-apiserver allows anyway. */
 const MAX_WAIT_SECONDS = 3_600;
 

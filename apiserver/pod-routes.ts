@@ -16,6 +16,7 @@ import {
   parseCommonQuery,
   refuseProblems,
   splitProblems,
+  UNATTENDED_SECONDS,
   userOf,
 } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
@@ -97,7 +98,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     force,
     user: userOf(identity),
     requestedAt: new Date().toISOString(),
-    deadlineSeconds: query.deadlineSeconds,
+    deadlineSeconds: Math.max(query.deadlineSeconds, UNATTENDED_SECONDS),
   };
   if (query.dryRun) {
     const list = await deps.mounts.list(where.namespace);
