@@ -111,6 +111,8 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
       enableServiceLinks: false,
       dnsPolicy: 'Default',
       restartPolicy: 'Always',
+      // Nobody sets it, so that the slave is never Ready: labels that a Service selects make it no endpoint.
+      readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
       terminationGracePeriodSeconds: GRACE_SECONDS,
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),

@@ -89,7 +89,7 @@ function resourceProblems(resources: MountBody['resources'], deviceType: DeviceT
 }
 
 function keyProblems(
-  field: string,
+  field: 'labels' | 'annotations',
   map: Readonly<Record<string, string>>,
   rule: (value: string) => string | undefined,
 ): readonly FailureCause[] {
@@ -99,7 +99,7 @@ function keyProblems(
     if (!isQualifiedName(key)) {
       return [{ reason: 'FieldValueInvalid', field: at, message: `Invalid value: ${shown}: must be a qualified name` }];
     }
-    const reserved = reservedBecause(key);
+    const reserved = reservedBecause(field, key);
     if (reserved !== undefined)
       return [{ reason: 'FieldValueForbidden', field: at, message: `Forbidden: ${reserved}` }];
     const broken = rule(value);
