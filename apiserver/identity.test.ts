@@ -146,6 +146,8 @@ describe('parseTrust()', () => {
       'a broken certificate',
       { 'requestheader-client-ca-file': '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' },
     ],
+    ['a certificate that is cut off', { 'client-ca-file': '-----BEGIN CERTIFICATE-----\nMIIB' }],
+    ['something else than certificates', { 'requestheader-client-ca-file': 'x' }],
   ])('throws for %s', (_name, change) => {
     const data = { ...trustData(cluster.frontProxy.pair.cert, cluster.clients.pair.cert), ...change };
     expect(() => parseTrust(data)).toThrow();

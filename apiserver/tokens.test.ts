@@ -48,6 +48,16 @@ describe('a bearer token', () => {
     expect((await get('Bearer good')).code).toBe(200);
   });
 
+  test('is not asked about while many others are, and costs nothing then', async () => {
+    const gate = Promise.withResolvers<Identity | undefined>();
+    const tokens = new Tokens(() => gate.promise);
+    const asking = Array.from({ length: 64 }, (_, index) => tokens.identityOf(`t${index}`));
+    await expect(tokens.identityOf('one more')).rejects.toThrow('Too many tokens');
+    gate.resolve(JOE);
+    await Promise.all(asking);
+    expect(await tokens.identityOf('one more')).toBe(JOE);
+  });
+
   test('is nothing beside the front proxy, whose word counts', async () => {
     await get('Bearer good', ['X-Remote-User', 'jane'], cluster.proxy);
     expect([asked, server.reviews[0]?.user]).toEqual([[], 'jane']);

@@ -48,11 +48,15 @@ describe('PUT unmount', () => {
     expect(server.mounts.patience.at(-1)).toBeLessThanOrEqual(3_000);
   });
 
-  test('tells that nothing is mounted', async () => {
-    const { code, json } = await unmount();
-    expect({ code, json }).toMatchObject({
-      code: 404,
-      json: { details: { causes: [{ reason: 'NothingMounted' }] } },
-    });
-  });
+  test.each(['', '&dryRun=All', '&dryRun=All&container=sidecar'])(
+    'tells that nothing is mounted (%s)',
+    async (more) => {
+      if (more.includes('sidecar')) await mount();
+      const { code, json } = await unmount(`device_type=HOSTDEV${more}`);
+      expect({ code, json }).toMatchObject({
+        code: 404,
+        json: { details: { causes: [{ reason: 'NothingMounted' }] } },
+      });
+    },
+  );
 });
