@@ -104,6 +104,45 @@ describe('PUT mount', () => {
     expect(server.mounts.patience[0]).toBeGreaterThan(patienceMs - 2_000);
   });
 
+  test('answers within its time whatever does not', async () => {
+    const never = new Promise<never>(() => undefined);
+    const slow = await new TestServer(cluster, { answerWithinMs: 20, getPod: () => never }).start();
+    const options = { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body: FUSE };
+    expect(await slow.as('jane', options)).toMatchObject({ code: 504, json: { reason: 'Timeout' } });
+    await slow.stop();
+  });
+
+  test('looks at all priority classes at once', async () => {
+    const asked: string[] = [];
+    const gate = Promise.withResolvers<number>();
+    const own = await new TestServer(cluster, {
+      getPriority: (name) => {
+        asked.push(name);
+        if (asked.length === 2) gate.resolve(0);
+        return gate.promise;
+      },
+    }).start();
+    const patches = ['a', 'b', 'a'].map((value) => ({ op: 'add', path: '/spec/priorityClassName', value }));
+    const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_fuse': 1 }, patches });
+    const options = { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body };
+    expect([(await own.as('jane', options)).code, asked]).toEqual([200, ['a', 'b']]);
+    await own.stop();
+  });
+
+  test('warns where wait_second is more than an hour, and of long names without breaking an escape', async () => {
+    const { headers } = await mount(`device_type=HOSTDEV&wait_second=7200&${'%22'.repeat(300)}=x`);
+    expect(headers['warning']).toContain('wait_second is at most 3600: 7200 counts as that');
+    expect(server.mounts.asked[0]?.request.deadlineSeconds).toBe(3_600);
+    for (const one of String(headers['warning']).split(/, (?=299 )/)) expect(one).toMatch(/^299 - "(?:[^"\\]|\\.)*"$/);
+  });
+
+  test('names the device types when it knows none of the name', async () => {
+    const { json } = await mount('device_type=NVIDIA_GPU');
+    expect(json['message']).toBe(
+      'device_type: Unsupported value: "NVIDIA_GPU": must be HOSTDEV (device files of the host) or GENERIC (any other extended resource)',
+    );
+  });
+
   test('only says what it would do with dryRun=All', async () => {
     expect((await mount('device_type=HOSTDEV&dryRun=All')).code).toBe(200);
     expect(server.mounts.asked).toEqual([]);

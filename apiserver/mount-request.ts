@@ -1,5 +1,5 @@
 import { createHash, randomInt } from 'node:crypto';
-import { type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
+import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
 import { type FailureCause, fail } from '../contract/failures.ts';
 import type { MountRequest, Target } from '../contract/requests.ts';
 import type { Identity } from './authentication.ts';
@@ -17,6 +17,8 @@ const MAX_WAIT_SECONDS = 3_600;
 
 /** Each slave takes a pod slot and an address of the node. */
 const MAX_SPLIT = 16;
+
+const TYPES = Object.entries(DEVICE_TYPES).map(([name, { what }]) => `${name} (${what})`);
 
 /** What the query of mount and unmount says in the same way. */
 export interface CommonQuery {
@@ -36,10 +38,14 @@ export function parseCommonQuery(parameters: Parameters): CommonQuery {
   if (given === undefined) {
     parameters.problems.push({ reason: 'FieldValueRequired', field: 'device_type', message: 'Required value' });
   } else if (!isDeviceType(given.toUpperCase())) {
-    const message = `Unsupported value: ${JSON.stringify(given)}: this server does not know the type`;
+    const message = `Unsupported value: ${JSON.stringify(given)}: must be ${TYPES.join(' or ')}`;
     parameters.problems.push({ reason: 'FieldValueNotSupported', field: 'device_type', message });
   }
-  const waitSeconds = Math.min(parameters.count('wait_second') ?? DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS);
+  const wanted = parameters.count('wait_second') ?? DEFAULT_WAIT_SECONDS;
+  const waitSeconds = Math.min(wanted, MAX_WAIT_SECONDS);
+  if (wanted > waitSeconds) {
+    parameters.warnings.push(`wait_second is at most ${MAX_WAIT_SECONDS}: ${wanted} counts as that`);
+  }
   const container = parameters.text('container');
   parameters.text('fieldManager');
   parameters.text('pretty');

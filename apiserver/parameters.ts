@@ -6,6 +6,8 @@ export class Parameters {
   #read: URLSearchParams | undefined;
   readonly #known = new Set<string>();
   readonly problems: FailureCause[] = [];
+  /** What the caller should know of a request that is served all the same. */
+  readonly warnings: string[] = [];
 
   constructor(url: string) {
     this.#url = url;

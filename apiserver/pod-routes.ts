@@ -169,6 +169,7 @@ function knownType(
 }
 
 function warnOfUnknown({ res, parameters }: Call, fields: readonly string[]): void {
+  for (const text of parameters.warnings) warn(res, text);
   for (const name of parameters.unknown().slice(0, 8)) warn(res, `unknown parameter "${name}"`);
   for (const field of fields.slice(0, 8)) warn(res, `unknown field "${field}"`);
 }

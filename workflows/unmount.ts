@@ -91,7 +91,8 @@ function listOf(found: readonly FoundMount[]): DeviceMountList {
     ...mount,
     status:
       device === undefined
-        ? { ...mount.status, phase: 'Releasing' as const, reason: 'Unmounted' }
+        ? // Of the container, which is what was asked for; a `get` tells until when they are not free for others.
+          { ...mount.status, phase: 'Released' as const, reason: 'Unmounted' }
         : { ...mount.status, ...withoutDevice(mount.status, device) },
   }));
   return { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata: { resourceVersion: '0' }, items };
