@@ -8,7 +8,7 @@ import type { Dependencies } from './dependencies.ts';
 import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
-import { type PublishInput, publish } from './publish.ts';
+import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
 import { type Finding, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target-state.ts';
 
@@ -28,6 +28,7 @@ export interface ClusterActivities {
   /** Signals the owner of a mount, if it still has one. */
   tellOwner(input: { readonly namespace: string; readonly mount: string; readonly signal: string }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
+  publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
 
 export function createClusterActivities(deps: Dependencies): ClusterActivities {
@@ -44,5 +45,6 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     checkAdoption: (input) => checkAdoption(deps, input),
     tellOwner: async ({ namespace, mount, signal }) => void (await deps.owners.signal(namespace, mount, signal)),
     publish: (input) => publish(deps, input),
+    publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   };
 }

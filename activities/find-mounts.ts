@@ -1,9 +1,9 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { isDeviceType } from '../contract/device-types.ts';
-import { fail } from '../contract/failures.ts';
+import { fail, nothingMounted } from '../contract/failures.ts';
 import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
-import type { Signed, Target, UnmountRequest } from '../contract/requests.ts';
+import { isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
@@ -38,9 +38,7 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
     .filter(({ mount }) => isMeant(mount, request))
     .map((each) => ({ ...each, ...partOf(each.mount, request.device) }));
   if (meant.length > 0) return meant;
-  const which = request.mount === undefined ? `a ${request.deviceType} device` : `mount "${request.mount}"`;
-  const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
-  throw fail('NothingMounted', `Cannot unmount from ${where}: ${which} must be mounted, is not`);
+  throw nothingMounted(request);
 }
 
 /** As one to mount: whoever has seen a signed request cannot use it again later. */
@@ -91,18 +89,6 @@ async function foundMount(
   if (mount !== undefined) return { mount, owned: true };
   const [slave] = slaves;
   return slave && { mount: ownerless(name, slave, slaves), owned: false };
-}
-
-function isMeant({ metadata, spec, status }: DeviceMount, request: UnmountRequest): boolean {
-  return (
-    spec.podUid === request.target.podUid &&
-    spec.container === request.target.container &&
-    spec.deviceType === request.deviceType &&
-    (request.mount === undefined || metadata.name === request.mount) &&
-    (request.device === undefined || status.devices.some(({ id }) => id === request.device)) &&
-    status.phase !== 'Released' &&
-    status.phase !== 'Failed'
-  );
 }
 
 /** What slaves without an owner tell of their mount. */

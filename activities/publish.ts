@@ -2,7 +2,7 @@ import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
-import type { MountRequest, Signed } from '../contract/requests.ts';
+import type { MountRequest, Signed, Target, UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -53,8 +53,28 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
   }
   await annotate(deps, mount);
+  const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${mount.metadata.name} of ${mount.status.user})`;
+  await tell(deps, target, { ...event, message: words });
+}
+
+export interface FailedUnmount {
+  readonly signed: Signed<UnmountRequest>;
+  readonly message: string;
+}
+
+/**
+ * Tells the target pod why an unmount has failed: its caller may have been answered long ago that it goes on.
+ * @throws InvalidSignature
+ */
+export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
+  const { target, user } = verifiedRequest(signed, deps.publicKeys);
+  const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
+  await tell(deps, target, { type: 'Warning', reason: 'UnMountDeviceFailed', message: words });
+}
+
+async function tell(deps: Dependencies, target: Target, event: PublishInput['event']): Promise<void> {
   try {
-    await deps.cluster.createEvent(namespace, eventOf(deps, mount, event));
+    await deps.cluster.createEvent(target.namespace, eventOf(deps, target, event));
   } catch (err) {
     // A namespace that is being deleted takes nothing new, and is read by nobody any more.
     if (!(err instanceof ClusterError) || !(err.code === 404 || err.causes.includes('NamespaceTerminating'))) throw err;
@@ -63,21 +83,16 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
 
 function eventOf(
   { now }: Dependencies,
-  { metadata, spec, status }: DeviceMount,
+  { namespace, pod: name, podUid: uid }: Target,
   event: PublishInput['event'],
 ): CoreV1Event {
-  const { podName: name, podUid: uid } = spec;
-  const { namespace } = metadata;
   const at = now();
   return {
     metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
     involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
     type: event.type,
     reason: event.reason,
-    message: `${event.message.slice(0, WORDS_LENGTH)} (mount ${metadata.name} of ${status.user})`.slice(
-      0,
-      MESSAGE_LENGTH,
-    ),
+    message: event.message.slice(0, MESSAGE_LENGTH),
     source: { component: REPORTER },
     reportingComponent: REPORTER,
     reportingInstance: REPORTER,

@@ -111,6 +111,8 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
       enableServiceLinks: false,
       dnsPolicy: 'Default',
       restartPolicy: 'Always',
+      // Nobody sets it, so that the slave is never Ready: labels that a Service selects make it no endpoint.
+      readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
       terminationGracePeriodSeconds: GRACE_SECONDS,
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
@@ -193,7 +195,7 @@ function slaveAnnotations(signed: Signed<MountRequest>, { mountUid }: SlaveOptio
 
 /** The longest beginning that is a valid label value, which a name of up to 253 characters need not be. */
 function labelValue(name: string): string {
-  return name.slice(0, 63).replace(/[^a-zA-Z0-9]+$/, '');
+  return name.slice(0, 63).replace(/(?<![^a-zA-Z0-9])[^a-zA-Z0-9]+$/, '');
 }
 
 /** Whether `pod` belongs to the pod with `targetUid`. Labels can be written by tenants; this the garbage collector acts on. */

@@ -32,7 +32,9 @@ export function endOf(pod: V1Pod, uid: string): string | undefined {
  */
 export function checkContainer(pod: V1Pod, container: string): void {
   const which = `Cannot use container "${container}" of pod "${pod.metadata?.namespace}/${pod.metadata?.name}"`;
-  const names = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].map(({ name }) => name);
+  // Of the init containers those that go on beside the others, as the apiserver has it.
+  const sidecars = (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  const names = [...(pod.spec?.containers ?? []), ...sidecars].map(({ name }) => name);
   if (!names.includes(container)) {
     throw fail('Invalid', `${which}: it must be one of ${names.join(', ')}`);
   }

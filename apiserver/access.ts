@@ -8,7 +8,7 @@ export interface AccessRecord {
   readonly auditId: string;
   readonly startedAtMs: number;
   user?: string;
-  decision?: 'allow' | 'forbid';
+  decision?: 'allow' | 'forbid' | 'error';
   /** Of the answer, when it is a failure. */
   reason?: string;
   /** Namespace and name of the DeviceMount. */

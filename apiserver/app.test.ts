@@ -1,5 +1,7 @@
+import { Agent } from 'node:https';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import { WatchClient } from '../test/apiserver/watch-client.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -111,6 +113,33 @@ describe('the server', () => {
         mount: expect.stringMatching(/^default\/web-0-/),
       },
     ]);
+  });
+
+  test('ends the connection of an answer that was under way when it began to drain', async () => {
+    const gate = Promise.withResolvers<void>();
+    server.mounts.gate = gate.promise;
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const body = FUSE;
+    const waiting = server.as('jane', { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body, agent });
+    await until(() => server.mounts.asked.length === 1);
+    const drained = server.tls.drain(3_600_000);
+    gate.resolve();
+    expect((await waiting).headers['connection']).toBe('close');
+    await drained;
+    agent.destroy();
+    server = await new TestServer(cluster).start();
+  });
+
+  test('is drained as soon as its watches have ended, on connections that would stay', async () => {
+    const ending = new AbortController();
+    const watched = await new TestServer(cluster, { ending: ending.signal }).start();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const watch = await WatchClient.open(watched, `${ROOT}/devicemounts?watch=1`, 'application/json', agent);
+    const drained = watched.tls.drain(3_600_000);
+    ending.abort();
+    expect(await watch.next()).toBeUndefined();
+    await drained;
+    agent.destroy();
   });
 
   test('answers what waits while it drains, and takes nothing new', async () => {

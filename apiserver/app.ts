@@ -10,6 +10,7 @@ import { healthRoutes, type Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { MountFeed } from './mount-feed.ts';
 import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
+import { LONGEST_ANSWER_MS } from './patience.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
 import { publicRoutes } from './public-routes.ts';
@@ -31,8 +32,12 @@ export interface AppDeps extends PodRoutesDeps {
   readonly metrics: Metrics;
   readonly maxMutatingRequests: number;
   readonly maxReadRequests: number;
+  /** Of mounts and unmounts, the review and all included. */
+  readonly answerWithinMs?: number;
 }
 
+/** Longer than the longest wait for devices, and before kube-apiserver gives up. */
+const ANSWER_MS = LONGEST_ANSWER_MS + 5_000;
 const NO_TRUST: Trust = { pem: '', clientCas: [] };
 const MAX_WATCHES = 2_000;
 const ROOT = `/apis/${GROUP_VERSION}`;
@@ -98,10 +103,11 @@ function serveMetrics(
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);
+  const gate = { identify, inFlight: () => inFlight, answerWithinMs: deps.answerWithinMs ?? ANSWER_MS };
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
       path,
-      identified({ identify, inFlight: () => inFlight, subject: subjectOf('pods') }, (call) => handle(deps, call)),
+      identified({ ...gate, subject: subjectOf('pods') }, (call) => handle(deps, call)),
     );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };

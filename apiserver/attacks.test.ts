@@ -83,6 +83,9 @@ describe('a patch that would raise privileges', () => {
     ['a broken escape', add('/metadata/labels/a~2b', 'x')],
     ['a resource of the node', add(`${C0}/resources/limits/memory`, '1')],
     ['a resource of another type', add(`${C0}/resources/limits/nvidia.com~1gpu`, '1')],
+    ['a quantity in a list', add(`${C0}/resources/limits/hostdev.k8s.io~1dev_fuse`, ['2'])],
+    ['a label of a controller', add('/metadata/labels/pod-template-hash', 'x')],
+    ['an annotation of nobody', add('/metadata/annotations/x', 'x')],
     ['a field by its prototype', add('/spec/__proto__/hostPID', true)],
     ['a look at what is there', add('/spec/serviceAccountName', 'x', 'test')],
     ['a removal of the security context', { op: 'remove', path: `${C0}/securityContext` }],
@@ -130,6 +133,21 @@ describe('labels and annotations', () => {
     'vault.hashicorp.com/agent-inject',
     'container.apparmor.security.beta.kubernetes.io/slave',
     'K8S.io/x',
+    'pod-template-hash',
+    'controller-revision-hash',
+    'statefulset.kubernetes.io/pod-name',
+    'controller-uid',
+    'job-name',
+    'pod-template-generation',
+    'batch.kubernetes.io/job-name',
+    'ad.datadoghq.com/slave.logs',
+    'admission.datadoghq.com/enabled',
+    'instrumentation.opentelemetry.io/inject-java',
+    'co.elastic.logs/enabled',
+    'karpenter.sh/do-not-disrupt',
+    'kuma.io/mesh',
+    'appmesh.k8s.aws/mesh',
+    'example.com/a.b',
     'not a key',
     'a/b/c',
     '',
@@ -140,13 +158,22 @@ describe('labels and annotations', () => {
     }
   });
 
+  test.each(['app', 'tier', 'version'])('%j may be set as a label, and is no annotation', async (key) => {
+    expect(await mount({ labels: { [key]: 'x' } })).toMatchObject({ code: 200 });
+    expect(await mount({ annotations: { [key]: 'x' } })).toMatchObject({ code: 422, begun: 0 });
+  });
+
   test.each([
-    'app',
     'device-mounter.io/expansion',
-    'volcano.sh/job-name',
-    'nvidia.com/x',
+    'volcano.sh/queue-name',
+    'volcano.sh/vgpu-mode',
+    'scheduling.volcano.sh/group-name',
+    'nvidia.com/use-gputype',
     'huawei.com/x',
-    'example.com/a.b',
+    'hami.io/gpu-scheduler-policy',
+    'koordinator.sh/qosClass',
+    'yunikorn.apache.org/queue',
+    'kueue.x-k8s.io/queue-name',
   ])('%j may be set in both', async (key) => {
     expect(await mount({ labels: { [key]: 'x' }, annotations: { [key]: 'x y' } })).toMatchObject({ code: 200 });
   });

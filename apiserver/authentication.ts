@@ -16,7 +16,7 @@ export type DistinctHeaders = Readonly<Record<string, readonly string[] | undefi
 
 type Opinion = { readonly identity: Identity } | { readonly problem: string } | undefined;
 
-const ANONYMOUS: Identity = { name: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
+export const ANONYMOUS: Identity = { name: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
 
 /**
  * Who sent a request, decided as Kubernetes' own extension API servers do: request headers of the front proxy, then the client
@@ -50,7 +50,13 @@ function fromRequestHeaders(
     return { problem: `the front proxy must not be called "${commonName}"` };
   }
   const [name] = valuesOf(headers, trust.usernameHeaders).filter((value) => value !== '');
-  if (name === undefined) return undefined;
+  if (name === undefined) {
+    // Where one CA signs front proxy and clients, it would be a user of its own below.
+    if (trust.allowedNames.length > 0) {
+      throw fail('Unauthorized', 'Unauthorized', new Error('the front proxy has named no user'));
+    }
+    return undefined;
+  }
   const [uid] = valuesOf(headers, trust.uidHeaders).filter((value) => value !== '');
   return {
     identity: {

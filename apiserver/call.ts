@@ -1,7 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express';
-import { fail } from '../contract/failures.ts';
+import { fail, failureOf } from '../contract/failures.ts';
 import { type AccessRecord, accessOf } from './access.ts';
-import type { Identity } from './authentication.ts';
+import { ANONYMOUS, type Identity } from './authentication.ts';
 import { type Attributes, authorize, type Review } from './authorization.ts';
 import { Parameters } from './parameters.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
@@ -48,6 +48,8 @@ interface Gate {
   /** Which of several limits counts the request. */
   readonly inFlight: (req: Request) => InFlight;
   readonly subject?: (req: Request) => StatusSubject;
+  /** Absent: as long as it takes. */
+  readonly answerWithinMs?: number | undefined;
 }
 
 /** A route that needs to know who asks. What the handler throws is answered as a Status. */
@@ -55,13 +57,41 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
   return async (req, res) => {
     const access = accessOf(res);
     try {
-      const identity = await gate.identify(req);
-      access.user = identity.name.slice(0, 256);
-      await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
+      await within(gate.answerWithinMs, async () => {
+        const identity = await gate.identify(req);
+        refuseAnonymous(identity);
+        access.user = identity.name.slice(0, 256);
+        await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
+      });
     } catch (err) {
       sendFailure(req, res, err, gate.subject?.(req));
     }
   };
+}
+
+/**
+ * Whatever of the task is still going on then counts on among those in flight, and answers nobody.
+ * @throws Timeout
+ */
+async function within(limitMs: number | undefined, task: () => Promise<void>): Promise<void> {
+  if (limitMs === undefined) return task();
+  const late = Promise.withResolvers<never>();
+  const message = `Cannot answer within ${limitMs / 1_000} s: the request may have been taken all the same`;
+  const timer = setTimeout(() => late.reject(fail('Timeout', message)), limitMs);
+  try {
+    await Promise.race([task(), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Before anything of the request is read, and before it costs a review or a place among those being served.
+ * @throws Unauthorized
+ */
+function refuseAnonymous({ name, groups }: Identity): void {
+  if (name !== ANONYMOUS.name && !groups.includes('system:unauthenticated')) return;
+  throw fail('Unauthorized', 'Unauthorized', new Error('the request is anonymous'));
 }
 
 /** @throws Forbidden */
@@ -70,9 +100,14 @@ export async function allow(
   { access, identity }: Call,
   what: Attributes | { readonly path: string; readonly verb: string },
 ): Promise<void> {
-  access.decision = 'forbid';
-  await authorize(review, identity, what);
-  access.decision = 'allow';
+  access.decision = 'error';
+  try {
+    await authorize(review, identity, what);
+    access.decision = 'allow';
+  } catch (err) {
+    if (failureOf(err)?.type === 'Forbidden') access.decision = 'forbid';
+    throw err;
+  }
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type ResponseContext,
   SchedulingV1Api,
   ServerConfiguration,
+  type V1Container,
   type V1Pod,
 } from '@kubernetes/client-node';
 import { fail } from '../contract/failures.ts';
@@ -42,12 +43,20 @@ function targetPodOf({ metadata, spec, status }: V1Pod): TargetPod {
     name,
     uid,
     containers: (spec?.containers ?? []).map((container) => container.name),
+    sidecars: (spec?.initContainers ?? []).filter(isSidecar).map((container) => container.name),
+    running: [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])]
+      .filter(({ state }) => state?.running !== undefined)
+      .map((container) => container.name),
     annotations: metadata?.annotations ?? {},
     ...(spec?.nodeName !== undefined && { node: spec.nodeName }),
     ...(status?.phase !== undefined && { phase: status.phase }),
     priority: spec?.priority ?? 0,
     ending: metadata?.deletionTimestamp !== undefined,
   };
+}
+
+function isSidecar({ restartPolicy }: V1Container): boolean {
+  return restartPolicy === 'Always';
 }
 
 /** Reads the values of priority classes. */

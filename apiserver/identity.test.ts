@@ -42,6 +42,21 @@ describe('an identity of the front proxy', () => {
     expect([code, review()?.groups.length]).toEqual([200, 401]);
   });
 
+  test('is not lost behind 1,500 other headers, as Go sends them in order', async () => {
+    const groups = Array.from({ length: 1_500 }, (_, index) => ['X-Remote-Group', `g${index}`]).flat();
+    const client = cluster.proxy;
+    const { code } = await server.send({ path, client, headers: [...groups, 'X-Remote-User', 'jane'] });
+    expect([code, review()?.user, review()?.groups.length]).toEqual([200, 'jane', 1_501]);
+  });
+
+  test('must be told: the front proxy speaks for itself nowhere, not even where one CA has signed all', async () => {
+    server.trust = trustOf(cluster.frontProxy.pair.cert, cluster.frontProxy.pair.cert);
+    for (const headers of [[], ['X-Remote-User', '']]) {
+      expect((await server.send({ path, client: cluster.proxy, headers })).code).toBe(401);
+    }
+    expect(server.reviews).toEqual([]);
+  });
+
   test('may have a name in UTF-8', async () => {
     await server.as(Buffer.from('jürgen ✓', 'utf8').toString('latin1'), { path });
     expect(review()?.user).toBe('jürgen ✓');
@@ -131,6 +146,8 @@ describe('parseTrust()', () => {
       'a broken certificate',
       { 'requestheader-client-ca-file': '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' },
     ],
+    ['a certificate that is cut off', { 'client-ca-file': '-----BEGIN CERTIFICATE-----\nMIIB' }],
+    ['something else than certificates', { 'requestheader-client-ca-file': 'x' }],
   ])('throws for %s', (_name, change) => {
     const data = { ...trustData(cluster.frontProxy.pair.cert, cluster.clients.pair.cert), ...change };
     expect(() => parseTrust(data)).toThrow();

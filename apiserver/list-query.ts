@@ -2,15 +2,21 @@ import { fail } from '../contract/failures.ts';
 import type { Parameters } from './parameters.ts';
 import { type FieldSelector, parseFieldSelector, parseLabelSelector, type Selector } from './selectors.ts';
 
+/** Longer selectors are refused. */
+const MOST_CHARACTERS = 4_096;
+
+/** What of a query the review of a list or watch has to know. */
+export interface ReviewedQuery {
+  readonly watch: boolean;
+  readonly fields: FieldSelector | undefined;
+}
+
 /** The query of a list or watch: `metav1.ListOptions`. */
 export interface ListQuery {
   readonly matches: Selector;
-  /** The one name that is asked for, if so. */
-  readonly name: string | undefined;
   readonly limit: number | undefined;
   /** Where the page before has ended. */
   readonly after: ContinueToken | undefined;
-  readonly watch: boolean;
   /** Undefined: whatever is now. */
   readonly resourceVersion: number | undefined;
   readonly resourceVersionMatch: 'Exact' | 'NotOlderThan' | undefined;
@@ -26,17 +32,22 @@ interface ContinueToken {
   readonly after: string;
 }
 
-export function parseListQuery(parameters: Parameters): ListQuery {
-  const fields = parsed<FieldSelector>(parameters, 'fieldSelector', parseFieldSelector);
+export function parseReviewed(parameters: Parameters): ReviewedQuery {
+  return {
+    watch: parameters.flag('watch'),
+    fields: parsed<FieldSelector>(parameters, 'fieldSelector', parseFieldSelector),
+  };
+}
+
+/** All else, to be read once the review has allowed it. */
+export function parseListQuery(parameters: Parameters, { fields }: ReviewedQuery): ListQuery {
   const labels = parsed<Selector>(parameters, 'labelSelector', parseLabelSelector);
   parameters.text('pretty');
   parameters.duration('timeout');
   return {
     matches: (mount) => (fields?.matches(mount) ?? true) && (labels?.(mount) ?? true),
-    name: fields?.name,
     limit: parameters.count('limit') || undefined,
     after: parsed<ContinueToken>(parameters, 'continue', parseToken),
-    watch: parameters.flag('watch'),
     resourceVersion: resourceVersionOf(parameters),
     resourceVersionMatch: parameters.choice('resourceVersionMatch', ['Exact', 'NotOlderThan']),
     sendInitialEvents: parameters.flag('sendInitialEvents'),
@@ -57,6 +68,10 @@ function resourceVersionOf(parameters: Parameters): number | undefined {
 function parsed<T>(parameters: Parameters, name: string, parse: (text: string) => T | string): T | undefined {
   const text = parameters.text(name);
   if (text === undefined) return undefined;
+  if (text.length > MOST_CHARACTERS) {
+    parameters.refuse(name, `${text.slice(0, 64)}…`, `must have at most ${MOST_CHARACTERS} characters`);
+    return undefined;
+  }
   const value = parse(text);
   if (typeof value !== 'string') return value;
   parameters.refuse(name, text, value);

@@ -61,6 +61,17 @@ describe('GET /metrics', () => {
     await limited.stop();
   });
 
+  test('count a review that failed as an error, not as a denial', async () => {
+    server.review = () => Promise.reject(new Error('kube-apiserver is away'));
+    await server.as('jane', { path: `${ROOT}/devicemounts` });
+    server.review = () => ({ allowed: false });
+    await server.as('jane', { path: `${ROOT}/devicemounts` });
+    server.review = () => ({ allowed: true });
+    const { text } = await server.as('jane', { path: '/metrics' });
+    expect(text).toContain('authorization_attempts_total{result="error"} 1');
+    expect(text).toContain('authorization_attempts_total{result="denied"} 1');
+  });
+
   test('is refused to others', async () => {
     server.review = () => ({ allowed: false });
     expect(await server.as('jane', { path: '/metrics' })).toMatchObject({ code: 403 });

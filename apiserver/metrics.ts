@@ -95,7 +95,7 @@ export class Metrics {
         const { user, decision } = accessOf(res);
         if (user !== undefined) this.#attempts.inc({ result: 'success' });
         else if (res.statusCode === 401) this.#attempts.inc({ result: 'failure' });
-        if (decision !== undefined) this.#authorizations.inc({ result: decision === 'allow' ? 'allowed' : 'denied' });
+        if (decision !== undefined) this.#authorizations.inc({ result: RESULTS[decision] });
       });
       next();
     };
@@ -143,6 +143,8 @@ export class Metrics {
     this.#expiry.set(expires.getTime() / 1_000);
   }
 }
+
+const RESULTS = { allow: 'allowed', forbid: 'denied', error: 'error' } as const;
 
 const RESOURCE = new RegExp(
   `^/apis/${GROUP_VERSION.replaceAll('.', '\\.')}/(?:namespaces/[^/]+/)?(pods|devicemounts)(?:/([^/]+)(?:/(mount|unmount))?)?$`,

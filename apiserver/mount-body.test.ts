@@ -30,6 +30,12 @@ describe('parseMountBody()', () => {
     expect(parsed(text).body.annotations).toEqual({ a: value });
   });
 
+  test('reads a string without an end in less than a second', () => {
+    const startedMs = performance.now();
+    expect(() => parsed(`{"name":"${'\\"'.repeat(32_000)}`)).toThrow(/^Cannot read the body/);
+    expect(performance.now() - startedMs).toBeLessThan(500);
+  });
+
   test.each(['{"name":"x" /* y */}', '{"name":"x",}', "{'name':'x'}", '// x', '{"name":"x // y', '[]', '"x"', '\xff'])(
     'refuses %j',
     (text) => {

@@ -85,7 +85,8 @@ function parsedWithComments(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|\/\/[^\n]*/g, (part) => (part.startsWith('"') ? part : '')));
+    // A string without an end matches, too: or else each of its escaped quotes would be looked at as the beginning of another.
+    return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"?|\/\/[^\n]*/g, (part) => (part.startsWith('"') ? part : '')));
   }
 }
 

@@ -15,12 +15,15 @@ afterEach(() => server.stop());
 
 const ROOT = '/apis/device-mounter.io/v1alpha1';
 const POD = `${ROOT}/namespaces/default/pods/web-0`;
+const DEFAULT = 'kubectl.kubernetes.io/default-container';
 const FUSE = '{"resources":{"hostdev.k8s.io/dev_fuse":1}}';
 const mount = (
   query = 'device_type=HOSTDEV',
   body: string | readonly string[] = FUSE,
   headers: readonly string[] = [],
 ) => server.as('jane', { method: 'PUT', path: `${POD}/mount?${query}`, body, headers, groups: ['dev'] });
+
+const named = (more: string) => `{"name":"n",${more}${FUSE.slice(1)}`;
 
 describe('PUT mount', () => {
   test('answers the DeviceMount after a review of exactly what is done', async () => {
@@ -99,6 +102,45 @@ describe('PUT mount', () => {
     await mount(`device_type=HOSTDEV&${query}`);
     expect(server.mounts.patience[0]).toBeLessThanOrEqual(patienceMs);
     expect(server.mounts.patience[0]).toBeGreaterThan(patienceMs - 2_000);
+  });
+
+  test('answers within its time whatever does not', async () => {
+    const never = new Promise<never>(() => undefined);
+    const slow = await new TestServer(cluster, { answerWithinMs: 20, getPod: () => never }).start();
+    const options = { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body: FUSE };
+    expect(await slow.as('jane', options)).toMatchObject({ code: 504, json: { reason: 'Timeout' } });
+    await slow.stop();
+  });
+
+  test('looks at all priority classes at once', async () => {
+    const asked: string[] = [];
+    const gate = Promise.withResolvers<number>();
+    const own = await new TestServer(cluster, {
+      getPriority: (name) => {
+        asked.push(name);
+        if (asked.length === 2) gate.resolve(0);
+        return gate.promise;
+      },
+    }).start();
+    const patches = ['a', 'b', 'a'].map((value) => ({ op: 'add', path: '/spec/priorityClassName', value }));
+    const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_fuse': 1 }, patches });
+    const options = { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body };
+    expect([(await own.as('jane', options)).code, asked]).toEqual([200, ['a', 'b']]);
+    await own.stop();
+  });
+
+  test('warns where wait_second is more than an hour, and of long names without breaking an escape', async () => {
+    const { headers } = await mount(`device_type=HOSTDEV&wait_second=7200&${'%22'.repeat(300)}=x`);
+    expect(headers['warning']).toContain('wait_second is at most 3600: 7200 counts as that');
+    expect(server.mounts.asked[0]?.request.deadlineSeconds).toBe(3_600);
+    for (const one of String(headers['warning']).split(/, (?=299 )/)) expect(one).toMatch(/^299 - "(?:[^"\\]|\\.)*"$/);
+  });
+
+  test('names the device types when it knows none of the name', async () => {
+    const { json } = await mount('device_type=NVIDIA_GPU');
+    expect(json['message']).toBe(
+      'device_type: Unsupported value: "NVIDIA_GPU": must be HOSTDEV (device files of the host) or GENERIC (any other extended resource)',
+    );
   });
 
   test('only says what it would do with dryRun=All', async () => {
@@ -180,11 +222,39 @@ describe('PUT mount', () => {
     });
   });
 
+  test.each([
+    ['a native sidecar', '&container=proxy', {}, 'proxy'],
+    ['the first where the annotation names none of them, as kubectl does', '', { [DEFAULT]: 'gone' }, 'main'],
+    ['the one that the annotation names', '', { [DEFAULT]: 'sidecar' }, 'sidecar'],
+  ])('takes %s', async (_name, query, annotations, container) => {
+    server.pods.set('default/web-0', { ...WEB, annotations });
+    expect((await mount(`device_type=HOSTDEV${query}`)).json).toMatchObject({ spec: { container } });
+  });
+
+  test.each([
+    ['a container that does not run', { running: ['sidecar'] }, 'ContainerNotReady'],
+    ['a pod that is on no node', { node: undefined }, 'ContainerNotReady'],
+    ['a pod that is being deleted', { ending: true }, 'TargetGone'],
+    ['a pod that has ended', { phase: 'Succeeded' }, 'TargetGone'],
+  ])('finds with dryRun=All what would fail for %s', async (_name, change, reason) => {
+    const { node, ...rest } = { ...WEB, ...change };
+    server.pods.set('default/web-0', { ...rest, ...(node !== undefined && { node }) });
+    const { code, json } = await mount('device_type=HOSTDEV&dryRun=All');
+    expect({ code, json }).toMatchObject({ code: 409, json: { details: { causes: [{ reason }] } } });
+  });
+
+  test('finds with dryRun=All that the name is taken', async () => {
+    await mount('device_type=HOSTDEV', named(''));
+    const other = await mount('device_type=HOSTDEV&dryRun=All', named('"split":true,'));
+    expect(other).toMatchObject({ code: 409, json: { details: { causes: [{ reason: 'NameTaken' }] } } });
+    expect((await mount('device_type=HOSTDEV&dryRun=All', named(''))).code).toBe(200);
+  });
+
   test('names the containers there are when it is none of them', async () => {
     const { code, json } = await mount('device_type=HOSTDEV&container=x');
     expect([code, json['message']]).toEqual([
       400,
-      'Cannot use container "x" of pod "web-0": it must be one of main, sidecar',
+      'Cannot use container "x" of pod "web-0": it must be one of main, sidecar, proxy',
     ]);
   });
 

@@ -1,5 +1,5 @@
 import { createHash, randomInt } from 'node:crypto';
-import { type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
+import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
 import { type FailureCause, fail } from '../contract/failures.ts';
 import type { MountRequest, Target } from '../contract/requests.ts';
 import type { Identity } from './authentication.ts';
@@ -10,13 +10,15 @@ import { isLabelValue, isQualifiedName, reservedBecause } from './reserved-keys.
 
 /** `wait_second` when it is absent, as the original has it. */
 const DEFAULT_WAIT_SECONDS = 10;
-/** Deadline of a mount that nobody waits for (`wait_second=0`). */
-const UNATTENDED_SECONDS = 600;
+/** Deadline of a mount that nobody waits for (`wait_second=0`), and the least of an unmount: whoever was answered 202 counts on it. */
+export const UNATTENDED_SECONDS = 600;
 /** An hour, since nobody waits on the line for longer than kube-apiserver allows anyway. */
 const MAX_WAIT_SECONDS = 3_600;
 
 /** Each slave takes a pod slot and an address of the node. */
 const MAX_SPLIT = 16;
+
+const TYPES = Object.entries(DEVICE_TYPES).map(([name, { what }]) => `${name} (${what})`);
 
 /** What the query of mount and unmount says in the same way. */
 export interface CommonQuery {
@@ -36,10 +38,14 @@ export function parseCommonQuery(parameters: Parameters): CommonQuery {
   if (given === undefined) {
     parameters.problems.push({ reason: 'FieldValueRequired', field: 'device_type', message: 'Required value' });
   } else if (!isDeviceType(given.toUpperCase())) {
-    const message = `Unsupported value: ${JSON.stringify(given)}: this server does not know the type`;
+    const message = `Unsupported value: ${JSON.stringify(given)}: must be ${TYPES.join(' or ')}`;
     parameters.problems.push({ reason: 'FieldValueNotSupported', field: 'device_type', message });
   }
-  const waitSeconds = Math.min(parameters.count('wait_second') ?? DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS);
+  const wanted = parameters.count('wait_second') ?? DEFAULT_WAIT_SECONDS;
+  const waitSeconds = Math.min(wanted, MAX_WAIT_SECONDS);
+  if (wanted > waitSeconds) {
+    parameters.warnings.push(`wait_second is at most ${MAX_WAIT_SECONDS}: ${wanted} counts as that`);
+  }
   const container = parameters.text('container');
   parameters.text('fieldManager');
   parameters.text('pretty');
@@ -89,7 +95,7 @@ function resourceProblems(resources: MountBody['resources'], deviceType: DeviceT
 }
 
 function keyProblems(
-  field: string,
+  field: 'labels' | 'annotations',
   map: Readonly<Record<string, string>>,
   rule: (value: string) => string | undefined,
 ): readonly FailureCause[] {
@@ -99,7 +105,7 @@ function keyProblems(
     if (!isQualifiedName(key)) {
       return [{ reason: 'FieldValueInvalid', field: at, message: `Invalid value: ${shown}: must be a qualified name` }];
     }
-    const reserved = reservedBecause(key);
+    const reserved = reservedBecause(field, key);
     if (reserved !== undefined)
       return [{ reason: 'FieldValueForbidden', field: at, message: `Forbidden: ${reserved}` }];
     const broken = rule(value);
@@ -177,5 +183,5 @@ function defaultName({ pod, podUid }: Target, idempotencyKey: string | undefined
             .subarray(0, 10),
         ];
   const suffix = bytes.map((byte) => ALPHABET[byte % ALPHABET.length]).join('');
-  return `${pod.slice(0, MAX_POD_PART).replace(/[^a-z0-9]+$/, '')}-${suffix}`;
+  return `${pod.slice(0, MAX_POD_PART).replace(/(?<![^a-z0-9])[^a-z0-9]+$/, '')}-${suffix}`;
 }

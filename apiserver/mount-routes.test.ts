@@ -1,5 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import { listMounts } from './mount-routes.ts';
+import { Parameters } from './parameters.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -40,6 +42,35 @@ describe('GET devicemounts', () => {
     const { code, json } = await server.as('jane', { path: `${ROOT}/namespaces/default/devicemounts/none` });
     expect([code, json['message']]).toEqual([404, 'devicemounts.device-mounter.io "none" not found']);
   });
+
+  test('reads of the query only what the review has to know, until that has allowed it', async () => {
+    const parameters = new Parameters('/x?fieldSelector=metadata.name=m&labelSelector==&limit=x&timeout=x&watch=1');
+    const seen: unknown[] = [];
+    const review = async ({ resourceAttributes }: { resourceAttributes?: object }) => {
+      seen.push(resourceAttributes, ...parameters.problems);
+      return { allowed: false };
+    };
+    const identity = { name: 'jane', groups: [], extra: {} };
+    const call = { req: { params: {}, headers: {} }, res: {}, access: {}, identity, parameters };
+    await expect(listMounts({ review } as never, call as never)).rejects.toThrow('is forbidden');
+    expect(seen).toEqual([expect.objectContaining({ verb: 'watch', name: 'm' })]);
+    expect(parameters.problems).toEqual([]);
+  });
+
+  test.each(['labelSelector', 'fieldSelector', 'continue'])('refuses a long %s without repeating it', async (name) => {
+    const { code, text } = await server.as('jane', { path: `${ROOT}/devicemounts?${name}=${'a'.repeat(5_000)}` });
+    expect([code, text]).toEqual([400, expect.stringContaining('must have at most 4096 characters')]);
+    expect(text.length).toBeLessThan(1_000);
+  });
+
+  test.each([[[]], [['X-Remote-User', 'system:anonymous', 'X-Remote-Group', 'system:unauthenticated']]])(
+    'turns away an anonymous request before it costs anything (%j)',
+    async (headers) => {
+      const client = headers.length === 0 ? {} : { client: cluster.proxy };
+      const { code } = await server.send({ path: `${ROOT}/devicemounts?labelSelector==`, headers, ...client });
+      expect([code, server.reviews]).toEqual([401, []]);
+    },
+  );
 
   test('prints a table for kubectl', async () => {
     await mount();

@@ -3,7 +3,7 @@ import { fail } from '../contract/failures.ts';
 import { GROUP_VERSION } from '../contract/names.ts';
 import { ownAttributes, type Review } from './authorization.ts';
 import { allow, type Call, nameIn } from './call.ts';
-import { type ListQuery, parseListQuery, refuseExact, tokenOf } from './list-query.ts';
+import { type ListQuery, parseListQuery, parseReviewed, refuseExact, tokenOf } from './list-query.ts';
 import { isListed, keyOf } from './mount-feed.ts';
 import { refuseProblems } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
@@ -33,18 +33,19 @@ export async function getMount({ review, mounts }: MountRoutesDeps, call: Call):
 /** `GET …/devicemounts`, of one namespace or of all; with `watch` the changes from then on. */
 export async function listMounts(deps: MountRoutesDeps, call: Call): Promise<void> {
   const namespace = call.req.params['namespace'] === undefined ? undefined : nameIn(call.req, 'namespace');
-  const query = parseListQuery(call.parameters);
+  const reviewed = parseReviewed(call.parameters);
   const attributes = {
-    verb: query.watch ? 'watch' : 'list',
+    verb: reviewed.watch ? 'watch' : 'list',
     resource: 'devicemounts',
     namespace: namespace ?? '',
     // kube-apiserver does so, too: who may see one by name may list and watch that one.
-    ...(query.name !== undefined && { name: query.name }),
+    ...(reviewed.fields?.name !== undefined && { name: reviewed.fields.name }),
   };
   await allow(deps.review, call, ownAttributes(attributes));
+  const query = parseListQuery(call.parameters, reviewed);
   const form = answerFormOf(call);
   refuse(call);
-  if (query.watch) {
+  if (reviewed.watch) {
     const shape: Shape = (mount, resourceVersion, first) =>
       form.table ? form.tableOf(mount === undefined ? [] : [mount], { resourceVersion }, first) : (mount ?? {});
     return streamMounts(deps, call, { ...query, namespace }, shape);

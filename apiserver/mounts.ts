@@ -25,6 +25,11 @@ export interface Mounts {
   /** Rejects with `TemporalUnavailable` when a mount would fail so. */
   check(): Promise<void>;
   /**
+   * Whether a mount could begin or go on, without beginning it.
+   * @throws what `repeatOf` throws when the name is in use
+   */
+  plan(wanted: NewMount): Promise<void>;
+  /**
    * Begins a mount, or finds the one that the same request has begun, and waits for it, at most `patienceMs`.
    * @throws what `repeatOf` throws when the name is in use, IdempotencyKeyReused when the key stands for another mount
    */

@@ -2,13 +2,22 @@ import type { FailureCause } from '../contract/failures.ts';
 
 /** The query of a request, read once; problems are gathered so that all are reported together. */
 export class Parameters {
-  readonly #values: URLSearchParams;
+  readonly #url: string;
+  #read: URLSearchParams | undefined;
   readonly #known = new Set<string>();
   readonly problems: FailureCause[] = [];
+  /** What the caller should know of a request that is served all the same. */
+  readonly warnings: string[] = [];
 
   constructor(url: string) {
-    const start = url.indexOf('?');
-    this.#values = new URLSearchParams(start === -1 ? '' : url.slice(start + 1));
+    this.#url = url;
+  }
+
+  /** Read when the first is asked for, which is after the review. */
+  get #values(): URLSearchParams {
+    const start = this.#url.indexOf('?');
+    this.#read ??= new URLSearchParams(start === -1 ? '' : this.#url.slice(start + 1));
+    return this.#read;
   }
 
   /** The value without surrounding blanks; undefined when absent or empty. Given twice with different values is a problem. */
@@ -80,7 +89,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 
 /** Go's `time.ParseDuration` without signs; undefined when it is not one. */
 function parseGoDuration(text: string): number | undefined {
-  const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)];
+  const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/gy)];
   if (parts.length === 0 || parts.map(([whole]) => whole).join('') !== text) return undefined;
   return parts.reduce((sum, [, number = '0', unit = 's']) => sum + Number(number) * (UNIT_MS[unit] ?? 0), 0);
 }

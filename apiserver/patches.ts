@@ -33,8 +33,8 @@ const PLACES: Readonly<Record<string, PlaceRule>> = {
   'spec/tolerations/#': () => toleration,
   'spec/containers/0/resources/limits/*': (key, type) => resource(key, type),
   'spec/containers/0/resources/requests/*': (key, type) => resource(key, type),
-  'metadata/labels/*': (key) => metadataKey(key, isLabel),
-  'metadata/annotations/*': (key) => metadataKey(key, isAnnotation),
+  'metadata/labels/*': (key) => metadataKey('labels', key, isLabel),
+  'metadata/annotations/*': (key) => metadataKey('annotations', key, isAnnotation),
 };
 
 /** Its value has to be compared with the target's priority, too: `priorityProblems`. */
@@ -99,7 +99,13 @@ function pointerParts(path: string): readonly string[] | undefined {
 
 function resource(key: string, deviceType: DeviceTypeName): ReturnType<PlaceRule> {
   if (!isDeviceResource(key, deviceType)) return { forbidden: `"${key}" is not a resource of ${deviceType}` };
-  return (value) => (/^[1-9]\d{0,14}$/.test(String(value)) ? undefined : 'must be a whole number from 1');
+  return (value) => (isQuantity(value) ? undefined : 'must be a whole number from 1');
+}
+
+function isQuantity(value: unknown): boolean {
+  return typeof value === 'number'
+    ? Number.isSafeInteger(value) && value > 0
+    : typeof value === 'string' && /^[1-9]\d{0,14}$/.test(value);
 }
 
 /** Whether a request of this type may ask for the resource. */
@@ -107,8 +113,8 @@ export function isDeviceResource(key: string, deviceType: DeviceTypeName): boole
   return isQualifiedName(key) && DEVICE_TYPES[deviceType].resources.test(key);
 }
 
-function metadataKey(key: string, rule: ValueRule): ReturnType<PlaceRule> {
-  const because = isQualifiedName(key) ? reservedBecause(key) : 'the key must be a qualified name';
+function metadataKey(field: 'labels' | 'annotations', key: string, rule: ValueRule): ReturnType<PlaceRule> {
+  const because = isQualifiedName(key) ? reservedBecause(field, key) : 'the key must be a qualified name';
   return because === undefined ? rule : { forbidden: because };
 }
 

@@ -1,10 +1,10 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import type { DeviceTypeName } from '../contract/device-types.ts';
-import type { FailureCause } from '../contract/failures.ts';
+import { type FailureCause, nothingMounted } from '../contract/failures.ts';
 import { fingerprintOf } from '../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../contract/names.ts';
-import type { MountRequest, UnmountRequest } from '../contract/requests.ts';
+import { isMeant, type MountRequest, type UnmountRequest } from '../contract/requests.ts';
 import { signRequest } from '../contract/signature.ts';
 import { ownAttributes, type Review } from './authorization.ts';
 import { allow, type Call, nameIn } from './call.ts';
@@ -16,6 +16,7 @@ import {
   parseCommonQuery,
   refuseProblems,
   splitProblems,
+  UNATTENDED_SECONDS,
   userOf,
 } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
@@ -24,7 +25,7 @@ import { answerWithinMs, LONGEST_ANSWER_MS } from './patience.ts';
 import { type GetPriority, priorityProblems } from './priority.ts';
 import { readBody } from './request-body.ts';
 import { sendJson, sendText, warn } from './respond.ts';
-import { type GetPod, getTarget, targetOf } from './target.ts';
+import { checkReady, type GetPod, getTarget, targetOf } from './target.ts';
 
 export interface PodRoutesDeps {
   readonly review: Review;
@@ -62,13 +63,17 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const request = mountRequestOf({ target: targetOf(pod, query.container), query, body, identity, now: new Date() });
   const first = pendingMount(request, pod.node);
   access.mount = `${where.namespace}/${request.name}`;
-  if (query.dryRun) return answer(call, form, 200, first, `Would mount ${deviceType} devices`);
   if (query.waitSeconds * 1_000 > LONGEST_ANSWER_MS) {
     warn(res, `wait_second is longer than ${LONGEST_ANSWER_MS / 1_000} s: the answer may come before the devices do`);
   }
   const input = signRequest(request, deps.signingKey);
   const chosen = body.name !== undefined || body.idempotencyKey !== undefined;
   const wanted = { input, first, fingerprint: fingerprintOf(request, chosen) };
+  if (query.dryRun) {
+    checkReady(pod, request.target);
+    await deps.mounts.plan(wanted);
+    return answer(call, form, 200, first, `Would mount ${deviceType} devices`);
+  }
   const { state, mount } = await deps.mounts.mount(wanted, patienceMs(call, query));
   if (state === 'mounted') answer(call, form, 200, mount, `Successfully mounted ${deviceType} devices`);
   else answer(call, form, 202, mount, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
@@ -97,11 +102,12 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     force,
     user: userOf(identity),
     requestedAt: new Date().toISOString(),
-    deadlineSeconds: query.deadlineSeconds,
+    deadlineSeconds: Math.max(query.deadlineSeconds, UNATTENDED_SECONDS),
   };
   if (query.dryRun) {
     const list = await deps.mounts.list(where.namespace);
-    const items = list.items.filter((item) => wouldRelease(item, request));
+    const items = list.items.filter((item) => isMeant(item, request));
+    if (items.length === 0) throw nothingMounted(request);
     return answer(call, form, 200, { ...list, items }, `Would uninstall ${query.deviceType} devices`);
   }
   // What is asked for goes forward, never back, so the deadline is only how long its caller waits.
@@ -163,6 +169,7 @@ function knownType(
 }
 
 function warnOfUnknown({ res, parameters }: Call, fields: readonly string[]): void {
+  for (const text of parameters.warnings) warn(res, text);
   for (const name of parameters.unknown().slice(0, 8)) warn(res, `unknown parameter "${name}"`);
   for (const field of fields.slice(0, 8)) warn(res, `unknown field "${field}"`);
 }
@@ -202,18 +209,4 @@ function pendingMount(request: MountRequest, node: string | undefined): DeviceMo
     },
     status: { phase: 'Pending', user: user.name, ...(node !== undefined && { node }), devices: [], slaves: [] },
   };
-}
-
-function wouldRelease(
-  { metadata, spec, status }: DeviceMount,
-  { target, deviceType, mount, device }: UnmountRequest,
-): boolean {
-  return (
-    (status.phase === 'Mounted' || status.phase === 'Pending') &&
-    spec.podUid === target.podUid &&
-    spec.container === target.container &&
-    spec.deviceType === deviceType &&
-    (mount === undefined || metadata.name === mount) &&
-    (device === undefined || status.devices.some(({ id }) => id === device))
-  );
 }

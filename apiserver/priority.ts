@@ -20,22 +20,21 @@ export async function priorityProblems(
   target: TargetPod,
   patches: readonly Patch[],
 ): Promise<readonly FailureCause[]> {
-  const problems: FailureCause[] = [];
-  for (const [index, { op, path, value }] of patches.entries()) {
-    if (path !== PRIORITY_CLASS || op === 'test' || typeof value !== 'string') continue;
+  const asked = patches.flatMap(({ op, path, value }, index) =>
+    path === PRIORITY_CLASS && op !== 'test' && typeof value === 'string' ? [{ index, value }] : [],
+  );
+  const names = new Set(asked.map(({ value }) => value));
+  const found = new Map(await Promise.all([...names].map(async (name) => [name, await getPriority(name)] as const)));
+  return asked.flatMap(({ index, value }): readonly FailureCause[] => {
     const field = `patches[${index}].value`;
     const shown = JSON.stringify(value);
-    const priority = await getPriority(value);
+    const priority = found.get(value);
     if (priority === undefined) {
-      problems.push({
-        reason: 'FieldValueInvalid',
-        field,
-        message: `Invalid value: ${shown}: there is no priority class of this name`,
-      });
-    } else if (priority > target.priority) {
-      const rule = `its priority must not be above the target's ${target.priority}, is ${priority}`;
-      problems.push({ reason: 'FieldValueForbidden', field, message: `Forbidden: ${shown}: ${rule}` });
+      const message = `Invalid value: ${shown}: there is no priority class of this name`;
+      return [{ reason: 'FieldValueInvalid', field, message }];
     }
-  }
-  return problems;
+    if (priority <= target.priority) return [];
+    const rule = `its priority must not be above the target's ${target.priority}, is ${priority}`;
+    return [{ reason: 'FieldValueForbidden', field, message: `Forbidden: ${shown}: ${rule}` }];
+  });
 }

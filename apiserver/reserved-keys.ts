@@ -2,39 +2,46 @@
 const OWN_ALLOWED = ['device-mounter.io/expansion'];
 
 /**
- * Prefixes of keys that make something of the cluster act on the pod with rights that its creator need not have: Kubernetes itself,
- * container runtimes and their hooks (CDI, NRI, CRI-O, Kata, crun), network attachments, and webhooks that inject containers or secrets.
+ * Prefixes of those that decide which devices a pod gets: schedulers and makers of devices, with their subdomains. Whatever else acts on
+ * annotations or prefixed labels (Kubernetes, runtimes, network plugins, webhooks that inject) may do so with rights that the user lacks.
  */
-const RESERVED = [
-  'kubernetes.io',
-  'k8s.io',
-  'device-mounter.io',
-  'nri.io',
-  'containerd.io',
-  'crio.io',
-  'cncf.io',
-  'multus-cni.io',
-  'istio.io',
-  'linkerd.io',
-  'dapr.io',
-  'hashicorp.com',
-  'cilium.io',
-  'projectcalico.org',
-  'openshift.io',
+const ALLOWED_PREFIXES = [
+  'volcano.sh',
+  'hami.io',
+  'koordinator.sh',
+  'yunikorn.apache.org',
+  'kueue.x-k8s.io',
+  'nvidia.com',
+  'amd.com',
+  'intel.com',
+  'huawei.com',
+  'cambricon.com',
+  'hygon.com',
+  'iluvatar.ai',
+  'mthreads.com',
+  'metax-tech.com',
+];
+
+/** By these a controller recognises its own pods: a slave must not become one. */
+const CONTROLLER_LABELS = [
+  'pod-template-hash',
+  'pod-template-generation',
+  'controller-revision-hash',
+  'controller-uid',
+  'job-name',
 ];
 
 /** Why a user may not set this label or annotation on a slave pod; undefined when they may. */
-export function reservedBecause(key: string): string | undefined {
+export function reservedBecause(field: 'labels' | 'annotations', key: string): string | undefined {
   if (OWN_ALLOWED.includes(key)) return undefined;
   const slash = key.indexOf('/');
-  if (slash === -1) {
-    // Runtimes take orders from keys like io.kubernetes.cri-o.userns-mode and run.oci.handler.
-    return key.includes('.') ? 'names with dots and without a prefix belong to container runtimes' : undefined;
+  if (slash === -1 && field === 'labels' && !key.includes('.')) {
+    return CONTROLLER_LABELS.includes(key) ? 'controllers recognise their pods by it' : undefined;
   }
-  const prefix = key.slice(0, slash).toLowerCase();
-  if (/^(?:io|run|org)\./.test(prefix)) return `the prefix "${prefix}" belongs to container runtimes`;
-  const owner = RESERVED.find((domain) => prefix === domain || prefix.endsWith(`.${domain}`));
-  return owner === undefined ? undefined : `the prefix "${prefix}" is reserved`;
+  const prefix = key.slice(0, Math.max(0, slash));
+  if (ALLOWED_PREFIXES.some((domain) => prefix === domain || prefix.endsWith(`.${domain}`))) return undefined;
+  const plain = field === 'labels' ? 'names without dots and prefix, and ' : '';
+  return `only ${plain}keys of schedulers and device makers may be set: ${ALLOWED_PREFIXES.join(', ')}`;
 }
 
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;

@@ -51,6 +51,9 @@ export function sendFailure(req: Request, res: Response, err: unknown, subject?:
 
 /** Something to know about a request that was served all the same; kubectl prints it. RFC 7234 5.5. */
 export function warn(res: Response, text: string): void {
-  const quoted = text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&');
-  res.appendHeader('Warning', `299 - "${quoted.slice(0, 512)}"`);
+  const quoted = text
+    .slice(0, 256)
+    .replace(/[^\x20-\x7e]/g, '?')
+    .replace(/["\\]/g, '\\$&');
+  if (!res.headersSent) res.appendHeader('Warning', `299 - "${quoted}"`);
 }

@@ -23,14 +23,45 @@ describe('parseLabelSelector()', () => {
     ['!none , app in (web),example.com/tier', true],
     ['constructor', false],
     ['app=', false],
+    ['app=in', false],
+    ['in in (in)', false],
+    ['app in (a,,web)', true],
+    ['app in ()', false],
+    [' app = web ,', true],
   ])('%s', (text, expected) => {
     const selector = parseLabelSelector(text);
     expect(typeof selector === 'string' ? selector : selector(MOUNT)).toBe(expected);
   });
 
-  test.each(['a b', '=x', 'app in web', 'app=a b', '!app=x', 'app in (a', 'a/b/c'])('refuses %s', (text) => {
+  test.each([
+    'a b',
+    '=x',
+    'app in web',
+    'app=a b',
+    '!app=x',
+    'app in (a',
+    'a/b/c',
+    'app in (a b)',
+    'app in ((web)',
+    'app=a=b',
+    'app>1',
+    '!!app',
+    'app in a)',
+  ])('refuses %s', (text) => {
     expect(typeof parseLabelSelector(text)).toBe('string');
   });
+});
+
+test.each([
+  ['a word and blanks', parseLabelSelector, (n: number) => `a${' '.repeat(n)}x\ny`],
+  ['brackets', parseLabelSelector, (n: number) => '('.repeat(n)],
+  ['signs', parseLabelSelector, (n: number) => `a${'!'.repeat(n)}`],
+  ['words', parseLabelSelector, (n: number) => `a in (${'b '.repeat(n)}`],
+  ['a word', parseFieldSelector, (n: number) => `${'a'.repeat(n)}\n=`],
+])('a selector of 100,000 %s is refused in less than a second', (_name, parse, textOf) => {
+  const startedMs = performance.now();
+  expect(typeof parse(textOf(100_000))).toBe('string');
+  expect(performance.now() - startedMs).toBeLessThan(1_000);
 });
 
 describe('parseFieldSelector()', () => {

@@ -42,38 +42,64 @@ export function parseFieldSelector(text: string): FieldSelector | string {
 
 /** `a=b,c!=d,e in (f,g),h notin (i),j,!k` as `k8s.io/apimachinery/pkg/labels`; what is wrong with it as text. */
 export function parseLabelSelector(text: string): Selector | string {
-  const terms = text.match(/(?:[^,(]|\([^)]*\))+/g) ?? [];
   const selectors: Selector[] = [];
-  for (const term of terms.map((part) => part.trim())) {
+  for (const term of termsOf(text)) {
     const rule = labelRule(term);
-    if (typeof rule === 'string') return rule;
+    if (rule === undefined) return `must be terms like app=x, has "${term.join(' ')}"`;
     selectors.push(({ metadata }) => rule(metadata.labels ?? {}));
   }
   return every(selectors);
 }
 
-function labelRule(term: string): ((labels: Labels) => boolean) | string {
-  const [, not, key = '', operator = '', rest = ''] =
-    /^(!?)\s*([^\s=!()]+)\s*(==|=|!=|in\b|notin\b)?\s*(.*)$/.exec(term) ?? [];
-  if (!isQualifiedName(key)) return `must be terms like app=x, has "${term}"`;
-  if (operator === '') {
-    if (rest !== '') return `must be terms like app=x, has "${term}"`;
-    return (labels) => Object.hasOwn(labels, key) !== (not === '!');
+/** Signs and words. Each character but a blank begins a token, so that no text makes it look twice at one. */
+const TOKEN = /[(),]|==?|!=?|[^\s(),=!]+/g;
+
+/** The tokens between commas that are not within brackets. */
+function termsOf(text: string): readonly (readonly string[])[] {
+  const terms: string[][] = [[]];
+  let inBrackets = false;
+  for (const [token] of text.matchAll(TOKEN)) {
+    if (token === '(' || token === ')') inBrackets = token === '(';
+    if (token === ',' && !inBrackets) terms.push([]);
+    else terms.at(-1)?.push(token);
   }
-  const values = valuesOf(operator, rest);
-  if (not === '!' || values === undefined) return `must be terms like app=x, has "${term}"`;
+  return terms.filter(({ length }) => length > 0);
+}
+
+function labelRule(term: readonly string[]): ((labels: Labels) => boolean) | undefined {
+  const not = term[0] === '!';
+  const [key = '', operator, ...rest] = not ? term.slice(1) : term;
+  if (!isQualifiedName(key)) return undefined;
+  if (operator === undefined) return (labels) => Object.hasOwn(labels, key) !== not;
+  const values = not ? undefined : valuesOf(operator, rest);
+  if (values === undefined) return undefined;
   const wanted = operator !== '!=' && operator !== 'notin';
   return (labels) => {
     const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-    return (value !== undefined && values.includes(value)) === wanted;
+    return (value !== undefined && values.has(value)) === wanted;
   };
 }
 
-function valuesOf(operator: string, rest: string): readonly string[] | undefined {
-  const isSet = operator === 'in' || operator === 'notin';
-  const list = isSet ? /^\(([^()]*)\)$/.exec(rest)?.[1]?.split(',') : [rest];
-  const values = list?.map((value) => value.trim());
-  return values?.every(isLabelValue) ? values : undefined;
+function valuesOf(operator: string, tokens: readonly string[]): ReadonlySet<string> | undefined {
+  if (operator === 'in' || operator === 'notin') {
+    const isList = tokens.length >= 2 && tokens[0] === '(' && tokens.at(-1) === ')';
+    return isList ? listOf(tokens.slice(1, -1)) : undefined;
+  }
+  return ['=', '==', '!='].includes(operator) && !tokens.includes(',') ? listOf(tokens) : undefined;
+}
+
+/** Undefined when something between two commas is no value of a label. */
+function listOf(tokens: readonly string[]): ReadonlySet<string> | undefined {
+  const values = new Set<string>();
+  let value: string | undefined;
+  for (const token of [...tokens, ',']) {
+    if (token === ',') {
+      values.add(value ?? '');
+      value = undefined;
+    } else if (value !== undefined || !isLabelValue(token)) return undefined;
+    else value = token;
+  }
+  return values;
 }
 
 function every(selectors: readonly Selector[]): Selector {

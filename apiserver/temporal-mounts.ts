@@ -11,6 +11,7 @@ import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { FINGERPRINT_MEMO, type Fingerprint } from '../contract/fingerprint.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
+import { isMeant } from '../contract/requests.ts';
 import {
   MOUNT_MEMO,
   type MountedResult,
@@ -55,6 +56,11 @@ export class TemporalMounts implements Mounts {
     await this.#temporal.call(() => workflowService.describeNamespace({ namespace }), 'nothing was begun');
   }
 
+  async plan({ input: { request }, fingerprint }: NewMount): Promise<void> {
+    const earlier = await this.#earlier(request.target.namespace, request.name);
+    if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
+  }
+
   async mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
     const answer = await this.#mount(wanted, patienceMs);
     this.#recent.note(answer.mount.metadata);
@@ -80,7 +86,7 @@ export class TemporalMounts implements Mounts {
   }
 
   async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
-    const { target, deviceType } = input.request;
+    const { request } = input;
     const start = unmountStartOptions(input);
     if (patienceMs === 0) await this.#temporal.start(WORKFLOWS.unmount, start);
     else {
@@ -89,14 +95,8 @@ export class TemporalMounts implements Mounts {
       for (const { metadata } of released?.items ?? []) this.#recent.note(metadata);
       if (released !== undefined) return { state: 'released', list: released };
     }
-    const list = await this.list(target.namespace);
-    const items = list.items.filter(
-      ({ spec, status }) =>
-        spec.podUid === target.podUid &&
-        spec.deviceType === deviceType &&
-        status.phase !== 'Released' &&
-        status.phase !== 'Failed',
-    );
+    const list = await this.list(request.target.namespace);
+    const items = list.items.filter((mount) => isMeant(mount, request));
     return { state: 'releasing', list: { ...list, items } };
   }
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:crypto';
-import type { RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { ServingPair } from './serving-certificate.ts';
@@ -24,6 +24,8 @@ export class TlsServer {
   readonly #open = new Set<Socket>();
   #pair: ServingPair;
   #ca: string;
+  /** Answers that are not out yet. */
+  readonly #answering = new Set<ServerResponse>();
   #draining = false;
 
   constructor(pair: ServingPair, ca: string, listener: RequestListener) {
@@ -41,9 +43,13 @@ export class TlsServer {
       },
       (req, res) => {
         if (this.#draining || this.#old.has(req.socket)) res.setHeader('Connection', 'close');
+        this.#answering.add(res);
+        res.once('close', () => this.#answering.delete(res));
         listener(req, res);
       },
     );
+    // Bytes are the limit. Node drops whatever is above its count of lines without a word, which may be the user.
+    this.#server.maxHeadersCount = 0;
     this.#server.on('secureConnection', (socket: Socket) => {
       this.#open.add(socket);
       socket.once('close', () => this.#open.delete(socket));
@@ -77,6 +83,7 @@ export class TlsServer {
   /** Takes no new connection, and waits until all requests are answered, at most `patienceMs`. */
   async drain(patienceMs: number): Promise<void> {
     this.#draining = true;
+    for (const res of this.#answering) endWith(res);
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
@@ -96,4 +103,11 @@ export class TlsServer {
       secureOptions: constants.SSL_OP_NO_TICKET,
     };
   }
+}
+
+/** Lets the connection end with the answer, or else it would be kept for another request. A watch has sent its headers long ago. */
+function endWith(res: ServerResponse): void {
+  const { socket } = res;
+  if (!res.headersSent) res.setHeader('Connection', 'close');
+  else res.once('finish', () => socket?.end());
 }

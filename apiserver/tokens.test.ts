@@ -48,21 +48,31 @@ describe('a bearer token', () => {
     expect((await get('Bearer good')).code).toBe(200);
   });
 
+  test('is not asked about while many others are, and costs nothing then', async () => {
+    const gate = Promise.withResolvers<Identity | undefined>();
+    const tokens = new Tokens(() => gate.promise);
+    const asking = Array.from({ length: 64 }, (_, index) => tokens.identityOf(`t${index}`));
+    await expect(tokens.identityOf('one more')).rejects.toThrow('Too many tokens');
+    gate.resolve(JOE);
+    await Promise.all(asking);
+    expect(await tokens.identityOf('one more')).toBe(JOE);
+  });
+
   test('is nothing beside the front proxy, whose word counts', async () => {
     await get('Bearer good', ['X-Remote-User', 'jane'], cluster.proxy);
     expect([asked, server.reviews[0]?.user]).toEqual([[], 'jane']);
   });
 
   test.each(['Basic good', 'Bearer', 'Bearer a b'])('is not in %j', async (header) => {
-    await get(header);
-    expect([asked, server.reviews[0]?.user]).toEqual([[], 'system:anonymous']);
+    expect((await get(header)).code).toBe(401);
+    expect([asked, server.reviews]).toEqual([[], []]);
   });
 
   test('is not looked at where none is accepted', async () => {
     const plain = await new TestServer(cluster).start();
     try {
-      await plain.send({ path: PATH, headers: ['Authorization', 'Bearer good'] });
-      expect(plain.reviews[0]?.user).toBe('system:anonymous');
+      expect((await plain.send({ path: PATH, headers: ['Authorization', 'Bearer good'] })).code).toBe(401);
+      expect(plain.reviews).toEqual([]);
     } finally {
       await plain.stop();
     }

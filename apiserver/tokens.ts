@@ -5,6 +5,8 @@ import type { DistinctHeaders, Identity } from './authentication.ts';
 /** As k8s.io/apiserver keeps the opinion on a token, good or bad. */
 const KEPT_MS = 10_000;
 const MOST_KEPT = 4_096;
+/** Reviews at once: each is a request to kube-apiserver by somebody whom nobody knows yet. */
+const MOST_ASKED = 64;
 
 /** kube-apiserver's opinion on a token: whose it is, undefined when it is not good. Rejects when there is no opinion. */
 export type ReviewToken = (token: string) => Promise<Identity | undefined>;
@@ -20,18 +22,31 @@ export class Tokens {
   readonly #kept = new Map<string, Kept>();
   /** So that a dump of the memory holds no token. */
   readonly #key = randomBytes(32);
+  #asked = 0;
 
   constructor(review: ReviewToken) {
     this.#review = review;
   }
 
-  /** @throws Unauthorized when the token is not good */
+  async #ask(token: string): Promise<Identity | undefined> {
+    if (this.#asked >= MOST_ASKED) {
+      throw fail('TooManyRequests', 'Too many tokens are being looked at, please try again later');
+    }
+    this.#asked += 1;
+    try {
+      return await this.#review(token);
+    } finally {
+      this.#asked -= 1;
+    }
+  }
+
+  /** @throws Unauthorized when the token is not good, TooManyRequests */
   async identityOf(token: string): Promise<Identity> {
     const key = createHmac('sha256', this.#key).update(token).digest('base64url');
     const nowMs = performance.now();
     let kept = this.#kept.get(key);
     if (kept === undefined || kept.untilMs < nowMs) {
-      kept = { untilMs: nowMs + KEPT_MS, identity: this.#review(token) };
+      kept = { untilMs: nowMs + KEPT_MS, identity: this.#ask(token) };
       // Once a review has failed, the next request asks again.
       kept.identity.catch(() => this.#kept.delete(key));
       this.#kept.delete(key);

@@ -8,7 +8,7 @@ const NAME = 'extension-apiserver-authentication';
 const PATH = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
 /** Our Role allows exactly this object, so that a watch without it is refused. */
 const SELECTOR = { fieldSelector: `metadata.name=${NAME}` };
-/** Pause after an error. */
+/** Pause before it is read again. */
 const RETRY_MS = 2_000;
 
 export interface ConfigMapData {
@@ -58,8 +58,9 @@ export async function watchTrust(
     } catch (err) {
       if (signal.aborted) return;
       log.warn({ err }, 'cannot read whom to believe, the last that could be read stays');
-      await delay(retryMs, undefined, { signal }).catch(() => undefined);
     }
+    // A watch that ends at once must not become a loop of reads.
+    await delay(retryMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
@@ -87,14 +88,20 @@ export function clusterTrustSource(config: KubeConfig): TrustSource {
     changed: (resourceVersion, signal) =>
       new Promise((resolve, reject) => {
         const query = { ...SELECTOR, resourceVersion };
-        const watching = new Watch(config).watch(
-          PATH,
-          query,
-          () => resolve(),
-          () => resolve(),
-        );
+        const settled = new AbortController();
+        const ended = (err: unknown) => {
+          settled.abort();
+          const failed = err instanceof Error && err.name !== 'TimeoutError';
+          if (failed) reject(err);
+          else resolve();
+        };
+        const watching = new Watch(config).watch(PATH, query, () => ended(undefined), ended);
         watching.then((controller) => {
-          signal.addEventListener('abort', () => controller.abort(), { once: true });
+          const stop = () => controller.abort();
+          // Each turn would leave a listener on `signal` otherwise, and a watch that has told of a change its connection.
+          settled.signal.addEventListener('abort', stop, { once: true });
+          signal.addEventListener('abort', stop, { once: true, signal: settled.signal });
+          if (signal.aborted || settled.signal.aborted) stop();
         }, reject);
       }),
   };

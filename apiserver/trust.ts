@@ -52,5 +52,9 @@ function parseNames(data: Readonly<Record<string, string>>, key: string): readon
 
 function certificatesOf(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  // One that is cut off would otherwise be none: nobody could be believed any more.
+  if (pem.trim() !== '' && blocks.length !== Math.max(1, pem.split('-----BEGIN ').length - 1)) {
+    throw new TypeError('Cannot read the CAs: they must be whole certificates in PEM');
+  }
   return blocks.map((block) => new X509Certificate(block));
 }

@@ -44,14 +44,19 @@ describe('PUT unmount', () => {
     await mount();
     expect((await unmount('device_type=HOSTDEV&wait_second=0')).code).toBe(202);
     await unmount('device_type=HOSTDEV&wait_second=3');
+    expect(server.mounts.asked.slice(1).map(({ request }) => request.deadlineSeconds)).toEqual([600, 600]);
     expect(server.mounts.patience.at(-1)).toBeLessThanOrEqual(3_000);
   });
 
-  test('tells that nothing is mounted', async () => {
-    const { code, json } = await unmount();
-    expect({ code, json }).toMatchObject({
-      code: 404,
-      json: { details: { causes: [{ reason: 'NothingMounted' }] } },
-    });
-  });
+  test.each(['', '&dryRun=All', '&dryRun=All&container=sidecar'])(
+    'tells that nothing is mounted (%s)',
+    async (more) => {
+      if (more.includes('sidecar')) await mount();
+      const { code, json } = await unmount(`device_type=HOSTDEV${more}`);
+      expect({ code, json }).toMatchObject({
+        code: 404,
+        json: { details: { causes: [{ reason: 'NothingMounted' }] } },
+      });
+    },
+  );
 });

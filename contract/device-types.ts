@@ -1,4 +1,6 @@
 interface DeviceType {
+  /** For people who have named no type that there is. */
+  readonly what: string;
   /** Extended resources that a request of this type may ask for. */
   readonly resources: RegExp;
   /**
@@ -11,9 +13,13 @@ interface DeviceType {
 /** What can be mounted. The key is `device_type` of a request, in upper case. */
 export const DEVICE_TYPES = {
   /** Any device file of the host, offered by the hostdev device plugin. */
-  HOSTDEV: { resources: /^hostdev\.k8s\.io\//, attachAt: 'allocation' },
+  HOSTDEV: { what: 'device files of the host', resources: /^hostdev\.k8s\.io\//, attachAt: 'allocation' },
   /** Whatever an extended resource gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
-  GENERIC: { resources: /^(?!([^/]+\.)?kubernetes\.io\/)[^/]+\/[^/]+$/, attachAt: 'running' },
+  GENERIC: {
+    what: 'any other extended resource',
+    resources: /^(?!([^/]+\.)?kubernetes\.io\/)[^/]+\/[^/]+$/,
+    attachAt: 'running',
+  },
 } as const satisfies Record<string, DeviceType>;
 
 export type DeviceTypeName = keyof typeof DEVICE_TYPES;

@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
+import type { UnmountRequest } from './requests.ts';
 
 interface FailureRow {
   /** HTTP status code of the answer. */
@@ -88,6 +89,14 @@ export function fail(
     ...(causes.length > 0 && { details: [causes] }),
     ...(cause instanceof Error && { cause }),
   });
+}
+
+/** What a request to unmount fails with that means nothing. */
+export function nothingMounted({ target, deviceType, mount, device }: UnmountRequest): ApplicationFailure {
+  const what = device === undefined ? `${deviceType} device` : `${deviceType} device "${device}"`;
+  const of = mount === undefined ? '' : ` of mount "${mount}"`;
+  const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
+  return fail('NothingMounted', `Cannot unmount: no ${what}${of} is mounted in ${where}`);
 }
 
 /** The first failure of the table in a chain of causes (workflow, then activity, then application), if there is one. */

@@ -55,7 +55,7 @@ export const NODE_LEASE_SECONDS = 9;
  * finds the slave that is there and two mounts never share one. At most 63 characters.
  */
 export function slaveName(pod: string, mountUid: string, index: number): string {
-  const start = pod.slice(0, 40).replace(/[^a-z0-9]+$/, '');
+  const start = pod.slice(0, 40).replace(/(?<![^a-z0-9])[^a-z0-9]+$/, '');
   // A run id is a UUID of version 7: only its end is random.
   return `${start}-slave-${mountUid.replaceAll('-', '').slice(-12)}-${index}`;
 }

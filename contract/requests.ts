@@ -1,3 +1,4 @@
+import type { DeviceMount } from './device-mount.ts';
 import type { DeviceTypeName } from './device-types.ts';
 
 /** Who asked, as kube-apiserver authenticated them. */
@@ -83,6 +84,23 @@ export interface UnmountRequest {
   /** RFC 3339. */
   readonly requestedAt: string;
   readonly deadlineSeconds: number;
+}
+
+/** Whether a request to unmount means a mount, if that is still there. */
+export function isMeant(
+  { metadata, spec, status }: DeviceMount,
+  { target, deviceType, mount, device }: UnmountRequest,
+): boolean {
+  return (
+    metadata.namespace === target.namespace &&
+    spec.podUid === target.podUid &&
+    spec.container === target.container &&
+    spec.deviceType === deviceType &&
+    (mount === undefined || metadata.name === mount) &&
+    (device === undefined || status.devices.some(({ id }) => id === device)) &&
+    status.phase !== 'Released' &&
+    status.phase !== 'Failed'
+  );
 }
 
 /** A request with the apiserver's proof that it authorised exactly this. Temporal is not trusted with root. */

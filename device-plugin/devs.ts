@@ -42,7 +42,7 @@ export function parseDevs(text: string): Devs {
 
 /** The device, or what is wrong with the entry. */
 function parseDev(entry: string): HostDev | string {
-  const [, path, permissions, count = '1'] = /^(.+):([^:]*[a-z][^:]*)(?::(\d+))?$/.exec(entry) ?? [];
+  const [, path, permissions, count = '1'] = /^(.+):([^:a-z]*[a-z][^:]*)(?::(\d+))?$/.exec(entry) ?? [];
   if (path === undefined || permissions === undefined) return `"${entry}": must be <path>:<permissions>[:<count>]`;
   if (!/^\/dev(\/[^/]+)+$/.test(path) || path.split('/').some((part) => part === '.' || part === '..')) {
     return `"${entry}": the path must lie below /dev`;

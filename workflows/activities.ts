@@ -8,5 +8,5 @@ export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
-export const { publish } = proxyActivities<ClusterActivities>(PUBLISH);
+export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
 export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);

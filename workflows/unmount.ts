@@ -5,6 +5,7 @@ import {
   defineUpdate,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setHandler,
 } from '@temporalio/workflow';
 import type { FoundMount } from '../activities/find-mounts.ts';
@@ -12,7 +13,7 @@ import { type DeviceMountList, withoutDevice } from '../contract/device-mount.ts
 import { fail, failureOf } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
-import { deleteSlave, findMounts } from './activities.ts';
+import { deleteSlave, findMounts, publishFailedUnmount } from './activities.ts';
 import { detachOnNode } from './node.ts';
 
 /**
@@ -43,11 +44,22 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
       return result;
     });
   } catch (err) {
-    failure = failureOf(err) ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
-    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+    const known = failureOf(err);
+    failure = known ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
+    await CancellationScope.nonCancellable(async () => {
+      if (known !== undefined && patched('tell-failed-unmount')) await tellFailed(input, known.message);
+      await condition(allHandlersFinished);
+    });
     if (isCancellation(err)) throw err;
     throw failure;
   }
+}
+
+/** Whoever was answered that it goes on asks nobody any more: the pod is told. */
+async function tellFailed(signed: UnmountInput, message: string): Promise<void> {
+  const summary = `tell pod ${signed.request.target.pod}`;
+  // Worth some tries, and not the answer.
+  await publishFailedUnmount.executeWithOptions({ summary }, [{ signed, message }]).catch(() => undefined);
 }
 
 async function detach(input: UnmountInput, found: readonly FoundMount[]): Promise<void> {
@@ -91,7 +103,8 @@ function listOf(found: readonly FoundMount[]): DeviceMountList {
     ...mount,
     status:
       device === undefined
-        ? { ...mount.status, phase: 'Releasing' as const, reason: 'Unmounted' }
+        ? // Of the container, which is what was asked for; a `get` tells until when they are not free for others.
+          { ...mount.status, phase: 'Released' as const, reason: 'Unmounted' }
         : { ...mount.status, ...withoutDevice(mount.status, device) },
   }));
   return { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata: { resourceVersion: '0' }, items };

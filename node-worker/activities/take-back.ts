@@ -79,7 +79,7 @@ type Lost = ReturnType<typeof devicesLost>;
 
 function refuseUsers({ engine }: Deps, handle: ContainerHandle, lost: Lost): void {
   const users = engine.usersOf(handle, lost);
-  if (users.length > 0) throw busy(handle, users);
+  if (users.length > 0) throw busy(users);
 }
 
 /** A main process that uses the devices keeps them: nobody has asked for the end of the container. */

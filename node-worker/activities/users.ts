@@ -1,6 +1,6 @@
 import { type FailureCause, fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
-import type { ContainerHandle, DeviceId, DeviceUser, Grant } from '../kernel/engine.ts';
+import type { DeviceId, DeviceUser, Grant } from '../kernel/engine.ts';
 
 /** Devices that nothing in the container may use once `taken` is gone and `left` is all that stays. */
 export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): readonly DeviceId[] {
@@ -10,10 +10,10 @@ export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): re
 }
 
 /** The failure of taking devices from a container whose processes use them, with a cause for each. */
-export function busy(container: ContainerHandle, users: readonly DeviceUser[]): Error {
+export function busy(users: readonly DeviceUser[]): Error {
   const described = users.map(describe);
   const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
-  const message = `Cannot take devices from container "${container.containerId}": in use by ${described.join('; ')}`;
+  const message = `Cannot take the devices from the container while they are in use: ${described.join('; ')}`;
   return fail('DeviceBusy', message, undefined, causes);
 }
 

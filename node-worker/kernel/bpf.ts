@@ -138,7 +138,7 @@ export function programInfo(fd: number): ProgramInfo {
   return {
     id: info.readUInt32LE(4),
     tag: info.toString('hex', 8, 16),
-    name: info.toString('latin1', 64, 64 + NAME_BYTES).replace(/\0.*$/s, ''),
+    name: info.toString('latin1', 64, 64 + NAME_BYTES).split('\0', 1)[0] ?? '',
     dump: hidden ? undefined : decode(dump.subarray(0, info.readUInt32LE(20))),
   };
 }

@@ -57,7 +57,7 @@ export function busy(container: OpenContainer, users: readonly DeviceUser[]): Er
   );
   return fail(
     'DeviceBusy',
-    `Cannot take devices from container "${container.containerId}": ${list.join('; ')}`,
+    `Cannot take devices from container ${container.containerId.slice(0, 12)}: ${list.join('; ')}`,
     undefined,
     list.map((message) => ({ reason: 'DeviceBusy', message })),
   );

@@ -30,16 +30,14 @@ const by = (client: (keys: ForgersKeys) => Pair) => (keys: ForgersKeys) => ({ he
 const through =
   (...headers: string[]) =>
   ({ proxy }: ForgersKeys) => ({ headers, client: proxy });
-const ANONYMOUS = 'system:anonymous';
 
 /** Each claims to be an administrator, or `jane`, who may do what is asked. None may succeed, whatever stands behind the server. */
 export const FORGERIES: readonly Forgery[] = [
-  { how: 'no certificate', options: () => ({ headers: ADMIN }), code: 403, user: ANONYMOUS },
+  { how: 'no certificate', options: () => ({ headers: ADMIN }), code: 401 },
   {
     how: 'no certificate, headers in lower case',
     options: () => ({ headers: ADMIN.map((word) => word.toLowerCase()) }),
-    code: 403,
-    user: ANONYMOUS,
+    code: 401,
   },
   {
     how: 'a certificate of an unknown CA',
@@ -156,19 +154,16 @@ export const FORGERIES: readonly Forgery[] = [
   {
     how: 'a bearer token',
     options: () => ({ headers: ['Authorization', 'Bearer x', ...ADMIN] }),
-    code: 403,
-    user: ANONYMOUS,
+    code: 401,
   },
   {
     how: 'a token among the protocols of a WebSocket',
     options: () => ({ headers: ['Sec-WebSocket-Protocol', 'base64url.bearer.authorization.k8s.io.eA', ...ADMIN] }),
-    code: 403,
-    user: ANONYMOUS,
+    code: 401,
   },
   {
     how: 'a name and a password',
     options: () => ({ headers: ['Authorization', `Basic ${Buffer.from('admin:admin').toString('base64')}`, ...ADMIN] }),
-    code: 403,
-    user: ANONYMOUS,
+    code: 401,
   },
 ];

@@ -49,6 +49,8 @@ export const WEB: TargetPod = {
   name: 'web-0',
   uid: 'uid-of-web-0',
   containers: ['main', 'sidecar'],
+  running: ['main', 'sidecar', 'proxy'],
+  sidecars: ['proxy'],
   annotations: {},
   node: 'node-1',
   phase: 'Running',

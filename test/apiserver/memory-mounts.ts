@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from '../../apiserver/mounts.ts';
 import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
-import { fail } from '../../contract/failures.ts';
+import { fail, nothingMounted } from '../../contract/failures.ts';
 import type { Fingerprint } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
+import { isMeant } from '../../contract/requests.ts';
 import type { MountInput, UnmountInput } from '../../contract/workflows.ts';
 
 /** Mounts that are made at once, in memory. */
@@ -24,6 +25,17 @@ export class MemoryMounts implements Mounts {
 
   async check(): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
+  }
+
+  async plan({ input: { request }, fingerprint }: NewMount): Promise<void> {
+    const key = `${request.target.namespace}/${request.name}`;
+    const mount = this.mounts.get(key);
+    if (mount === undefined) return;
+    repeatOf(
+      { mount, fingerprint: this.#fingerprints.get(key), endedAt: this.ended.get(key) },
+      fingerprint,
+      new Date(),
+    );
   }
 
   async mount({ input, first, fingerprint }: NewMount, patienceMs: number): Promise<MountAnswer> {
@@ -64,16 +76,8 @@ export class MemoryMounts implements Mounts {
     await this.check();
     this.asked.push(input);
     this.patience.push(patienceMs);
-    const { target, deviceType, mount } = input.request;
-    const found = [...this.mounts.entries()].filter(
-      ([, { metadata, spec, status }]) =>
-        status.phase === 'Mounted' &&
-        spec.podUid === target.podUid &&
-        spec.deviceType === deviceType &&
-        (mount === undefined || mount === metadata.name),
-    );
-    if (found.length === 0)
-      throw fail('NothingMounted', `Cannot unmount: pod "${target.pod}" must have a mount, has none`);
+    const found = [...this.mounts.entries()].filter(([, mount]) => isMeant(mount, input.request));
+    if (found.length === 0) throw nothingMounted(input.request);
     const items = found.map(([key, one]) => this.#stored(key, one, { phase: 'Releasing' }));
     const list = this.#listOf(items);
     return patienceMs === 0 ? { state: 'releasing', list } : { state: 'released', list };

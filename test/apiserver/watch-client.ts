@@ -18,7 +18,12 @@ export class WatchClient {
   }
 
   /** Rejects with the answer's code when it is not 200. */
-  static open(server: TestServer, path: string, accept = 'application/json'): Promise<WatchClient> {
+  static open(
+    server: TestServer,
+    path: string,
+    accept = 'application/json',
+    agent = new Agent({ keepAlive: false }),
+  ): Promise<WatchClient> {
     const { proxy, serving } = server.cluster;
     return new Promise((resolve, reject) => {
       const sent = request(
@@ -28,7 +33,7 @@ export class WatchClient {
           path,
           ca: serving.pair.cert,
           ...proxy,
-          agent: new Agent({ keepAlive: false }),
+          agent,
           headers: { 'X-Remote-User': 'jane', Accept: accept },
         },
         (res) => {

@@ -43,7 +43,7 @@ describe('mountDevices()', () => {
     ]);
 
     const { items } = await harness.unmount(signed(unmountRequest('happy')));
-    expect(items.map(({ metadata, status }) => [metadata.name, status.phase])).toEqual([['happy-m', 'Releasing']]);
+    expect(items.map(({ metadata, status }) => [metadata.name, status.phase])).toEqual([['happy-m', 'Released']]);
     expect(node.attached.size).toBe(0);
     expect(await harness.handle('happy-m').result()).toMatchObject({
       status: { phase: 'Released', reason: 'Unmounted' },

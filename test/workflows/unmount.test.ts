@@ -30,6 +30,7 @@ describe('unmountDevices()', () => {
     const refused = await failureFrom(harness.unmount(signed(unmountRequest('busy'))));
     expect(refused).toMatchObject({ type: 'DeviceBusy', causes: ['Process'] });
     expect(node.attached.size).toBe(2);
+    await eventually(() => harness.eventsOf('busy').includes('UnMountDeviceFailed'));
     const { items } = await harness.unmount(signed(unmountRequest('busy', { force: true })));
     expect(items).toHaveLength(2);
     expect(node.attached.size).toBe(0);
