@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto';
+import type { PublicKey } from '../contract/signature.ts';
 import type { Cluster } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
@@ -10,8 +10,8 @@ export interface Dependencies {
   /** Follows all slave pods. */
   readonly slaves: PodWatch;
   readonly owners: Owners;
-  /** Keys of the apiserver; two while they are rotated. */
-  readonly publicKeys: readonly KeyObject[];
+  /** Keys of the apiserver, as they are now; more than one while they are rotated. */
+  readonly publicKeys: () => readonly PublicKey[];
   readonly usedRequests: UsedRequests;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;

@@ -47,7 +47,7 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
-  const { target } = verifiedRequest(signed, deps.publicKeys);
+  const { target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
   const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
   if (!same || request.name !== mount.metadata.name) {
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);

@@ -1,4 +1,3 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
@@ -17,6 +16,7 @@ import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { publicKeysOf } from '../process/public-keys.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
@@ -26,6 +26,11 @@ import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temp
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
 const access = temporalAccess(settings);
+const publicKeys = publicKeysOf(settings['signing-public-keys'], (err) =>
+  log.error({ err }, 'cannot use the public keys, going on with those before'),
+);
+// Without keys nothing can be done: say so at the start.
+publicKeys();
 
 /**
  * After SIGTERM steps that only wait are handed over at once, since these alone heed a cancellation; all others end by
@@ -54,13 +59,6 @@ function sdkLogger(): Logger {
     warn: (message, meta) => write('WARN', message, meta),
     error: (message, meta) => write('ERROR', message, meta),
   };
-}
-
-/** More than one while keys are rotated. */
-function publicKeys(file: string): readonly KeyObject[] {
-  const blocks = readFileSync(file, 'utf8').match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
-  if (blocks.length === 0) throw new Error(`Cannot start: ${file} must hold a public key in PEM, holds none`);
-  return blocks.map((pem) => createPublicKey(pem));
 }
 
 /** The image holds the bundle ready-made; a checkout does not. */
@@ -105,7 +103,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
       cluster,
       slaves,
       owners,
-      publicKeys: publicKeys(settings['signing-public-keys']),
+      publicKeys,
       namespace: settings.namespace,
       slaveImage: settings['slave-image'],
       usedRequests: new UsedRequests(),

@@ -14,6 +14,7 @@ import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
+import type { PublicKey } from '../../contract/signature.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { BUNDLE_FILE } from './bundle-file.ts';
@@ -40,6 +41,8 @@ export class Harness {
   readonly bundle: string;
   /** Around the steps of all workers. */
   readonly gates = new Gates();
+  /** That all workers know. */
+  publicKeys: readonly PublicKey[] = [{ key: PUBLIC_KEY }];
   /** How far the control worker's clock is ahead. */
   aheadMs = 0;
   readonly #connection: Connection;
@@ -114,7 +117,7 @@ export class Harness {
       cluster: this.cluster,
       slaves: this.#slaves,
       owners: temporalOwners(this.client),
-      publicKeys: [PUBLIC_KEY],
+      publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
       usedRequests: new UsedRequests(),
@@ -139,7 +142,7 @@ export class Harness {
   async addNode(name: string, free: number, worker = true): Promise<MemoryNode> {
     this.cluster.addNode(name, { [FUSE]: free });
     this.cluster.addTarget(NAMESPACE, name, name);
-    const node = new MemoryNode(this.cluster, [PUBLIC_KEY]);
+    const node = new MemoryNode(this.cluster, () => this.publicKeys);
     this.#nodes.set(name, node);
     if (worker) await this.startNode(name);
     return node;

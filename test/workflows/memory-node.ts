@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
@@ -12,7 +11,7 @@ import type {
   NodeActivities,
 } from '../../contract/node-activities.ts';
 import { sharesOf } from '../../contract/requests.ts';
-import { verifiedRequest } from '../../contract/signature.ts';
+import { type PublicKey, verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
 /** The worker of a node, with what containers can use kept in memory. */
@@ -33,16 +32,16 @@ export class MemoryNode implements NodeActivities {
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
-  readonly #publicKeys: readonly KeyObject[];
+  readonly #publicKeys: () => readonly PublicKey[];
 
-  constructor(cluster: MemoryCluster, publicKeys: readonly KeyObject[]) {
+  constructor(cluster: MemoryCluster, publicKeys: () => readonly PublicKey[]) {
     this.#cluster = cluster;
     this.#publicKeys = publicKeys;
   }
 
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
-    const request = verifiedRequest(signed, this.#publicKeys);
+    const request = verifiedRequest(signed, this.#publicKeys());
     for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
@@ -59,7 +58,7 @@ export class MemoryNode implements NodeActivities {
   }
 
   async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
-    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys);
+    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys(), 'goOn');
     await this.stuck;
     if (this.busy && !force && signed?.request.force !== true) {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
