@@ -1,7 +1,7 @@
 import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
 import { type Adoption, checkAdoption } from './adopt-mount.ts';
-import { type AwaitScheduledInput, awaitScheduled, type Scheduling } from './await-scheduled.ts';
+import { type AwaitScheduledInput, awaitScheduled, lookScheduled, type Scheduling } from './await-scheduled.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -17,6 +17,7 @@ export interface ClusterActivities {
   planMount(input: PlanMountInput): Promise<MountPlan>;
   createSlave(input: CreateSlaveInput): Promise<SlaveRef>;
   awaitScheduled(input: AwaitScheduledInput): Promise<Scheduling>;
+  lookScheduled(input: Pick<AwaitScheduledInput, 'slave' | 'target'>): Promise<Scheduling>;
   deleteSlave(input: DeleteSlaveInput): Promise<void>;
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
@@ -35,6 +36,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     planMount: (input) => planMount(deps, input),
     createSlave: (input) => createSlave(deps, input),
     awaitScheduled: (input) => awaitScheduled(deps, input),
+    lookScheduled: (input) => lookScheduled(deps, input),
     deleteSlave: (input) => deleteSlave(deps, input),
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),

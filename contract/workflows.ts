@@ -74,6 +74,8 @@ export const SIGNALS = {
   targetGone: 'targetGone',
   /** A slave pod is ending, whoever ended it. Arguments, if any: the slave's UID, and what became of it. */
   slaveEnding: 'slaveEnding',
+  /** The scheduler has spoken of a slave that waits for a device. Arguments: its UID, and the words if there is no node for it. */
+  slaveScheduling: 'slaveScheduling',
   /** The container runs anew under another id; the node has done what the request says in `onRestart`. */
   containerRestarted: 'containerRestarted',
   /** Something had taken rules or nodes away; they are back. */

@@ -9,6 +9,7 @@ import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
+import { tellQueued } from '../activities/tell-queued.ts';
 import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { CONTROL_QUEUE, SEARCH_ATTRIBUTES } from '../contract/names.ts';
@@ -87,6 +88,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);
   const owners = temporalOwners(client);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
+  const stopQueue = tellQueued(slaves, owners, (err) => log.warn({ err }, 'cannot tell a mount that waits'));
   const targets = new TargetWatch({
     cluster,
     slaves,
@@ -121,6 +123,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   await worker.run();
   clearInterval(period);
   stopTelling();
+  stopQueue();
   await targets.stop();
 }
 

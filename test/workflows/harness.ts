@@ -9,6 +9,7 @@ import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
 import { tellOwners } from '../../activities/tell-owners.ts';
+import { tellQueued } from '../../activities/tell-queued.ts';
 import { UsedRequests } from '../../activities/used-requests.ts';
 import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
@@ -49,6 +50,7 @@ export class Harness {
   readonly #slaves: PodWatch;
   readonly #targets: TargetWatch;
   readonly #workers: Workers;
+  #stopQueue = ignore;
   readonly #nodes = new Map<string, MemoryNode>();
 
   private constructor(
@@ -87,12 +89,14 @@ export class Harness {
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
     const harness = new Harness(server, access, connection, await Workers.connect(access), bundle);
     harness.#slaves.start();
-    tellOwners(harness.#slaves, temporalOwners(harness.client), () => undefined);
+    tellOwners(harness.#slaves, temporalOwners(harness.client), ignore);
+    harness.#stopQueue = tellQueued(harness.#slaves, temporalOwners(harness.client), ignore);
     await harness.startControl();
     return harness;
   }
 
   async stop(): Promise<void> {
+    this.#stopQueue();
     await this.#workers.close();
     await this.#targets.stop();
     await this.#slaves.stop();
@@ -104,7 +108,7 @@ export class Harness {
     await this.#workers.start(CONTROL_QUEUE, this.#control());
   }
 
-  /** As the second replica. Answers the function that stops it. */
+  /** As the second replica. Answers what stops it. */
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
     await this.#workers.start(key, this.#control(), CONTROL_QUEUE);
@@ -168,7 +172,6 @@ export class Harness {
     await this.#workers.kill(CONTROL_QUEUE);
   }
 
-  /** Ends a node worker as a kill does; its Lease outlives it for a while. */
   async killNode(name: string): Promise<void> {
     await this.#workers.kill(nodeQueue(name));
   }
@@ -198,9 +201,7 @@ export class Harness {
       args: [signed],
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.released, {
-      startWorkflowOperation,
-    });
+    return this.client.workflow.executeUpdateWithStart(UPDATES.released, { startWorkflowOperation });
   }
 
   /** One run of the reconciler. */
