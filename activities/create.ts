@@ -9,7 +9,7 @@ import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type PublishInput, publish } from './publish.ts';
-import { type Finding, surveyMounts } from './survey-mounts.ts';
+import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target-state.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
@@ -22,7 +22,7 @@ export interface ClusterActivities {
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
   targetState(input: { readonly target: Target }): Promise<TargetState>;
-  surveyMounts(): Promise<readonly Finding[]>;
+  surveyMounts(input?: SurveyInput): Promise<SurveyPage>;
   /** Starts an owner for a mount; one that has started in the meantime stays. */
   adoptMount(input: Adoption): Promise<void>;
   checkAdoption(input: Adoption): Promise<void>;
@@ -41,7 +41,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),
     targetState: ({ target }) => targetState(deps.cluster, target),
-    surveyMounts: () => surveyMounts(deps),
+    surveyMounts: (input) => surveyMounts(deps, input),
     adoptMount: async ({ signed, mount }) => void (await deps.owners.adopt(signed, mount)),
     checkAdoption: (input) => checkAdoption(deps, input),
     tellOwner: async ({ namespace, mount, signal }) => void (await deps.owners.signal(namespace, mount, signal)),

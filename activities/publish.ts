@@ -135,11 +135,18 @@ function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly Ann
   }));
 }
 
+function isAnnotated(item: Partial<AnnotatedDevice> | null): item is AnnotatedDevice {
+  const texts = [item?.mount, item?.id, item?.resource, item?.slave ?? ''];
+  const nodes: unknown = item?.nodes;
+  const isList = Array.isArray(nodes) && nodes.every((path) => typeof path === 'string');
+  return texts.every((text) => typeof text === 'string') && isList;
+}
+
 /** A tenant may have written anything there: what is not ours is dropped. */
 export function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
   try {
     const value: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(value) ? value.filter((item) => typeof item?.mount === 'string') : [];
+    return Array.isArray(value) ? value.filter(isAnnotated) : [];
   } catch {
     return [];
   }

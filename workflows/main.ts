@@ -104,6 +104,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
     activities: createClusterActivities({
       cluster,
       slaves,
+      targets,
       owners,
       publicKeys,
       namespace: settings.namespace,

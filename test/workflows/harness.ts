@@ -108,7 +108,6 @@ export class Harness {
     await this.#workers.start(CONTROL_QUEUE, this.#control());
   }
 
-  /** As the second replica. Answers what stops it. */
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
     await this.#workers.start(key, this.#control(), CONTROL_QUEUE);
@@ -120,6 +119,7 @@ export class Harness {
     return {
       cluster: this.cluster,
       slaves: this.#slaves,
+      targets: this.#targets,
       owners: temporalOwners(this.client),
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
