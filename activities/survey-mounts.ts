@@ -24,6 +24,9 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
   readonly signal?: string;
 };
 
+/** A mount whose node is alive, to be asked whether it holds the mount, too. */
+export type Mounted = Pick<Finding, 'namespace' | 'mount' | 'target' | 'slaves'> & { readonly node: string };
+
 export interface SurveyInput {
   /** `next` of the page before. */
   readonly after?: string;
@@ -32,6 +35,8 @@ export interface SurveyInput {
 /** As much of a survey as fits into an answer of Temporal, and is repaired at a time. */
 export interface SurveyPage {
   readonly findings: readonly Finding[];
+  /** What is mounted and well, as far as can be seen from here. */
+  readonly mounted?: readonly Mounted[];
   /** Where the next page begins, if this is not the last. */
   readonly next?: string;
 }
@@ -41,6 +46,7 @@ const AT_ONCE = 8;
 
 /** Each may carry a signed request of some KiB; Temporal takes 2 MiB. */
 const PAGE_FINDINGS = 50;
+const PAGE_MOUNTED = 500;
 /** Less than the step may take. */
 const PAGE_MS = 20_000;
 
@@ -56,6 +62,7 @@ interface Subject {
 interface Survey {
   readonly deps: Dependencies;
   readonly nodes: Map<string, Promise<NodeState>>;
+  readonly mounted: Mounted[];
 }
 
 /**
@@ -65,17 +72,18 @@ interface Survey {
  */
 export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInput = {}): Promise<SurveyPage> {
   const endsAtMs = Date.now() + PAGE_MS;
-  const survey: Survey = { deps, nodes: new Map() };
+  const mounted: Mounted[] = [];
+  const survey: Survey = { deps, nodes: new Map(), mounted };
   const subjects = (await subjectsOf(deps)).filter(({ key }) => key > after);
   const findings: Finding[] = [];
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
     const some = subjects.slice(start, start + AT_ONCE);
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
-    const isFull = findings.length >= PAGE_FINDINGS || Date.now() > endsAtMs;
+    const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
     const last = some.at(-1);
-    if (isFull && last !== undefined && last !== subjects.at(-1)) return { findings, next: last.key };
+    if (isFull && last !== undefined && last !== subjects.at(-1)) return { findings, mounted, next: last.key };
   }
-  return { findings };
+  return { findings, mounted };
 }
 
 /** In an order that is the same for each page. */
@@ -91,9 +99,9 @@ async function subjectsOf(deps: Dependencies): Promise<readonly Subject[]> {
     const mount = (group[0] && mountNameOf(group[0])) ?? name;
     return { key: `slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
   });
-  const ofOwners = open.map(({ metadata: { namespace, name } }): Subject => {
+  const ofOwners = open.map(({ metadata: { namespace, name }, status: { node = '' } }): Subject => {
     const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
-    return { key: `owner ${namespace}/${name}`, namespace, mount: name, look };
+    return { key: `owner ${node}/${namespace}/${name}`, namespace, mount: name, look };
   });
   return [...ofSlaves, ...ofOwners].toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
@@ -171,7 +179,7 @@ async function ofForeign(deps: Dependencies, slave: V1Pod, target: Target): Prom
 }
 
 /** About a mount that is open by the visibility store. */
-async function ofOwner({ deps, nodes }: Survey, namespace: string, name: string): Promise<readonly Finding[]> {
+async function ofOwner({ deps, nodes, mounted }: Survey, namespace: string, name: string): Promise<readonly Finding[]> {
   const owner = await deps.owners.describe(namespace, name);
   const mount = owner?.open === true ? owner.mount : undefined;
   if (mount?.status.phase !== 'Mounted') return [];
@@ -182,13 +190,19 @@ async function ofOwner({ deps, nodes }: Survey, namespace: string, name: string)
     return [{ ...about, why: 'its target is gone', signal: SIGNALS.targetGone }];
   }
   const { node } = mount.status;
-  if (node !== undefined && (await stateOfNode(deps, nodes, node)) === 'gone') {
+  const state = node === undefined ? undefined : await stateOfNode(deps, nodes, node);
+  if (node !== undefined && state === 'gone') {
     return [{ ...about, why: `node ${node} is gone`, signal: SIGNALS.targetGone }];
   }
   // Not those of the list: the mount may be younger than that.
   const suspects = mount.status.slaves.filter((ref) => !isHealthy(deps.slaves.get(ref), ref));
   const slaves = await Promise.all(suspects.map((ref) => deps.cluster.getPod(ref)));
-  if (suspects.every((ref, index) => isHealthy(slaves[index], ref))) return [];
+  if (suspects.every((ref, index) => isHealthy(slaves[index], ref))) {
+    if (node !== undefined && state === 'alive') {
+      mounted.push({ namespace, mount: name, target, node, slaves: mount.status.slaves });
+    }
+    return [];
+  }
   return [{ ...about, why: 'a slave of it is gone', signal: SIGNALS.slaveEnding }];
 }
 

@@ -77,7 +77,8 @@ export async function detachPatiently(node: string, input: DetachInput, summary:
   });
 }
 
-function nodeActivities(node: string, options: ActivityOptions) {
+/** Of the worker on `node`. */
+export function nodeActivities(node: string, options: ActivityOptions) {
   return proxyActivities<NodeActivities>({ ...options, taskQueue: nodeQueue(node) });
 }
 

@@ -3,6 +3,7 @@ import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
 import { adoptMount, deleteSlave, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
+import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
 import { RECONCILE_MS } from './timeouts.ts';
 
@@ -20,9 +21,8 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
   let { after, report = { dryRun, findings: [] } } = input;
   for (;;) {
     const page = await surveyed(after);
-    const results = page.findings.map(async (finding) =>
-      dryRun ? resultOf(finding, { done: false }) : repaired(finding),
-    );
+    const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
+    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
     report = reportOf(report, await Promise.all(results));
     setCurrentDetails(detailsOf(report));
     if (page.next === undefined) return report;

@@ -88,6 +88,13 @@ export const DETACH: ActivityOptions = {
   retry: { maximumAttempts: 1 },
 };
 
+/** A question to a node, which is asked again at the next survey. */
+export const ASK_NODE: ActivityOptions = {
+  scheduleToStartTimeout: NODE_QUEUE_MS,
+  startToCloseTimeout: REQUEST_MS,
+  retry: { maximumAttempts: 1 },
+};
+
 /** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
 export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
 

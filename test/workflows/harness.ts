@@ -160,6 +160,7 @@ export class Harness {
       activities: this.gates.around({
         attachDevices: node.attachDevices.bind(node),
         detachDevices: node.detachDevices.bind(node),
+        takenBack: node.takenBack.bind(node),
       }),
       // As the real one: one poller and many slots.
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -167,7 +168,6 @@ export class Harness {
     });
   }
 
-  /** Ends the control worker as a kill does: what it was at is never answered. */
   async killControl(): Promise<void> {
     await this.#workers.kill(CONTROL_QUEUE);
   }

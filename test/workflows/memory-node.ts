@@ -9,6 +9,8 @@ import type {
   DetachResult,
   MountRef,
   NodeActivities,
+  TakenBackInput,
+  TakenBackResult,
 } from '../../contract/node-activities.ts';
 import { sharesOf } from '../../contract/requests.ts';
 import { type PublicKey, verifiedRequest } from '../../contract/signature.ts';
@@ -75,6 +77,14 @@ export class MemoryNode implements NodeActivities {
         else if (meant) this.attached.delete(keyOf(mount));
         return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
+    };
+  }
+
+  async takenBack({ mounts }: TakenBackInput): Promise<TakenBackResult> {
+    return {
+      mounts: mounts.filter(
+        (mount) => !this.attached.has(keyOf(mount)) && mount.slaves.every(({ uid }) => this.#tombstones.has(uid)),
+      ),
     };
   }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { temporalOwners } from '../../activities/owners.ts';
-import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
+import { ANNOTATIONS, slaveName, unmountWorkflowId } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
@@ -107,6 +107,24 @@ describe('reconcileMounts()', () => {
     harness.cluster.nodes.delete('lost');
     await eventually(async () => (await harness.reconcile()).findings.some(({ action }) => action === 'tell'));
     expect(await harness.handle('lost-m').result()).toMatchObject({ status: { reason: 'TargetGone' } });
+  });
+
+  test('tells the owner of a mount that a terminated unmount has detached', async () => {
+    const node = await harness.addNode('torn', 1);
+    await harness.mount(signed(mountRequest('torn')));
+    const unmount = signed(unmountRequest('torn'));
+    const unmounting = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const detached = harness.gates.stop(unmounting.workflowId, { activity: 'detachDevices', when: 'after' });
+    const answer = harness.unmount(unmount).catch(() => 'none');
+    await detached;
+    await unmounting.terminate('by mistake');
+    harness.gates.open();
+    expect(await answer).toBe('none');
+    expect(await harness.handle('torn-m').query('deviceMount')).toMatchObject({ status: { phase: 'Mounted' } });
+    const found = { mount: 'torn-m', action: 'tell', why: 'its devices were taken back', done: true };
+    expect((await harness.reconcile()).findings).toMatchObject([found]);
+    expect(await harness.handle('torn-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('torn', node)).toEqual([]);
   });
 
   test('leaves a foreign slave alone while its target lives, and deletes it then', async () => {
