@@ -47,14 +47,20 @@ export async function attachOnNode(
 
 /**
  * Detaches on `node`, however long its queue is.
- * @throws DeviceBusy, NodeUnreachable
+ * @param isEnough whether what has failed is not to be tried again
+ * @throws DeviceBusy, NodeUnreachable, or what the last try failed with
  */
-export async function detachOnNode(node: string, input: DetachInput, summary: string): Promise<DetachResult> {
+export async function detachOnNode(
+  node: string,
+  input: DetachInput,
+  summary: string,
+  isEnough = (): boolean => false,
+): Promise<DetachResult> {
   const { detachDevices } = nodeActivities(node, DETACH);
   // Once begun, its end is waited for, so that whoever asked knows what was taken; a Cancel is heard between two tries.
-  return persist(node, () =>
-    CancellationScope.nonCancellable(() => detachDevices.executeWithOptions({ summary }, [input])),
-  );
+  const detaching = (): Promise<DetachResult> =>
+    CancellationScope.nonCancellable(() => detachDevices.executeWithOptions({ summary }, [input]));
+  return persist(node, detaching, isEnough);
 }
 
 /**
@@ -82,13 +88,13 @@ export function nodeActivities(node: string, options: ActivityOptions) {
   return proxyActivities<NodeActivities>({ ...options, taskQueue: nodeQueue(node) });
 }
 
-/** Repeats `step` until it succeeds, fails for good, or the node's worker is gone. */
-async function persist<T>(node: string, step: () => Promise<T>): Promise<T> {
+/** Repeats `step` until it succeeds, fails for good or often enough, or the node's worker is gone. */
+async function persist<T>(node: string, step: () => Promise<T>, isEnough = (): boolean => false): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await step();
     } catch (err) {
-      if (isCancellation(err) || isFinal(err)) throw err;
+      if (isCancellation(err) || isFinal(err) || isEnough()) throw err;
       await checkAlive(node);
       if (!neverBegan(err)) await sleep(nodeRetryDelayMs(attempt));
     }

@@ -20,6 +20,8 @@ import type { MemoryCluster } from './memory-cluster.ts';
 export class MemoryNode implements NodeActivities {
   /** What attaches end with from now on. */
   refuse: FailureType | undefined;
+  /** What detaches end with from now on. */
+  failing: FailureType | undefined;
   /** Processes that use every device. */
   busy = false;
   /** While set, an attach does not go on after it has attached. */
@@ -62,6 +64,7 @@ export class MemoryNode implements NodeActivities {
   async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
     if (signed !== undefined) verifiedRequest(signed, this.#publicKeys(), 'goOn');
     await this.stuck;
+    if (this.failing !== undefined) throw fail(this.failing, `Cannot detach: ${this.failing}`);
     if (this.busy && !force && signed?.request.force !== true) {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);

@@ -109,6 +109,22 @@ describe('unmountDevices()', () => {
 });
 
 describe('an unmount that is cancelled', () => {
+  test('ends between two tries when its node fails again and again', async () => {
+    const node = await harness.addNode('stop-failing', 1);
+    await harness.mount(signed(mountRequest('stop-failing')));
+    node.failing = 'Internal';
+    const unmount = signed(unmountRequest('stop-failing'));
+    const handle = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const begun = harness.gates.stop(handle.workflowId, { activity: 'detachDevices', when: 'before' });
+    const unmounting = failureFrom(harness.unmount(unmount));
+    await begun;
+    harness.gates.open();
+    await eventually(async () => (await handle.describe()).historyLength > 40);
+    await handle.cancel();
+    expect(await unmounting).toMatchObject({ type: 'Canceled' });
+    expect(node.attached.size).toBe(1);
+  });
+
   test.each([
     ['while it detaches', 'stop-detach', 'before'],
     ['when it has detached', 'stop-detached', 'after'],
