@@ -27,7 +27,12 @@ export interface ClusterActivities {
   adoptMount(input: Adoption): Promise<void>;
   checkAdoption(input: Adoption): Promise<void>;
   /** Signals the owner of a mount, if it still has one. */
-  tellOwner(input: { readonly namespace: string; readonly mount: string; readonly signal: string }): Promise<void>;
+  tellOwner(input: {
+    readonly namespace: string;
+    readonly mount: string;
+    readonly signal: string;
+    readonly args?: readonly string[];
+  }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
 }
 
@@ -44,7 +49,8 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     surveyMounts: (input) => surveyMounts(deps, input),
     adoptMount: async ({ signed, mount }) => void (await deps.owners.adopt(signed, mount)),
     checkAdoption: (input) => checkAdoption(deps, input),
-    tellOwner: async ({ namespace, mount, signal }) => void (await deps.owners.signal(namespace, mount, signal)),
+    tellOwner: async ({ namespace, mount, signal, args = [] }) =>
+      void (await deps.owners.signal(namespace, mount, signal, ...args)),
     publish: (input) => publish(deps, input),
   };
 }

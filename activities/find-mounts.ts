@@ -30,8 +30,7 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   const { target } = request;
   checkCurrent(deps, request);
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
-  const named = request.mount === undefined ? [] : [request.mount];
-  const names = new Set([...slaves.keys(), ...open, ...named]);
+  const names = request.mount === undefined ? new Set([...slaves.keys(), ...open]) : new Set([request.mount]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
   const meant = found
     .filter((each) => each !== undefined)

@@ -20,8 +20,9 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
   readonly adoption?: Adoption;
   /** Of what is to be `free`d, for the target, when its slaves carry a request that was signed. */
   readonly orphan?: Adoption;
-  /** To `tell`. */
+  /** To `tell`, and what it brings. */
   readonly signal?: string;
+  readonly args?: readonly string[];
 };
 
 /** A mount whose node is alive, to be asked whether it holds the mount, too. */
@@ -197,13 +198,14 @@ async function ofOwner({ deps, nodes, mounted }: Survey, namespace: string, name
   // Not those of the list: the mount may be younger than that.
   const suspects = mount.status.slaves.filter((ref) => !isHealthy(deps.slaves.get(ref), ref));
   const slaves = await Promise.all(suspects.map((ref) => deps.cluster.getPod(ref)));
-  if (suspects.every((ref, index) => isHealthy(slaves[index], ref))) {
+  const gone = suspects.find((ref, index) => !isHealthy(slaves[index], ref));
+  if (gone === undefined) {
     if (node !== undefined && state === 'alive') {
       mounted.push({ namespace, mount: name, target, node, slaves: mount.status.slaves });
     }
     return [];
   }
-  return [{ ...about, why: 'a slave of it is gone', signal: SIGNALS.slaveEnding }];
+  return [{ ...about, why: 'a slave of it is gone', signal: SIGNALS.slaveEnding, args: [gone.uid] }];
 }
 
 async function stateOfTarget({ cluster, targets }: Dependencies, target: Target): Promise<TargetState> {

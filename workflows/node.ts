@@ -4,6 +4,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   isCancellation,
+  patched,
   proxyActivities,
   sleep,
   TimeoutFailure,
@@ -76,7 +77,7 @@ export async function detachPatiently(node: string, input: DetachInput, summary:
         return;
       } catch (err) {
         if (!(err instanceof ApplicationFailure) || err.type !== 'NodeUnreachable') throw err;
-        if ((await stateOf(node)) === 'gone') return;
+        if (await isGone(node)) return;
         await sleep(nodeRetryDelayMs(attempt));
       }
     }
@@ -101,13 +102,30 @@ async function persist<T>(node: string, step: () => Promise<T>, isEnough = (): b
   }
 }
 
-/** @throws NodeUnreachable */
+/**
+ * That kube-apiserver does not answer says nothing about the node.
+ * @throws NodeUnreachable
+ */
 async function checkAlive(node: string): Promise<void> {
-  if ((await stateOf(node)) === 'alive') return;
+  const state = await stateOf(node).catch((err: unknown) => {
+    // Those that took it for an end before go on as they began.
+    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    return undefined;
+  });
+  if (state === undefined || state === 'alive') return;
   throw fail(
     'NodeUnreachable',
     `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
   );
+}
+
+async function isGone(node: string): Promise<boolean> {
+  try {
+    return (await stateOf(node)) === 'gone';
+  } catch (err) {
+    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    return false;
+  }
 }
 
 function stateOf(node: string): Promise<NodeState> {

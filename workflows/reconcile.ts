@@ -58,11 +58,11 @@ async function repaired(finding: Finding): Promise<Result> {
 }
 
 async function repair(finding: Finding): Promise<void> {
-  const { action, namespace, mount, adoption, signal } = finding;
+  const { action, namespace, mount, adoption, signal, args = [] } = finding;
   if (action === 'adopt' && adoption !== undefined) {
     await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
   } else if (action === 'tell' && signal !== undefined) {
-    await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal }]);
+    await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
   } else if (action === 'free') {
     await detach(finding);
     await deleteSlaves(finding);

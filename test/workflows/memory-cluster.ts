@@ -17,6 +17,8 @@ export class MemoryCluster implements Cluster {
   refuse: ClusterError | undefined;
   /** What reads of a pod end with, as from a kube-apiserver that is not well. */
   unwell: ClusterError | undefined;
+  /** What reads of Nodes end with. */
+  unwellNodes: ClusterError | undefined;
   /** The pod whose reads end so; all, if there is no name. */
   unwellPod: string | undefined;
   /** How often a pod, a node or a Lease was read. */
@@ -116,6 +118,7 @@ export class MemoryCluster implements Cluster {
 
   async getNode(name: string): Promise<V1Node | undefined> {
     this.reads++;
+    if (this.unwellNodes !== undefined) throw this.unwellNodes;
     const node = this.nodes.get(name);
     return node && { metadata: { name, labels: node.enabled ? { [NODE_LABEL.key]: NODE_LABEL.value } : {} } };
   }
