@@ -73,7 +73,7 @@ function parseSigned(text: string | undefined): Signed<MountRequest> | undefined
 
 function isAuthentic(deps: Dependencies, signed: Signed<MountRequest>): boolean {
   try {
-    return verifiedRequest(signed, deps.publicKeys).kind === 'mount';
+    return verifiedRequest(signed, deps.publicKeys(), 'goOn').kind === 'mount';
   } catch {
     return false;
   }
@@ -138,7 +138,7 @@ function mountOf(
  * @throws InvalidSignature, SlaveEnded
  */
 export async function checkAdoption(deps: Dependencies, { signed, mount }: Adoption): Promise<void> {
-  const { name, target } = verifiedRequest(signed, deps.publicKeys);
+  const { name, target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
   const { metadata, spec, status } = mount;
   const same = metadata.name === name && metadata.namespace === target.namespace && spec.podUid === target.podUid;
   const refused = `Cannot adopt mount "${name}"`;

@@ -59,17 +59,37 @@ export async function awaitScheduled(deps: Dependencies, input: AwaitScheduledIn
   }
 }
 
-function schedulingOf(pod: V1Pod | undefined, { slave, known }: AwaitScheduledInput): Scheduling | undefined {
+/**
+ * What the scheduler has said about a slave until now; `message` is empty when it has said nothing yet.
+ * @throws SlaveEnded, PodNotFound, TargetGone
+ */
+export async function lookScheduled(
+  { cluster }: Pick<Dependencies, 'cluster'>,
+  { slave, target }: Pick<AwaitScheduledInput, 'slave' | 'target'>,
+): Promise<Scheduling> {
+  await livingTarget(cluster, target);
+  return schedulingOf(await cluster.getPod(slave), { slave }) ?? { scheduled: false, message: '' };
+}
+
+function schedulingOf(
+  pod: V1Pod | undefined,
+  { slave, known }: Pick<AwaitScheduledInput, 'slave' | 'known'>,
+): Scheduling | undefined {
   const which = `Cannot use slave pod "${slave.namespace}/${slave.name}"`;
   const mine = pod?.metadata?.uid === slave.uid ? pod : undefined;
   const end = slaveEnd(mine);
   if (mine === undefined || end !== undefined) throw fail('SlaveEnded', `${which}: ${end ?? 'it was deleted'}`);
-  if (mine.spec?.nodeName !== undefined) return { scheduled: true };
+  const said = saidOf(mine);
+  return said?.scheduled === false && said.message === known ? undefined : said;
+}
+
+/** What the scheduler has said about a pod, if anything. */
+export function saidOf({ spec, status }: V1Pod): Scheduling | undefined {
+  if (spec?.nodeName !== undefined) return { scheduled: true };
   // The scheduler is making room by preemption.
-  if (mine.status?.nominatedNodeName !== undefined && mine.status.nominatedNodeName !== '') return undefined;
+  if (status?.nominatedNodeName !== undefined && status.nominatedNodeName !== '') return undefined;
   // Conditions are a list without order.
-  const condition = (mine.status?.conditions ?? []).find(({ type }) => type === 'PodScheduled');
-  const message = condition?.message ?? '';
-  if (condition?.status !== 'False' || condition.reason !== 'Unschedulable' || message === known) return undefined;
-  return { scheduled: false, message };
+  const condition = (status?.conditions ?? []).find(({ type }) => type === 'PodScheduled');
+  if (condition?.status !== 'False' || condition.reason !== 'Unschedulable') return undefined;
+  return { scheduled: false, message: condition.message ?? '' };
 }

@@ -1,7 +1,7 @@
 import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
 import { type Adoption, checkAdoption } from './adopt-mount.ts';
-import { type AwaitScheduledInput, awaitScheduled, type Scheduling } from './await-scheduled.ts';
+import { type AwaitScheduledInput, awaitScheduled, lookScheduled, type Scheduling } from './await-scheduled.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -9,7 +9,7 @@ import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
-import { type Finding, surveyMounts } from './survey-mounts.ts';
+import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target-state.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
@@ -17,16 +17,22 @@ export interface ClusterActivities {
   planMount(input: PlanMountInput): Promise<MountPlan>;
   createSlave(input: CreateSlaveInput): Promise<SlaveRef>;
   awaitScheduled(input: AwaitScheduledInput): Promise<Scheduling>;
+  lookScheduled(input: Pick<AwaitScheduledInput, 'slave' | 'target'>): Promise<Scheduling>;
   deleteSlave(input: DeleteSlaveInput): Promise<void>;
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
   targetState(input: { readonly target: Target }): Promise<TargetState>;
-  surveyMounts(): Promise<readonly Finding[]>;
+  surveyMounts(input?: SurveyInput): Promise<SurveyPage>;
   /** Starts an owner for a mount; one that has started in the meantime stays. */
   adoptMount(input: Adoption): Promise<void>;
   checkAdoption(input: Adoption): Promise<void>;
   /** Signals the owner of a mount, if it still has one. */
-  tellOwner(input: { readonly namespace: string; readonly mount: string; readonly signal: string }): Promise<void>;
+  tellOwner(input: {
+    readonly namespace: string;
+    readonly mount: string;
+    readonly signal: string;
+    readonly args?: readonly string[];
+  }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
   publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
@@ -36,14 +42,16 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     planMount: (input) => planMount(deps, input),
     createSlave: (input) => createSlave(deps, input),
     awaitScheduled: (input) => awaitScheduled(deps, input),
+    lookScheduled: (input) => lookScheduled(deps, input),
     deleteSlave: (input) => deleteSlave(deps, input),
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),
     targetState: ({ target }) => targetState(deps.cluster, target),
-    surveyMounts: () => surveyMounts(deps),
+    surveyMounts: (input) => surveyMounts(deps, input),
     adoptMount: async ({ signed, mount }) => void (await deps.owners.adopt(signed, mount)),
     checkAdoption: (input) => checkAdoption(deps, input),
-    tellOwner: async ({ namespace, mount, signal }) => void (await deps.owners.signal(namespace, mount, signal)),
+    tellOwner: async ({ namespace, mount, signal, args = [] }) =>
+      void (await deps.owners.signal(namespace, mount, signal, ...args)),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   };

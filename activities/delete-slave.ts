@@ -44,7 +44,7 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
   const { namespace, mount, targetUid, signed } = input;
   if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(namespace, mount)) return;
   if (signed !== undefined) {
-    const { target, ...request } = verifiedRequest(signed, deps.publicKeys);
+    const { target, ...request } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
     const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLEAN_UP_MS;
     const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
     const named = request.mount === undefined || request.mount === mount;

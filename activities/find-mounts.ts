@@ -26,12 +26,11 @@ export interface FoundMount {
  * @throws InvalidSignature, Timeout, NothingMounted, BadRequest for a device that cannot go by itself
  */
 export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
-  const request = verifiedRequest(signed, deps.publicKeys);
+  const request = verifiedRequest(signed, deps.publicKeys());
   const { target } = request;
   checkCurrent(deps, request);
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
-  const named = request.mount === undefined ? [] : [request.mount];
-  const names = new Set([...slaves.keys(), ...open, ...named]);
+  const names = request.mount === undefined ? new Set([...slaves.keys(), ...open]) : new Set([request.mount]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
   const meant = found
     .filter((each) => each !== undefined)

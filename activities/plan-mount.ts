@@ -46,7 +46,7 @@ export function verifiedMount(
   deps: Pick<Dependencies, 'publicKeys' | 'now'>,
   signed: Signed<MountRequest>,
 ): MountRequest {
-  const request = verifiedRequest(signed, deps.publicKeys);
+  const request = verifiedRequest(signed, deps.publicKeys());
   const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000;
   if (deps.now().getTime() > endsAt) {
     throw fail('Timeout', `Cannot mount "${request.name}": the request ended at ${new Date(endsAt).toISOString()}`);

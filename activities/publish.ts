@@ -47,7 +47,7 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
-  const { target } = verifiedRequest(signed, deps.publicKeys);
+  const { target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
   const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
   if (!same || request.name !== mount.metadata.name) {
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
@@ -150,11 +150,18 @@ function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly Ann
   }));
 }
 
+function isAnnotated(item: Partial<AnnotatedDevice> | null): item is AnnotatedDevice {
+  const texts = [item?.mount, item?.id, item?.resource, item?.slave ?? ''];
+  const nodes: unknown = item?.nodes;
+  const isList = Array.isArray(nodes) && nodes.every((path) => typeof path === 'string');
+  return texts.every((text) => typeof text === 'string') && isList;
+}
+
 /** A tenant may have written anything there: what is not ours is dropped. */
 export function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
   try {
     const value: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(value) ? value.filter((item) => typeof item?.mount === 'string') : [];
+    return Array.isArray(value) ? value.filter(isAnnotated) : [];
   } catch {
     return [];
   }

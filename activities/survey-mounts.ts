@@ -1,12 +1,14 @@
 import type { V1Pod } from '@kubernetes/client-node';
-import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
+import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
 import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { type Adoption, adoptionOf, orphanOf } from './adopt-mount.ts';
 import type { Dependencies } from './dependencies.ts';
-import { nodeState } from './node-state.ts';
+import { type NodeState, nodeState } from './node-state.ts';
+import type { Owner } from './owners.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
-import { targetState } from './target-state.ts';
+import { endOf } from './target.ts';
+import { type TargetState, targetState } from './target-state.ts';
 
 /** A finding with what it takes to act on it. */
 export type Finding = Omit<ReconcileFinding, 'slaves'> & {
@@ -18,24 +20,102 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
   readonly adoption?: Adoption;
   /** Of what is to be `free`d, for the target, when its slaves carry a request that was signed. */
   readonly orphan?: Adoption;
-  /** To `tell`. */
+  /** To `tell`, and what it brings. */
   readonly signal?: string;
+  readonly args?: readonly string[];
 };
+
+/** A mount whose node is alive, to be asked whether it holds the mount, too. */
+export type Mounted = Pick<Finding, 'namespace' | 'mount' | 'target' | 'slaves'> & { readonly node: string };
+
+export interface SurveyInput {
+  /** `next` of the page before. */
+  readonly after?: string;
+}
+
+/** As much of a survey as fits into an answer of Temporal, and is repaired at a time. */
+export interface SurveyPage {
+  readonly findings: readonly Finding[];
+  /** What is mounted and well, as far as can be seen from here. */
+  readonly mounted?: readonly Mounted[];
+  /** Where the next page begins, if this is not the last. */
+  readonly next?: string;
+}
 
 /** Calls to Kubernetes and Temporal at a time. */
 const AT_ONCE = 8;
 
+/** Each may carry a signed request of some KiB; Temporal takes 2 MiB. */
+const PAGE_FINDINGS = 50;
+const PAGE_MOUNTED = 500;
+/** Less than the step may take. */
+const PAGE_MS = 20_000;
+
+/** What is looked at by itself. */
+interface Subject {
+  readonly key: string;
+  readonly namespace: string;
+  readonly mount: string;
+  readonly look: (survey: Survey) => Promise<readonly Finding[]>;
+}
+
+/** What several mounts ask for is asked once a page. */
+interface Survey {
+  readonly deps: Dependencies;
+  readonly nodes: Map<string, Promise<NodeState>>;
+  readonly mounted: Mounted[];
+}
+
 /**
- * Looks for what is not as its owner would have it. Temporal's visibility store and labels only say where to look: owners
- * are looked up by the ID derived from the mount's name, slaves by their derived name and their ownerReference.
+ * Looks for what is not as its owner would have it. Temporal's visibility store, labels and the watches only say where to look:
+ * owners are looked up by the ID derived from the mount's name, slaves by their derived name and their ownerReference, and
+ * whatever the watches show otherwise than it should be is asked for again.
  */
-export async function surveyMounts(deps: Dependencies): Promise<readonly Finding[]> {
-  const [{ items }, open] = await Promise.all([deps.cluster.listPods(SLAVE_SELECTOR), deps.owners.all()]);
-  const slaves = items.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
-  const groups = [...Map.groupBy(slaves, keyOf).values()];
-  const ofSlaves = await mapSome(groups, (group) => ofGroup(deps, group));
-  const ofOwners = await mapSome(open, (mount) => ofOwner(deps, mount));
-  return [...ofSlaves.flat(), ...ofOwners.flat()];
+export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInput = {}): Promise<SurveyPage> {
+  const endsAtMs = Date.now() + PAGE_MS;
+  const mounted: Mounted[] = [];
+  const survey: Survey = { deps, nodes: new Map(), mounted };
+  const subjects = (await subjectsOf(deps)).filter(({ key }) => key > after);
+  const findings: Finding[] = [];
+  for (let start = 0; start < subjects.length; start += AT_ONCE) {
+    const some = subjects.slice(start, start + AT_ONCE);
+    findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
+    const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
+    const last = some.at(-1);
+    if (isFull && last !== undefined && last !== subjects.at(-1)) return { findings, mounted, next: last.key };
+  }
+  return { findings, mounted };
+}
+
+/** In an order that is the same for each page. */
+async function subjectsOf(deps: Dependencies): Promise<readonly Subject[]> {
+  const { slaves, cluster, owners } = deps;
+  const [pods, open] = await Promise.all([
+    slaves.synced ? slaves.all() : cluster.listPods(SLAVE_SELECTOR).then(({ items }) => items),
+    owners.all(),
+  ]);
+  const living = pods.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
+  const ofSlaves = [...Map.groupBy(living, keyOf)].map(([key, group]): Subject => {
+    const { namespace = '', name = '' } = group[0]?.metadata ?? {};
+    const mount = (group[0] && mountNameOf(group[0])) ?? name;
+    return { key: `slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
+  });
+  const ofOwners = open.map(({ metadata: { namespace, name }, status: { node = '' } }): Subject => {
+    const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
+    return { key: `owner ${node}/${namespace}/${name}`, namespace, mount: name, look };
+  });
+  return [...ofSlaves, ...ofOwners].toSorted((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+/** What cannot be looked at must not keep the others from being repaired. */
+async function lookAt(survey: Survey, { namespace, mount, look }: Subject): Promise<readonly Finding[]> {
+  try {
+    return await look(survey);
+  } catch (err) {
+    const why = `it cannot be looked at now: ${err instanceof Error ? err.message : String(err)}`;
+    const target = { namespace, pod: '', podUid: '', container: '' };
+    return [{ namespace, mount, action: 'keep', why, slaves: [], target }];
+  }
 }
 
 function keyOf(slave: V1Pod): string {
@@ -43,15 +123,37 @@ function keyOf(slave: V1Pod): string {
   return `${namespace}/${mountNameOf(slave) ?? `foreign ${name}`}/${targetOf(slave)?.podUid ?? ''}`;
 }
 
-/** About slaves of one mount and target, of which there is at least one. */
-async function ofGroup(deps: Dependencies, group: readonly V1Pod[]): Promise<readonly Finding[]> {
+/** About slaves of one mount and target, of which there is at least one by the watch. */
+async function ofGroup(deps: Dependencies, seen: readonly V1Pod[]): Promise<readonly Finding[]> {
+  const name = seen[0] && mountNameOf(seen[0]);
+  const owner = name === undefined ? undefined : await deps.owners.describe(seen[0]?.metadata?.namespace ?? '', name);
+  const { mount } = owner ?? {};
+  const isNeeded = owner?.open === true && (mount === undefined || !seen.some((pod) => isLeftBehind(pod, mount)));
+  return isNeeded ? [] : ofLiving(deps, await livingOf(deps, seen), owner);
+}
+
+/** The watch may lag behind. */
+async function livingOf({ cluster }: Dependencies, seen: readonly V1Pod[]): Promise<readonly V1Pod[]> {
+  const pods = await Promise.all(seen.map((pod) => cluster.getPod(refOf(pod))));
+  return pods
+    .filter(
+      (pod, index) =>
+        pod?.metadata?.uid === seen[index]?.metadata?.uid && pod?.metadata?.deletionTimestamp === undefined,
+    )
+    .filter((pod) => pod !== undefined);
+}
+
+async function ofLiving(
+  deps: Dependencies,
+  group: readonly V1Pod[],
+  owner: Owner | undefined,
+): Promise<readonly Finding[]> {
   const [slave] = group;
   const target = slave && targetOf(slave);
   // What the garbage collector does not tie to a pod is nobody's slave, whatever its labels say.
   if (slave === undefined || target === undefined || !hasSlaveLabels(slave)) return [];
   const name = mountNameOf(slave);
   if (name === undefined) return ofForeign(deps, slave, target);
-  const owner = await deps.owners.describe(target.namespace, name);
   const about = aboutOf(group, target, name);
   if (owner?.open === true) {
     const { mount } = owner;
@@ -78,27 +180,43 @@ async function ofForeign(deps: Dependencies, slave: V1Pod, target: Target): Prom
 }
 
 /** About a mount that is open by the visibility store. */
-async function ofOwner(
-  deps: Dependencies,
-  { metadata: { namespace, name } }: DeviceMount,
-): Promise<readonly Finding[]> {
+async function ofOwner({ deps, nodes, mounted }: Survey, namespace: string, name: string): Promise<readonly Finding[]> {
   const owner = await deps.owners.describe(namespace, name);
   const mount = owner?.open === true ? owner.mount : undefined;
   if (mount?.status.phase !== 'Mounted') return [];
   const { podName: pod, podUid, container } = mount.spec;
   const target = { namespace, pod, podUid, container };
   const about = { namespace, mount: name, target, slaves: mount.status.slaves, action: 'tell' } as const;
-  if ((await targetState(deps.cluster, target)) === 'gone') {
+  if ((await stateOfTarget(deps, target)) === 'gone') {
     return [{ ...about, why: 'its target is gone', signal: SIGNALS.targetGone }];
   }
   const { node } = mount.status;
-  if (node !== undefined && (await nodeState(deps, node)) === 'gone') {
+  const state = node === undefined ? undefined : await stateOfNode(deps, nodes, node);
+  if (node !== undefined && state === 'gone') {
     return [{ ...about, why: `node ${node} is gone`, signal: SIGNALS.targetGone }];
   }
   // Not those of the list: the mount may be younger than that.
-  const slaves = await Promise.all(mount.status.slaves.map((ref) => deps.cluster.getPod(ref)));
-  if (mount.status.slaves.every((ref, index) => isHealthy(slaves[index], ref))) return [];
-  return [{ ...about, why: 'a slave of it is gone', signal: SIGNALS.slaveEnding }];
+  const suspects = mount.status.slaves.filter((ref) => !isHealthy(deps.slaves.get(ref), ref));
+  const slaves = await Promise.all(suspects.map((ref) => deps.cluster.getPod(ref)));
+  const gone = suspects.find((ref, index) => !isHealthy(slaves[index], ref));
+  if (gone === undefined) {
+    if (node !== undefined && state === 'alive') {
+      mounted.push({ namespace, mount: name, target, node, slaves: mount.status.slaves });
+    }
+    return [];
+  }
+  return [{ ...about, why: 'a slave of it is gone', signal: SIGNALS.slaveEnding, args: [gone.uid] }];
+}
+
+async function stateOfTarget({ cluster, targets }: Dependencies, target: Target): Promise<TargetState> {
+  const seen = targets.get({ namespace: target.namespace, name: target.pod });
+  return seen !== undefined && endOf(seen, target.podUid) === undefined ? 'alive' : targetState(cluster, target);
+}
+
+function stateOfNode(deps: Dependencies, nodes: Survey['nodes'], node: string): Promise<NodeState> {
+  const known = nodes.get(node) ?? nodeState(deps, node);
+  nodes.set(node, known);
+  return known;
 }
 
 function isHealthy(pod: V1Pod | undefined, { uid }: SlaveRef): boolean {
@@ -113,12 +231,4 @@ function aboutOf(slaves: readonly V1Pod[], target: Target, mount: string) {
 
 function refOf({ metadata }: V1Pod): SlaveRef {
   return { namespace: metadata?.namespace ?? '', name: metadata?.name ?? '', uid: metadata?.uid ?? '' };
-}
-
-async function mapSome<T, R>(items: readonly T[], step: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (let start = 0; start < items.length; start += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(start, start + AT_ONCE).map(step))));
-  }
-  return results;
 }

@@ -1,7 +1,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { Target } from '../contract/requests.ts';
 import { SIGNALS } from '../contract/workflows.ts';
-import type { Cluster } from './cluster.ts';
+import type { Cluster, PodRef } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import { PodWatch } from './pod-watch.ts';
 import { mountNameOf, targetOf } from './slave-pod.ts';
@@ -29,6 +29,11 @@ export class TargetWatch {
   constructor(options: WatchTargetsOptions) {
     this.#options = options;
     this.#unsubscribe = options.slaves.subscribe((now, last) => this.#onSlave(now, last));
+  }
+
+  /** As last seen; `undefined` also for one whose namespace is not followed. */
+  get(ref: PodRef): V1Pod | undefined {
+    return this.#namespaces.get(ref.namespace)?.get(ref);
   }
 
   async stop(): Promise<void> {

@@ -59,7 +59,7 @@ describe('PUT mount', () => {
   test('signs a request that is complete', async () => {
     await mount('device_type=hostdev&container=sidecar&wait_second=7&queue=1');
     const [input] = server.mounts.asked;
-    expect(verifiedRequest(input as never, [server.keys.publicKey])).toEqual({
+    expect(verifiedRequest(input as never, [{ key: server.keys.publicKey }])).toEqual({
       kind: 'mount',
       name: expect.any(String),
       target: { namespace: 'default', pod: 'web-0', podUid: WEB.uid, container: 'sidecar' },

@@ -37,6 +37,15 @@ export interface DetachResult {
   readonly mounts: readonly { readonly mount: MountRef; readonly devices: readonly MountedDevice[] }[];
 }
 
+export interface TakenBackInput {
+  /** Each with all of its slaves. */
+  readonly mounts: readonly (MountRef & { readonly slaves: readonly SlaveRef[] })[];
+}
+
+export interface TakenBackResult {
+  readonly mounts: readonly MountRef[];
+}
+
 /**
  * What the worker on a node does when a workflow asks. Every step is idempotent. Failures are those of `FAILURES`.
  * One release of the node worker serves workflows of the release before and after: fields are only added.
@@ -53,4 +62,9 @@ export interface NodeActivities {
    * @throws DeviceBusy with a cause for each process, only without `force`
    */
   detachDevices(input: DetachInput): Promise<DetachResult>;
+  /**
+   * Which of some mounts have lost their devices by a detach. A node that has lost its checkpoint answers none: their containers
+   * may still use the devices.
+   */
+  takenBack(input: TakenBackInput): Promise<TakenBackResult>;
 }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import type { UnmountRequest } from './requests.ts';
-import { signRequest, verifiedRequest } from './signature.ts';
+import { parsePublicKeys, signRequest, verifiedRequest } from './signature.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const stranger = generateKeyPairSync('ed25519');
@@ -16,15 +16,20 @@ const request: UnmountRequest = {
   deadlineSeconds: 10,
 };
 
+const at = (requestedAt: string) => signRequest({ ...request, requestedAt }, privateKey);
+const pem = (key = publicKey) => key.export({ type: 'spki', format: 'pem' }).toString();
+
 describe('verifiedRequest()', () => {
   test('answers the request whatever the order of its keys', () => {
     const { request: sent, signature } = signRequest(request, privateKey);
     const reordered = Object.fromEntries(Object.entries(sent).toReversed()) as unknown as UnmountRequest;
-    expect(verifiedRequest({ request: reordered, signature }, [publicKey])).toEqual(request);
+    expect(verifiedRequest({ request: reordered, signature }, [{ key: publicKey }])).toEqual(request);
   });
 
   test('accepts either key during a rotation', () => {
-    expect(verifiedRequest(signRequest(request, privateKey), [stranger.publicKey, publicKey])).toEqual(request);
+    expect(
+      verifiedRequest(signRequest(request, privateKey), [{ key: stranger.publicKey }, { key: publicKey }]),
+    ).toEqual(request);
   });
 
   test.each([
@@ -33,8 +38,45 @@ describe('verifiedRequest()', () => {
     ['a stranger’s key', signRequest(request, stranger.privateKey)],
     ['no signature', { request, signature: '' }],
   ])('refuses %s', (_name, signed) => {
-    expect(() => verifiedRequest(signed, [publicKey])).toThrow(
+    expect(() => verifiedRequest(signed, [{ key: publicKey }])).toThrow(
       'Cannot serve a request to unmount: the apiserver has not signed it',
     );
+  });
+});
+
+describe('verifiedRequest() by a retired key', () => {
+  const keys = [{ key: stranger.publicKey }, { key: publicKey, retiredAtMs: Date.parse('2026-01-02T00:00:00Z') }];
+
+  test('goes on with what was requested before', () => {
+    const earlier = at('2026-01-01T23:59:59Z');
+    expect(verifiedRequest(earlier, keys, 'goOn')).toBe(earlier.request);
+  });
+
+  test.each([
+    ['begins nothing, whenever it was requested', '2026-01-01T23:59:59Z', 'begin'],
+    ['does not go on with what was requested later', '2026-01-02T00:00:01Z', 'goOn'],
+    ['does not go on with what was requested at no time', 'then', 'goOn'],
+  ] as const)('%s', (_name, requestedAt, use) => {
+    expect(() => verifiedRequest(at(requestedAt), keys, use)).toThrow(
+      'Cannot serve a request to unmount: the key that has signed it is retired',
+    );
+  });
+});
+
+describe('parsePublicKeys()', () => {
+  test('reads every key, and when one was retired', () => {
+    const text = `# since March\n${pem()}\n# retired 2026-01-02T00:00:00Z\n${pem(stranger.publicKey)}${pem()}`;
+    const retired = parsePublicKeys(text).map(({ retiredAtMs }) => retiredAtMs);
+    expect(retired).toEqual([undefined, Date.parse('2026-01-02T00:00:00Z'), undefined]);
+    expect(parsePublicKeys(text)[1]?.key.equals(stranger.publicKey)).toBe(true);
+  });
+
+  test.each([
+    ['no key', '# nothing yet', 'there must be one in PEM, is none'],
+    ['no time', `# Retired\n${pem()}`, '"retired" must be followed by a time of RFC 3339, is by ""'],
+    ['a wrong time', `# retired: tomorrow\n${pem()}`, 'is by "tomorrow"'],
+    ['a key of another type', pem(generateKeyPairSync('x25519').publicKey), 'one is of type x25519'],
+  ])('refuses %s', (_name, text, why) => {
+    expect(() => parsePublicKeys(text)).toThrow(why);
   });
 });

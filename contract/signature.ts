@@ -1,6 +1,18 @@
-import { type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { fail } from './failures.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
+
+/** A key of the apiserver. One that is retired proves only what was requested before, and begins nothing any more. */
+export interface PublicKey {
+  readonly key: KeyObject;
+  readonly retiredAtMs?: number;
+}
+
+/** What a request is shown for: to begin something, or to go on with what it has begun earlier. */
+export type Use = 'begin' | 'goOn';
+
+/** A line before a key; RFC 7468 allows such text. */
+const RETIRED = /^# *retired\b[ :]*(.*)$/im;
 
 /** JSON with the keys of every object in order, so that equal values have equal bytes wherever they come from. */
 function canonicalJson(value: unknown): string {
@@ -17,15 +29,51 @@ export function signRequest<R extends MountRequest | UnmountRequest>(request: R,
 }
 
 /**
- * Answers the request when one of `publicKeys` signed exactly it; more than one is accepted while keys are rotated.
+ * Reads Ed25519 public keys in PEM, at least one. A line `# retired <RFC 3339>` before a key says since when it is retired.
+ * Throws what is wrong with the text.
+ */
+export function parsePublicKeys(pem: string): readonly PublicKey[] {
+  // Each with what stands before it.
+  const blocks = pem
+    .split(/(?<=-----END PUBLIC KEY-----)/)
+    .filter((block) => block.includes('-----BEGIN PUBLIC KEY-----'));
+  if (blocks.length === 0) throw new Error('Cannot use public keys: there must be one in PEM, is none');
+  return blocks.map((block) => {
+    const key = createPublicKey(block.slice(block.indexOf('-----BEGIN')));
+    if (key.asymmetricKeyType !== 'ed25519') {
+      throw new Error(`Cannot use public keys: each must be of type ed25519, one is of type ${key.asymmetricKeyType}`);
+    }
+    const retired = RETIRED.exec(block)?.[1]?.trim();
+    if (retired === undefined) return { key };
+    const retiredAtMs = Date.parse(retired);
+    if (Number.isNaN(retiredAtMs)) {
+      throw new Error(`Cannot use public keys: "retired" must be followed by a time of RFC 3339, is by "${retired}"`);
+    }
+    return { key, retiredAtMs };
+  });
+}
+
+/**
+ * Answers the request when one of `publicKeys` signed exactly it and proves that `use`; more than one is accepted while keys
+ * are rotated.
  * @throws InvalidSignature
  */
 export function verifiedRequest<R extends MountRequest | UnmountRequest>(
   signed: Signed<R>,
-  publicKeys: readonly KeyObject[],
+  publicKeys: readonly PublicKey[],
+  use: Use = 'begin',
 ): R {
   const bytes = Buffer.from(canonicalJson(signed.request));
   const signature = Buffer.from(signed.signature, 'base64');
-  if (publicKeys.some((key) => verify(null, bytes, key, signature))) return signed.request;
-  throw fail('InvalidSignature', `Cannot serve a request to ${signed.request.kind}: the apiserver has not signed it`);
+  const signer = publicKeys.find(({ key }) => verify(null, bytes, key, signature));
+  const refused = `Cannot serve a request to ${signed.request.kind}`;
+  if (signer === undefined) throw fail('InvalidSignature', `${refused}: the apiserver has not signed it`);
+  if (!proves(signer, signed.request.requestedAt, use)) {
+    throw fail('InvalidSignature', `${refused}: the key that has signed it is retired`);
+  }
+  return signed.request;
+}
+
+function proves({ retiredAtMs }: PublicKey, requestedAt: string, use: Use): boolean {
+  return retiredAtMs === undefined || (use === 'goOn' && Date.parse(requestedAt) <= retiredAtMs);
 }

@@ -37,6 +37,9 @@ export const RECONCILE_SCHEDULE = 'device-mounter-reconcile';
 export interface ReconcileInput {
   /** Only report what would be done. */
   readonly dryRun?: boolean;
+  /** Of a run that goes on with what another has begun. */
+  readonly after?: string;
+  readonly report?: ReconcileReport;
 }
 
 /** Something that is not as its owner would have it. */
@@ -60,6 +63,8 @@ export interface ReconcileReport {
     readonly done: boolean;
     readonly problem?: string;
   })[];
+  /** Of how many more findings nothing is told here. */
+  readonly more?: number;
 }
 
 /** Why a mount ends or changes, told to its workflow by signal. */
@@ -74,6 +79,8 @@ export const SIGNALS = {
   targetGone: 'targetGone',
   /** A slave pod is ending, whoever ended it. Arguments, if any: the slave's UID, and what became of it. */
   slaveEnding: 'slaveEnding',
+  /** The scheduler has spoken of a slave that waits for a device. Arguments: its UID, and the words if there is no node for it. */
+  slaveScheduling: 'slaveScheduling',
   /** The container runs anew under another id; the node has done what the request says in `onRestart`. */
   containerRestarted: 'containerRestarted',
   /** Something had taken rules or nodes away; they are back. */

@@ -17,7 +17,7 @@ export const OPTIONS = {
   kubeconfig: SHARED_OPTIONS.kubeconfig,
   'signing-public-keys': {
     default: '/etc/device-mounter/signing-public/public.pem',
-    help: 'File with the public keys, in PEM, of which one must have signed a request. It is read again for each.',
+    help: 'Ed25519 public keys (PEM, one or more) of the apiserver. Read again when changed; see docs/decisions/0002-requests-are-signed.md.',
     value: 'file',
   },
   'kubelet-dir': {

@@ -1,5 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
@@ -7,6 +6,7 @@ import { pino } from 'pino';
 import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { publicKeysOf } from '../process/public-keys.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { AllocationGuard } from './activities/allocation-guard.ts';
 import type { NodeDependencies } from './activities/dependencies.ts';
@@ -46,13 +46,6 @@ Runtime.install({
   shutdownSignals: [],
 });
 
-function publicKeys(): readonly KeyObject[] {
-  const pem = readFileSync(settings['signing-public-keys'], 'utf8');
-  return (pem.match(/-----BEGIN PUBLIC KEY-----[\s\S]+?-----END PUBLIC KEY-----/g) ?? []).map((key) =>
-    createPublicKey(key),
-  );
-}
-
 const node = settings['node-name'];
 const access = temporalAccess(settings);
 const kube = kubeApi(
@@ -80,7 +73,9 @@ const slaves = new SlaveWatch({
 });
 const deps: NodeDependencies = {
   node,
-  publicKeys,
+  publicKeys: publicKeysOf(settings['signing-public-keys'], (err) =>
+    log.error({ err }, 'cannot use the public keys, going on with those before'),
+  ),
   pods: kubernetesPods(kube),
   kubelet: kubeletOf({ kubeletDir, devicePluginDir }),
   podResources: podResourcesOf(

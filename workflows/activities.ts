@@ -6,7 +6,7 @@ export const { planMount, findMounts, nodeState, targetState, adoptMount, tellOw
   proxyActivities<ClusterActivities>(PLAN);
 export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
-export const { awaitScheduled } = proxyActivities<ClusterActivities>(AWAIT);
+export const { awaitScheduled, lookScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
 export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);

@@ -10,7 +10,7 @@ export const OPTIONS = {
   'signing-public-keys': {
     env: 'SIGNING_PUBLIC_KEYS',
     default: '/etc/device-mounter/signing-public/public.pem',
-    help: 'Ed25519 public keys (PEM, one or more) of the apiserver; a request signed by none of them is refused.',
+    help: 'Ed25519 public keys (PEM, one or more) of the apiserver. Read again when changed; see docs/decisions/0002-requests-are-signed.md.',
     value: 'file',
   },
   'slave-image': {

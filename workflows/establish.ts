@@ -1,4 +1,4 @@
-import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, patched, workflowInfo } from '@temporalio/workflow';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { slaveName } from '../contract/names.ts';
@@ -8,6 +8,7 @@ import type { MountInput } from '../contract/workflows.ts';
 import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
+import type { MountQueue } from './mount-queue.ts';
 import type { MountRecord } from './mount-record.ts';
 import { attachOnNode, detachPatiently } from './node.ts';
 import { type Register, saga } from './saga.ts';
@@ -17,6 +18,7 @@ export interface MountContext {
   readonly record: MountRecord;
   readonly ends: MountEnds;
   readonly outcome: MountOutcome;
+  readonly queue: MountQueue;
 }
 
 /**
@@ -66,7 +68,8 @@ function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
   return fail('Timeout', `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`);
 }
 
-async function steps({ input, record }: MountContext, register: Register): Promise<void> {
+async function steps(context: MountContext, register: Register): Promise<void> {
+  const { input, record } = context;
   const { request } = input;
   const { runId, originalExecutionRunId } = workflowInfo();
   // A reset begins anew where there may be slaves already; what they hold ends with them.
@@ -76,7 +79,7 @@ async function steps({ input, record }: MountContext, register: Register): Promi
   ]);
   const slaves = await reserve(input, node, register);
   record.change({ node, slaves });
-  const { devices } = await attach({ input, record }, node, slaves, register);
+  const { devices } = await attach(context, node, slaves, register);
   const now = Date.now();
   record.change({
     phase: 'Mounted',
@@ -89,7 +92,7 @@ async function steps({ input, record }: MountContext, register: Register): Promi
   });
 }
 
-type Doing = Pick<MountContext, 'input' | 'record'>;
+type Doing = Pick<MountContext, 'input' | 'record' | 'queue'>;
 
 /** All slaves or none: the undo of what was made begins when nothing is being made any more. */
 async function reserve(input: MountInput, node: string, register: Register): Promise<readonly SlaveRef[]> {
@@ -139,7 +142,7 @@ async function attach(
   });
   // One that waits for a free device would only keep the node worker from the others.
   const schedule = (): Promise<unknown> => Promise.all(slaves.map((slave) => scheduled(doing, slave)));
-  if (queue) await schedule();
+  if (queue) await queued(doing, slaves, schedule);
   return CancellationScope.cancellable(async () => {
     const scope = CancellationScope.current();
     const watching = queue ? undefined : schedule();
@@ -154,6 +157,20 @@ async function attach(
       await Promise.allSettled([attaching, watching]);
     }
   });
+}
+
+/** Mounts that wait since before there was a signal for it go on as they began. */
+async function queued(
+  { input, record, queue }: Doing,
+  slaves: readonly SlaveRef[],
+  schedule: () => Promise<unknown>,
+): Promise<void> {
+  if (!patched('queue-by-signal')) {
+    await schedule();
+    return;
+  }
+  const tell = (message: string): void => record.change({ message });
+  await Promise.all(slaves.map((slave) => queue.scheduled(slave, input.request.target, tell)));
 }
 
 /** @throws InsufficientDevices at once when the request does not queue */

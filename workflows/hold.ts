@@ -79,10 +79,16 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
 async function reasonOf({ metadata, spec }: DeviceMount, end: End): Promise<End> {
   if (end.kind !== 'slaveEnding') return end;
   const { podName: pod, podUid, container } = spec;
-  const state = await targetState.executeWithOptions({ summary: `is pod ${pod} still there` }, [
-    { target: { namespace: metadata.namespace, pod, podUid, container } },
-  ]);
-  return state === 'alive' ? end : { kind: 'targetGone' };
+  try {
+    const state = await targetState.executeWithOptions({ summary: `is pod ${pod} still there` }, [
+      { target: { namespace: metadata.namespace, pod, podUid, container } },
+    ]);
+    return state === 'alive' ? end : { kind: 'targetGone' };
+  } catch (err) {
+    // Everything was given back: that nobody can tell why is no failure.
+    log.warn('cannot tell whether the target is still there', { pod, err });
+    return end;
+  }
 }
 
 async function detach({ metadata, spec, status }: DeviceMount, end: End): Promise<void> {

@@ -1,4 +1,3 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
@@ -10,6 +9,7 @@ import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
+import { tellQueued } from '../activities/tell-queued.ts';
 import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { CONTROL_QUEUE, SEARCH_ATTRIBUTES } from '../contract/names.ts';
@@ -17,6 +17,7 @@ import { onChangedFiles } from '../process/changed-files.ts';
 import { serveHealth } from '../process/health.ts';
 import { kubeConfigOf } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { publicKeysOf } from '../process/public-keys.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
@@ -26,6 +27,11 @@ import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temp
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
 const access = temporalAccess(settings);
+const publicKeys = publicKeysOf(settings['signing-public-keys'], (err) =>
+  log.error({ err }, 'cannot use the public keys, going on with those before'),
+);
+// Without keys nothing can be done: say so at the start.
+publicKeys();
 
 /**
  * After SIGTERM steps that only wait are handed over at once, since these alone heed a cancellation; all others end by
@@ -56,13 +62,6 @@ function sdkLogger(): Logger {
   };
 }
 
-/** More than one while keys are rotated. */
-function publicKeys(file: string): readonly KeyObject[] {
-  const blocks = readFileSync(file, 'utf8').match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
-  if (blocks.length === 0) throw new Error(`Cannot start: ${file} must hold a public key in PEM, holds none`);
-  return blocks.map((pem) => createPublicKey(pem));
-}
-
 /** The image holds the bundle ready-made; a checkout does not. */
 async function workflowBundle(logger: Logger): Promise<string> {
   try {
@@ -89,6 +88,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);
   const owners = temporalOwners(client);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
+  const stopQueue = tellQueued(slaves, owners, (err) => log.warn({ err }, 'cannot tell a mount that waits'));
   const targets = new TargetWatch({
     cluster,
     slaves,
@@ -104,8 +104,9 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
     activities: createClusterActivities({
       cluster,
       slaves,
+      targets,
       owners,
-      publicKeys: publicKeys(settings['signing-public-keys']),
+      publicKeys,
       namespace: settings.namespace,
       slaveImage: settings['slave-image'],
       usedRequests: new UsedRequests(),
@@ -123,6 +124,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
   await worker.run();
   clearInterval(period);
   stopTelling();
+  stopQueue();
   await targets.stop();
 }
 

@@ -21,6 +21,7 @@ import { hold, tell } from './hold.ts';
 import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
+import { MountQueue } from './mount-queue.ts';
 import { MountRecord, newMount } from './mount-record.ts';
 import { onSignal } from './signals.ts';
 
@@ -44,12 +45,13 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   const refused = (message: string): void => record.change({ message });
   const ends = new MountEnds(needs, refused);
   const parts = new MountParts(record, ends, refused);
+  const queue = new MountQueue(needs, refused);
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
   handleChanges(record, ends, refused);
   try {
     if (carried === undefined) {
-      await establish({ input, record, ends, outcome });
+      await establish({ input, record, ends, outcome, queue });
       const paths = record.status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path));
       await tell(
         record,

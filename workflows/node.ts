@@ -4,6 +4,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   isCancellation,
+  patched,
   proxyActivities,
   sleep,
   TimeoutFailure,
@@ -47,14 +48,20 @@ export async function attachOnNode(
 
 /**
  * Detaches on `node`, however long its queue is.
- * @throws DeviceBusy, NodeUnreachable
+ * @param isEnough whether what has failed is not to be tried again
+ * @throws DeviceBusy, NodeUnreachable, or what the last try failed with
  */
-export async function detachOnNode(node: string, input: DetachInput, summary: string): Promise<DetachResult> {
+export async function detachOnNode(
+  node: string,
+  input: DetachInput,
+  summary: string,
+  isEnough = (): boolean => false,
+): Promise<DetachResult> {
   const { detachDevices } = nodeActivities(node, DETACH);
   // Once begun, its end is waited for, so that whoever asked knows what was taken; a Cancel is heard between two tries.
-  return persist(node, () =>
-    CancellationScope.nonCancellable(() => detachDevices.executeWithOptions({ summary }, [input])),
-  );
+  const detaching = (): Promise<DetachResult> =>
+    CancellationScope.nonCancellable(() => detachDevices.executeWithOptions({ summary }, [input]));
+  return persist(node, detaching, isEnough);
 }
 
 /**
@@ -70,37 +77,55 @@ export async function detachPatiently(node: string, input: DetachInput, summary:
         return;
       } catch (err) {
         if (!(err instanceof ApplicationFailure) || err.type !== 'NodeUnreachable') throw err;
-        if ((await stateOf(node)) === 'gone') return;
+        if (await isGone(node)) return;
         await sleep(nodeRetryDelayMs(attempt));
       }
     }
   });
 }
 
-function nodeActivities(node: string, options: ActivityOptions) {
+/** Of the worker on `node`. */
+export function nodeActivities(node: string, options: ActivityOptions) {
   return proxyActivities<NodeActivities>({ ...options, taskQueue: nodeQueue(node) });
 }
 
-/** Repeats `step` until it succeeds, fails for good, or the node's worker is gone. */
-async function persist<T>(node: string, step: () => Promise<T>): Promise<T> {
+/** Repeats `step` until it succeeds, fails for good or often enough, or the node's worker is gone. */
+async function persist<T>(node: string, step: () => Promise<T>, isEnough = (): boolean => false): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await step();
     } catch (err) {
-      if (isCancellation(err) || isFinal(err)) throw err;
+      if (isCancellation(err) || isFinal(err) || isEnough()) throw err;
       await checkAlive(node);
       if (!neverBegan(err)) await sleep(nodeRetryDelayMs(attempt));
     }
   }
 }
 
-/** @throws NodeUnreachable */
+/**
+ * That kube-apiserver does not answer says nothing about the node.
+ * @throws NodeUnreachable
+ */
 async function checkAlive(node: string): Promise<void> {
-  if ((await stateOf(node)) === 'alive') return;
+  const state = await stateOf(node).catch((err: unknown) => {
+    // Those that took it for an end before go on as they began.
+    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    return undefined;
+  });
+  if (state === undefined || state === 'alive') return;
   throw fail(
     'NodeUnreachable',
     `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
   );
+}
+
+async function isGone(node: string): Promise<boolean> {
+  try {
+    return (await stateOf(node)) === 'gone';
+  } catch (err) {
+    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    return false;
+  }
 }
 
 function stateOf(node: string): Promise<NodeState> {

@@ -1,10 +1,14 @@
-import { CancellationScope, log, setCurrentDetails } from '@temporalio/workflow';
-import type { Finding } from '../activities/survey-mounts.ts';
+import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
 import { adoptMount, deleteSlave, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
+import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
 import { RECONCILE_MS } from './timeouts.ts';
+
+/** Of findings at most, since a report has to fit into an answer of Temporal and on a page. */
+const REPORTED = 200;
 
 type Result = ReconcileReport['findings'][number];
 
@@ -12,16 +16,34 @@ type Result = ReconcileReport['findings'][number];
  * Repairs what no owner repairs: slaves whose workflow was terminated or lost, and mounts that have missed an end. Answers what
  * it found; what it could not do is found again the next time.
  */
-export async function reconcileMounts({ dryRun = false }: ReconcileInput = {}): Promise<ReconcileReport> {
-  const findings = await surveyMounts.executeWithOptions({ summary: 'compare slaves with owners' }, []);
-  const report = {
-    dryRun,
-    findings: await Promise.all(
-      findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding))),
-    ),
-  };
-  setCurrentDetails(detailsOf(report));
-  return report;
+export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
+  const { dryRun = false } = input;
+  let { after, report = { dryRun, findings: [] } } = input;
+  for (;;) {
+    const page = await surveyed(after);
+    const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
+    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
+    report = reportOf(report, await Promise.all(results));
+    setCurrentDetails(detailsOf(report));
+    if (page.next === undefined) return report;
+    after = page.next;
+    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof reconcileMounts>({ dryRun, after, report });
+  }
+}
+
+/** Runs that were begun by an earlier release have all findings in a list. */
+async function surveyed(after: string | undefined): Promise<SurveyPage> {
+  const answer: SurveyPage | readonly Finding[] = await surveyMounts.executeWithOptions(
+    { summary: 'compare slaves with owners' },
+    after === undefined ? [] : [{ after }],
+  );
+  return 'findings' in answer ? answer : { findings: answer };
+}
+
+function reportOf(before: ReconcileReport, results: readonly Result[]): ReconcileReport {
+  const findings = [...before.findings, ...results];
+  const more = (before.more ?? 0) + Math.max(0, findings.length - REPORTED);
+  return { dryRun: before.dryRun, findings: findings.slice(0, REPORTED), ...(more > 0 && { more }) };
 }
 
 async function repaired(finding: Finding): Promise<Result> {
@@ -36,11 +58,11 @@ async function repaired(finding: Finding): Promise<Result> {
 }
 
 async function repair(finding: Finding): Promise<void> {
-  const { action, namespace, mount, adoption, signal } = finding;
+  const { action, namespace, mount, adoption, signal, args = [] } = finding;
   if (action === 'adopt' && adoption !== undefined) {
     await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
   } else if (action === 'tell' && signal !== undefined) {
-    await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal }]);
+    await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
   } else if (action === 'free') {
     await detach(finding);
     await deleteSlaves(finding);
@@ -87,11 +109,12 @@ function resultOf(
 }
 
 /** Markdown for the Temporal UI. */
-function detailsOf({ dryRun, findings }: ReconcileReport): string {
+function detailsOf({ dryRun, findings, more = 0 }: ReconcileReport): string {
   if (findings.length === 0) return 'Everything is as it should be.\n';
   const lines = findings.map(({ namespace, mount, action, why, done, problem }) => {
     const state = problem ?? (done ? 'done' : 'not done');
     return `- **${action}** \`${namespace}/${mount}\`: ${why} (${state})`;
   });
+  if (more > 0) lines.push(`- and ${more} more`);
   return `${dryRun ? 'Dry run.\n\n' : ''}${lines.join('\n')}\n`;
 }

@@ -32,6 +32,10 @@ const PARSERS = {
     ...optionalText({ uid }, 'uid'),
     ...optionalText({ why }, 'why'),
   }),
+  slaveScheduling: (uid: unknown, words: unknown): { readonly uid: string; readonly words?: string } => ({
+    uid: text({ uid }, 'uid'),
+    ...optionalText({ words }, 'words'),
+  }),
   containerRestarted: (input: unknown): ContainerRestartedSignal => {
     const fields = fieldsOf(input);
     return { containerId: text(fields, 'containerId'), reapplied: flag(fields, 'reapplied') };

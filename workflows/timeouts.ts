@@ -88,13 +88,20 @@ export const DETACH: ActivityOptions = {
   retry: { maximumAttempts: 1 },
 };
 
+/** A question to a node, which is asked again at the next survey. */
+export const ASK_NODE: ActivityOptions = {
+  scheduleToStartTimeout: NODE_QUEUE_MS,
+  startToCloseTimeout: REQUEST_MS,
+  retry: { maximumAttempts: 1 },
+};
+
 /** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
 export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
 
 /** Time for one repair of the reconciler: less than a minute, which is how often it runs by default. */
 export const RECONCILE_MS = 50 * SECOND;
 
-/** Pause before the `attempt`th repetition of a node step, from 0. */
+/** Pause before the `attempt`th repetition of a node step, from 0: each try takes some 17 events of the history. */
 export function nodeRetryDelayMs(attempt: number): number {
-  return Math.min(RETRY.maximumInterval, RETRY.initialInterval * RETRY.backoffCoefficient ** attempt);
+  return Math.min(MINUTE, RETRY.initialInterval * RETRY.backoffCoefficient ** attempt);
 }

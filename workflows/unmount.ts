@@ -7,6 +7,7 @@ import {
   isCancellation,
   patched,
   setHandler,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { FoundMount } from '../activities/find-mounts.ts';
 import { type DeviceMountList, withoutDevice } from '../contract/device-mount.ts';
@@ -71,7 +72,12 @@ async function detach(input: UnmountInput, found: readonly FoundMount[]): Promis
   const device = found.map((each) => each.device).find((id) => id !== undefined);
   const slaves = found.flatMap(({ mount }) => mount.status.slaves);
   const what = { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) };
-  await detachOnNode(node, what, `detach from ${target.pod}`);
+  await detachOnNode(node, what, `detach from ${target.pod}`, isLong);
+}
+
+/** Those who wait for the end cannot be handed over to a new run; after some hours whoever still wants this asks again. */
+function isLong(): boolean {
+  return workflowInfo().continueAsNewSuggested;
 }
 
 async function tellOwner(

@@ -52,6 +52,14 @@ describe('attach()', () => {
     expect(node.deps.store.records()).toHaveLength(1);
   });
 
+  test('repeats itself by a key that was retired meanwhile, which begins nothing', async () => {
+    const made = await attachNow();
+    node.retireKeys();
+    expect(await attachNow()).toEqual(made);
+    const other = attachInput(slave, { name: 'm2' });
+    await expect(attachNow(other)).rejects.toMatchObject({ type: 'InvalidSignature' });
+  });
+
   test('leaves out resources that were not asked for', async () => {
     node.allocations.push({ ...node.allocations[0]!, resource: 'hostdev.k8s.io/dev_kvm', deviceIds: ['/dev/kvm'] });
     expect((await attachNow()).devices).toHaveLength(1);

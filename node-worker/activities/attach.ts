@@ -47,7 +47,8 @@ async function attachVerified(
 
 /** @throws InvalidSignature also for a signed request that is not one to mount */
 function verifiedMount(deps: NodeDependencies, { signed }: AttachInput): MountRequest {
-  const request = verifiedRequest(signed, deps.publicKeys());
+  const isThere = deps.store.records().some((record) => record.signed.signature === signed.signature);
+  const request = verifiedRequest(signed, deps.publicKeys(), isThere ? 'goOn' : 'begin');
   if (request.kind === 'mount') return request;
   throw fail('InvalidSignature', 'Cannot attach: the apiserver has signed another kind of request');
 }

@@ -1,5 +1,5 @@
-import type { KeyObject } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { PublicKey } from '../../contract/signature.ts';
 import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import type { Changes } from '../kubelet/changes.ts';
@@ -14,7 +14,7 @@ import type { MountStore } from '../state/mount-store.ts';
 export interface NodeDependencies {
   readonly node: string;
   /** Keys that a request may be signed with, as they are now. */
-  readonly publicKeys: () => readonly KeyObject[];
+  readonly publicKeys: () => readonly PublicKey[];
   readonly pods: PodReader;
   readonly kubelet: Kubelet;
   readonly podResources: PodResources;

@@ -97,6 +97,17 @@ describe('detach()', () => {
     expect(node.engine.killed).toEqual([]);
   });
 
+  test('ends no process for a request of a retired key, and takes back what its slaves name', async () => {
+    const signed = unmountRequest({ force: true });
+    node.retireKeys();
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow({ signed })).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(node.engine.killed).toEqual([]);
+    node.engine.users.clear();
+    await detachNow({ signed });
+    expect(usable()).toEqual([]);
+  });
+
   test('refuses an altered request', async () => {
     const signed = unmountRequest();
     const forged = { ...signed, request: { ...signed.request, force: true } };

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
-import { signRequest } from '../../contract/signature.ts';
+import { type PublicKey, signRequest } from '../../contract/signature.ts';
 import type { PodView } from '../cluster/pod-view.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import { Changes } from '../kubelet/changes.ts';
@@ -27,6 +27,7 @@ export const FUSE_RESOURCE = 'hostdev.k8s.io/dev_fuse';
 
 /** A node in memory with a target pod on it, whose container `c1` runs; its state lies in a directory of its own. */
 export class MemoryNode {
+  publicKeys: readonly PublicKey[] = [{ key: publicKey }];
   readonly engine = new MemoryEngine();
   readonly pods = new Map<string, PodView>();
   readonly accepted = new Set<string>();
@@ -105,6 +106,11 @@ export class MemoryNode {
     return { namespace: TARGET.namespace, name, uid };
   }
 
+  /** What is requested until now is only gone on with. */
+  retireKeys(): void {
+    this.publicKeys = this.publicKeys.map(({ key }) => ({ key, retiredAtMs: Date.now() }));
+  }
+
   /** Ends a pod the way kube-apiserver shows it. */
   endPod(name: string, end = 'it is being deleted'): void {
     const pod = this.pods.get(name);
@@ -115,7 +121,7 @@ export class MemoryNode {
   #dependencies(store: FileMountStore): NodeDependencies {
     return {
       node: 'n1',
-      publicKeys: () => [publicKey],
+      publicKeys: () => this.publicKeys,
       pods: { get: async (_namespace, name) => this.pods.get(name) },
       kubelet: {
         allocations: async () => [...this.allocations],

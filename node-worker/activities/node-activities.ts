@@ -3,6 +3,7 @@ import type { NodeActivities } from '../../contract/node-activities.ts';
 import { attach } from './attach.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { detach } from './detach.ts';
+import { takenBack } from './taken-back.ts';
 
 /** Often enough that a cancellation is heard of soon; the SDK sends only as many as the time-out needs. */
 const HEARTBEAT_MS = 500;
@@ -13,6 +14,7 @@ export function createNodeActivities(deps: NodeDependencies): NodeActivities {
     attachDevices: (input) =>
       withHeartbeat((signal) => deps.metrics.timed('attach', () => attach(deps, input, { signal }))),
     detachDevices: (input) => withHeartbeat(() => deps.metrics.timed('detach', () => detach(deps, input))),
+    takenBack: async (input) => takenBack(deps.store, input),
   };
 }
 

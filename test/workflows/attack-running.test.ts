@@ -18,7 +18,7 @@ const TUN = 'hostdev.k8s.io/dev_net_tun';
 /** Of control workers and node workers; made, they would need what they work with. */
 const ALL_STEPS = [
   ...Object.keys(createClusterActivities({} as Dependencies)),
-  ...(['attachDevices', 'detachDevices'] satisfies (keyof NodeActivities)[]),
+  ...(['attachDevices', 'detachDevices', 'takenBack'] satisfies (keyof NodeActivities)[]),
 ].toSorted();
 
 let harness: Harness;
@@ -145,6 +145,7 @@ describe('whoever can do everything with Temporal', () => {
       planMount: [CONTROL_QUEUE, { signed: mine }, 'InvalidSignature'],
       createSlave: [CONTROL_QUEUE, { signed: mine, mountUid: 'x', index: 0, node: 'steps' }, 'InvalidSignature'],
       awaitScheduled: [CONTROL_QUEUE, { slave, target: elsewhere }, 'none'],
+      lookScheduled: [CONTROL_QUEUE, { slave, target }, 'none'],
       deleteSlave: [CONTROL_QUEUE, of, 'Forbidden'],
       findMounts: [CONTROL_QUEUE, { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
       nodeState: [CONTROL_QUEUE, { node: 'steps' }, 'none'],
@@ -160,6 +161,7 @@ describe('whoever can do everything with Temporal', () => {
       ],
       attachDevices: [nodeQueue('steps'), { signed: mine, slaves: status.slaves }, 'InvalidSignature'],
       detachDevices: [nodeQueue('steps'), { ...attached, signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
+      takenBack: [nodeQueue('steps'), { mounts: [{ namespace: NAMESPACE, name: 'steps-m', slaves: [] }] }, 'none'],
     };
     expect(Object.keys(steps).toSorted()).toEqual(ALL_STEPS);
     const before = harness.leftOf('steps', node);

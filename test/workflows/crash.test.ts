@@ -22,6 +22,7 @@ function nodeWorker(name: string, node: MemoryNode): NodeTaskWorker {
     activities: {
       attachDevices: (input) => node.attachDevices(input),
       detachDevices: (input) => node.detachDevices(input),
+      takenBack: (input) => node.takenBack(input),
     },
     log: pino({ enabled: false }),
   });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { QUERIES, SIGNALS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
@@ -90,6 +91,51 @@ describe('a mount that is released politely', () => {
     await harness.handle('polite-m').signal(SIGNALS.release, { by: 'jane', reason: 'done' });
     expect(await harness.handle('polite-m').result()).toMatchObject({ status: { reason: 'Unmounted' } });
     expect(harness.leftOf('polite', node)).toEqual([]);
+  });
+});
+
+describe('a mount whose node fails while kube-apiserver is not well', () => {
+  test('is given back as soon as both are well again', async () => {
+    const node = await harness.addNode('both-ill', 1);
+    await harness.mount(signed(mountRequest('both-ill')));
+    node.failing = 'Internal';
+    harness.cluster.unwellNodes = new ClusterError(429, 'TooManyRequests', 'try again later');
+    await harness.handle('both-ill-m').cancel();
+    const isAsked = async (times: number): Promise<boolean> => {
+      const { events } = await harness.handle('both-ill-m').fetchHistory();
+      const steps = (events ?? []).map((event) => event.activityTaskScheduledEventAttributes?.activityType?.name);
+      return steps.filter((name) => name === 'detachDevices').length >= times;
+    };
+    try {
+      await eventually(async () => (await isAsked(2)) || (await harness.statusOf('both-ill-m')) !== 'RUNNING');
+    } finally {
+      harness.cluster.unwellNodes = undefined;
+      node.failing = undefined;
+    }
+    await eventually(async () => (await harness.statusOf('both-ill-m')) !== 'RUNNING');
+    expect(await harness.statusOf('both-ill-m')).toBe('CANCELLED');
+    expect(harness.leftOf('both-ill', node)).toEqual([]);
+  });
+});
+
+describe('a mount whose slave ends while its target cannot be read', () => {
+  test('ends for that reason, with nothing left', async () => {
+    const node = await harness.addNode('unread', 1);
+    const { status } = await harness.mount(signed(mountRequest('unread')));
+    await eventually(() => harness.eventsOf('unread').length === 1);
+    harness.cluster.unwell = new ClusterError(500, 'InternalError', 'etcd is not well');
+    harness.cluster.unwellPod = 'unread';
+    try {
+      harness.cluster.removePod({ namespace: NAMESPACE, name: status.slaves[0]?.name ?? '' });
+      await eventually(async () => (await harness.pendingSteps('unread-m')).includes('publish'));
+      expect(await harness.handle('unread-m').query('deviceMount')).toMatchObject({
+        status: { phase: 'Failed', reason: 'SlaveEnded', slaves: [], devices: [] },
+      });
+    } finally {
+      harness.cluster.unwell = undefined;
+      harness.cluster.unwellPod = undefined;
+    }
+    expect(harness.leftOf('unread', node)).toEqual([]);
   });
 });
 

@@ -77,6 +77,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
       activities: {
         attachDevices: (input) => node.attachDevices(input),
         detachDevices: (input) => node.detachDevices(input),
+        takenBack: (input) => node.takenBack(input),
       },
       log,
     });

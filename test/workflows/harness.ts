@@ -9,11 +9,13 @@ import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
 import { tellOwners } from '../../activities/tell-owners.ts';
+import { tellQueued } from '../../activities/tell-queued.ts';
 import { UsedRequests } from '../../activities/used-requests.ts';
 import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
+import type { PublicKey } from '../../contract/signature.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { BUNDLE_FILE } from './bundle-file.ts';
@@ -40,12 +42,15 @@ export class Harness {
   readonly bundle: string;
   /** Around the steps of all workers. */
   readonly gates = new Gates();
+  /** That all workers know. */
+  publicKeys: readonly PublicKey[] = [{ key: PUBLIC_KEY }];
   /** How far the control worker's clock is ahead. */
   aheadMs = 0;
   readonly #connection: Connection;
   readonly #slaves: PodWatch;
   readonly #targets: TargetWatch;
   readonly #workers: Workers;
+  #stopQueue = ignore;
   readonly #nodes = new Map<string, MemoryNode>();
 
   private constructor(
@@ -84,12 +89,14 @@ export class Harness {
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
     const harness = new Harness(server, access, connection, await Workers.connect(access), bundle);
     harness.#slaves.start();
-    tellOwners(harness.#slaves, temporalOwners(harness.client), () => undefined);
+    tellOwners(harness.#slaves, temporalOwners(harness.client), ignore);
+    harness.#stopQueue = tellQueued(harness.#slaves, temporalOwners(harness.client), ignore);
     await harness.startControl();
     return harness;
   }
 
   async stop(): Promise<void> {
+    this.#stopQueue();
     await this.#workers.close();
     await this.#targets.stop();
     await this.#slaves.stop();
@@ -101,7 +108,6 @@ export class Harness {
     await this.#workers.start(CONTROL_QUEUE, this.#control());
   }
 
-  /** As the second replica. Answers the function that stops it. */
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
     await this.#workers.start(key, this.#control(), CONTROL_QUEUE);
@@ -113,8 +119,9 @@ export class Harness {
     return {
       cluster: this.cluster,
       slaves: this.#slaves,
+      targets: this.#targets,
       owners: temporalOwners(this.client),
-      publicKeys: [PUBLIC_KEY],
+      publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
       usedRequests: new UsedRequests(),
@@ -139,7 +146,7 @@ export class Harness {
   async addNode(name: string, free: number, worker = true): Promise<MemoryNode> {
     this.cluster.addNode(name, { [FUSE]: free });
     this.cluster.addTarget(NAMESPACE, name, name);
-    const node = new MemoryNode(this.cluster, [PUBLIC_KEY]);
+    const node = new MemoryNode(this.cluster, () => this.publicKeys);
     this.#nodes.set(name, node);
     if (worker) await this.startNode(name);
     return node;
@@ -153,6 +160,7 @@ export class Harness {
       activities: this.gates.around({
         attachDevices: node.attachDevices.bind(node),
         detachDevices: node.detachDevices.bind(node),
+        takenBack: node.takenBack.bind(node),
       }),
       // As the real one: one poller and many slots.
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -160,12 +168,10 @@ export class Harness {
     });
   }
 
-  /** Ends the control worker as a kill does: what it was at is never answered. */
   async killControl(): Promise<void> {
     await this.#workers.kill(CONTROL_QUEUE);
   }
 
-  /** Ends a node worker as a kill does; its Lease outlives it for a while. */
   async killNode(name: string): Promise<void> {
     await this.#workers.kill(nodeQueue(name));
   }
@@ -195,9 +201,7 @@ export class Harness {
       args: [signed],
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.released, {
-      startWorkflowOperation,
-    });
+    return this.client.workflow.executeUpdateWithStart(UPDATES.released, { startWorkflowOperation });
   }
 
   /** One run of the reconciler. */

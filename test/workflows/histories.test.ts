@@ -11,6 +11,7 @@ import { BUNDLE_FILE } from './bundle-file.ts';
 import { Harness } from './harness.ts';
 import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually } from './outcome.ts';
+import { begin, waits } from './queue.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
@@ -70,6 +71,13 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
   await harness.addNode('shape-e', 1);
   await harness.mount(signed(mountRequest('shape-e')));
   await harness.handle('shape-e-m').terminate();
+  await harness.addNode('shape-l', 0);
+  const queued = signed(mountRequest('shape-l', { queue: true }));
+  await begin(harness, queued);
+  await waits(harness, 'shape-l-m');
+  harness.cluster.addDevices('shape-l', FUSE, 1);
+  await harness.mount(queued);
+  await harness.handle('shape-l-m').cancel();
   const tun = 'hostdev.k8s.io/dev_net_tun';
   const unmountOne = signed(unmountRequest('shape-f', { device: '/dev/tun' }));
   await harness.addNode('shape-f', 1);
@@ -93,7 +101,7 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
   await runNewRuns(harness);
   const reconcile = 'reconcile/shape';
   await harness.reconcile({}, reconcile);
-  const names = ['b', 'c', 'd', 'g', 'j', 'k'].map((shape) => `shape-${shape}-m`);
+  const names = ['b', 'c', 'd', 'g', 'j', 'k', 'l'].map((shape) => `shape-${shape}-m`);
   await eventually(async () => {
     const statuses = await Promise.all(names.map((name) => harness.statusOf(name)));
     return !statuses.includes('RUNNING');
@@ -111,6 +119,7 @@ async function runShapes(harness: Harness): Promise<Readonly<Record<string, stri
     'mount-signal-before-new-run': id('shape-j-m'),
     'mount-cancel-before-new-run': id('shape-k-m'),
     'reconcile-freed': reconcile,
+    'mount-queued': id('shape-l-m'),
     'mount-split': id('shape-f-m'),
     'unmount-device': unmountWorkflowId(NAMESPACE, unmountOne.request.id),
   };

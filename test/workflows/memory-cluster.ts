@@ -17,6 +17,12 @@ export class MemoryCluster implements Cluster {
   refuse: ClusterError | undefined;
   /** What reads of a pod end with, as from a kube-apiserver that is not well. */
   unwell: ClusterError | undefined;
+  /** What reads of Nodes end with. */
+  unwellNodes: ClusterError | undefined;
+  /** The pod whose reads end so; all, if there is no name. */
+  unwellPod: string | undefined;
+  /** How often a pod, a node or a Lease was read. */
+  reads = 0;
   /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
   endSlowly = false;
   readonly #pods = new Map<string, V1Pod>();
@@ -105,16 +111,20 @@ export class MemoryCluster implements Cluster {
   }
 
   async getPod({ namespace, name }: PodRef): Promise<V1Pod | undefined> {
-    if (this.unwell !== undefined) throw this.unwell;
+    this.reads++;
+    if (this.unwell !== undefined && (this.unwellPod ?? name) === name) throw this.unwell;
     return this.#pods.get(keyOf({ namespace, name }));
   }
 
   async getNode(name: string): Promise<V1Node | undefined> {
+    this.reads++;
+    if (this.unwellNodes !== undefined) throw this.unwellNodes;
     const node = this.nodes.get(name);
     return node && { metadata: { name, labels: node.enabled ? { [NODE_LABEL.key]: NODE_LABEL.value } : {} } };
   }
 
   async getLease(_namespace: string, name: string): Promise<V1Lease | undefined> {
+    this.reads++;
     const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
     return (
       node && {

@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
@@ -10,15 +9,19 @@ import type {
   DetachResult,
   MountRef,
   NodeActivities,
+  TakenBackInput,
+  TakenBackResult,
 } from '../../contract/node-activities.ts';
 import { sharesOf } from '../../contract/requests.ts';
-import { verifiedRequest } from '../../contract/signature.ts';
+import { type PublicKey, verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
 /** The worker of a node, with what containers can use kept in memory. */
 export class MemoryNode implements NodeActivities {
   /** What attaches end with from now on. */
   refuse: FailureType | undefined;
+  /** What detaches end with from now on. */
+  failing: FailureType | undefined;
   /** Processes that use every device. */
   busy = false;
   /** While set, an attach does not go on after it has attached. */
@@ -33,16 +36,16 @@ export class MemoryNode implements NodeActivities {
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
-  readonly #publicKeys: readonly KeyObject[];
+  readonly #publicKeys: () => readonly PublicKey[];
 
-  constructor(cluster: MemoryCluster, publicKeys: readonly KeyObject[]) {
+  constructor(cluster: MemoryCluster, publicKeys: () => readonly PublicKey[]) {
     this.#cluster = cluster;
     this.#publicKeys = publicKeys;
   }
 
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
-    const request = verifiedRequest(signed, this.#publicKeys);
+    const request = verifiedRequest(signed, this.#publicKeys());
     for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
@@ -59,8 +62,9 @@ export class MemoryNode implements NodeActivities {
   }
 
   async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
-    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys);
+    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys(), 'goOn');
     await this.stuck;
+    if (this.failing !== undefined) throw fail(this.failing, `Cannot detach: ${this.failing}`);
     if (this.busy && !force && signed?.request.force !== true) {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
@@ -76,6 +80,14 @@ export class MemoryNode implements NodeActivities {
         else if (meant) this.attached.delete(keyOf(mount));
         return { mount, devices: attached.filter((each) => !left.includes(each)) };
       }),
+    };
+  }
+
+  async takenBack({ mounts }: TakenBackInput): Promise<TakenBackResult> {
+    return {
+      mounts: mounts.filter(
+        (mount) => !this.attached.has(keyOf(mount)) && mount.slaves.every(({ uid }) => this.#tombstones.has(uid)),
+      ),
     };
   }
 

@@ -71,6 +71,24 @@ describe('a mount whose history has become long', () => {
   });
 });
 
+describe('an unmount whose node fails again and again', () => {
+  test('ends with what stands in the way before its history is too long, and can be repeated', async () => {
+    const node = await harness.addNode('failing', 1);
+    await harness.mount(signed(mountRequest('failing')));
+    node.failing = 'Internal';
+    const unmount = signed(unmountRequest('failing'));
+    expect(await failureFrom(harness.unmount(unmount))).toMatchObject({
+      type: 'Internal',
+      message: 'Cannot detach: Internal',
+    });
+    expect(await harness.handle('failing-m').query('deviceMount')).toMatchObject({ status: { phase: 'Mounted' } });
+    node.failing = undefined;
+    await harness.unmount(signed(unmountRequest('failing')));
+    expect(await harness.handle('failing-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('failing', node)).toEqual([]);
+  });
+});
+
 describe('every history of these mounts', () => {
   test('replays', async () => {
     expect(await harness.replayed()).toEqual([]);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { temporalOwners } from '../../activities/owners.ts';
-import { ANNOTATIONS, slaveName } from '../../contract/names.ts';
+import { ANNOTATIONS, slaveName, unmountWorkflowId } from '../../contract/names.ts';
 import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
@@ -9,6 +9,8 @@ import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
+
+const MOUNTS = 60;
 
 let harness: Harness;
 beforeAll(async () => {
@@ -23,9 +25,45 @@ describe('reconcileMounts()', () => {
     expect(await harness.reconcile()).toEqual({ dryRun: false, findings: [] });
   });
 
+  test('reads nothing of mounts that are well but their node, however many', async () => {
+    await harness.addNode('many', 10);
+    const names = Array.from({ length: 10 }, (_, index) => `many-${index}`);
+    await Promise.all(names.map((name) => harness.mount(signed(mountRequest('many', { name })))));
+    // The watches know of all of them when they have told of the last.
+    await eventually(async () => {
+      const before = harness.cluster.reads;
+      expect((await harness.reconcile()).findings).toEqual([]);
+      // A Node and a Lease for each of the nodes of this file.
+      return harness.cluster.reads - before <= 2 * harness.cluster.nodes.size;
+    });
+    await harness.unmount(signed(unmountRequest('many')));
+  });
+
+  test('repairs the others when a mount cannot be looked at', async () => {
+    await Promise.all(['blind', 'seen'].map((name) => harness.addNode(name, 1)));
+    await Promise.all(['blind', 'seen'].map((name) => harness.mount(signed(mountRequest(name)))));
+    for (const name of ['blind-m', 'seen-m']) await harness.handle(name).terminate('by hand');
+    harness.cluster.unwell = new ClusterError(500, 'InternalError', 'etcd is not well');
+    harness.cluster.unwellPod = harness.cluster
+      .slaves(NAMESPACE)
+      .find(({ metadata }) => metadata?.name?.startsWith('blind-'))?.metadata?.name;
+    try {
+      const why = 'it cannot be looked at now: etcd is not well';
+      expect((await harness.reconcile()).findings).toMatchObject([
+        { mount: 'blind-m', action: 'keep', why, done: false },
+        { mount: 'seen-m', action: 'free', done: true },
+      ]);
+    } finally {
+      harness.cluster.unwell = undefined;
+      harness.cluster.unwellPod = undefined;
+    }
+    expect((await harness.reconcile()).findings).toMatchObject([{ mount: 'blind-m', action: 'free', done: true }]);
+  });
+
   test('frees a mount whose workflow was terminated, and only reports it in a dry run', async () => {
     const node = await harness.addNode('shot', 1);
     const { status } = await harness.mount(signed(mountRequest('shot')));
+    await eventually(() => harness.eventsOf('shot').length === 1);
     await harness.handle('shot-m').terminate('by hand');
     const found = { namespace: NAMESPACE, mount: 'shot-m', action: 'free', slaves: [status.slaves[0]?.name] };
     expect(await harness.reconcile({ dryRun: true })).toMatchObject({ findings: [{ ...found, done: false }] });
@@ -71,6 +109,24 @@ describe('reconcileMounts()', () => {
     expect(await harness.handle('lost-m').result()).toMatchObject({ status: { reason: 'TargetGone' } });
   });
 
+  test('tells the owner of a mount that a terminated unmount has detached', async () => {
+    const node = await harness.addNode('torn', 1);
+    await harness.mount(signed(mountRequest('torn')));
+    const unmount = signed(unmountRequest('torn'));
+    const unmounting = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const detached = harness.gates.stop(unmounting.workflowId, { activity: 'detachDevices', when: 'after' });
+    const answer = harness.unmount(unmount).catch(() => 'none');
+    await detached;
+    await unmounting.terminate('by mistake');
+    harness.gates.open();
+    expect(await answer).toBe('none');
+    expect(await harness.handle('torn-m').query('deviceMount')).toMatchObject({ status: { phase: 'Mounted' } });
+    const found = { mount: 'torn-m', action: 'tell', why: 'its devices were taken back', done: true };
+    expect((await harness.reconcile()).findings).toMatchObject([found]);
+    expect(await harness.handle('torn-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    expect(harness.leftOf('torn', node)).toEqual([]);
+  });
+
   test('leaves a foreign slave alone while its target lives, and deletes it then', async () => {
     await harness.addNode('old', 1);
     harness.cluster.addForeignSlave(NAMESPACE, 'old-slave', 'old');
@@ -90,15 +146,19 @@ describe('reconcileMounts()', () => {
   });
 
   test('gives every mount a new owner when Temporal has lost its database', async () => {
-    const node = await harness.addNode('kept', 20);
-    const names = Array.from({ length: 20 }, (_, index) => `kept-${index}`);
+    // More than fit into one page of findings.
+    const node = await harness.addNode('kept', MOUNTS);
+    const names = Array.from({ length: MOUNTS }, (_, index) => `kept-${index}`);
     const mounts = await Promise.all(names.map((name) => harness.mount(signed(mountRequest('kept', { name })))));
+    // Tenants can write anything into it.
+    const annotations = { [ANNOTATIONS.devices]: '[{"mount":"kept-0"},null,{"mount":"kept-1","id":"x","nodes":5}]' };
+    await harness.cluster.mergePod({ namespace: NAMESPACE, name: 'kept' }, { metadata: { annotations } });
     await harness.loseTemporal();
     const { findings } = await harness.reconcile();
     expect(findings.filter(({ mount }) => mount.startsWith('kept-')).map(({ action }) => action)).toEqual(
       names.map(() => 'adopt'),
     );
-    expect(node.attached.size).toBe(20);
+    expect(node.attached.size).toBe(MOUNTS);
     for (const { metadata, status } of mounts) {
       const owner = await eventually(
         async () => (await harness.handle(metadata.name).describe()).memo?.['deviceMount'],
@@ -107,7 +167,7 @@ describe('reconcileMounts()', () => {
     }
     await eventually(async () => (await harness.reconcile()).findings.length === 0);
     const { items } = await harness.unmount(signed(unmountRequest('kept')));
-    expect(items).toHaveLength(20);
+    expect(items).toHaveLength(MOUNTS);
     expect(await harness.handle('kept-0').result()).toMatchObject({ status: { phase: 'Released' } });
     await eventually(() => harness.leftOf('kept', node).length === 0);
   });

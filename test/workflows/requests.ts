@@ -49,8 +49,9 @@ function targetOf(pod: string) {
   return { namespace: NAMESPACE, pod, podUid: `uid-${pod}`, container: 'main' };
 }
 
-export function signed<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
-  return signRequest(request, privateKey);
+/** By the apiserver, or with another key of it. */
+export function signed<R extends MountRequest | UnmountRequest>(request: R, key = privateKey): Signed<R> {
+  return signRequest(request, key);
 }
 
 /** Signed by someone who is not the apiserver. */

@@ -23,6 +23,7 @@ const BAD: Readonly<Record<keyof typeof SIGNALS, Bad>> = {
   // Brings nothing.
   targetGone: [],
   slaveEnding: [[5], [{}], [[]], ['x', 5], [HUGE, {}]],
+  slaveScheduling: [[], [null], [5], [{}], [[]], ['x', 5], [HUGE, {}]],
   containerRestarted: [...NO_OBJECT, [{}], [{ containerId: 5, reapplied: true }], [{ containerId: 'c', reapplied: 1 }]],
   driftHealed: [...NO_OBJECT, [{}], [{ at: 5, what: 'x' }], [{ at: HUGE }]],
   renew: [

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { findMounts } from '../../activities/find-mounts.ts';
 import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
@@ -99,6 +100,21 @@ describe('unmountDevices()', () => {
     expect(harness.leftOf('unqueue', node)).toEqual([]);
   });
 
+  test('looks at no other mount when it names one', async () => {
+    await harness.addNode('named', 2);
+    const [mount, other] = ['named-1', 'named-2'];
+    for (const name of [mount, other]) await harness.mount(signed(mountRequest('named', { name })));
+    const deps = harness.dependencies();
+    const asked: string[] = [];
+    const describe = (namespace: string, name: string) => {
+      asked.push(name);
+      return deps.owners.describe(namespace, name);
+    };
+    const request = signed(unmountRequest('named', { mount }));
+    const found = await findMounts({ ...deps, owners: { ...deps.owners, describe } }, { signed: request });
+    expect([found.map(({ mount: { metadata } }) => metadata.name), asked]).toEqual([[mount], [mount]]);
+  });
+
   test('takes nothing away for a request that is signed by someone else', async () => {
     const node = await harness.addNode('forged-c', 1);
     await harness.mount(signed(mountRequest('forged-c')));
@@ -110,6 +126,22 @@ describe('unmountDevices()', () => {
 });
 
 describe('an unmount that is cancelled', () => {
+  test('ends between two tries when its node fails again and again', async () => {
+    const node = await harness.addNode('stop-failing', 1);
+    await harness.mount(signed(mountRequest('stop-failing')));
+    node.failing = 'Internal';
+    const unmount = signed(unmountRequest('stop-failing'));
+    const handle = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const begun = harness.gates.stop(handle.workflowId, { activity: 'detachDevices', when: 'before' });
+    const unmounting = failureFrom(harness.unmount(unmount));
+    await begun;
+    harness.gates.open();
+    await eventually(async () => (await handle.describe()).historyLength > 40);
+    await handle.cancel();
+    expect(await unmounting).toMatchObject({ type: 'Canceled' });
+    expect(node.attached.size).toBe(1);
+  });
+
   test.each([
     ['while it detaches', 'stop-detach', 'before'],
     ['when it has detached', 'stop-detached', 'after'],

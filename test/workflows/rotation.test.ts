@@ -1,0 +1,53 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { Harness } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+const next = generateKeyPairSync('ed25519');
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+describe('a mount whose signing key was retired', () => {
+  test('goes on, finds an owner when Temporal has lost it, and is unmounted', async () => {
+    const node = await harness.addNode('turn', 2);
+    const { metadata } = await harness.mount(signed(mountRequest('turn')));
+    const early = signed(mountRequest('turn', { name: 'turn-early' }));
+    harness.publicKeys = [{ key: next.publicKey }, { key: PUBLIC_KEY, retiredAtMs: Date.now() }];
+
+    expect(await failureFrom(harness.mount(early))).toMatchObject({ type: 'InvalidSignature' });
+    expect(await failureFrom(harness.unmount(signed(unmountRequest('turn'))))).toMatchObject({
+      type: 'InvalidSignature',
+    });
+    const { status } = await harness.mount(signed(mountRequest('turn', { name: 'turn-late' }), next.privateKey));
+    expect(status.phase).toBe('Mounted');
+
+    await harness.loseTemporal();
+    const { findings } = await harness.reconcile();
+    expect(findings.map(({ mount, action, done }) => `${action} ${mount} ${done}`).toSorted()).toEqual([
+      'adopt turn-late true',
+      'adopt turn-m true',
+    ]);
+    await eventually(async () => (await harness.pendingSteps('turn-m')).length === 0);
+    expect([...node.attached.keys()].toSorted()).toEqual([`${NAMESPACE}/turn-late`, `${NAMESPACE}/turn-m`]);
+
+    const { items } = await harness.unmount(signed(unmountRequest('turn', { mount: 'turn-m' }), next.privateKey));
+    expect(items).toMatchObject([{ metadata: { uid: metadata.uid } }]);
+    expect(await harness.handle('turn-m').result()).toMatchObject({ status: { phase: 'Released' } });
+    // What the pod is told, too, is told by the old request.
+    expect(harness.eventsOf('turn').at(-1)).toBe('UnMountDevice');
+    expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/turn-late`]);
+  });
+});
+
+describe('every history of this file', () => {
+  test('replays', async () => {
+    expect(await harness.replayed()).toEqual([]);
+  });
+});
