@@ -67,7 +67,7 @@ export interface FailedUnmount {
  * @throws InvalidSignature
  */
 export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
-  const { target, user } = verifiedRequest(signed, deps.publicKeys);
+  const { target, user } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
   const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
   await tell(deps, target, { type: 'Warning', reason: 'UnMountDeviceFailed', message: words });
 }

@@ -12,7 +12,7 @@ export interface PublicKey {
 export type Use = 'begin' | 'goOn';
 
 /** A line before a key; RFC 7468 allows such text. */
-const RETIRED = /^# *retired\b[ :]*(.*)$/im;
+const RETIRED = /^# *retired\b:?(.*)$/im;
 
 /** JSON with the keys of every object in order, so that equal values have equal bytes wherever they come from. */
 function canonicalJson(value: unknown): string {

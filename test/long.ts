@@ -37,6 +37,7 @@ const LONG: readonly Part[] = [
   onCluster('idle', 3, 'idle'),
   onCluster('patience', 2, 'patience'),
   onCluster('namespaces', 3, 'namespaces'),
+  onCluster('blocked', 4, 'blocked'),
 ];
 
 async function fuzz(): Promise<Result> {

@@ -6,6 +6,7 @@ import type { AttachResult } from '../contract/node-activities.ts';
 import { type MountRequest, sharesOf } from '../contract/requests.ts';
 import type { MountInput } from '../contract/workflows.ts';
 import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
+import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
 import type { MountQueue } from './mount-queue.ts';
@@ -29,7 +30,7 @@ export async function establish(context: MountContext): Promise<void> {
   const { request } = context.input;
   const scope = new CancellationScope();
   const guard = new CancellationScope();
-  let stopped: Error | undefined;
+  let stopped: unknown;
   const guarding = guard.run(async () => {
     const ended = await condition(() => context.ends.next !== undefined, remainingMs(request));
     const end = ended ? context.ends.next : undefined;
@@ -46,7 +47,8 @@ export async function establish(context: MountContext): Promise<void> {
         } catch (err) {
           // The undo ends the slave, which must not be taken for the reason.
           guard.cancel();
-          context.outcome.failed(stopped ?? err);
+          stopped = await targetGoneInstead(context, stopped ?? err);
+          context.outcome.failed(stopped);
           throw err;
         }
       }),
@@ -56,6 +58,14 @@ export async function establish(context: MountContext): Promise<void> {
   } finally {
     guard.cancel();
   }
+}
+
+/** With its target a slave ends, too; then the target is the reason, whichever was heard of first. */
+async function targetGoneInstead({ input, record }: MountContext, reason: unknown): Promise<unknown> {
+  if (failureOf(reason)?.type !== 'SlaveEnded' || !patched('why-slave-ended')) return reason;
+  const heard = { kind: 'slaveEnding' } as const;
+  const end = await CancellationScope.nonCancellable(() => endOfTarget(record.mount, heard));
+  return end === heard ? reason : failureOfEnd(input.request.name, end);
 }
 
 function remainingMs({ requestedAt, deadlineSeconds }: MountRequest): number {

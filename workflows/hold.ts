@@ -72,11 +72,11 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
   } catch (err) {
     throw incomplete(mount, err);
   }
-  return reasonOf(mount, end);
+  return endOfTarget(mount, end);
 }
 
 /** With its target a slave ends, too; then the target is the reason, whichever was heard of first. */
-async function reasonOf({ metadata, spec }: DeviceMount, end: End): Promise<End> {
+export async function endOfTarget({ metadata, spec }: DeviceMount, end: End): Promise<End> {
   if (end.kind !== 'slaveEnding') return end;
   const { podName: pod, podUid, container } = spec;
   try {

@@ -2,22 +2,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { hasCondition, type KubeAnswer } from '../../../deploy/local/kube-api.ts';
 import { place } from '../daemon-sets.ts';
 import { containerIdOf, deviceState } from '../device-state.ts';
-import { ask, messageOf } from '../kube.ts';
+import { ask, find, messageOf } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { nodeObject } from '../nodes.ts';
 import { loadOpenerImage, openAnswers, startOpener } from '../opener/image.ts';
-import {
-  deviceMount,
-  eventsOf,
-  FUSE,
-  mount,
-  mountOk,
-  podPath,
-  podReady,
-  slavesGone,
-  slavesOf,
-  unmount,
-} from '../pods.ts';
+import { deviceMount, eventsOf, FUSE, mount, mountOk, podPath, slavesGone, slavesOf, unmount } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -48,8 +37,11 @@ async function answers(pod: string, ...expected: string[]): Promise<void> {
 }
 
 /** A kubelet that starts admits a slave that does not run yet anew, and refuses it as long as the plugin is not back. */
-async function slavesReady(pod: string): Promise<void> {
-  for (const slave of await slavesOf(pod)) await podReady(slave);
+async function slavesRun(pod: string): Promise<void> {
+  for (const slave of await slavesOf(pod)) {
+    const runs = async (): Promise<boolean> => hasCondition(await find(podPath(slave)), 'ContainersReady');
+    await until(`slave ${slave} to run`, runs);
+  }
 }
 
 async function restartContainerd(): Promise<void> {
@@ -82,7 +74,7 @@ test('kubelet and containerd killed while a device is mounted: its user notices 
   const before = await deviceState(pod);
   const { metadata } = await mountOk(pod, FUSE);
   await answers(pod, 'ENOENT', 'opened');
-  await slavesReady(pod);
+  await slavesRun(pod);
   await restartContainerd();
   await restartKubelet();
   // Both work again when a pod starts.
@@ -99,7 +91,7 @@ test('a kubelet restarted without its device plugin gives the device to nobody e
   const [pod, other] = await Promise.all([startedOpener(), targets.start(node.name)]);
   await mountOk(pod, FUSE);
   await answers(pod, 'ENOENT', 'opened');
-  await slavesReady(pod);
+  await slavesRun(pod);
   await place('hostdev-device-plugin', node.name, 'away');
   try {
     await restartKubelet();
