@@ -162,8 +162,8 @@ export function mountRequestOf({ target, query, body, identity, now }: MountRequ
   };
 }
 
-export function userOf({ name, uid, groups }: Identity): MountRequest['user'] {
-  return { name, ...(uid !== undefined && { uid }), groups };
+export function userOf({ name, uid }: Identity): MountRequest['user'] {
+  return { name, ...(uid !== undefined && { uid }) };
 }
 
 /** Letters and digits that Kubernetes' own generated names use: no vowels, nothing to misread. */

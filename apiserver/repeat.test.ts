@@ -18,7 +18,7 @@ const REQUEST: MountRequest = {
   queue: false,
   onRestart: 'reapply',
   idempotencyKey: 'k',
-  user: { name: 'jane', groups: [] },
+  user: { name: 'jane' },
   requestedAt: '2026-01-01T00:00:00Z',
   deadlineSeconds: 10,
 };

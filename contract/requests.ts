@@ -5,7 +5,6 @@ import type { DeviceTypeName } from './device-types.ts';
 export interface User {
   readonly name: string;
   readonly uid?: string;
-  readonly groups: readonly string[];
 }
 
 /** A container of one certain pod: a pod that takes over the name is another target. */

@@ -11,7 +11,7 @@ const request: UnmountRequest = {
   target: { namespace: 'default', pod: 'web-0', podUid: 'u1', container: 'main' },
   deviceType: 'HOSTDEV',
   force: false,
-  user: { name: 'jane', groups: ['dev'] },
+  user: { name: 'jane' },
   requestedAt: '2026-01-01T00:00:00Z',
   deadlineSeconds: 10,
 };
