@@ -159,6 +159,11 @@ describe('whoever can do everything with Temporal', () => {
         { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },
         'InvalidSignature',
       ],
+      publishFailedUnmount: [
+        CONTROL_QUEUE,
+        { signed: forged(unmountRequest('steps')), message: 'x' },
+        'InvalidSignature',
+      ],
       attachDevices: [nodeQueue('steps'), { signed: mine, slaves: status.slaves }, 'InvalidSignature'],
       detachDevices: [nodeQueue('steps'), { ...attached, signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
       takenBack: [nodeQueue('steps'), { mounts: [{ namespace: NAMESPACE, name: 'steps-m', slaves: [] }] }, 'none'],
@@ -170,6 +175,7 @@ describe('whoever can do everything with Temporal', () => {
       expect([activity, type]).toEqual([activity, outcome]);
     }
     expect(harness.leftOf('steps', node)).toEqual(before);
-    expect(harness.eventsOf('steps').filter((reason) => reason === 'X')).toEqual([]);
+    const told = harness.eventsOf('steps').filter((reason) => reason === 'X' || reason === 'UnMountDeviceFailed');
+    expect(told).toEqual([]);
   });
 });
