@@ -47,7 +47,9 @@ export async function establish(context: MountContext): Promise<void> {
         } catch (err) {
           // The undo ends the slave, which must not be taken for the reason.
           guard.cancel();
-          stopped = await targetGoneInstead(context, stopped ?? err);
+          stopped ??= err;
+          if (failureOf(stopped)?.type === 'SlaveEnded' && patched('why-slave-ended'))
+            stopped = await reasonBehind(context, stopped);
           context.outcome.failed(stopped);
           throw err;
         }
@@ -61,11 +63,10 @@ export async function establish(context: MountContext): Promise<void> {
 }
 
 /** With its target a slave ends, too; then the target is the reason, whichever was heard of first. */
-async function targetGoneInstead({ input, record }: MountContext, reason: unknown): Promise<unknown> {
-  if (failureOf(reason)?.type !== 'SlaveEnded' || !patched('why-slave-ended')) return reason;
+async function reasonBehind({ input, record }: MountContext, slaveEnded: unknown): Promise<unknown> {
   const heard = { kind: 'slaveEnding' } as const;
   const end = await CancellationScope.nonCancellable(() => endOfTarget(record.mount, heard));
-  return end === heard ? reason : failureOfEnd(input.request.name, end);
+  return end === heard ? slaveEnded : failureOfEnd(input.request.name, end);
 }
 
 function remainingMs({ requestedAt, deadlineSeconds }: MountRequest): number {
