@@ -89,7 +89,7 @@ describe.each<[string, Send]>([
 
   test.each<[string, SendOptions, number, string | undefined]>([
     ['in chunks', { body: [BODY.slice(0, 9), BODY.slice(9)] }, 200, undefined],
-    ['in UTF-8', { body: `{"resources":{"${FUSE}":1},"annotations":{"a":"✓ ü"}}` }, 200, undefined],
+    ['in UTF-8', { body: `{"resources":{"${FUSE}":1},"annotations":{"volcano.sh/a":"✓ ü"}}` }, 200, undefined],
     ['that is empty', { body: '' }, 422, 'Invalid'],
     ['in chunks that are none', { body: [] }, 422, 'Invalid'],
     ['that is no JSON', { body: '{"resources":' }, 400, 'BadRequest'],
@@ -104,7 +104,11 @@ describe.each<[string, Send]>([
 
   test('an unmount needs no body', async () => {
     const options = { method: 'PUT', path: mountPath(pod, DRY, 'unmount') };
-    expect(await ask(options)).toMatchObject({ code: 200, json: { kind: 'DeviceMountList', items: [] } });
+    const answer = await ask(options);
+    expect([answer.code, answer.json['details']]).toEqual([
+      404,
+      expect.objectContaining({ causes: [expect.objectContaining({ reason: 'NothingMounted' })] }),
+    ]);
   });
 
   test.each<[string, number, readonly (string | undefined)[]]>([
