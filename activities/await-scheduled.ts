@@ -61,7 +61,7 @@ export async function awaitScheduled(deps: Dependencies, input: AwaitScheduledIn
 
 /**
  * What the scheduler has said about a slave until now; `message` is empty when it has said nothing yet.
- * @throws SlaveEnded, PodNotFound, TargetGone
+ * @throws SlaveEnded, TargetGone
  */
 export async function lookScheduled(
   { cluster }: Pick<Dependencies, 'cluster'>,

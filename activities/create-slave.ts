@@ -19,7 +19,7 @@ export interface CreateSlaveInput {
 
 /**
  * Makes a slave pod; when it is there already, from an attempt before, that one is taken.
- * @throws InvalidSignature, Forbidden, Timeout, MountEnded, BadRequest, PodNotFound, TargetGone, Invalid, SlaveRefused
+ * @throws InvalidSignature, Forbidden, Timeout, MountEnded, BadRequest, TargetGone, Invalid, SlaveRefused
  */
 export async function createSlave(deps: Dependencies, input: CreateSlaveInput): Promise<SlaveRef> {
   const request = verifiedMount(deps, input.signed);

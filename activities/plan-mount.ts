@@ -20,7 +20,7 @@ export interface MountPlan {
  */
 export async function planMount(deps: Dependencies, { signed }: PlanMountInput): Promise<MountPlan> {
   const request = verifiedMount(deps, signed);
-  const target = await livingTarget(deps.cluster, request.target);
+  const target = await livingTarget(deps.cluster, request.target, 'PodNotFound');
   checkContainer(target, request.target.container);
   const node = target.spec?.nodeName;
   if (node === undefined) {

@@ -5,13 +5,18 @@ import type { Cluster } from './cluster.ts';
 
 /**
  * The target pod, if it is the one that was asked for and not at its end.
+ * @param absent failure when there is no such pod: one that was there when the mount began is gone
  * @throws PodNotFound, TargetGone
  */
-export async function livingTarget(cluster: Pick<Cluster, 'getPod'>, target: Target): Promise<V1Pod> {
+export async function livingTarget(
+  cluster: Pick<Cluster, 'getPod'>,
+  target: Target,
+  absent: 'PodNotFound' | 'TargetGone' = 'TargetGone',
+): Promise<V1Pod> {
   const ref = { namespace: target.namespace, name: target.pod };
   const pod = await cluster.getPod(ref);
   const which = `Cannot use pod "${target.namespace}/${target.pod}"`;
-  if (pod === undefined) throw fail('PodNotFound', `${which}: it must exist, is not there`);
+  if (pod === undefined) throw fail(absent, `${which}: it must exist, is not there`);
   const end = endOf(pod, target.podUid);
   if (end !== undefined) throw fail('TargetGone', `${which}: ${end}`);
   return pod;

@@ -31,7 +31,7 @@ export class MountQueue {
 
   /**
    * Waits until a slave of the mount has a node; `tell` is told the scheduler's words until then. The mount must need it already.
-   * @throws SlaveEnded, PodNotFound, TargetGone
+   * @throws SlaveEnded, TargetGone
    */
   async scheduled(slave: SlaveRef, target: Target, tell: (words: string) => void): Promise<void> {
     // What happened before the mount needed the slave, no signal has told.
