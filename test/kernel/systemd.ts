@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { removeTree } from '../../deploy/local/cgroup.ts';
+import { dirname, join } from 'node:path';
+import { hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
 import { initScript, MOUNT_CGROUP2, unitFiles } from '../../deploy/local/node/systemd-files.ts';
 import { until } from './devices.ts';
 import { NAME, V1_ROOT, V2_ROOT, WORK } from './places.ts';
@@ -17,7 +17,7 @@ export interface NestedSystemd {
   stop(): Promise<void>;
 }
 
-/** Of version 1, in the legacy layout: systemd's own, what decides over devices, and what else runc asks for. */
+/** Of version 1, in the legacy layout: systemd's own, what decides over devices, and what else runc asks for. The rest it mounts itself. */
 const V1_HIERARCHIES = ['systemd', 'devices', 'freezer', 'pids'] as const;
 
 /** Inside; systemd takes the layout that it finds. */
@@ -40,15 +40,17 @@ export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd>
   for (const [name, text] of Object.entries(unitFiles([]))) writeFileSync(join(units, name), text);
   writeFileSync(join(home, 'init.sh'), initScript({ scratch, units, shown, mounts: MOUNT_CGROUPS[cgroupVersion] }));
   const cgroups = cgroupsOf(cgroupVersion);
-  for (const cgroup of cgroups) mkdirSync(join(cgroup, 'visitors'), { recursive: true });
+  for (const cgroup of cgroups) makeCgroup(join(cgroup, 'visitors'));
   const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
-  const joinCgroups = (below: string): string =>
-    cgroups.map((cgroup) => `echo $$ >${cgroup}${below}/cgroup.procs`).join(' && ');
-  const start = `${joinCgroups('')} && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
+  const joinAll = (folders: readonly string[]): string =>
+    folders.map((folder) => `echo $$ >${folder}/cgroup.procs`).join(' && ');
+  const start = `${joinAll(cgroups)} && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
   const child = spawn('sh', ['-c', start], { stdio: ['ignore', 'pipe', 'pipe'] });
   const said = collect(child);
   const pid = await until(() => initOf(child.pid ?? 0), Boolean);
-  const visit = `${joinCgroups('/visitors')} && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
+  const places = cgroups.map((cgroup) => join(cgroup, 'visitors'));
+  // Made again where one is gone: systemd removes what is empty in hierarchies that it does not use.
+  const visit = `mkdir -p ${places.join(' ')} && ${joinAll(places)} && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
   const enter = ['sh', '-c', visit, 'sh'];
   const systemctl = (...args: readonly string[]): string => {
     const done = spawnSync('sh', [...enter.slice(1), 'systemctl', ...args], { encoding: 'utf8', timeout: 20_000 });
@@ -64,13 +66,23 @@ export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd>
   return { cgroupVersion, cgroup: cgroups[0], enter, systemctl, stop: () => kill(child, cgroups) };
 }
 
-/** The hierarchy that decides over devices first. */
+/** The hierarchy that decides over devices first. Beside version 1 all: systemd makes its slices in each that it finds. */
 function cgroupsOf(cgroupVersion: 1 | 2): readonly [string, ...string[]] {
-  if (cgroupVersion === 2) return [join(V2_ROOT, NAME, 'systemd')];
-  return [ofV1('devices'), ...V1_HIERARCHIES.filter((name) => name !== 'devices').map(ofV1)];
+  if (cgroupVersion === 2) return [below(V2_ROOT)];
+  const devices = join(V1_ROOT, 'devices');
+  return [below(devices), ...hierarchies().filter((root) => root !== devices).map(below)];
 }
 
-const ofV1 = (hierarchy: string): string => join(V1_ROOT, hierarchy, NAME, 'systemd');
+const below = (hierarchy: string): string => join(hierarchy, NAME, 'systemd');
+
+/** With the CPUs and memory nodes of the cgroup above: a new cpuset of version 1 has none, and no process can join it; cpusets(7). */
+function makeCgroup(folder: string): void {
+  if (existsSync(folder)) return;
+  makeCgroup(dirname(folder));
+  mkdirSync(folder);
+  for (const file of ['cpuset.cpus', 'cpuset.mems'].filter((name) => existsSync(join(folder, name))))
+    writeFileSync(join(folder, file), readFileSync(join(dirname(folder), file)));
+}
 
 /** The child of `unshare --fork`. */
 function initOf(pid: number): number {
