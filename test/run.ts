@@ -26,7 +26,7 @@ const BEFORE: readonly Suite[] = [
 const KERNEL: Suite = { name: 'kernel', budgetSeconds: 195, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 255,
+  budgetSeconds: 270,
   run: () => jest(name, '--runInBand'),
 }));
 const LAST: Suite = { name: 'e2e', budgetSeconds: 345, run: () => jest('e2e', '--runInBand') };

@@ -70,7 +70,12 @@ export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd>
 function cgroupsOf(cgroupVersion: 1 | 2): readonly [string, ...string[]] {
   if (cgroupVersion === 2) return [below(V2_ROOT)];
   const devices = join(V1_ROOT, 'devices');
-  return [below(devices), ...hierarchies().filter((root) => root !== devices).map(below)];
+  return [
+    below(devices),
+    ...hierarchies()
+      .filter((root) => root !== devices)
+      .map(below),
+  ];
 }
 
 const below = (hierarchy: string): string => join(hierarchy, NAME, 'systemd');
