@@ -42,8 +42,6 @@ export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd>
   const cgroups = cgroupsOf(cgroupVersion);
   for (const cgroup of cgroups) makeCgroup(join(cgroup, 'visitors'));
   const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
-  const joinAll = (folders: readonly string[]): string =>
-    folders.map((folder) => `echo $$ >${folder}/cgroup.procs`).join(' && ');
   const start = `${joinAll(cgroups)} && exec unshare ${namespaces.join(' ')} --fork --kill-child sh ${home}/init.sh`;
   const child = spawn('sh', ['-c', start], { stdio: ['ignore', 'pipe', 'pipe'] });
   const said = collect(child);
@@ -79,6 +77,9 @@ function cgroupsOf(cgroupVersion: 1 | 2): readonly [string, ...string[]] {
 }
 
 const below = (hierarchy: string): string => join(hierarchy, NAME, 'systemd');
+
+const joinAll = (cgroups: readonly string[]): string =>
+  cgroups.map((cgroup) => `echo $$ >${cgroup}/cgroup.procs`).join(' && ');
 
 /** With the CPUs and memory nodes of the cgroup above: a new cpuset of version 1 has none, and no process can join it; cpusets(7). */
 function makeCgroup(folder: string): void {
