@@ -1,13 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MountRef } from '../../contract/node-activities.ts';
-import { codeOf } from '../error-code.ts';
 import type { Grant } from '../kernel/engine.ts';
-import { DurableFiles } from './durable-files.ts';
+import { DurableFiles, namesIn } from './durable-files.ts';
 import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
+import { Tombstones } from './tombstones.ts';
 
-/** A tombstone is kept for longer than any workflow step may still run after its time-out. */
-const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 /** RFC 1123 names of Kubernetes: never `.` or `..`, and no slash, so that they are safe as file names. */
 const FILE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
@@ -45,18 +43,21 @@ export function grantsOf(store: MountStore, containerId: string, except?: MountR
 export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
-  readonly #tombstones = new Set<string>();
+  readonly #tombstones: Tombstones;
+  /** UIDs of slaves that have had a checkpoint and no tombstone yet. */
+  readonly #served = new Set<string>();
   /** Files that could not be read; they stay where they are. */
   readonly unreadable: UnreadableFile[] = [];
 
-  private constructor(files: DurableFiles) {
+  private constructor(files: DurableFiles, tombstones: Tombstones) {
     this.#files = files;
+    this.#tombstones = tombstones;
   }
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
-    const store = new FileMountStore(await DurableFiles.open(stateDir));
+    const files = await DurableFiles.open(stateDir);
+    const store = new FileMountStore(files, await Tombstones.open(files, now));
     await store.#readRecords(stateDir);
-    await store.#readTombstones(now);
     return store;
   }
 
@@ -70,7 +71,7 @@ export class FileMountStore implements MountStore {
 
   async put(record: MountRecord): Promise<void> {
     const path = this.#pathOf(record.mount);
-    this.#records.set(keyOf(record.mount), record);
+    this.#remember(record);
     await this.#files.write(path, `${JSON.stringify(record, undefined, 2)}\n`);
   }
 
@@ -80,10 +81,14 @@ export class FileMountStore implements MountStore {
   }
 
   async bury(slaveUids: readonly string[]): Promise<void> {
-    const fresh = slaveUids.filter((uid) => FILE_NAME.test(uid) && !this.#tombstones.has(uid));
-    for (const uid of fresh) this.#tombstones.add(uid);
-    const text = `${new Date().toISOString()}\n`;
-    await Promise.all(fresh.map((uid) => this.#files.write(this.#files.pathOf('tombstones', uid), text)));
+    const { served = [], named = [] } = Object.groupBy(
+      slaveUids.filter((uid) => FILE_NAME.test(uid)),
+      (uid) => (this.#served.has(uid) ? 'served' : 'named'),
+    );
+    const now = Date.now();
+    const writing = [this.#tombstones.add(served, 'served', now), this.#tombstones.add(named, 'named', now)];
+    for (const uid of served) this.#served.delete(uid);
+    await Promise.all(writing);
   }
 
   buried(slaveUid: string): boolean {
@@ -103,17 +108,13 @@ export class FileMountStore implements MountStore {
 
   async #readRecords(stateDir: string): Promise<void> {
     const { records, unreadable } = await readRecords(stateDir);
-    for (const record of records) this.#records.set(keyOf(record.mount), record);
+    for (const record of records) this.#remember(record);
     this.unreadable.push(...unreadable);
   }
 
-  async #readTombstones(now: number): Promise<void> {
-    for (const uid of await namesIn(this.#files.pathOf('tombstones'))) {
-      const path = this.#files.pathOf('tombstones', uid);
-      const since = Date.parse((await readFile(path, 'utf8')).trim());
-      if (now - since > TOMBSTONE_MS) await this.#files.remove(path);
-      else this.#tombstones.add(uid);
-    }
+  #remember(record: MountRecord): void {
+    this.#records.set(keyOf(record.mount), record);
+    for (const { uid } of record.slaves) this.#served.add(uid);
   }
 }
 
@@ -143,13 +144,4 @@ async function recordPaths(root: string): Promise<readonly string[]> {
     }),
   );
   return paths.flat();
-}
-
-async function namesIn(directory: string): Promise<readonly string[]> {
-  try {
-    return await readdir(directory);
-  } catch (err) {
-    if (codeOf(err) === 'ENOENT') return [];
-    throw err;
-  }
 }
