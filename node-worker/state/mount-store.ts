@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MountRef } from '../../contract/node-activities.ts';
+import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
 import type { Grant } from '../kernel/engine.ts';
 import { DurableFiles, namesIn } from './durable-files.ts';
 import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
 import { Tombstones } from './tombstones.ts';
+import { UsedRequests } from './used-requests.ts';
 
 /** RFC 1123 names of Kubernetes: never `.` or `..`, and no slash, so that they are safe as file names. */
 const FILE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
@@ -14,7 +16,15 @@ export interface MountStore {
   records(): readonly MountRecord[];
   get(mount: MountRef): MountRecord | undefined;
   put(record: MountRecord): Promise<void>;
-  delete(mount: MountRef): Promise<void>;
+  /**
+   * `ended`: what was attached is taken back, and the request has had its use. `goesOn`: the same request is attached anew.
+   * One that was never wholly attached may still be.
+   */
+  delete(mount: MountRef, how?: 'ended' | 'goesOn'): Promise<void>;
+  /** UIDs of the slaves that a request was used for; undefined when it is new. */
+  usedFor(request: MountRequest | UnmountRequest): ReadonlySet<string> | undefined;
+  /** The first use of a request counts. */
+  use(request: MountRequest | UnmountRequest, slaveUids: readonly string[]): Promise<void>;
   /** From now on nothing of these slaves (UIDs) is attached. */
   bury(slaveUids: readonly string[]): Promise<void>;
   buried(slaveUid: string): boolean;
@@ -44,19 +54,21 @@ export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
   readonly #tombstones: Tombstones;
+  readonly #used: UsedRequests;
   /** UIDs of slaves that have had a checkpoint and no tombstone yet. */
   readonly #served = new Set<string>();
   /** Files that could not be read; they stay where they are. */
   readonly unreadable: UnreadableFile[] = [];
 
-  private constructor(files: DurableFiles, tombstones: Tombstones) {
+  private constructor(files: DurableFiles, tombstones: Tombstones, used: UsedRequests) {
     this.#files = files;
     this.#tombstones = tombstones;
+    this.#used = used;
   }
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
     const files = await DurableFiles.open(stateDir);
-    const store = new FileMountStore(files, await Tombstones.open(files, now));
+    const store = new FileMountStore(files, await Tombstones.open(files, now), await UsedRequests.open(files, now));
     await store.#readRecords(stateDir);
     return store;
   }
@@ -71,13 +83,32 @@ export class FileMountStore implements MountStore {
 
   async put(record: MountRecord): Promise<void> {
     const path = this.#pathOf(record.mount);
+    const before = this.get(record.mount);
     this.#remember(record);
+    if (before?.signed.signature !== record.signed.signature) await this.#noteUse(before);
     await this.#files.write(path, `${JSON.stringify(record, undefined, 2)}\n`);
   }
 
-  async delete(mount: MountRef): Promise<void> {
+  async delete(mount: MountRef, how: 'ended' | 'goesOn' = 'ended'): Promise<void> {
+    const before = this.get(mount);
     this.#records.delete(keyOf(mount));
+    // First: until then the checkpoint itself shows what its request was used for.
+    if (how === 'ended') await this.#noteUse(before);
     await this.#files.remove(this.#pathOf(mount));
+  }
+
+  usedFor(request: MountRequest | UnmountRequest): ReadonlySet<string> | undefined {
+    return this.#used.of(request);
+  }
+
+  use(request: MountRequest | UnmountRequest, slaveUids: readonly string[]): Promise<void> {
+    return this.#used.add(request, slaveUids, Date.now());
+  }
+
+  async #noteUse(record: MountRecord | undefined): Promise<void> {
+    if (record === undefined || record.phase === 'attaching') return;
+    const slaves = record.slaves.map(({ uid }) => uid);
+    await this.use(record.signed.request, slaves);
   }
 
   async bury(slaveUids: readonly string[]): Promise<void> {
