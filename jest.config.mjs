@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 
 /** Tests that only `npm run test:long` runs. */
 const LONG = '\\.long\\.test\\.ts$';
@@ -30,6 +31,13 @@ const lane = (laneNode) => suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...
 /** On a host without cgroup v1 its tests cannot be; `npm test` says so. */
 const V1 = existsSync('/sys/fs/cgroup/cgroup.controllers') ? ['-v1\\.test\\.ts$'] : [];
 
+/** Likewise on a kernel without btrfs. */
+const BTRFS = ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].some(
+  (file) => existsSync(file) && readFileSync(file, 'utf8').includes('btrfs'),
+)
+  ? []
+  : ['/btrfs\\.test\\.ts$'];
+
 export default {
   projects: [
     suite('unit', [
@@ -38,7 +46,7 @@ export default {
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {
-      testPathIgnorePatterns: [LONG, ...V1],
+      testPathIgnorePatterns: [LONG, ...V1, ...BTRFS],
       setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
     }),
     lane('node-1'),
