@@ -3,7 +3,7 @@ import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { isDeviceType } from '../contract/device-types.ts';
 import { fail, nothingMounted } from '../contract/failures.ts';
 import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
-import { isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
+import { endsAtMs, isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
@@ -40,11 +40,12 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   throw nothingMounted(request);
 }
 
-/** As one to mount: whoever has seen a signed request cannot use it again later. */
-function checkCurrent({ now }: Dependencies, { target, requestedAt, deadlineSeconds }: UnmountRequest): void {
-  const endsAt = Date.parse(requestedAt) + deadlineSeconds * 1_000;
-  if (now().getTime() <= endsAt) return;
-  throw fail('Timeout', `Cannot unmount from "${target.pod}": the request ended at ${new Date(endsAt).toISOString()}`);
+/** @throws Timeout */
+function checkCurrent({ now }: Dependencies, request: UnmountRequest): void {
+  if (now().getTime() <= endsAtMs(request)) return;
+  const { target, requestedAt, deadlineSeconds } = request;
+  const rule = `the request of ${requestedAt} was good for ${deadlineSeconds} s`;
+  throw fail('Timeout', `Cannot unmount from "${target.pod}": ${rule}`);
 }
 
 /**

@@ -94,6 +94,22 @@ describe('mountDevices()', () => {
     expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'twice')).toHaveLength(1);
   });
 
+  test.each([
+    ['behind', 'early', -50_000],
+    ['ahead', 'late-clock', 50_000],
+  ])('is made and unmounted when the clock of the apiserver is %s', async (_name, pod, aheadMs) => {
+    const node = await harness.addNode(pod, 1);
+    const requestedAt = new Date(Date.now() + aheadMs).toISOString();
+    expect((await harness.mount(signed(mountRequest(pod, { requestedAt })))).status.phase).toBe('Mounted');
+    // Nearly all of its 20 s, by Temporal's clock.
+    const { events } = await harness.handle(`${pod}-m`).fetchHistory();
+    const timer = events?.find((event) => event.timerStartedEventAttributes)?.timerStartedEventAttributes;
+    expect(Number(timer?.startToFireTimeout?.seconds)).toBeGreaterThanOrEqual(15);
+    await harness.unmount(signed(unmountRequest(pod, { requestedAt })));
+    await harness.handle(`${pod}-m`).result();
+    expect(harness.leftOf(pod, node)).toEqual([]);
+  });
+
   test('ends with its lease, and later when that is renewed', async () => {
     const node = await harness.addNode('lease', 1);
     await harness.mount(signed(mountRequest('lease', { leaseSeconds: 600 })));
