@@ -32,12 +32,11 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
   const names = request.mount === undefined ? new Set([...slaves.keys(), ...open]) : new Set([request.mount]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
-  const meant = found
-    .filter((each) => each !== undefined)
-    .filter(({ mount }) => isMeant(mount, request))
-    .map((each) => ({ ...each, ...partOf(each.mount, request.device) }));
-  if (meant.length > 0) return meant;
-  throw nothingMounted(request);
+  const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  if (meant.length === 0) throw nothingMounted(request);
+  const { device } = request;
+  if (device !== undefined) checkOneDevice(meant, device);
+  return meant.map((each) => ({ ...each, ...partOf(each.mount, device) }));
 }
 
 /** @throws Timeout */
@@ -46,6 +45,22 @@ function checkCurrent({ now }: Dependencies, request: UnmountRequest): void {
   const { target, requestedAt, deadlineSeconds } = request;
   const rule = `the request of ${requestedAt} was good for ${deadlineSeconds} s`;
   throw fail('Timeout', `Cannot unmount from "${target.pod}": ${rule}`);
+}
+
+/**
+ * Ids are unique for a device plugin, which names them: another may have the same.
+ * @throws BadRequest
+ */
+function checkOneDevice(meant: readonly FoundMount[], device: string): void {
+  const having = meant.flatMap(({ mount: { metadata, status } }) =>
+    status.devices.filter(({ id }) => id === device).map(({ resource }) => ({ resource, mount: metadata.name })),
+  );
+  if (new Set(having.map(({ resource }) => resource)).size <= 1) return;
+  const which = having.map(({ resource, mount }) => `a ${resource} of mount "${mount}"`).join(' and ');
+  throw fail(
+    'BadRequest',
+    `Cannot unmount only "${device}": several devices have that id, ${which}. Choose by "mount", or unmount all`,
+  );
 }
 
 /**
