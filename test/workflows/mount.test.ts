@@ -110,6 +110,21 @@ describe('mountDevices()', () => {
     expect(harness.leftOf(pod, node)).toEqual([]);
   });
 
+  test('is given back by Cancel at once, also while its target cannot be told of it', async () => {
+    const node = await harness.addNode('untold', 1);
+    const telling = harness.gates.stop(harness.handle('untold-m').workflowId, { activity: 'publish', when: 'before' });
+    await harness.mount(signed(mountRequest('untold')));
+    await telling;
+    await harness.handle('untold-m').cancel();
+    await eventually(() => harness.leftOf('untold', node).length === 0);
+    expect(harness.eventsOf('untold')).toEqual([]);
+    harness.gates.open();
+    await eventually(async () => (await harness.statusOf('untold-m')) === 'CANCELLED');
+    expect(harness.eventsOf('untold')).toEqual(['MountDevice', 'UnMountDevice']);
+    const pod = await harness.cluster.getPod({ namespace: NAMESPACE, name: 'untold' });
+    expect(pod?.metadata?.annotations?.[ANNOTATIONS.devices]).toBeUndefined();
+  });
+
   test('ends with its lease, and later when that is renewed', async () => {
     const node = await harness.addNode('lease', 1);
     await harness.mount(signed(mountRequest('lease', { leaseSeconds: 600 })));
