@@ -4,7 +4,11 @@ import { mountWorkflowId } from '../contract/names.ts';
 import { endsAtMs, type MountRequest, type Signed } from '../contract/requests.ts';
 import type { Dependencies } from './dependencies.ts';
 
-/** Signatures of requests that made a mount, by this process; Temporal's visibility store lags by seconds. */
+/**
+ * Signatures of requests that made a mount, by this process; Temporal's visibility store lags by seconds. Neither is a guard, since
+ * another process may ask first: they only spare a slave that would be made in vain. The guard is the node, which attaches nothing for
+ * a request twice.
+ */
 export class UsedRequests {
   readonly #uses = new Map<string, { readonly mountUid: string; readonly endsAtMs: number }>();
 
