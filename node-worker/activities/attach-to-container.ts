@@ -34,7 +34,7 @@ export async function attachToContainer(
   try {
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;
-    const kept = await keptDevices(deps, mount, slaves, handle);
+    const kept = await keptDevices(deps, mount, { signed, slaves }, handle);
     // No step in between: what is buried after this finds the record.
     checkAlive(deps, slaves);
     const devices = kept ?? newDevices(deps, handle, mount, request, findings, before);
@@ -84,7 +84,7 @@ async function runningContainer(deps: NodeDependencies, { target }: MountRequest
 async function keptDevices(
   deps: NodeDependencies,
   mount: MountRef,
-  slaves: readonly SlaveRef[],
+  { signed, slaves }: AttachInput,
   handle: ContainerHandle,
 ): Promise<readonly RecordedDevice[] | undefined> {
   const record = deps.store.get(mount);
@@ -93,7 +93,7 @@ async function keptDevices(
     if (isDeepStrictEqual(record.slaves, slaves)) return record.devices;
     await revokeDevices(deps, handle, record.devices);
   }
-  await deps.store.delete(mount);
+  await deps.store.delete(mount, record.signed.signature === signed.signature ? 'goesOn' : 'ended');
   return undefined;
 }
 

@@ -4,12 +4,12 @@ import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { refuseMountsOfLater } from './later-release.ts';
-import { isFresh } from './replay.ts';
+import { ifStillMeant, isFresh } from './replay.ts';
 import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
-  const request = input.signed && authorised(deps, input.signed);
+  const request = await ifStillMeant(deps.store, input, input.signed && authorised(deps, input.signed));
   refuseMountsOfLater(deps.store, input.mounts);
   const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.

@@ -9,9 +9,13 @@ export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): re
   return [...lost].filter(([key]) => !kept.has(key)).map(([, { type, major, minor }]) => ({ type, major, minor }));
 }
 
-/** The failure of taking devices from a container whose processes use them, with a cause for each. */
+/** A container may have any number of them, and what Temporal carries has a limit. */
+const MAX_NAMED = 20;
+
+/** The failure of taking devices from a container whose processes use them, with a cause for each of the first ones. */
 export function busy(users: readonly DeviceUser[]): Error {
-  const described = users.map(describe);
+  const more = users.length - MAX_NAMED;
+  const described = [...users.slice(0, MAX_NAMED).map(describe), ...(more > 0 ? [`${more} more`] : [])];
   const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
   const message = `Cannot take the devices from the container while they are in use: ${described.join('; ')}`;
   return fail('DeviceBusy', message, undefined, causes);
