@@ -13,11 +13,27 @@ export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): re
 export function busy(users: readonly DeviceUser[]): Error {
   const described = users.map(describe);
   const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
-  const message = `Cannot take the devices from the container while they are in use: ${described.join('; ')}`;
+  const init = users.some(({ containerInit }) => containerInit);
+  const hint = init
+    ? '. To unmount by force (force=1) ends the container, because its main process is one of them'
+    : '';
+  const message = `Cannot take the devices from the container while they are in use: ${described.join('; ')}${hint}`;
   return fail('DeviceBusy', message, undefined, causes);
 }
 
+/** The failure of a step whose processes were killed and have not ended yet; it is tried again until they have. */
+export function stillUsed(users: readonly DeviceUser[]): Error {
+  return fail('Internal', `Cannot free the devices: killed, but not ended by the kernel yet: ${usersText(users)}`);
+}
+
+/** For people: `pid 7 (cat) uses c 10:229; pid 8 (sh) …`. */
+export function usersText(users: readonly DeviceUser[]): string {
+  return users.map(describe).join('; ');
+}
+
+/** The name of a process is text of the tenant's. */
 function describe({ pid, command, device, containerInit, via }: DeviceUser): string {
+  const name = command.replaceAll(/[^\x20-\x7e]/g, '?');
   const how = via === 'map' ? ', mapped' : '';
-  return `pid ${pid} (${command}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
+  return `pid ${pid} (${name}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
 }
