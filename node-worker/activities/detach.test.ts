@@ -67,6 +67,16 @@ describe('detach()', () => {
     expect(node.deps.store.buried(slave.uid)).toBe(false);
   });
 
+  test('minds no users of a device that the container has by itself, and ends none', async () => {
+    await detachNow();
+    node.engine.accessBefore = 'rwm';
+    const own = node.addSlave('s2', ['/dev/fuse::2']);
+    await attach(node.deps, attachInput(own), { signal: AbortSignal.timeout(2_000) });
+    node.engine.users.set('c1', [USER]);
+    await detachNow({ slaves: [own] });
+    expect([node.engine.killed, node.deps.store.records()]).toEqual([[], []]);
+  });
+
   test('gives back what it took when a process opens the device in between', async () => {
     node.engine.before = (change) => {
       if (change === 'revoke') node.engine.users.set('c1', [USER]);

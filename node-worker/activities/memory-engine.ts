@@ -18,6 +18,8 @@ export class MemoryEngine
   readonly killed: number[] = [];
   /** Processes that the kernel does not end although they were killed. */
   readonly stuck = new Set<number>();
+  /** What containers can do with every device by themselves. */
+  accessBefore = '';
   /** Told before each change, so that a test can act in the middle of a step, or fail it. */
   before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
   opened = 0;
@@ -45,7 +47,7 @@ export class MemoryEngine
     containerId: container.containerId,
     devices: devices.map((device) => ({
       ...device,
-      accessBefore: '',
+      accessBefore: this.accessBefore,
       listedBefore: {},
       node: 'made',
       madeDirectories: [],

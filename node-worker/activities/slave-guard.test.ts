@@ -58,6 +58,19 @@ describe('SlaveGuard', () => {
     ]);
   });
 
+  test('ends no user of a device that the container has by itself', async () => {
+    node.engine.accessBefore = 'rw';
+    const resource = 'hostdev.k8s.io/dev_kvm';
+    const own = node.addSlave('s2', ['/dev/kvm'], 'm2', '/dev/kvm', resource);
+    const input = attachInput(own, { name: 'm2', resources: { [resource]: '1' } });
+    await attach(node.deps, input, { signal: AbortSignal.timeout(2_000) });
+    node.engine.users.set('c1', [{ ...USER, device: 'c 10:232' }]);
+    const guard = guardOf();
+    guard.slaveEnded(own.uid, 'it is being deleted');
+    await guard.stop();
+    expect([told, node.engine.killed, node.events]).toEqual([['m2'], [], []]);
+  });
+
   test('keeps the record and reports the device until the kernel has ended the last process', async () => {
     const guard = guardOf();
     node.engine.users.set('c1', [USER]);

@@ -1,12 +1,24 @@
 import { type FailureCause, fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
+import { stillAllowed } from '../cgroup/still-allowed.ts';
 import type { DeviceId, DeviceUser, Grant } from '../kernel/engine.ts';
 
-/** Devices that nothing in the container may use once `taken` is gone and `left` is all that stays. */
+/**
+ * Devices that nothing in the container may use once `taken` is gone and `left` is all that stays. What it had by itself, its
+ * own GPU or one that all share, is none of them.
+ */
 export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): readonly DeviceId[] {
-  const kept = new Set(left.flatMap(({ devices }) => devices.map(deviceKey)));
-  const lost = new Map(taken.flatMap(({ devices }) => devices.map((device) => [deviceKey(device), device] as const)));
-  return [...lost].filter(([key]) => !kept.has(key)).map(([, { type, major, minor }]) => ({ type, major, minor }));
+  const devices = taken.flatMap((grant) => grant.devices);
+  const allowed = new Set(
+    stillAllowed(
+      devices,
+      left.flatMap((grant) => grant.devices),
+    ),
+  );
+  const lost = new Map(
+    devices.map(({ type, major, minor }) => [deviceKey({ type, major, minor }), { type, major, minor }]),
+  );
+  return [...lost].filter(([key]) => !allowed.has(key)).map(([, device]) => device);
 }
 
 /** The failure of taking devices from a container whose processes use them, with a cause for each. */

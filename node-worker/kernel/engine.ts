@@ -126,7 +126,7 @@ export interface GrantReport {
 export interface RevokeReport {
   readonly rulesChanged: number;
   readonly nodesRemoved: readonly string[];
-  /** Devices the container may still open, because it could before: `c 10:229`. */
+  /** Devices of which the container has lost nothing, because it had them before or others give them: `c 10:229`. */
   readonly stillAllowed: readonly string[];
 }
 

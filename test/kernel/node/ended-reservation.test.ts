@@ -113,6 +113,22 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     expect(await target.run('true </dev/loop-control; echo alive')).toContain('alive');
   });
 
+  test('a process that uses a device of the same container by its own right is left alone', async () => {
+    const own = node.memory.addSlave('s2', ['/dev/fuse::2'], 'm2');
+    await node.attach(own, { name: 'm2' });
+    await target.run('sleep 1000 3<>/tmp/fuse & exec 4<>/dev/fuse');
+    const holders = () => node.deps.engine.usersOf(handle, [FUSE]);
+    await until(holders, (found) => found.length === 2);
+    const polite = { mounts: [{ namespace: 'default', name: 'm2' }], slaves: [own], force: false };
+    expect(await detach(node.deps, polite)).toMatchObject({ mounts: [{ devices: [{ id: '/dev/fuse::2' }] }] });
+    const again = node.memory.addSlave('s3', ['/dev/fuse::3'], 'm3');
+    await node.attach(again, { name: 'm3' });
+    guard.slaveEnded(again.uid, 'it is being deleted');
+    await guard.idle();
+    expect([toldOf, holders().length, node.memory.events]).toEqual([[0], 2, []]);
+    expect(await target.run('true </tmp/fuse && echo opened')).toBe('opened\n');
+  });
+
   test('a process that the kernel does not end is reported until it has ended', async () => {
     await target.run('mkdir -p /tmp/slow; mkfifo /tmp/up; unending >/tmp/up & read said </tmp/up');
     await target.run('unending /dev/loop-control &');
