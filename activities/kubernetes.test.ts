@@ -179,23 +179,23 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('PodWatch', () => {
-  /** What a listener hears, until as much as expected. */
-  async function heard(
-    count: number,
-  ): Promise<{ readonly told: readonly string[]; readonly errors: readonly unknown[] }> {
-    const told: string[] = [];
-    const errors: unknown[] = [];
-    const watch = new PodWatch({ cluster, labels: 'app=x', onError: (err) => errors.push(err) });
-    watch.subscribe((now: V1Pod | undefined, last) => {
-      told.push(`${now === undefined ? 'gone' : 'there'} ${last.metadata?.name} ${last.metadata?.resourceVersion}`);
-    });
-    watch.start();
-    await until(() => told.length >= count);
-    await watch.stop();
-    return { told, errors };
-  }
+/** What a listener hears, until as much as expected. */
+async function heard(
+  count: number,
+): Promise<{ readonly told: readonly string[]; readonly errors: readonly unknown[] }> {
+  const told: string[] = [];
+  const errors: unknown[] = [];
+  const watch = new PodWatch({ cluster, labels: 'app=x', onError: (err) => errors.push(err) });
+  watch.subscribe((now: V1Pod | undefined, last) => {
+    told.push(`${now === undefined ? 'gone' : 'there'} ${last.metadata?.name} ${last.metadata?.resourceVersion}`);
+  });
+  watch.start();
+  await until(() => told.length >= count);
+  await watch.stop();
+  return { told, errors };
+}
 
+describe('PodWatch', () => {
   test.each<[string, Answer, number]>([
     ['is told that its version is too old', closed(line('ERROR', status(410, 'Expired'))), 1],
     ['is refused', refused(429, 'TooManyRequests'), 1],
@@ -217,8 +217,7 @@ describe('PodWatch', () => {
   });
 
   test('asks at most once a second where every watch is closed at once', async () => {
-    const every: Answer = (res, req) => (req.url?.includes('watch=true') ? closed() : listed('7', 'a'))(res, req);
-    answers = [every];
+    answers = [(res, req) => (req.url?.includes('watch=true') ? closed() : listed('7', 'a'))(res, req)];
     const startedMs = performance.now();
     await heard(3);
     expect(performance.now() - startedMs).toBeGreaterThan(1_900);

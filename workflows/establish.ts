@@ -6,6 +6,7 @@ import type { AttachResult } from '../contract/node-activities.ts';
 import { type MountRequest, sharesOf } from '../contract/requests.ts';
 import type { MountInput } from '../contract/workflows.ts';
 import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
+import { detachInUse } from './detach-in-use.ts';
 import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
@@ -148,7 +149,11 @@ async function attach(
   let begun = false;
   const names = slaves.map(({ name: slave }) => slave).join(', ');
   register(`devices of slave ${names} in container ${target.container}`, async () => {
-    if (begun) await detachPatiently(node, { mounts, slaves, force: true }, `undo: detach from ${target.pod}`);
+    if (!begun) return;
+    const what = { mounts, slaves, force: true };
+    const { podUid: targetUid } = target;
+    const made = slaves.map((slave) => ({ namespace: slave.namespace, name: slave.name, mount: name, targetUid }));
+    await detachInUse(() => detachPatiently(node, what, `undo: detach from ${target.pod}`), made);
   });
   // One that waits for a free device would only keep the node worker from the others.
   const schedule = (): Promise<unknown> => Promise.all(slaves.map((slave) => scheduled(doing, slave)));

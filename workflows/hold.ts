@@ -3,6 +3,7 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
 import { deleteSlave, publish, targetState } from './activities.ts';
+import { detachInUse, type MadeSlave } from './detach-in-use.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
 import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
@@ -66,10 +67,8 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
   }
   try {
     await Promise.all(
-      mount.status.slaves.map(({ namespace, name }) =>
-        deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-          { namespace, name, mount: mount.metadata.name, targetUid: mount.spec.podUid },
-        ]),
+      slavesOf(mount).map((slave) =>
+        deleteSlave.executeWithOptions({ summary: `delete slave ${slave.name}` }, [slave]),
       ),
     );
   } catch (err) {
@@ -94,14 +93,25 @@ export async function endOfTarget({ metadata, spec }: DeviceMount, end: End): Pr
   }
 }
 
-async function detach({ metadata, spec, status }: DeviceMount, end: End): Promise<void> {
+function slavesOf({ metadata, spec, status }: DeviceMount): readonly MadeSlave[] {
+  return status.slaves.map(({ namespace, name }) => ({
+    namespace,
+    name,
+    mount: metadata.name,
+    targetUid: spec.podUid,
+  }));
+}
+
+async function detach(mount: DeviceMount, end: End): Promise<void> {
+  const { metadata, spec, status } = mount;
   const { force } = ENDS[end.kind];
   const mounts: readonly MountRef[] = [{ namespace: metadata.namespace, name: metadata.name }];
   const summary = `detach from ${spec.podName}`;
-  if (status.node === undefined) return;
+  const { node } = status;
+  if (node === undefined) return;
   // A polite detach that may have begun has to be asked for again, too. Mounts that were released before go on as they began.
   const step = force || patched('polite-patience') ? detachPatiently : detachOnNode;
-  await step(status.node, { mounts, slaves: status.slaves, force }, summary);
+  await detachInUse(() => step(node, { mounts, slaves: status.slaves, force }, summary), slavesOf(mount));
 }
 
 function incomplete({ spec, status }: DeviceMount, err: unknown): Error {

@@ -27,6 +27,8 @@ export class MemoryCluster implements Cluster {
   reads = 0;
   /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
   endSlowly = false;
+  /** Of each deletion of a pod its name and `gracePeriodSeconds`, in their order. */
+  readonly graces: (readonly [pod: string, seconds: number])[] = [];
   readonly #pods = new Map<string, V1Pod>();
   readonly #log: { readonly version: number; readonly event: PodEvent }[] = [];
   readonly #changed = new EventTarget();
@@ -155,12 +157,14 @@ export class MemoryCluster implements Cluster {
   async deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void> {
     const pod = this.#pods.get(keyOf(ref));
     if (pod?.metadata?.uid !== uid) return;
+    this.graces.push([ref.name, graceSeconds]);
     if (pod.spec?.nodeName === undefined || graceSeconds === 0) {
       this.removePod(ref);
       return;
     }
     this.#put({ ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date() } });
-    if (!this.endSlowly) setImmediate(() => this.removePod(ref));
+    // With more it stays for a while, as it would with a `preStop`.
+    if (!this.endSlowly && graceSeconds <= 1) setImmediate(() => this.removePod(ref));
   }
 
   /** What is being deleted goes now. */
@@ -290,10 +294,7 @@ function pinOf(pod: V1Pod): string {
   return required?.nodeSelectorTerms[0]?.matchFields?.[0]?.values?.[0] ?? '';
 }
 
-/** Extended resources with their quantities. */
 function devicesOf(pod: V1Pod): readonly (readonly [string, number])[] {
-  const limits = pod.spec?.containers[0]?.resources?.limits ?? {};
-  return Object.entries(limits)
-    .filter(([resource]) => resource.includes('/'))
-    .map(([resource, count]) => [resource, Number(count)] as const);
+  const limits = Object.entries(pod.spec?.containers[0]?.resources?.limits ?? {});
+  return limits.filter(([resource]) => resource.includes('/')).map(([resource, count]) => [resource, Number(count)]);
 }

@@ -33,7 +33,11 @@ describe('unmountDevices()', () => {
     expect(node.attached.size).toBe(2);
     await eventually(() => harness.eventsOf('busy').includes('UnMountDeviceFailed'));
     const { items } = await harness.unmount(signed(unmountRequest('busy', { force: true })));
-    expect(items).toHaveLength(2);
+    const message = 'Ended processes that used the devices: pid 7 (sleep)';
+    expect(items.map(({ status }) => [status.phase, status.message])).toEqual([
+      ['Released', message],
+      ['Released', message],
+    ]);
     expect(node.attached.size).toBe(0);
   });
 

@@ -113,10 +113,10 @@ describe('the front proxy’s CAs', () => {
 
   test('stay as they were when the ConfigMap is deleted', async () => {
     await remove(CONFIG_MAP);
-    const asked = () => ofEach({ path: LIST, headers: behalfOf('jane'), client: KEYS.proxy });
-    expect(await asked()).toEqual([200, 200]);
+    const options = { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy };
+    expect(await ofEach(options)).toEqual([200, 200]);
     await until('kube-apiserver to write it again', async () => (await frontProxyCas()) !== '');
-    expect(await asked()).toEqual([200, 200]);
+    expect(await ofEach(options)).toEqual([200, 200]);
   });
 });
 
