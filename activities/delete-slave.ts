@@ -2,11 +2,11 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { Context } from '@temporalio/activity';
 import { fail } from '../contract/failures.ts';
 import { mountWorkflowId, SLAVE_LABELS } from '../contract/names.ts';
-import type { Signed, UnmountRequest } from '../contract/requests.ts';
+import { endsAtMs, type Signed, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { PodRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
-import { hasSlaveLabels, isLeftBehind, isOwnedBy, mountNameOf } from './slave-pod.ts';
+import { hasSlaveLabels, isLeftBehind, isOwnedBy, mountNameOf, SLAVE_GRACE_SECONDS } from './slave-pod.ts';
 
 export interface DeleteSlaveInput {
   readonly namespace: string;
@@ -14,6 +14,8 @@ export interface DeleteSlaveInput {
   /** Name of the mount that it was made for. */
   readonly mount: string;
   readonly targetUid: string;
+  /** Only ask for its end, with the time that its own grace gives: its devices are still used. Does not wait for the end. */
+  readonly slowly?: true;
   /** Needed from others than the owner, as long as the mount has one. */
   readonly signed?: Signed<UnmountRequest>;
 }
@@ -36,7 +38,9 @@ export async function deleteSlave(deps: Dependencies, input: DeleteSlaveInput): 
   if (pod === undefined || !isOwnedBy(pod, input.targetUid) || !hasSlaveLabels(pod)) return;
   if ((mountNameOf(pod) ?? input.name) !== input.mount) return;
   await checkMayDelete(deps, input, pod);
-  await deleteAndAwait(deps, ref, pod.metadata?.uid ?? '');
+  const uid = pod.metadata?.uid ?? '';
+  if (input.slowly === true) await deps.cluster.deletePod(ref, uid, SLAVE_GRACE_SECONDS);
+  else await deleteAndAwait(deps, ref, uid);
 }
 
 /** Whoever can write to Temporal can start this step: a mount that has an owner is its owner's, or the apiserver's, to end. */
@@ -45,12 +49,12 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
   if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(namespace, mount)) return;
   if (signed !== undefined) {
     const { target, ...request } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
-    const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLEAN_UP_MS;
     const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
     const named = request.mount === undefined || request.mount === mount;
     // Of a mount that goes on only its owner knows which slave is meant.
     const whole = request.device === undefined;
-    if (request.kind === 'unmount' && whole && means && named && deps.now().getTime() < endsAt) return;
+    if (request.kind === 'unmount' && whole && means && named && deps.now().getTime() < endsAtMs(request) + CLEAN_UP_MS)
+      return;
   }
   const owner = await deps.owners.describe(namespace, mount);
   if (signed === undefined && owner?.open !== true) return;

@@ -10,7 +10,7 @@ export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABE
 
 /** Seconds that `preStop` holds an ending slave, in which the node worker takes its devices back from the target. */
 const PRE_STOP_SECONDS = 25;
-const GRACE_SECONDS = 30;
+export const SLAVE_GRACE_SECONDS = 30;
 
 /**
  * The slave's own use, requested and limited, for quotas and limit ranges that demand both. It sleeps, so its request is
@@ -114,7 +114,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
       // Nobody sets it, so that the slave is never Ready: labels that a Service selects make it no endpoint.
       readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
-      terminationGracePeriodSeconds: GRACE_SECONDS,
+      terminationGracePeriodSeconds: SLAVE_GRACE_SECONDS,
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
       ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),
       tolerations: [...(spec?.tolerations ?? []), ...TOLERATED.map(tolerationOf)],

@@ -34,7 +34,19 @@ export interface DetachInput {
 }
 
 export interface DetachResult {
-  readonly mounts: readonly { readonly mount: MountRef; readonly devices: readonly MountedDevice[] }[];
+  readonly mounts: readonly DetachedMount[];
+}
+
+export interface DetachedMount {
+  readonly mount: MountRef;
+  readonly devices: readonly MountedDevice[];
+  /** Processes that were ended because they used the devices, for people. */
+  readonly ended?: string;
+  /**
+   * Processes still use what was taken back, and nobody was authorised to end them. They are ended once a slave ends: it must
+   * not free the devices before.
+   */
+  readonly inUse?: true;
 }
 
 export interface TakenBackInput {
@@ -60,7 +72,8 @@ export interface NodeActivities {
   attachDevices(input: AttachInput): Promise<AttachResult>;
   /**
    * Takes back what the node's own checkpoint says was attached for the mounts. A mount it does not know is detached already.
-   * @throws DeviceBusy with a cause for each process, only without `force`
+   * @throws DeviceBusy with a cause for each process, if nobody may end them or the kernel does not; Internal, to be tried
+   * again, while processes of an ended slave's mount were killed and have not ended
    */
   detachDevices(input: DetachInput): Promise<DetachResult>;
   /**

@@ -15,6 +15,7 @@ import { createNodeActivities } from './activities/node-activities.ts';
 import { takeOrphansBackOnce } from './activities/orphans.ts';
 import { recover } from './activities/recover.ts';
 import { SlaveGuard } from './activities/slave-guard.ts';
+import { kubernetesEvents } from './cluster/events.ts';
 import { kubeApi, podAccess } from './cluster/kube-api.ts';
 import { kubeconfigAccess } from './cluster/kubeconfig.ts';
 import { LeaseRenewal } from './cluster/lease.ts';
@@ -79,6 +80,7 @@ const deps: NodeDependencies = {
     log.error({ err }, 'cannot use the public keys, going on with those before'),
   ),
   pods: kubernetesPods(kube),
+  events: kubernetesEvents(kube, node),
   kubelet: kubeletOf({ kubeletDir, devicePluginDir }),
   podResources: podResourcesOf(
     new GrpcClient(`unix:${join(kubeletDir, 'pod-resources/kubelet.sock')}`, credentials.createInsecure()),

@@ -43,6 +43,15 @@ export class NodeMetrics {
         }
       },
     });
+    const stillUsed = new Gauge({
+      name: 'device_mounter_node_devices_still_used',
+      help: 'Devices that were taken back while processes that were killed, or may not be ended yet, still use them.',
+      registers: [],
+      collect() {
+        const left = records().filter(({ leftToDo }) => leftToDo === 'endUsers');
+        this.set(left.flatMap(({ devices }) => devices).length);
+      },
+    });
     const memory = new Gauge({
       name: 'device_mounter_node_resident_memory_bytes',
       help: 'Resident memory of this process.',
@@ -51,7 +60,7 @@ export class NodeMetrics {
         this.set(process.memoryUsage.rss());
       },
     });
-    for (const gauge of [mounts, memory]) this.#registry.registerMetric(gauge);
+    for (const gauge of [mounts, stillUsed, memory]) this.#registry.registerMetric(gauge);
   }
 
   /** Runs a step and records how long it took and how it ended: `ok`, or the type of its failure. */

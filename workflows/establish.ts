@@ -6,6 +6,7 @@ import type { AttachResult } from '../contract/node-activities.ts';
 import { type MountRequest, sharesOf } from '../contract/requests.ts';
 import type { MountInput } from '../contract/workflows.ts';
 import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
+import { detachInUse } from './detach-in-use.ts';
 import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
@@ -69,10 +70,9 @@ async function reasonBehind({ input, record }: MountContext, slaveEnded: unknown
   return end === heard ? slaveEnded : failureOfEnd(input.request.name, end);
 }
 
-function remainingMs({ requestedAt, deadlineSeconds }: MountRequest): number {
-  const fullMs = deadlineSeconds * 1_000;
-  // Clocks differ between machines: never longer than asked for, and not 0, which would mean no limit.
-  return Math.max(1, Math.min(fullMs, Date.parse(requestedAt) + fullMs - Date.now()));
+/** Both times are of Temporal's clock: that of whoever wrote the request may be another. Not 0, which would mean no limit. */
+function remainingMs({ deadlineSeconds }: MountRequest): number {
+  return Math.max(1, workflowInfo().startTime.getTime() + deadlineSeconds * 1_000 - Date.now());
 }
 
 function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
@@ -149,7 +149,11 @@ async function attach(
   let begun = false;
   const names = slaves.map(({ name: slave }) => slave).join(', ');
   register(`devices of slave ${names} in container ${target.container}`, async () => {
-    if (begun) await detachPatiently(node, { mounts, slaves, force: true }, `undo: detach from ${target.pod}`);
+    if (!begun) return;
+    const what = { mounts, slaves, force: true };
+    const { podUid: targetUid } = target;
+    const made = slaves.map((slave) => ({ namespace: slave.namespace, name: slave.name, mount: name, targetUid }));
+    await detachInUse(() => detachPatiently(node, what, `undo: detach from ${target.pod}`), made);
   });
   // One that waits for a free device would only keep the node worker from the others.
   const schedule = (): Promise<unknown> => Promise.all(slaves.map((slave) => scheduled(doing, slave)));

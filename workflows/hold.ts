@@ -3,10 +3,14 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
 import { deleteSlave, publish, targetState } from './activities.ts';
+import { detachInUse, type MadeSlave } from './detach-in-use.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
 import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
 import { PATIENCE_MS } from './timeouts.ts';
+
+/** Of the change by which a mount is held while its target is still being told of it. */
+export const TELL_IN_TURN = 'tell-in-turn';
 
 export interface Held {
   readonly record: MountRecord;
@@ -63,10 +67,8 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
   }
   try {
     await Promise.all(
-      mount.status.slaves.map(({ namespace, name }) =>
-        deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-          { namespace, name, mount: mount.metadata.name, targetUid: mount.spec.podUid },
-        ]),
+      slavesOf(mount).map((slave) =>
+        deleteSlave.executeWithOptions({ summary: `delete slave ${slave.name}` }, [slave]),
       ),
     );
   } catch (err) {
@@ -91,14 +93,25 @@ export async function endOfTarget({ metadata, spec }: DeviceMount, end: End): Pr
   }
 }
 
-async function detach({ metadata, spec, status }: DeviceMount, end: End): Promise<void> {
+function slavesOf({ metadata, spec, status }: DeviceMount): readonly MadeSlave[] {
+  return status.slaves.map(({ namespace, name }) => ({
+    namespace,
+    name,
+    mount: metadata.name,
+    targetUid: spec.podUid,
+  }));
+}
+
+async function detach(mount: DeviceMount, end: End): Promise<void> {
+  const { metadata, spec, status } = mount;
   const { force } = ENDS[end.kind];
   const mounts: readonly MountRef[] = [{ namespace: metadata.namespace, name: metadata.name }];
   const summary = `detach from ${spec.podName}`;
-  if (status.node === undefined) return;
+  const { node } = status;
+  if (node === undefined) return;
   // A polite detach that may have begun has to be asked for again, too. Mounts that were released before go on as they began.
   const step = force || patched('polite-patience') ? detachPatiently : detachOnNode;
-  await step(status.node, { mounts, slaves: status.slaves, force }, summary);
+  await detachInUse(() => step(node, { mounts, slaves: status.slaves, force }, summary), slavesOf(mount));
 }
 
 function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
@@ -107,20 +120,22 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
   return fail('RollbackIncomplete', `Cannot give everything back: ${what} must be cleaned up`, err);
 }
 
-/** Tells the target, for its readers only: that this fails changes nothing about the mount. */
-export async function tell(
-  { mount, signed }: MountRecord,
-  type: 'Normal' | 'Warning',
-  reason: string,
-  message: string,
-): Promise<void> {
-  try {
-    await CancellationScope.nonCancellable(() =>
-      publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
-        { signed, mount, event: { type, reason, message } },
-      ]),
-    );
-  } catch (err) {
-    log.warn('cannot tell the target', { reason, err });
-  }
+/**
+ * Tells the target as the mount is now, for its readers only: that this fails changes nothing about the mount. Resolves when
+ * the target was told, or cannot be; what is told later comes later.
+ */
+export function tell(record: MountRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
+  const { mount, signed } = record;
+  const telling = async (): Promise<void> => {
+    try {
+      await CancellationScope.nonCancellable(() =>
+        publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
+          { signed, mount, event: { type, reason, message } },
+        ]),
+      );
+    } catch (err) {
+      log.warn('cannot tell the target', { reason, err });
+    }
+  };
+  return patched(TELL_IN_TURN) ? record.inTurn(telling) : telling();
 }

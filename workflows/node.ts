@@ -69,15 +69,18 @@ export async function detachOnNode(
  * has nothing attached.
  * @throws DeviceBusy, NodeUnreachable
  */
-export async function detachPatiently(node: string, input: DetachInput, summary: string): Promise<void> {
-  await CancellationScope.withTimeout(PATIENCE_MS, async () => {
+export async function detachPatiently(
+  node: string,
+  input: DetachInput,
+  summary: string,
+): Promise<DetachResult | undefined> {
+  return CancellationScope.withTimeout(PATIENCE_MS, async () => {
     for (let attempt = 0; ; attempt++) {
       try {
-        await detachOnNode(node, input, summary);
-        return;
+        return await detachOnNode(node, input, summary);
       } catch (err) {
         if (!(err instanceof ApplicationFailure) || err.type !== 'NodeUnreachable') throw err;
-        if (await isGone(node)) return;
+        if (await isGone(node)) return undefined;
         await sleep(nodeRetryDelayMs(attempt));
       }
     }

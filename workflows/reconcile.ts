@@ -3,6 +3,7 @@ import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
 import { adoptMount, deleteSlave, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
+import { detachInUse, type MadeSlave } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
 import { RECONCILE_MS } from './timeouts.ts';
@@ -70,24 +71,28 @@ async function repair(finding: Finding): Promise<void> {
   } else if (action === 'delete') await deleteSlaves(finding);
 }
 
-async function detach({ namespace, mount, node, slaves, target }: Finding): Promise<void> {
+async function detach(finding: Finding): Promise<void> {
+  const { namespace, mount, node, slaves, target } = finding;
   if (node === undefined) return;
   const state = await nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
   // A node that has left the cluster has nothing attached.
   if (state === 'gone') return;
   if (state !== 'alive') throw fail('NodeUnreachable', `Cannot detach on node "${node}": its worker must be alive`);
   const mounts = [{ namespace, name: mount }];
-  await detachOnNode(node, { mounts, slaves, force: true }, `detach from ${target.pod}`);
+  const what = { mounts, slaves, force: true };
+  await detachInUse(() => detachOnNode(node, what, `detach from ${target.pod}`), madeSlaves(finding));
 }
 
-async function deleteSlaves({ mount, slaves, target }: Finding): Promise<void> {
+async function deleteSlaves(finding: Finding): Promise<void> {
   await Promise.all(
-    slaves.map(({ namespace, name }) =>
-      deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-        { namespace, name, mount, targetUid: target.podUid },
-      ]),
+    madeSlaves(finding).map((slave) =>
+      deleteSlave.executeWithOptions({ summary: `delete slave ${slave.name}` }, [slave]),
     ),
   );
+}
+
+function madeSlaves({ mount, slaves, target }: Finding): readonly MadeSlave[] {
+  return slaves.map(({ namespace, name }) => ({ namespace, name, mount, targetUid: target.podUid }));
 }
 
 /** For its readers only: that this fails changes nothing. */

@@ -10,9 +10,10 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { FoundMount } from '../activities/find-mounts.ts';
-import { type DeviceMountList, withoutDevice } from '../contract/device-mount.ts';
+import { type DeviceMount, type DeviceMountList, withoutDevice } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
+import type { DetachedMount } from '../contract/node-activities.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
 import { deleteSlave, findMounts, publishFailedUnmount } from './activities.ts';
 import { detachOnNode } from './node.ts';
@@ -35,11 +36,11 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
     const found = await findMounts.executeWithOptions({ summary: `find mounts of pod ${target.pod}` }, [
       { signed: input },
     ]);
-    await detach(input, found);
+    const detached = await detach(input, found);
     // What has lost its devices must not stay mounted: a Cancel comes too late.
     return await CancellationScope.nonCancellable(async () => {
       await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
-      result = listOf(found);
+      result = listOf(found, detached);
       // The owner of a mount that goes on deletes the slave of the device that it has lost.
       await Promise.all(found.filter(({ device }) => device === undefined).map((each) => deleteSlaves(each, input)));
       return result;
@@ -63,16 +64,16 @@ async function tellFailed(signed: UnmountInput, message: string): Promise<void> 
   await publishFailedUnmount.executeWithOptions({ summary }, [{ signed, message }]).catch(() => undefined);
 }
 
-async function detach(input: UnmountInput, found: readonly FoundMount[]): Promise<void> {
+async function detach(input: UnmountInput, found: readonly FoundMount[]): Promise<readonly DetachedMount[]> {
   const { target, force } = input.request;
   // All are on the node of the one target; a mount that has none yet has nothing attached.
   const node = found.map(({ mount }) => mount.status.node).find((name) => name !== undefined);
-  if (node === undefined) return;
+  if (node === undefined) return [];
   const mounts = found.map(({ mount: { metadata } }) => ({ namespace: metadata.namespace, name: metadata.name }));
   const device = found.map((each) => each.device).find((id) => id !== undefined);
   const slaves = found.flatMap(({ mount }) => mount.status.slaves);
   const what = { mounts, slaves, force, signed: input, ...(device !== undefined && { device }) };
-  await detachOnNode(node, what, `detach from ${target.pod}`, isLong);
+  return (await detachOnNode(node, what, `detach from ${target.pod}`, isLong)).mounts;
 }
 
 /** Those who wait for the end cannot be handed over to a new run; after some hours whoever still wants this asks again. */
@@ -104,14 +105,23 @@ async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount, s
   );
 }
 
-function listOf(found: readonly FoundMount[]): DeviceMountList {
+function listOf(found: readonly FoundMount[], detached: readonly DetachedMount[]): DeviceMountList {
   const items = found.map(({ mount, device }) => ({
     ...mount,
-    status:
-      device === undefined
+    status: {
+      ...mount.status,
+      ...(device === undefined
         ? // Of the container, which is what was asked for; a `get` tells until when they are not free for others.
-          { ...mount.status, phase: 'Released' as const, reason: 'Unmounted' }
-        : { ...mount.status, ...withoutDevice(mount.status, device) },
+          { phase: 'Released' as const, reason: 'Unmounted' }
+        : withoutDevice(mount.status, device)),
+      ...messageOf(mount, detached),
+    },
   }));
   return { apiVersion: GROUP_VERSION, kind: 'DeviceMountList', metadata: { resourceVersion: '0' }, items };
+}
+
+/** That processes were ended is what the user has asked for by force, and has to know. */
+function messageOf({ metadata }: DeviceMount, detached: readonly DetachedMount[]): { readonly message?: string } {
+  const own = detached.find(({ mount }) => mount.name === metadata.name);
+  return own?.ended === undefined ? {} : { message: `Ended processes that used the devices: ${own.ended}` };
 }

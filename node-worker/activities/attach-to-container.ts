@@ -15,6 +15,8 @@ import type { Call, NodeDependencies } from './dependencies.ts';
 import { stillFound } from './findings.ts';
 import { grantDevices, planDevices, revokeDevices } from './grants.ts';
 import { checkSlave } from './ownership.ts';
+import { usersLeft } from './take-back.ts';
+import { busy } from './users.ts';
 
 /**
  * Grants what `findings` say to the container that runs now, all or nothing. The lock of the container is held.
@@ -80,6 +82,7 @@ async function runningContainer(deps: NodeDependencies, { target }: MountRequest
 /**
  * What the mount has in this container already, of these slaves. What it has there of others is taken back; what it had in a
  * container that is gone is gone with it, and its record is replaced by the new one.
+ * @throws DeviceBusy while the record still has to name processes that use what an earlier mount of its name had
  */
 async function keptDevices(
   deps: NodeDependencies,
@@ -88,6 +91,10 @@ async function keptDevices(
   handle: ContainerHandle,
 ): Promise<readonly RecordedDevice[] | undefined> {
   const record = deps.store.get(mount);
+  if (record?.leftToDo === 'endUsers') {
+    const { left } = await usersLeft(deps, record);
+    if (left.length > 0) throw busy(left);
+  }
   if (record === undefined || record.containerId !== handle.containerId) return undefined;
   if (record.phase !== 'revoked') {
     if (isDeepStrictEqual(record.slaves, slaves)) return record.devices;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { PublicKey } from '../../contract/signature.ts';
+import type { EventSink } from '../cluster/events.ts';
 import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import type { Changes } from '../kubelet/changes.ts';
@@ -16,6 +17,7 @@ export interface NodeDependencies {
   /** Keys that a request may be signed with, as they are now. */
   readonly publicKeys: () => readonly PublicKey[];
   readonly pods: PodReader;
+  readonly events: EventSink;
   readonly kubelet: Kubelet;
   readonly podResources: PodResources;
   readonly containers: Containers;

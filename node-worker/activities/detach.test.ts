@@ -18,6 +18,9 @@ const USER: DeviceUser = {
   device: 'c 10:229',
 };
 
+const INIT: DeviceUser = { ...USER, pid: 1, command: 'app\n', containerInit: true };
+const stale = unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' });
+
 let node: MemoryNode;
 let slave: SlaveRef;
 beforeEach(async () => {
@@ -64,6 +67,16 @@ describe('detach()', () => {
     expect(node.deps.store.buried(slave.uid)).toBe(false);
   });
 
+  test('minds no users of a device that the container has by itself, and ends none', async () => {
+    await detachNow();
+    node.engine.accessBefore = 'rwm';
+    const own = node.addSlave('s2', ['/dev/fuse::2']);
+    await attach(node.deps, attachInput(own), { signal: AbortSignal.timeout(2_000) });
+    node.engine.users.set('c1', [USER]);
+    await detachNow({ slaves: [own] });
+    expect([node.engine.killed, node.deps.store.records()]).toEqual([[], []]);
+  });
+
   test('gives back what it took when a process opens the device in between', async () => {
     node.engine.before = (change) => {
       if (change === 'revoke') node.engine.users.set('c1', [USER]);
@@ -79,9 +92,43 @@ describe('detach()', () => {
     expect(usable()).toEqual([]);
   });
 
-  test('does not end the main process of the container', async () => {
-    node.engine.users.set('c1', [{ ...USER, containerInit: true }]);
-    await expect(detachNow({ signed: unmountRequest({ force: true }) })).rejects.toMatchObject({ type: 'DeviceBusy' });
+  test('leaves the main process of the container, and says that force would end the container', async () => {
+    node.engine.users.set('c1', [INIT]);
+    await expect(detachNow({ signed: unmountRequest() })).rejects.toMatchObject({
+      type: 'DeviceBusy',
+      message: expect.stringContaining('is the main process of the container. To unmount by force (force=1) ends'),
+    });
+    expect(node.engine.killed).toEqual([]);
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('by force ends the main process of the container too, and says so to the caller and the pod', async () => {
+    node.engine.users.set('c1', [USER, INIT]);
+    const { mounts } = await detachNow({ signed: unmountRequest({ force: true }), force: true });
+    const who = 'pid 7 (cat) uses c 10:229; pid 1 (app?) uses c 10:229, is the main process of the container';
+    expect(mounts).toMatchObject([{ mount: MOUNT, ended: who }]);
+    expect(node.engine.killed).toEqual([7, 1]);
+    expect(node.events).toEqual([
+      `Pod web-0 EndDeviceUsers: Ended processes that still used devices: ${who}. Reason: jane has unmounted them by force (mount m1 of jane)`,
+    ]);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
+  test('by force gives everything back when the kernel does not end a process', async () => {
+    node.engine.users.set('c1', [USER]);
+    node.engine.stuck.add(7);
+    await expect(detachNow({ signed: unmountRequest({ force: true }), force: true })).rejects.toMatchObject({
+      type: 'DeviceBusy',
+    });
+    expect(usable()).toEqual(['/dev/fuse']);
+    expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');
+    expect(node.deps.store.buried(slave.uid)).toBe(false);
+  });
+
+  test('by force of a request of which the time is over ends nothing and takes nothing that is used', async () => {
+    node.engine.users.set('c1', [USER]);
+    await expect(detachNow({ signed: stale, force: true })).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(node.engine.killed).toEqual([]);
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
@@ -115,7 +162,6 @@ describe('detach()', () => {
   });
 
   const OTHER = { namespace: 'default', name: 's9', uid: 's9-uid' };
-  const stale = unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' });
   const attacks: readonly [string, Partial<DetachInput>][] = [
     ['no slave', { slaves: [] }],
     ['the slave of an earlier mount of that name', { slaves: [OTHER] }],
@@ -165,9 +211,11 @@ describe('detach()', () => {
 
   test('takes the devices by force without a signature, but leaves processes until the slave ends', async () => {
     node.engine.users.set('c1', [USER]);
-    await detachNow({ force: true });
+    for (let time = 0; time < 2; time++)
+      expect(await detachNow({ force: true })).toMatchObject({ mounts: [{ inUse: true }] });
     expect(usable()).toEqual([]);
     expect(node.engine.killed).toEqual([]);
+    await expect(detachNow()).rejects.toMatchObject({ type: 'DeviceBusy' });
     const guard = new SlaveGuard({ deps: node.deps, tellOwner: async () => undefined, retryMs: 10 });
     guard.slaveEnded(slave.uid, 'it is being deleted');
     await guard.stop();
@@ -175,11 +223,32 @@ describe('detach()', () => {
     expect(node.deps.store.records()).toEqual([]);
   });
 
-  test('ends processes at once when the slave is ending anyway', async () => {
+  test.each(['at once', 'after they were left', 'though the watch has not seen it'])(
+    'ends processes when the slave is ending anyway, %s',
+    async (when) => {
+      node.engine.users.set('c1', [USER, INIT]);
+      if (when === 'after they were left') await detachNow({ force: true });
+      node.endPod('s1');
+      if (when === 'though the watch has not seen it') node.deps = { ...node.deps, endOfSlave: () => undefined };
+      const { mounts } = await detachNow({ force: true });
+      expect(mounts[0]?.inUse).toBeUndefined();
+      expect(node.engine.killed).toEqual([7, 1]);
+      expect(node.deps.store.records()).toEqual([]);
+    },
+  );
+
+  test('of an ending slave fails as long as the kernel does not end a process, so that its slave frees nothing', async () => {
     node.engine.users.set('c1', [USER]);
+    node.engine.stuck.add(7);
     node.endPod('s1');
+    for (let time = 0; time < 2; time++) {
+      await expect(detachNow({ force: true })).rejects.toMatchObject({ type: 'Internal', nonRetryable: false });
+      expect(usable()).toEqual([]);
+    }
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
+    node.engine.stuck.clear();
     await detachNow({ force: true });
-    expect(node.engine.killed).toEqual([7]);
+    expect(node.deps.store.records()).toEqual([]);
   });
 });
 
@@ -210,68 +279,5 @@ describe('detach() of several mounts', () => {
       type: 'DeviceBusy',
     });
     expect(node.deps.store.records()).toHaveLength(2);
-  });
-});
-
-describe('SlaveGuard', () => {
-  const told: string[] = [];
-  const guardOf = (tellOwner: (mount: { name: string }) => Promise<void> = async ({ name }) => void told.push(name)) =>
-    new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 5 });
-  beforeEach(() => void told.splice(0));
-
-  test('takes everything back and tells the owner', async () => {
-    const guard = guardOf();
-    node.engine.users.set('c1', [USER]);
-    guard.slaveEnded(slave.uid, 'it is being deleted');
-    await guard.stop();
-    expect(usable()).toEqual([]);
-    expect(node.engine.killed).toEqual([7]);
-    expect(told).toEqual(['m1']);
-    expect(node.deps.store.records()).toEqual([]);
-    expect(node.deps.store.buried(slave.uid)).toBe(true);
-  });
-
-  test('has taken back before the owner can be told, and tells after a restart', async () => {
-    const away = Promise.withResolvers<void>();
-    const guard = guardOf(() => away.promise);
-    guard.slaveEnded(slave.uid, 'it is being deleted');
-    while (node.deps.store.get(MOUNT)?.leftToDo !== 'tellOwner') await new Promise(setImmediate);
-    expect(usable()).toEqual([]);
-    await node.restart();
-    node.pods.delete('s1');
-    const next = guardOf();
-    next.slavesListed(new Set());
-    while (told.length === 0) await new Promise(setImmediate);
-    await next.stop();
-    expect(node.deps.store.records()).toEqual([]);
-    away.resolve();
-    await guard.stop();
-  });
-
-  test('does not take a slave for gone that an older list lacks', async () => {
-    const guard = guardOf();
-    guard.slavesListed(new Set());
-    await new Promise(setImmediate);
-    await guard.stop();
-    expect(usable()).toEqual(['/dev/fuse']);
-  });
-
-  test('tries again after a failure', async () => {
-    let failures = 2;
-    node.engine.before = () => {
-      if (failures-- > 0) throw new Error('broken');
-    };
-    const guard = guardOf();
-    guard.slaveEnded(slave.uid, 'it is gone');
-    while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    await guard.stop();
-    expect(usable()).toEqual([]);
-  });
-
-  test('minds only its own mounts', async () => {
-    const guard = guardOf();
-    guard.slaveEnded('another', 'it is gone');
-    await guard.stop();
-    expect(usable()).toEqual(['/dev/fuse']);
   });
 });

@@ -5,7 +5,9 @@ import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { refuseMountsOfLater } from './later-release.ts';
 import { ifStillMeant, isFresh } from './replay.ts';
-import { type Taking, takeBack, type UsersPolicy } from './take-back.ts';
+import { reportEnded } from './report-users.ts';
+import { endUsers, type Taking, takeBack, type Users, type UsersPolicy, usersLeft } from './take-back.ts';
+import { busy, stillUsed, usersText } from './users.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
@@ -35,16 +37,50 @@ async function detachLocked(
 ): Promise<DetachResult> {
   const takings = takingsOf(deps, input, request);
   const byContainer = Map.groupBy(takings, ({ record }) => record.containerId);
-  for (const [containerId, some] of byContainer) {
-    const live = some.filter(({ record }) => record.phase !== 'revoked');
-    const { usersLeft } = await takeBack(deps, containerId, live, policyOf(deps, input, request, live));
-    for (const taking of live) await settle(deps, taking, usersLeft);
-    for (const { record } of some) {
-      if (record.phase === 'revoked' && record.leftToDo === 'tellOwner') await deps.store.delete(record.mount);
-    }
-  }
+  const users = new Map<string, Users>();
+  for (const [containerId, some] of byContainer) users.set(containerId, await detachFrom(deps, input, request, some));
   await buryMeant(deps, input, takings);
-  return { mounts: input.mounts.map((mount) => ({ mount, devices: devicesIn(takings, mount) })) };
+  return { mounts: input.mounts.map((mount) => resultOf(mount, takings, users)) };
+}
+
+/** Takes what is meant from one container. @throws DeviceBusy, and Internal while killed processes have not ended */
+async function detachFrom(
+  deps: NodeDependencies,
+  input: DetachInput,
+  request: UnmountRequest | undefined,
+  takings: readonly Taking[],
+): Promise<Users> {
+  const policy = await policyOf(deps, input, request, takings);
+  const live = takings.filter(({ record }) => record.phase !== 'revoked');
+  const revoked = takings.filter(({ record }) => record.phase === 'revoked').map(({ record }) => record);
+  const all: Users[] = [];
+  const [first] = live;
+  if (first !== undefined) {
+    const users = await takeBack(deps, first.record.containerId, live, policy);
+    reportEnded(deps, first.record, users, whyOf(deps, request, first.record));
+    for (const taking of live) await settle(deps, taking, users.left.length > 0);
+    all.push(users);
+  }
+  for (const record of revoked) all.push(await finish(deps, record, policy));
+  const left = all.flatMap((users) => users.left);
+  if (left.length > 0 && policy !== 'leave') throw policy === 'endForGood' ? stillUsed(left) : busy(left);
+  return { ended: all.flatMap((users) => users.ended), left };
+}
+
+/** Goes on with a mount whose devices were taken back before; whoever asks is told, so its owner need not be. */
+async function finish(deps: NodeDependencies, record: MountRecord, policy: UsersPolicy): Promise<Users> {
+  const ends = policy === 'end' || policy === 'endForGood';
+  const none = { ended: [], left: [] };
+  const users = record.leftToDo !== 'endUsers' ? none : await (ends ? endUsers : usersLeft)(deps, record);
+  if (users.left.length === 0) await deps.store.delete(record.mount);
+  return users;
+}
+
+function whyOf({ endOfSlave }: NodeDependencies, request: UnmountRequest | undefined, { slaves }: MountRecord): string {
+  const end = slaves.map(({ uid }) => endOfSlave(uid)).find((why) => why !== undefined);
+  if (end !== undefined || request === undefined)
+    return `the slave pod has ended${end === undefined ? '' : `: ${end}`}`;
+  return `${request.user.name} has unmounted them by force`;
 }
 
 /** Not those of a mount that goes on with other devices, nor of one that is not detached, whoever names them. */
@@ -81,17 +117,30 @@ function takingsOf(
  * Processes are ended only when the user was authorised to ask for that, or when kube-apiserver shows that a slave ends
  * anyway: whoever can start workflows must not be able to end processes on nodes.
  */
-function policyOf(
-  { endOfSlave }: NodeDependencies,
-  { force }: DetachInput,
+async function policyOf(
+  deps: NodeDependencies,
+  { force, signed }: DetachInput,
   request: UnmountRequest | undefined,
   takings: readonly Taking[],
-): UsersPolicy {
-  const asked = request?.force === true && takings.every((taking) => isAuthorised(request, taking));
-  if (asked) return force ? 'endIfPossible' : 'end';
-  if (!force) return 'refuse';
-  const ending = takings.every(({ record }) => record.slaves.some(({ uid }) => endOfSlave(uid) !== undefined));
-  return ending ? 'endIfPossible' : 'leave';
+): Promise<UsersPolicy> {
+  const seen = takings.every(({ record }) => record.slaves.some(({ uid }) => deps.endOfSlave(uid) !== undefined));
+  if (force && seen) return 'endForGood';
+  if (request?.force === true && takings.every((taking) => isAuthorised(request, taking))) return 'end';
+  // One whose time is over ends nothing, and what is used must not be freed for others.
+  if (!force || signed !== undefined) return 'refuse';
+  const ended = await Promise.all(takings.map(({ record }) => hasEnded(deps, record)));
+  return ended.every(Boolean) ? 'endForGood' : 'leave';
+}
+
+/** Asks kube-apiserver itself, since a slave that was just deleted may not be seen to end yet. */
+async function hasEnded({ pods, log }: NodeDependencies, { mount, slaves }: MountRecord): Promise<boolean> {
+  try {
+    const found = await Promise.all(slaves.map(({ namespace, name }) => pods.get(namespace, name)));
+    return slaves.some(({ uid }, index) => found[index]?.uid !== uid || found[index].end !== undefined);
+  } catch (err) {
+    log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave has ended');
+    return false;
+  }
 }
 
 /** A request that is older than its deadline may be a second use of it, by somebody else. */
@@ -135,7 +184,18 @@ function takingOf(record: MountRecord, device: string | undefined): Taking {
   return { record, devices: record.devices.filter(({ id }) => device === undefined || id === device) };
 }
 
-function devicesIn(takings: readonly Taking[], mount: MountRef): ReturnType<typeof mountedDevicesOf> {
+function resultOf(
+  mount: MountRef,
+  takings: readonly Taking[],
+  users: ReadonlyMap<string, Users>,
+): DetachResult['mounts'][number] {
   const taking = takings.find(({ record }) => keyOf(record.mount) === keyOf(mount));
-  return taking === undefined ? [] : mountedDevicesOf(taking.devices);
+  if (taking === undefined) return { mount, devices: [] };
+  const { ended, left } = users.get(taking.record.containerId) ?? { ended: [], left: [] };
+  return {
+    mount,
+    devices: mountedDevicesOf(taking.devices),
+    ...(ended.length > 0 && { ended: usersText(ended) }),
+    ...(left.length > 0 && { inUse: true }),
+  };
 }

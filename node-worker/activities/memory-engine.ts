@@ -16,6 +16,10 @@ export class MemoryEngine
   readonly containers = new Map<string, Set<string>>();
   readonly users = new Map<string, DeviceUser[]>();
   readonly killed: number[] = [];
+  /** Processes that the kernel does not end although they were killed. */
+  readonly stuck = new Set<number>();
+  /** What containers can do with every device by themselves. */
+  accessBefore = '';
   /** Told before each change, so that a test can act in the middle of a step, or fail it. */
   before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
   opened = 0;
@@ -43,7 +47,7 @@ export class MemoryEngine
     containerId: container.containerId,
     devices: devices.map((device) => ({
       ...device,
-      accessBefore: '',
+      accessBefore: this.accessBefore,
       listedBefore: {},
       node: 'made',
       madeDirectories: [],
@@ -77,9 +81,9 @@ export class MemoryEngine
 
   killUsers: KernelEngine['killUsers'] = async (container, devices) => {
     const users = this.usersOf(container, devices);
-    if (users.some(({ containerInit }) => containerInit)) throw fail('DeviceBusy', 'Cannot end the main process');
     this.killed.push(...users.map(({ pid }) => pid));
-    const left = (this.users.get(container.containerId) ?? []).filter((user) => !users.includes(user));
+    const ended = users.filter(({ pid }) => !this.stuck.has(pid));
+    const left = (this.users.get(container.containerId) ?? []).filter((user) => !ended.includes(user));
     this.users.set(container.containerId, left);
     return users;
   };

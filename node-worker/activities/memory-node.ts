@@ -30,6 +30,8 @@ export class MemoryNode {
   publicKeys: readonly PublicKey[] = [{ key: publicKey }];
   readonly engine = new MemoryEngine();
   readonly pods = new Map<string, PodView>();
+  /** `Pod web-0 EndDeviceUsers: …` of each Event. */
+  readonly events: string[] = [];
   readonly accepted = new Set<string>();
   readonly changes = new Changes([], () => undefined);
   readonly stateDir: string;
@@ -123,6 +125,9 @@ export class MemoryNode {
       node: 'n1',
       publicKeys: () => this.publicKeys,
       pods: { get: async (_namespace, name) => this.pods.get(name) },
+      events: {
+        warn: async ({ kind, name }, reason, message) => void this.events.push(`${kind} ${name} ${reason}: ${message}`),
+      },
       kubelet: {
         allocations: async () => [...this.allocations],
         accepted: async (uid) => this.accepted.has(uid),

@@ -2,7 +2,8 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { endUsers, takeBack } from './take-back.ts';
+import { reportEnded, reportLeft } from './report-users.ts';
+import { endUsers, takeBack, type Users } from './take-back.ts';
 
 export interface SlaveGuardOptions {
   readonly deps: NodeDependencies;
@@ -13,25 +14,30 @@ export interface SlaveGuardOptions {
 }
 
 /**
- * Takes back what a slave's mount was given as soon as the slave ends, without waiting for its workflow: the device is free
- * for others as soon as the slave's containers are gone. The workflow is told afterwards, however long that takes.
+ * Takes back what a slave's mount was given as soon as the slave ends, without waiting for its workflow. Whatever still uses
+ * the devices is ended, the container's main process too: the kubelet gives them to the next pod as soon as the slave's
+ * containers are gone. The record stays until no process is left. The workflow is told however long that takes.
  */
 export class SlaveGuard {
   readonly #options: SlaveGuardOptions;
   /** Mounts that are worked on now. */
   readonly #working = new Map<string, Promise<void>>();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #telling = new Map<string, Promise<void>>();
+  /** Of each mount the processes that were last reported as left. */
+  readonly #reported = new Map<string, string>();
+  /** By mount: what is tried again, each once. */
+  readonly #timers = new Map<string, NodeJS.Timeout>();
   #stopped = false;
 
   constructor(options: SlaveGuardOptions) {
     this.#options = options;
   }
 
-  /** A slave was seen that has ended or is ending. It may be told again and again. */
+  /** Called when a slave is ending or has ended; may be called repeatedly. */
   slaveEnded(uid: string, why: string): void {
     const { deps } = this.#options;
     for (const record of deps.store.records()) {
-      if (record.slaves.some((slave) => slave.uid === uid)) this.#begin(record.mount, why);
+      if (record.slaves.some((slave) => slave.uid === uid)) this.#end(record.mount, why);
     }
   }
 
@@ -40,10 +46,11 @@ export class SlaveGuard {
     this.#begin(mount, why, notice);
   }
 
-  /** Goes on with what an earlier process has left to tell. */
+  /** Goes on with what an earlier process has begun. */
   resume(): void {
-    for (const { mount, leftToDo } of this.#options.deps.store.records()) {
-      if (leftToDo === 'tellOwner') this.#begin(mount, 'told late');
+    for (const { mount, leftToDo, notice } of this.#options.deps.store.records()) {
+      if (leftToDo === 'tellOwner' || notice !== undefined)
+        this.#begin(mount, whyOf(notice), notice ?? { signal: 'slaveEnding' });
     }
   }
 
@@ -61,45 +68,49 @@ export class SlaveGuard {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const timer of this.#timers.values()) clearTimeout(timer);
     await this.idle();
   }
 
   async #endIfGone({ namespace, name, uid }: SlaveRef, mount: MountRef): Promise<void> {
     try {
       const pod = await this.#options.deps.pods.get(namespace, name);
-      if (pod?.uid !== uid) this.#begin(mount, 'it is gone');
-      else if (pod.end !== undefined) this.#begin(mount, pod.end);
+      if (pod?.uid !== uid) this.#end(mount, 'it is gone');
+      else if (pod.end !== undefined) this.#end(mount, pod.end);
     } catch (err) {
       // The next list asks again.
       this.#options.deps.log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave is gone');
     }
   }
 
-  #begin(mount: MountRef, why: string, notice: Notice = { signal: 'slaveEnding', why }): void {
+  /** @param why what became of the slave */
+  #end(mount: MountRef, why: string): void {
+    const notice = { signal: 'slaveEnding', why } as const;
+    this.#begin(mount, whyOf(notice), notice);
+  }
+
+  #begin(mount: MountRef, why: string, notice: Notice): void {
     const key = keyOf(mount);
     if (this.#working.has(key) || this.#stopped) return;
     const work = this.#work(mount, why, notice)
       .catch((err: unknown) => {
         this.#options.deps.log.error({ err, mount: key }, 'cannot take back what an ended slave held');
-        this.#later(() => this.#begin(mount, why, notice));
+        this.#later(key, () => this.#begin(mount, why, notice));
       })
       .finally(() => this.#working.delete(key));
     this.#working.set(key, work);
   }
 
   async #work(mount: MountRef, why: string, notice: Notice): Promise<void> {
-    const { deps, tellOwner } = this.#options;
-    const target = deps.store.get(mount)?.signed.request.target;
+    const { store, locks } = this.#options.deps;
+    const target = store.get(mount)?.signed.request.target;
     if (target === undefined) return;
-    await deps.locks.run([lockOf(target)], () => this.#takeBack(mount, why, notice));
-    const settled = deps.store.get(mount);
-    if (settled?.leftToDo !== 'tellOwner') return;
-    await tellOwner(mount, settled.notice ?? notice);
-    await deps.locks.run([lockOf(target)], async () => {
-      // A new attach of this mount may have replaced the record meanwhile.
-      if (deps.store.get(mount)?.leftToDo === 'tellOwner') await deps.store.delete(mount);
-    });
+    await locks.run([lockOf(target)], () => this.#takeBack(mount, why, notice));
+    const record = store.get(mount);
+    if (record?.leftToDo === 'tellOwner') await this.#tell(record, notice);
+    if (record?.leftToDo !== 'endUsers') return;
+    if (record.notice !== undefined) this.#tellMeanwhile(record, record.notice);
+    this.#later(keyOf(mount), () => this.#begin(mount, why, notice));
   }
 
   async #takeBack(mount: MountRef, why: string, notice: Notice): Promise<void> {
@@ -107,28 +118,81 @@ export class SlaveGuard {
     const record = deps.store.get(mount);
     if (record === undefined || record.leftToDo === 'tellOwner') return;
     if (record.leftToDo === 'endUsers') {
-      await endUsers(deps, record);
-      await deps.store.delete(mount);
+      const users = await endUsers(deps, record);
+      this.#report(record, users, why);
+      if (users.left.length === 0) await this.#settle(record, users, record.notice);
       return;
     }
     deps.log.info({ mount: keyOf(mount), why, notice: notice.signal }, 'taking the devices of a mount back');
     deps.metrics.revocations.inc({ notice: notice.signal });
-    await takeBack(deps, record.containerId, [{ record, devices: record.devices }], 'endIfPossible');
-    await this.#settle(record, notice);
+    const taking = { record, devices: record.devices };
+    const users = await takeBack(deps, record.containerId, [taking], 'endForGood');
+    this.#report(record, users, why);
+    await this.#settle(record, users, notice);
   }
 
-  async #settle(record: MountRecord, notice: Notice): Promise<void> {
+  /** @param notice undefined: the owner knows */
+  async #settle(record: MountRecord, { left }: Users, notice: Notice | undefined): Promise<void> {
     const { store } = this.#options.deps;
     await store.bury(record.slaves.map(({ uid }) => uid));
-    await store.put({ ...record, phase: 'revoked', leftToDo: 'tellOwner', notice });
+    const leftToDo = left.length > 0 ? 'endUsers' : 'tellOwner';
+    if (leftToDo === 'tellOwner' && notice === undefined) await store.delete(record.mount);
+    else await store.put({ ...record, phase: 'revoked', leftToDo, ...(notice !== undefined && { notice }) });
   }
 
-  #later(body: () => void): void {
+  /** Of those that are left only what is new: they are looked at again and again. */
+  #report(record: MountRecord, users: Users, why: string): void {
+    const { deps } = this.#options;
+    const key = keyOf(record.mount);
+    reportEnded(deps, record, users, why);
+    const left = users.left.map(({ pid, startTime }) => `${pid} ${startTime}`).join();
+    if (left !== '' && left !== this.#reported.get(key)) reportLeft(deps, record, users.left, why);
+    if (left === '') this.#reported.delete(key);
+    else this.#reported.set(key, left);
+  }
+
+  #tellMeanwhile(record: MountRecord, notice: Notice): void {
+    const { log } = this.#options.deps;
+    this.#tell(record, notice).catch((err: unknown) => log.debug({ err, mount: keyOf(record.mount) }, 'was not told'));
+  }
+
+  /** Tells the owner, once at a time, and notes that it knows. */
+  #tell(record: MountRecord, otherwise: Notice): Promise<void> {
+    const key = keyOf(record.mount);
+    const telling =
+      this.#telling.get(key) ?? this.#tellOnce(record, otherwise).finally(() => this.#telling.delete(key));
+    this.#telling.set(key, telling);
+    return telling;
+  }
+
+  async #tellOnce({ mount, signed, notice }: MountRecord, otherwise: Notice): Promise<void> {
+    const { deps, tellOwner } = this.#options;
+    await tellOwner(mount, notice ?? otherwise);
+    await deps.locks.run([lockOf(signed.request.target)], async () => {
+      const now = deps.store.get(mount);
+      // A new attach of this mount may have replaced the record meanwhile.
+      if (now?.leftToDo === 'tellOwner') await deps.store.delete(mount);
+      if (now?.leftToDo !== 'endUsers') return;
+      const { notice: _told, ...untold } = now;
+      await deps.store.put(untold);
+    });
+  }
+
+  #later(key: string, body: () => void): void {
     if (this.#stopped) return;
+    clearTimeout(this.#timers.get(key));
     const timer = setTimeout(() => {
-      this.#timers.delete(timer);
+      this.#timers.delete(key);
       body();
     }, this.#options.retryMs);
-    this.#timers.add(timer);
+    this.#timers.set(key, timer);
   }
+}
+
+/** For people; `undefined` is what records of earlier releases have for the end of a slave. */
+function whyOf(notice: Notice | undefined): string {
+  if (notice?.signal === 'release') return notice.argument.reason;
+  if (notice?.signal === 'containerRestarted') return 'the container has restarted';
+  const end = notice?.signal === 'slaveEnding' ? notice.why : undefined;
+  return `the slave pod has ended${end === undefined ? '' : `: ${end}`}`;
 }

@@ -1,12 +1,12 @@
 import { failureOf } from '../../contract/failures.ts';
-import type { ContainerHandle } from '../kernel/engine.ts';
+import type { ContainerHandle, DeviceUser } from '../kernel/engine.ts';
 import type { MountRecord, RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { grantDevices, revokeDevices } from './grants.ts';
 import { busy, devicesLost } from './users.ts';
 
-type Deps = Pick<NodeDependencies, 'engine' | 'store' | 'log'>;
+type Deps = Pick<NodeDependencies, 'engine' | 'store'>;
 
 /** Devices of one mount that are to be taken back. */
 export interface Taking {
@@ -16,80 +16,108 @@ export interface Taking {
 
 /**
  * What happens to processes that use the devices.
- * `refuse`: they keep them, nothing is taken. `leave`: they keep what they have opened. `end`: they are ended; where the
- * container's main process is among them, nothing is taken. `endIfPossible`: likewise, but then it is left.
+ * `refuse`: they keep them, nothing is taken. `leave`: they keep what they have opened. `end`: they are ended, the container's
+ * main process too; if one does not end, nothing is taken. `endForGood`: likewise, but the devices are taken whatever happens.
  */
-export type UsersPolicy = 'refuse' | 'leave' | 'end' | 'endIfPossible';
+export type UsersPolicy = 'refuse' | 'leave' | 'end' | 'endForGood';
 
-/** How long a process has between SIGTERM and SIGKILL, in milliseconds. */
-const TERM_GRACE_MS = 2_000;
+/** What became of the processes that used the devices. */
+export interface Users {
+  /** Were sent signals; those that are also in `left` have not ended yet. */
+  readonly ended: readonly DeviceUser[];
+  readonly left: readonly DeviceUser[];
+}
+
+const NO_USERS: Users = { ended: [], left: [] };
 
 /**
- * Takes devices back from the container that all of `takings` are in, all or nothing, and answers whether processes that
- * were left still use them. Undoing what was never done, or is done already, succeeds; so does a container that is gone.
+ * Together well within the 25 s for which `preStop` holds an ending slave: when a reservation ends, its users have ended before
+ * the kubelet can give the devices to another pod.
+ */
+const FIRST = { graceMs: 2_000, limitMs: 10_000 } as const;
+/** For processes that were killed before, or have opened the devices since. */
+const AGAIN = { graceMs: 0, limitMs: 1_000 } as const;
+
+/**
+ * Takes devices back from the container that all of `takings` are in, all or nothing, and answers what became of their users.
+ * Undoing what was never done, or is done already, succeeds; so does a container that is gone.
  * @throws DeviceBusy with a cause for each process
  */
 export async function takeBack(
   deps: Deps,
   containerId: string,
   takings: readonly Taking[],
-  users: UsersPolicy,
-): Promise<{ readonly usersLeft: boolean }> {
+  policy: UsersPolicy,
+): Promise<Users> {
   const handle = openIfThere(deps, containerId);
-  if (handle === undefined) return { usersLeft: false };
+  if (handle === undefined) return NO_USERS;
   try {
     const lost = lostBy(deps, containerId, takings);
-    if (users === 'refuse') refuseUsers(deps, handle, lost);
-    const devices = takings.flatMap((taking) => taking.devices);
-    await revokeDevices(deps, handle, devices);
+    if (policy === 'refuse') refuseUsers(deps, handle, lost);
+    await revokeDevices(
+      deps,
+      handle,
+      takings.flatMap(({ devices }) => devices),
+    );
     try {
-      // Opened between the first look and the revocation.
-      if (users === 'refuse') refuseUsers(deps, handle, lost);
-      if (users === 'end') await deps.engine.killUsers(handle, lost, { graceMs: TERM_GRACE_MS });
+      const ends = policy === 'end' || policy === 'endForGood';
+      const ended = ends ? await deps.engine.killUsers(handle, lost, FIRST) : [];
+      // Also those that have opened a device between the first look and the revocation.
+      if (policy === 'refuse' || policy === 'end') refuseUsers(deps, handle, lost);
+      return { ended, left: deps.engine.usersOf(handle, lost) };
     } catch (err) {
-      for (const { record } of takings) await grantDevices(deps, handle, record);
+      if (policy === 'refuse' || policy === 'end') await giveBack(deps, handle, takings);
       throw err;
     }
-    if (users === 'endIfPossible') await endIfPossible(deps, handle, lost);
-    return { usersLeft: deps.engine.usersOf(handle, lost).length > 0 };
   } finally {
     handle.close();
   }
 }
 
 /** Ends processes that still use what was taken back before. */
-export async function endUsers(deps: Deps, record: MountRecord): Promise<void> {
+export async function endUsers(deps: Deps, record: MountRecord): Promise<Users> {
+  return withUsersOf(deps, record, async (handle, lost) => {
+    const ended = await deps.engine.killUsers(handle, lost, AGAIN);
+    return { ended, left: deps.engine.usersOf(handle, lost) };
+  });
+}
+
+/** Processes that still use what was taken back before. */
+export async function usersLeft(deps: Deps, record: MountRecord): Promise<Users> {
+  return withUsersOf(deps, record, async (handle, lost) => ({ ended: [], left: deps.engine.usersOf(handle, lost) }));
+}
+
+type Lost = ReturnType<typeof devicesLost>;
+
+async function withUsersOf(
+  deps: Deps,
+  record: MountRecord,
+  use: (handle: ContainerHandle, lost: Lost) => Promise<Users>,
+): Promise<Users> {
   const handle = openIfThere(deps, record.containerId);
-  if (handle === undefined) return;
+  if (handle === undefined) return NO_USERS;
   try {
-    await endIfPossible(deps, handle, lostBy(deps, record.containerId, [{ record, devices: record.devices }]));
+    return await use(handle, lostBy(deps, record.containerId, [{ record, devices: record.devices }]));
   } finally {
     handle.close();
   }
 }
 
-function lostBy({ store }: Deps, containerId: string, takings: readonly Taking[]): ReturnType<typeof devicesLost> {
+function lostBy({ store }: Deps, containerId: string, takings: readonly Taking[]): Lost {
   const taken = takings.flatMap(({ devices }) => devices.map(({ grant }) => grant));
   const owners = new Set(taken.map(({ owner }) => owner));
   const left = grantsOf(store, containerId).filter(({ owner }) => !owners.has(owner));
   return devicesLost(taken, left);
 }
 
-type Lost = ReturnType<typeof devicesLost>;
-
 function refuseUsers({ engine }: Deps, handle: ContainerHandle, lost: Lost): void {
   const users = engine.usersOf(handle, lost);
   if (users.length > 0) throw busy(users);
 }
 
-/** A main process that uses the devices keeps them: nobody has asked for the end of the container. */
-async function endIfPossible({ engine, log }: Deps, handle: ContainerHandle, lost: Lost): Promise<void> {
-  try {
-    await engine.killUsers(handle, lost, { graceMs: TERM_GRACE_MS });
-  } catch (err) {
-    if (failureOf(err)?.type !== 'DeviceBusy') throw err;
-    log.warn({ err, container: handle.containerId }, 'processes still use devices that were taken back');
-  }
+/** A container whose main process was ended has nothing to be given any more. */
+async function giveBack(deps: Deps, handle: ContainerHandle, takings: readonly Taking[]): Promise<void> {
+  for (const { record } of takings) if (handle.isAlive()) await grantDevices(deps, handle, record);
 }
 
 /** Undefined when the container is gone, and with it all that was changed in it. */

@@ -27,8 +27,8 @@ export interface KernelEngine {
   /** Processes of the container (its cgroup and all below) that hold one of `devices` open or mapped. */
   usersOf(container: ContainerHandle, devices: readonly DeviceId[]): readonly DeviceUser[];
   /**
-   * Ends the users of `devices`: TERM, up to `graceMs`, KILL, and again until none is left; through pidfds. Throws
-   * `DeviceBusy` before anything is killed when the container's init is one of them and `allowInit` is not set.
+   * Ends the users of `devices`, the container's init too: TERM, up to `graceMs`, KILL, and again until none is left or
+   * `limitMs` have passed; through pidfds. Returns every process that was signalled; `usersOf` tells which are left.
    */
   killUsers(
     container: ContainerHandle,
@@ -126,7 +126,7 @@ export interface GrantReport {
 export interface RevokeReport {
   readonly rulesChanged: number;
   readonly nodesRemoved: readonly string[];
-  /** Devices the container may still open, because it could before: `c 10:229`. */
+  /** Devices of which the container has lost nothing, because it had them before or others give them: `c 10:229`. */
   readonly stillAllowed: readonly string[];
 }
 
@@ -143,9 +143,10 @@ export interface DeviceUser {
 }
 
 export interface KillOptions {
+  /** Between SIGTERM and SIGKILL; 0: no SIGTERM. */
   readonly graceMs: number;
-  /** End the container itself when its init uses the device. */
-  readonly allowInit?: boolean;
+  /** For all of it. A process in an uninterruptible wait does not end before the kernel lets it go. */
+  readonly limitMs?: number;
 }
 
 export interface Inspection {

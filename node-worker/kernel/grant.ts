@@ -1,5 +1,6 @@
 import { fail } from '../../contract/failures.ts';
-import { accessBits, accessLetters, deviceKey } from '../cgroup/rule.ts';
+import { accessBits, deviceKey } from '../cgroup/rule.ts';
+import { stillAllowed } from '../cgroup/still-allowed.ts';
 import type { OpenContainer } from './container.ts';
 import { hasNode, placeNode, planNode, takeNode } from './container-nodes.ts';
 import type { DeviceNode, Grant, GrantedDevice, GrantReport, RevokeReport } from './engine.ts';
@@ -110,17 +111,6 @@ export async function revoke(opened: OpenContainer, taken: Grant, others: readon
   const nodesRemoved: string[] = [];
   for (const device of removable) if (takeNode(container, device)) nodesRemoved.push(device.path);
   return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
-}
-
-function stillAllowed(taken: readonly GrantedDevice[], kept: readonly GrantedDevice[]): readonly string[] {
-  const keys = taken
-    .filter((device) => {
-      const others = kept.filter((other) => deviceKey(other) === deviceKey(device));
-      const left = others.reduce((bits, other) => bits | accessBits(other.access), accessBits(device.accessBefore));
-      return accessLetters(left & accessBits(device.access) & ~accessBits('m')) !== '';
-    })
-    .map(deviceKey);
-  return [...new Set(keys)];
 }
 
 /** See `KernelEngine.drifted`. */

@@ -143,6 +143,45 @@ describe('a mount whose slave ends while its target cannot be read', () => {
   });
 });
 
+describe('devices in use are freed only once the node has ended their users, of a mount that', () => {
+  test.each([
+    ['is cancelled', 'used-a', (name: string) => harness.handle(name).cancel()],
+    [
+      'was terminated',
+      'used-b',
+      async (name: string) => {
+        await harness.handle(name).terminate();
+        await harness.reconcile();
+      },
+    ],
+  ])('%s', async (_name, pod, end) => {
+    const node = await harness.addNode(pod, 1);
+    const { status } = await harness.mount(signed(mountRequest(pod)));
+    node.busy = true;
+    await end(`${pod}-m`);
+    await eventually(() => harness.leftOf(pod, node).length === 0);
+    expect(gracesOf(status.slaves[0]?.name)).toEqual([30, 1]);
+  });
+
+  test('is undone', async () => {
+    const node = await harness.addNode('used-c', 1);
+    const attached = Promise.withResolvers<void>();
+    node.slow = attached.promise;
+    harness.mount(signed(mountRequest('used-c'))).catch(() => undefined);
+    await eventually(() => node.attached.size === 1);
+    const [slave] = harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'used-c');
+    node.busy = true;
+    await harness.handle('used-c-m').cancel();
+    attached.resolve();
+    await eventually(() => harness.leftOf('used-c', node).length === 0);
+    expect(gracesOf(slave?.metadata?.name)).toEqual([30, 1]);
+  });
+});
+
+function gracesOf(slave: string | undefined): readonly number[] {
+  return harness.cluster.graces.filter(([pod]) => pod === slave).map(([, seconds]) => seconds);
+}
+
 describe('every history of this file', () => {
   test('replays', async () => {
     expect(await harness.replayed()).toEqual([]);

@@ -5,8 +5,10 @@ import { ANNOTATIONS, MANAGER, NODE_LABEL, NODE_LEASE_SECONDS, nodeLease, SLAVE_
 interface MemoryNode {
   readonly free: Map<string, number>;
   readonly enabled: boolean;
-  /** Whether its node worker renews the Lease. */
-  alive: boolean;
+  /** When its node worker has renewed the Lease for the last time; absent while it goes on. */
+  lapsedAt?: { readonly renewTime?: Date } | undefined;
+  /** How far its clock is ahead. */
+  aheadMs: number;
 }
 
 /** Pods, nodes and Leases in memory, with a scheduler, a kubelet and a garbage collector that do their parts at once. */
@@ -25,23 +27,29 @@ export class MemoryCluster implements Cluster {
   reads = 0;
   /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
   endSlowly = false;
+  /** Of each deletion of a pod its name and `gracePeriodSeconds`, in their order. */
+  readonly graces: (readonly [pod: string, seconds: number])[] = [];
   readonly #pods = new Map<string, V1Pod>();
   readonly #log: { readonly version: number; readonly event: PodEvent }[] = [];
   readonly #changed = new EventTarget();
   #version = 0;
 
   addNode(name: string, devices: Readonly<Record<string, number>>, enabled = true): void {
-    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, alive: true });
+    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, aheadMs: 0 });
     this.#schedulePending();
   }
 
   /** What is left of a node whose worker has stopped. */
-  lapse(name: string): void {
-    this.#node(name).alive = false;
+  lapse(name: string, renewTime: Date | null = new Date(0)): void {
+    this.#node(name).lapsedAt = { ...(renewTime !== null && { renewTime }) };
   }
 
   revive(name: string): void {
-    this.#node(name).alive = true;
+    this.#node(name).lapsedAt = undefined;
+  }
+
+  setClock(name: string, aheadSeconds: number): void {
+    this.#node(name).aheadMs = aheadSeconds * 1_000;
   }
 
   /** What a plugin's device freed elsewhere looks like. */
@@ -126,11 +134,9 @@ export class MemoryCluster implements Cluster {
   async getLease(_namespace: string, name: string): Promise<V1Lease | undefined> {
     this.reads++;
     const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
-    return (
-      node && {
-        spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime: new Date(node.alive ? Date.now() : 0) },
-      }
-    );
+    if (node === undefined) return undefined;
+    const renewed = node.lapsedAt ?? { renewTime: new Date(Date.now() + node.aheadMs) };
+    return { spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, ...renewed } };
   }
 
   async createPod(namespace: string, pod: V1Pod): Promise<V1Pod> {
@@ -151,12 +157,14 @@ export class MemoryCluster implements Cluster {
   async deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void> {
     const pod = this.#pods.get(keyOf(ref));
     if (pod?.metadata?.uid !== uid) return;
+    this.graces.push([ref.name, graceSeconds]);
     if (pod.spec?.nodeName === undefined || graceSeconds === 0) {
       this.removePod(ref);
       return;
     }
     this.#put({ ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date() } });
-    if (!this.endSlowly) setImmediate(() => this.removePod(ref));
+    // With more it stays for a while, as it would with a `preStop`.
+    if (!this.endSlowly && graceSeconds <= 1) setImmediate(() => this.removePod(ref));
   }
 
   /** What is being deleted goes now. */
@@ -286,10 +294,7 @@ function pinOf(pod: V1Pod): string {
   return required?.nodeSelectorTerms[0]?.matchFields?.[0]?.values?.[0] ?? '';
 }
 
-/** Extended resources with their quantities. */
 function devicesOf(pod: V1Pod): readonly (readonly [string, number])[] {
-  const limits = pod.spec?.containers[0]?.resources?.limits ?? {};
-  return Object.entries(limits)
-    .filter(([resource]) => resource.includes('/'))
-    .map(([resource, count]) => [resource, Number(count)] as const);
+  const limits = Object.entries(pod.spec?.containers[0]?.resources?.limits ?? {});
+  return limits.filter(([resource]) => resource.includes('/')).map(([resource, count]) => [resource, Number(count)]);
 }

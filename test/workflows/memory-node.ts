@@ -43,6 +43,15 @@ export class MemoryNode implements NodeActivities {
     this.#publicKeys = publicKeys;
   }
 
+  /** For a worker. */
+  get steps(): NodeActivities {
+    return {
+      attachDevices: (input) => this.attachDevices(input),
+      detachDevices: (input) => this.detachDevices(input),
+      takenBack: (input) => this.takenBack(input),
+    };
+  }
+
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
     const request = verifiedRequest(signed, this.#publicKeys());
@@ -69,6 +78,7 @@ export class MemoryNode implements NodeActivities {
       const causes = [{ reason: 'Process', message: 'pid 7 (sleep)' }];
       throw fail('DeviceBusy', 'Cannot detach: the device is in use', undefined, causes);
     }
+    const inUse = this.busy && signed === undefined && !(await this.#haveEnded(slaves));
     const named = new Set(slaves.map(({ uid }) => uid));
     if (device === undefined) for (const uid of named) this.#tombstones.add(uid);
     return {
@@ -78,7 +88,8 @@ export class MemoryNode implements NodeActivities {
         const left = attached.filter(({ id }) => device !== undefined && id !== device);
         if (left.length > 0) this.attached.set(keyOf(mount), left);
         else if (meant) this.attached.delete(keyOf(mount));
-        return { mount, devices: attached.filter((each) => !left.includes(each)) };
+        const devices = attached.filter((each) => !left.includes(each));
+        return { mount, devices, ...(inUse && { inUse }), ...(this.busy && signed && { ended: 'pid 7 (sleep)' }) };
       }),
     };
   }
@@ -98,6 +109,12 @@ export class MemoryNode implements NodeActivities {
       const [namespace = '', name = ''] = key.split('/');
       return { namespace, name };
     });
+  }
+
+  /** Then processes that use their devices are ended. */
+  async #haveEnded(slaves: DetachInput['slaves']): Promise<boolean> {
+    const pods = await Promise.all(slaves.map((slave) => this.#cluster.getPod(slave)));
+    return pods.every((pod) => pod?.metadata?.deletionTimestamp !== undefined || pod === undefined);
   }
 
   /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */

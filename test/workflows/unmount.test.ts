@@ -33,7 +33,11 @@ describe('unmountDevices()', () => {
     expect(node.attached.size).toBe(2);
     await eventually(() => harness.eventsOf('busy').includes('UnMountDeviceFailed'));
     const { items } = await harness.unmount(signed(unmountRequest('busy', { force: true })));
-    expect(items).toHaveLength(2);
+    const message = 'Ended processes that used the devices: pid 7 (sleep)';
+    expect(items.map(({ status }) => [status.phase, status.message])).toEqual([
+      ['Released', message],
+      ['Released', message],
+    ]);
     expect(node.attached.size).toBe(0);
   });
 
@@ -86,6 +90,19 @@ describe('unmountDevices()', () => {
     expect(await harness.handle('hold-m').query('deviceMount')).toMatchObject({
       status: { phase: 'Mounted', devices: [{}, {}] },
     });
+  });
+
+  test('takes none of two devices that have the same id of two device plugins', async () => {
+    const node = await harness.addNode('alike', 1);
+    const other = 'example.com/other_fuse';
+    harness.cluster.addDevices('alike', other, 1);
+    await harness.mount(signed(mountRequest('alike', { resources: { [FUSE]: '1', [other]: '1' }, split: true })));
+    const refused = failureFrom(harness.unmount(signed(unmountRequest('alike', { device: '/dev/fuse' }))));
+    expect(await refused).toMatchObject({
+      type: 'BadRequest',
+      message: `Cannot unmount only "/dev/fuse": several devices have that id, a ${other} of mount "alike-m" and a ${FUSE} of mount "alike-m". Choose by "mount", or unmount all`,
+    });
+    expect(node.attached.get(`${NAMESPACE}/alike-m`)).toHaveLength(2);
   });
 
   test('releases a mount that waits in the queue', async () => {
