@@ -155,7 +155,8 @@ describe('a signed request to unmount', () => {
     await attachNow(attachInput(slave));
     await detachNow({ force: true, signed });
     const second = await mountAgain();
-    await detachNow({ mounts: [{ ...MOUNT, name: 'm2' }], slaves: [second], force: true, signed });
+    const again = detachNow({ mounts: [{ ...MOUNT, name: 'm2' }], slaves: [second], force: true, signed });
+    await expect(again).rejects.toMatchObject({ type: 'DeviceBusy' });
     expect(node.engine.killed).toEqual([]);
   });
 
