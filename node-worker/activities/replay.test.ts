@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput, AttachResult, DetachInput, DetachResult } from '../../contract/node-activities.ts';
+import { endsAtMs } from '../../contract/requests.ts';
 import { FileMountStore } from '../state/mount-store.ts';
-import { freshUntilMs } from '../state/used-requests.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 import { attachInput, MemoryNode, mountRequest, unmountRequest } from './memory-node.ts';
@@ -128,7 +128,7 @@ describe('a signed request to mount', () => {
     await detachNow();
     const { request } = mountRequest();
     expect(node.deps.store.usedFor(request)).toEqual(new Set([slave.uid]));
-    const until = freshUntilMs(request);
+    const until = endsAtMs(request);
     expect((await FileMountStore.open(node.stateDir, until)).usedFor(request)).toBeDefined();
     expect((await FileMountStore.open(node.stateDir, until + 1)).usedFor(request)).toBeUndefined();
     expect(readdirSync(join(node.stateDir, 'used'))).toEqual([]);
@@ -155,7 +155,8 @@ describe('a signed request to unmount', () => {
     await attachNow(attachInput(slave));
     await detachNow({ force: true, signed });
     const second = await mountAgain();
-    await detachNow({ mounts: [{ ...MOUNT, name: 'm2' }], slaves: [second], force: true, signed });
+    const again = detachNow({ mounts: [{ ...MOUNT, name: 'm2' }], slaves: [second], force: true, signed });
+    await expect(again).rejects.toMatchObject({ type: 'DeviceBusy' });
     expect(node.engine.killed).toEqual([]);
   });
 

@@ -1,10 +1,9 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { AttachInput, DetachInput } from '../../contract/node-activities.ts';
-import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
+import { endsAtMs, type MountRequest, type UnmountRequest } from '../../contract/requests.ts';
 import type { MountRecord } from '../state/mount-record.ts';
 import type { MountStore } from '../state/mount-store.ts';
-import { freshUntilMs } from '../state/used-requests.ts';
 
 /**
  * A signed request is proof for ever of what was authorised once, so whoever can start activities could use it again. Four things
@@ -54,7 +53,7 @@ const uidsOf = (slaves: readonly SlaveRef[]): ReadonlySet<string> => new Set(sla
 
 /** Whether a request is still within the time that its user has given it. */
 export function isFresh(request: MountRequest | UnmountRequest, nowMs: number): boolean {
-  return nowMs <= freshUntilMs(request);
+  return nowMs <= endsAtMs(request);
 }
 
 /** More than a pod has; whoever can start activities can name any number. */

@@ -1,20 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
+import { endsAtMs, type MountRequest, type UnmountRequest } from '../../contract/requests.ts';
 import { requestDigest } from '../../contract/signature.ts';
 import { type DurableFiles, namesIn } from './durable-files.ts';
 
 type SignedRequest = MountRequest | UnmountRequest;
 
-/** Clocks of two machines of a cluster, apart. */
-const CLOCK_SKEW_MS = 60_000;
 /** Each is a request that the apiserver has signed and that is not over; where there are more, those that end first go. */
 const MAX_USED = 10_000;
-
-/** Until when a request may begin something, in milliseconds since 1970. */
-export function freshUntilMs({ requestedAt, deadlineSeconds }: SignedRequest): number {
-  return Date.parse(requestedAt) + deadlineSeconds * 1_000 + CLOCK_SKEW_MS;
-}
 
 interface Use {
   /** UIDs of the slaves that the request was used for. */
@@ -62,7 +55,7 @@ export class UsedRequests {
   /** The first use counts: at once, and after a crash when its promise has resolved. One that is over anyway is not kept. */
   async add(request: SignedRequest, slaves: readonly string[], nowMs: number): Promise<void> {
     const digest = requestDigest(request);
-    const untilMs = freshUntilMs(request);
+    const untilMs = endsAtMs(request);
     if (this.#uses.has(digest) || nowMs > untilMs) return;
     this.#uses.set(digest, { slaves: new Set(slaves), untilMs });
     const text = JSON.stringify({ slaves, until: new Date(untilMs).toISOString() });
