@@ -1,5 +1,21 @@
 import { failureOf } from '../../contract/failures.ts';
 import type { ContainerHandle, KernelEngine } from '../kernel/engine.ts';
+import type { MountRecord } from '../state/mount-record.ts';
+
+type Container = Pick<MountRecord, 'containerId' | 'init'>;
+
+/** Undefined when the container is gone, and with it all that was changed in it. */
+export function openIfThere(
+  { engine }: { readonly engine: Pick<KernelEngine, 'openContainer'> },
+  { containerId, init }: Container,
+): ContainerHandle | undefined {
+  try {
+    return engine.openContainer({ containerId, init });
+  } catch (err) {
+    if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
+    throw err;
+  }
+}
 
 /** Keeps a handle of each container that is looked at again and again: to find one anew walks the cgroups of the node. */
 export class OpenHandles {
@@ -12,8 +28,10 @@ export class OpenHandles {
   }
 
   /** Undefined when the container has ended. */
-  of(containerId: string): ContainerHandle | undefined {
-    if (!this.#handles.has(containerId)) this.#handles.set(containerId, this.#open(containerId));
+  of(container: Container): ContainerHandle | undefined {
+    const { containerId } = container;
+    if (!this.#handles.has(containerId))
+      this.#handles.set(containerId, openIfThere({ engine: this.#engine }, container));
     const handle = this.#handles.get(containerId);
     if (handle === undefined || handle.isAlive()) return handle;
     handle.close();
@@ -32,14 +50,5 @@ export class OpenHandles {
 
   close(): void {
     this.keepOnly(new Set());
-  }
-
-  #open(containerId: string): ContainerHandle | undefined {
-    try {
-      return this.#engine.openContainer({ containerId });
-    } catch (err) {
-      if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
-      throw err;
-    }
   }
 }
