@@ -112,6 +112,7 @@ describe('SlaveGuard', () => {
     expect(await node.deps.metrics.text()).toContain('device_mounter_node_devices_still_used 0');
     expect([told, node.events.filter((event) => event.includes('StillUsed'))]).toEqual([['m1'], expect.any(Array)]);
     expect(node.events.filter((event) => event.includes('StillUsed'))).toHaveLength(2);
+    expect(node.engine.graces.slice(0, 2)).toEqual([2_000, 0]);
   });
 
   test('goes on after a restart with processes that the kernel has not ended', async () => {

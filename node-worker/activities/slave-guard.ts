@@ -160,9 +160,10 @@ export class SlaveGuard {
   async #settle(record: MountRecord, { left }: Users, notice: Notice | undefined): Promise<void> {
     const { store } = this.#options.deps;
     await store.bury(record.slaves.map(({ uid }) => uid));
-    const leftToDo = left.length > 0 ? 'endUsers' : 'tellOwner';
-    if (leftToDo === 'tellOwner' && notice === undefined) await store.delete(record.mount);
-    else await store.put({ ...record, phase: 'revoked', leftToDo, ...(notice !== undefined && { notice }) });
+    const what = { ...record, phase: 'revoked', ...(notice !== undefined && { notice }) } as const;
+    if (left.length > 0) await store.put({ ...what, leftToDo: 'endUsers', killed: true });
+    else if (notice === undefined) await store.delete(record.mount);
+    else await store.put({ ...what, leftToDo: 'tellOwner' });
   }
 
   /** Of those that are left only what is new: they are looked at again and again. */

@@ -35,7 +35,7 @@ const NO_USERS: Users = { ended: [], left: [] };
  * the kubelet can give the devices to another pod.
  */
 const FIRST = { graceMs: 2_000, limitMs: 10_000 } as const;
-/** For processes that were killed before, or have opened the devices since. */
+/** For processes that were killed before. */
 const AGAIN = { graceMs: 0, limitMs: 1_000 } as const;
 
 /**
@@ -68,11 +68,13 @@ export async function takeBack(deps: Deps, takings: readonly Taking[], policy: U
   }
 }
 
-/** Ends processes that still use what was taken back before. */
+/** Ends processes that still use what was taken back before, and notes in the record when some do not end. */
 export async function endUsers(deps: Deps, record: MountRecord): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => {
-    const ended = await deps.engine.killUsers(handle, lost, AGAIN);
-    return { ended, left: deps.engine.usersOf(handle, lost) };
+    const ended = await deps.engine.killUsers(handle, lost, record.killed === true ? AGAIN : FIRST);
+    const left = deps.engine.usersOf(handle, lost);
+    if (left.length > 0 && record.killed !== true) await deps.store.put({ ...record, killed: true });
+    return { ended, left };
   });
 }
 

@@ -40,6 +40,8 @@ export interface MountRecord {
    * `tellOwner`: the node has decided, and the mount's workflow does not know yet.
    */
   readonly leftToDo?: 'endUsers' | 'tellOwner';
+  /** With `endUsers`: they were sent SIGTERM and SIGKILL, and the kernel has not ended them yet. */
+  readonly killed?: boolean;
   /** What the owner is to be told of a decision of this node. Absent with `tellOwner`: that a slave is ending. */
   readonly notice?: Notice;
   /** The running slaves have been seen to have what was attached. */
@@ -60,6 +62,7 @@ const RECORD = z.looseObject({
   mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
   phase: z.enum(['attaching', 'attached', 'revoking', 'revoked']),
   leftToDo: z.enum(['endUsers', 'tellOwner']).optional(),
+  killed: z.boolean().optional(),
   notice: z.looseObject({ signal: z.enum(['slaveEnding', 'release', 'containerRestarted', 'driftHealed']) }).optional(),
   signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
   slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
