@@ -87,7 +87,7 @@ function devicesIn(target: V1Pod, name: string): readonly MountedDevice[] {
       id,
       resource,
       ...(slave !== undefined && { slave }),
-      nodes: nodes.map((path) => ({ path, type: 'c', major: 0, minor: 0, access: 'rw' })),
+      nodes: nodes.map((path) => ({ path })),
     }));
 }
 

@@ -2,7 +2,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { Context } from '@temporalio/activity';
 import { fail } from '../contract/failures.ts';
 import { mountWorkflowId, SLAVE_LABELS } from '../contract/names.ts';
-import type { Signed, UnmountRequest } from '../contract/requests.ts';
+import { endsAtMs, type Signed, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { PodRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -49,12 +49,12 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
   if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(namespace, mount)) return;
   if (signed !== undefined) {
     const { target, ...request } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
-    const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLEAN_UP_MS;
     const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
     const named = request.mount === undefined || request.mount === mount;
     // Of a mount that goes on only its owner knows which slave is meant.
     const whole = request.device === undefined;
-    if (request.kind === 'unmount' && whole && means && named && deps.now().getTime() < endsAt) return;
+    if (request.kind === 'unmount' && whole && means && named && deps.now().getTime() < endsAtMs(request) + CLEAN_UP_MS)
+      return;
   }
   const owner = await deps.owners.describe(namespace, mount);
   if (signed === undefined && owner?.open !== true) return;

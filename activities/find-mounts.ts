@@ -3,7 +3,7 @@ import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { isDeviceType } from '../contract/device-types.ts';
 import { fail, nothingMounted } from '../contract/failures.ts';
 import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
-import { isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
+import { endsAtMs, isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
@@ -32,19 +32,35 @@ export async function findMounts(deps: Dependencies, { signed }: FindMountsInput
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
   const names = request.mount === undefined ? new Set([...slaves.keys(), ...open]) : new Set([request.mount]);
   const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
-  const meant = found
-    .filter((each) => each !== undefined)
-    .filter(({ mount }) => isMeant(mount, request))
-    .map((each) => ({ ...each, ...partOf(each.mount, request.device) }));
-  if (meant.length > 0) return meant;
-  throw nothingMounted(request);
+  const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  if (meant.length === 0) throw nothingMounted(request);
+  const { device } = request;
+  if (device !== undefined) checkOneDevice(meant, device);
+  return meant.map((each) => ({ ...each, ...partOf(each.mount, device) }));
 }
 
-/** As one to mount: whoever has seen a signed request cannot use it again later. */
-function checkCurrent({ now }: Dependencies, { target, requestedAt, deadlineSeconds }: UnmountRequest): void {
-  const endsAt = Date.parse(requestedAt) + deadlineSeconds * 1_000;
-  if (now().getTime() <= endsAt) return;
-  throw fail('Timeout', `Cannot unmount from "${target.pod}": the request ended at ${new Date(endsAt).toISOString()}`);
+/** @throws Timeout */
+function checkCurrent({ now }: Dependencies, request: UnmountRequest): void {
+  if (now().getTime() <= endsAtMs(request)) return;
+  const { target, requestedAt, deadlineSeconds } = request;
+  const rule = `the request of ${requestedAt} was good for ${deadlineSeconds} s`;
+  throw fail('Timeout', `Cannot unmount from "${target.pod}": ${rule}`);
+}
+
+/**
+ * Ids are unique for a device plugin, which names them: another may have the same.
+ * @throws BadRequest
+ */
+function checkOneDevice(meant: readonly FoundMount[], device: string): void {
+  const having = meant.flatMap(({ mount: { metadata, status } }) =>
+    status.devices.filter(({ id }) => id === device).map(({ resource }) => ({ resource, mount: metadata.name })),
+  );
+  if (new Set(having.map(({ resource }) => resource)).size <= 1) return;
+  const which = having.map(({ resource, mount }) => `a ${resource} of mount "${mount}"`).join(' and ');
+  throw fail(
+    'BadRequest',
+    `Cannot unmount only "${device}": several devices have that id, ${which}. Choose by "mount", or unmount all`,
+  );
 }
 
 /**

@@ -105,6 +105,12 @@ function statusOf(body: unknown): Status {
   }
 }
 
+/** client-node's watch tells only the code of an answer that is not a success. */
+function refusalOf(err: Error): Error {
+  const code = 'statusCode' in err ? Number(err.statusCode) : undefined;
+  return code === undefined ? err : new ClusterError(code, '', `kube-apiserver answered ${code} to a watch`);
+}
+
 type WatchLine = PodEvent | { readonly type: 'ERROR'; readonly pod: Status };
 
 async function* podEvents(
@@ -142,7 +148,7 @@ async function* podEvents(
         wake.up = resolve;
       });
     }
-    if (ended.error instanceof Error && !signal.aborted) throw ended.error;
+    if (ended.error instanceof Error && !signal.aborted) throw refusalOf(ended.error);
   } finally {
     signal.removeEventListener('abort', abort);
     request.abort();

@@ -1,6 +1,6 @@
 import { fail } from '../contract/failures.ts';
 import { NODE_LABEL } from '../contract/names.ts';
-import type { MountRequest, Signed } from '../contract/requests.ts';
+import { endsAtMs, type MountRequest, type Signed } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
@@ -39,7 +39,7 @@ export async function planMount(deps: Dependencies, { signed }: PlanMountInput):
 }
 
 /**
- * A request counts only until its deadline, so that whoever has seen a signed one cannot use it again later.
+ * The request, if it was signed and still counts.
  * @throws InvalidSignature, Timeout
  */
 export function verifiedMount(
@@ -47,11 +47,9 @@ export function verifiedMount(
   signed: Signed<MountRequest>,
 ): MountRequest {
   const request = verifiedRequest(signed, deps.publicKeys());
-  const endsAt = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000;
-  if (deps.now().getTime() > endsAt) {
-    throw fail('Timeout', `Cannot mount "${request.name}": the request ended at ${new Date(endsAt).toISOString()}`);
-  }
-  return request;
+  if (deps.now().getTime() <= endsAtMs(request)) return request;
+  const { name, requestedAt, deadlineSeconds } = request;
+  throw fail('Timeout', `Cannot mount "${name}": the request of ${requestedAt} was good for ${deadlineSeconds} s`);
 }
 
 /** What a mount or unmount fails with when the Lease of the node's worker has lapsed. */

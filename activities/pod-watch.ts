@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Pod } from '@kubernetes/client-node';
 import type { Cluster, PodRef } from './cluster.ts';
 
-/** How long after a watch has broken the next list is tried. */
+/** Between the beginnings of two lists, at least: a server may close every watch at once. */
 const RELIST_DELAY_MS = 1_000;
 /** A watch may miss what happens while it is broken in a way that nobody notices; a list does not. */
 const RELIST_PERIOD_MS = 60_000;
@@ -68,16 +69,14 @@ export class PodWatch {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      const nextMs = performance.now() + RELIST_DELAY_MS;
       try {
         await this.#listAndWatch(signal);
       } catch (err) {
         if (signal.aborted) return;
         this.#options.onError(err);
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, RELIST_DELAY_MS);
-          signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-        });
       }
+      await delay(Math.max(0, nextMs - performance.now()), undefined, { signal }).catch(() => undefined);
     }
   }
 

@@ -1,7 +1,7 @@
 import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
-import { ANNOTATIONS } from '../contract/names.ts';
+import { ANNOTATIONS, slaveIndex, slaveName } from '../contract/names.ts';
 import type { MountRequest, Signed, Target, UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
@@ -118,10 +118,7 @@ async function annotate(deps: Dependencies, mount: DeviceMount): Promise<void> {
 
 async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
   const before = pod.metadata?.annotations?.[ANNOTATIONS.devices];
-  const devices = [
-    ...parseAnnotation(before).filter((device) => device.mount !== mount.metadata.name),
-    ...annotatedDevices(mount),
-  ];
+  const devices = [...parseAnnotation(before).filter((device) => !isOf(device, mount)), ...annotatedDevices(mount)];
   const after = devices.length > 0 ? JSON.stringify(devices) : undefined;
   if (after === before) return;
   const { namespace, podName: name } = { ...mount.spec, namespace: mount.metadata.namespace };
@@ -135,6 +132,13 @@ async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount):
       },
     },
   );
+}
+
+/** Whether an entry is of the mount. The name alone says so while the mount lives; afterwards another may have it. */
+function isOf({ mount, slave }: AnnotatedDevice, { metadata, spec, status }: DeviceMount): boolean {
+  if (mount !== metadata.name) return false;
+  if (status.phase === 'Mounted' || slave === undefined) return true;
+  return slave === slaveName(spec.podName, metadata.uid, slaveIndex(slave));
 }
 
 function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly AnnotatedDevice[] {

@@ -1,6 +1,6 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { ANNOTATIONS } from '../contract/names.ts';
-import type { MountRequest, Signed } from '../contract/requests.ts';
+import { endsAtMs, type MountRequest, type Signed } from '../contract/requests.ts';
 import { SIGNALS } from '../contract/workflows.ts';
 import { saidOf } from './await-scheduled.ts';
 import type { Owners } from './owners.ts';
@@ -9,8 +9,6 @@ import { mountNameOf } from './slave-pod.ts';
 
 /** Signals on their way at a time: a change that thousands wait for must not keep Temporal from the rest. */
 const AT_ONCE = 16;
-/** Clocks of two machines of a cluster, apart. */
-const CLOCK_SKEW_MS = 60_000;
 
 interface Waiting {
   readonly namespace: string;
@@ -82,8 +80,7 @@ function waitingOf(slave: V1Pod): Waiting | undefined {
   try {
     // Not to be trusted: that it waits only means that its owner is told.
     const { request } = JSON.parse(annotations?.[ANNOTATIONS.request] ?? '') as Signed<MountRequest>;
-    const endsAtMs = Date.parse(request.requestedAt) + request.deadlineSeconds * 1_000 + CLOCK_SKEW_MS;
-    return request.queue ? { namespace, mount, endsAtMs } : undefined;
+    return request.queue ? { namespace, mount, endsAtMs: endsAtMs(request) } : undefined;
   } catch {
     return undefined;
   }

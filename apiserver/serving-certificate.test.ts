@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ let server: TestServer;
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'device-mounter-tls-'));
   write(cluster.server);
+  for (const name of ['tls.crt', 'tls.key']) symlinkSync(join('..data', name), join(directory, name));
   server = await new TestServer(cluster).start();
 });
 afterEach(async () => {
@@ -24,14 +25,13 @@ afterEach(async () => {
   await server.stop();
 });
 
+/** As the kubelet replaces a Secret: both files at once, by the link that they lead through. */
 function write({ cert, key }: Pair): void {
-  for (const [name, text] of [
-    ['tls.key', key],
-    ['tls.crt', cert],
-  ] as const) {
-    writeFileSync(join(directory, `${name}.new`), text);
-    renameSync(join(directory, `${name}.new`), join(directory, name));
-  }
+  const version = mkdtempSync(join(directory, '..version-'));
+  writeFileSync(join(version, 'tls.crt'), cert);
+  writeFileSync(join(version, 'tls.key'), key);
+  symlinkSync(version, join(directory, '..data.new'));
+  renameSync(join(directory, '..data.new'), join(directory, '..data'));
 }
 
 async function servedFingerprint(): Promise<string | undefined> {
@@ -43,23 +43,22 @@ async function servedFingerprint(): Promise<string | undefined> {
 }
 
 describe('watchServingPair()', () => {
-  test('serves the new pair as soon as it is complete, and keeps the old one over a bad one', async () => {
+  test('keeps the pair over one that does not fit, and serves the next one as soon as it is there', async () => {
     const first = await readServingPair(directory);
-    const said: string[] = [];
+    const refused = Promise.withResolvers<string>();
     const log = {
-      info: (_object: object, message: string) => said.push(message),
-      warn: (_object: object, message: string) => said.push(message),
+      info: () => undefined,
+      warn: (_object: object, message: string) => refused.resolve(message),
     };
     const applied = Promise.withResolvers<void>();
     const stop = watchServingPair(directory, first, log, (pair) => {
       server.tls.usePair(pair);
       applied.resolve();
     });
-    expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
-
     const second = issue();
-    // A key of another certificate comes first.
     write({ cert: second.cert, key: issue().key });
+    expect(await refused.promise).toBe('cannot read the serving certificate, the one before stays');
+    expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
     write(second);
     await applied.promise;
     expect(await servedFingerprint()).toBe(new X509Certificate(second.cert).fingerprint256);

@@ -18,11 +18,12 @@ export interface MountedDevice {
 export interface DeviceNodeStatus {
   /** In the container. */
   readonly path: string;
-  readonly type: 'c' | 'b';
-  readonly major: number;
-  readonly minor: number;
+  /** This and what follows is absent where only the path is known: of a mount that was adopted. */
+  readonly type?: 'c' | 'b';
+  readonly major?: number;
+  readonly minor?: number;
   /** Any of `r`, `w`, `m`. */
-  readonly access: string;
+  readonly access?: string;
 }
 
 /** A placeholder pod that holds devices for a target. */

@@ -66,7 +66,8 @@ export interface NodeActivities {
   /**
    * Waits until the kubelet has allocated the slaves' devices, then lets the target's container use exactly those.
    * Heartbeats while it waits.
-   * @throws NotAllocated, InvalidSignature, ContainerNotReady, ContainerUnsupported, SlaveEnded, TargetGone
+   * @throws NotAllocated, InvalidSignature, ContainerNotReady, ContainerUnsupported, SlaveEnded, TargetGone, Timeout,
+   *   MountEnded when the request was used by a mount that has ended
    */
   attachDevices(input: AttachInput): Promise<AttachResult>;
   /**

@@ -102,6 +102,20 @@ export function isMeant(
   );
 }
 
+/** How far the clocks of two machines of a cluster may be apart. */
+const CLOCK_SKEW_MS = 60_000;
+
+/**
+ * Milliseconds since 1970 after which a request begins nothing any more, by the clock of any machine of the cluster: whoever
+ * has seen a signed one cannot use it again later.
+ */
+export function endsAtMs({
+  requestedAt,
+  deadlineSeconds,
+}: Pick<MountRequest | UnmountRequest, 'requestedAt' | 'deadlineSeconds'>): number {
+  return Date.parse(requestedAt) + deadlineSeconds * 1_000 + CLOCK_SKEW_MS;
+}
+
 /** A request with the apiserver's proof that it authorised exactly this. Temporal is not trusted with root. */
 export interface Signed<Request extends MountRequest | UnmountRequest> {
   readonly request: Request;

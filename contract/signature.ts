@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { fail } from './failures.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
 
@@ -21,6 +21,11 @@ function canonicalJson(value: unknown): string {
       ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
       : inner,
   );
+}
+
+/** Names a request by all that it says, in hex: of a signature there may be several spellings. */
+export function requestDigest(request: MountRequest | UnmountRequest): string {
+  return createHash('sha256').update(canonicalJson(request)).digest('hex');
 }
 
 /** Signs a request with the apiserver's private key (Ed25519, RFC 8032). */

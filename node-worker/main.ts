@@ -30,6 +30,7 @@ import { NodeMetrics } from './metrics.ts';
 import { criContainers } from './runtime/cri.ts';
 import { Locks } from './state/locks.ts';
 import { FileMountStore } from './state/mount-store.ts';
+import { lockState } from './state/state-lock.ts';
 import { NodeTaskWorker, ownerTeller } from './temporal.ts';
 
 /** Where runtimes listen by default. */
@@ -56,6 +57,7 @@ const kubeletDir = settings['kubelet-dir'];
 const devicePluginDir = settings['device-plugin-dir'];
 const criSocket = settings['cri-socket'] ?? CRI_SOCKETS.find((path) => existsSync(path)) ?? CRI_SOCKETS[0];
 
+await lockState(settings['state-dir'], (sentence) => log.warn(`another node worker runs: ${sentence}`));
 const store = await FileMountStore.open(settings['state-dir']);
 for (const file of store.unreadable) log.error(file, 'cannot read the checkpoint of a mount');
 

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { mountWorkflowId, nodeQueue } from '../contract/names.ts';
 import type { MountRef, NodeActivities } from '../contract/node-activities.ts';
 import { SIGNALS } from '../contract/workflows.ts';
+import { pause } from '../process/pause.ts';
 import type { TemporalAccess } from '../process/temporal-access.ts';
 import type { Notice } from './state/mount-record.ts';
 
@@ -27,8 +28,7 @@ const SHUTDOWN_FORCE = '25s';
 export class NodeTaskWorker {
   readonly #options: TemporalOptions;
   #worker: Worker | undefined;
-  #stopping = Promise.withResolvers<void>();
-  #stopped = false;
+  readonly #stopping = new AbortController();
   #done: Promise<void> | undefined;
 
   constructor(options: TemporalOptions) {
@@ -46,15 +46,15 @@ export class NodeTaskWorker {
 
   /** Resolves when the tasks at hand have ended. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#stopping.resolve();
+    this.#stopping.abort();
     if (this.#worker?.getState() === 'RUNNING') this.#worker.shutdown();
     await this.#done;
   }
 
   async #serve(): Promise<void> {
+    const { signal } = this.#stopping;
     let lastProblem = '';
-    while (!this.#stopped) {
+    while (!signal.aborted) {
       try {
         await this.#serveOnce();
         lastProblem = '';
@@ -63,7 +63,7 @@ export class NodeTaskWorker {
         if (problem !== lastProblem) this.#options.log.warn({ err }, 'not connected to Temporal, trying again');
         lastProblem = problem;
       }
-      if (!this.#stopped) await Promise.race([this.#stopping.promise, pause(RETRY_MS)]);
+      await pause(RETRY_MS, signal);
     }
   }
 
@@ -89,7 +89,7 @@ export class NodeTaskWorker {
         shutdownForceTime: SHUTDOWN_FORCE,
       });
       log.info({ queue: nodeQueue(node) }, 'serving');
-      if (!this.#stopped) await this.#worker.run();
+      if (!this.#stopping.signal.aborted) await this.#worker.run();
     } finally {
       clearInterval(keeping);
       this.#worker = undefined;
@@ -102,6 +102,7 @@ export class NodeTaskWorker {
 export function ownerTeller(
   { access, log }: Pick<TemporalOptions, 'access' | 'log'>,
   signal: AbortSignal,
+  retryMs = RETRY_MS,
 ): (mount: MountRef, notice: Notice) => Promise<void> {
   const { namespace, dataConverter, apiKey } = access;
   const connection = Connection.lazy({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
@@ -118,7 +119,7 @@ export function ownerTeller(
       } catch (err) {
         if (err instanceof WorkflowNotFoundError) return;
         if (attempt === 0) log.warn({ err, mount, signal: notice.signal }, 'cannot tell a workflow, trying again');
-        await Promise.race([pause(RETRY_MS), aborted(signal)]);
+        await pause(retryMs, signal);
       }
     }
   };
@@ -127,17 +128,4 @@ export function ownerTeller(
 function argumentsOf(notice: Notice): readonly unknown[] {
   // Without a UID: the record of the mount says which slaves it needs.
   return notice.signal === 'slaveEnding' ? [undefined, notice.why] : [notice.argument];
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

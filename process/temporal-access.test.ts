@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { onChangedFiles } from './changed-files.ts';
 import { type TemporalSettings, temporalAccess } from './temporal-access.ts';
 
@@ -62,18 +62,23 @@ describe('temporalAccess()', () => {
 });
 
 describe('onChangedFiles()', () => {
-  test('tells once of another content, not of the same and not of a file that is missing', async () => {
+  test('tells once of another content, not of the same and not of a file that is missing', () => {
+    jest.useFakeTimers();
     const file = join(dir, 'crt');
     let told = 0;
-    const changed = Promise.withResolvers<void>();
-    onChangedFiles([file], 5, () => {
-      told++;
-      changed.resolve();
-    });
-    writeFileSync(file, 'crt\n');
-    rmSync(file);
-    writeFileSync(file, 'new\n');
-    await changed.promise;
-    expect(told).toBe(1);
+    const stop = onChangedFiles([file], 5, () => told++);
+    for (const [change, expected] of [
+      [() => writeFileSync(file, 'crt\n'), 0],
+      [() => rmSync(file), 0],
+      [() => writeFileSync(file, 'new\n'), 1],
+      [() => writeFileSync(file, 'newer\n'), 1],
+    ] as const) {
+      change();
+      // Time enough for several looks.
+      jest.advanceTimersByTime(50);
+      expect(told).toBe(expected);
+    }
+    stop();
+    jest.useRealTimers();
   });
 });

@@ -70,10 +70,9 @@ async function reasonBehind({ input, record }: MountContext, slaveEnded: unknown
   return end === heard ? slaveEnded : failureOfEnd(input.request.name, end);
 }
 
-function remainingMs({ requestedAt, deadlineSeconds }: MountRequest): number {
-  const fullMs = deadlineSeconds * 1_000;
-  // Clocks differ between machines: never longer than asked for, and not 0, which would mean no limit.
-  return Math.max(1, Math.min(fullMs, Date.parse(requestedAt) + fullMs - Date.now()));
+/** Both times are of Temporal's clock: that of whoever wrote the request may be another. Not 0, which would mean no limit. */
+function remainingMs({ deadlineSeconds }: MountRequest): number {
+  return Math.max(1, workflowInfo().startTime.getTime() + deadlineSeconds * 1_000 - Date.now());
 }
 
 function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {

@@ -9,6 +9,9 @@ import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
 import { PATIENCE_MS } from './timeouts.ts';
 
+/** Of the change by which a mount is held while its target is still being told of it. */
+export const TELL_IN_TURN = 'tell-in-turn';
+
 export interface Held {
   readonly record: MountRecord;
   readonly ends: MountEnds;
@@ -117,20 +120,22 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
   return fail('RollbackIncomplete', `Cannot give everything back: ${what} must be cleaned up`, err);
 }
 
-/** Tells the target, for its readers only: that this fails changes nothing about the mount. */
-export async function tell(
-  { mount, signed }: MountRecord,
-  type: 'Normal' | 'Warning',
-  reason: string,
-  message: string,
-): Promise<void> {
-  try {
-    await CancellationScope.nonCancellable(() =>
-      publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
-        { signed, mount, event: { type, reason, message } },
-      ]),
-    );
-  } catch (err) {
-    log.warn('cannot tell the target', { reason, err });
-  }
+/**
+ * Tells the target as the mount is now, for its readers only: that this fails changes nothing about the mount. Resolves when
+ * the target was told, or cannot be; what is told later comes later.
+ */
+export function tell(record: MountRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
+  const { mount, signed } = record;
+  const telling = async (): Promise<void> => {
+    try {
+      await CancellationScope.nonCancellable(() =>
+        publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
+          { signed, mount, event: { type, reason, message } },
+        ]),
+      );
+    } catch (err) {
+      log.warn('cannot tell the target', { reason, err });
+    }
+  };
+  return patched(TELL_IN_TURN) ? record.inTurn(telling) : telling();
 }

@@ -14,6 +14,7 @@ export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | 
 export class MountRecord {
   readonly signed: MountInput;
   #mount: DeviceMount;
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(signed: MountInput, mount: DeviceMount) {
     this.signed = signed;
@@ -53,6 +54,12 @@ export class MountRecord {
       upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.node, status.node)]);
     }
     this.#show();
+  }
+
+  /** Runs `task`, which must not throw, when those before have ended; without one, waits for these. */
+  inTurn(task = async (): Promise<void> => undefined): Promise<void> {
+    this.#turn = this.#turn.then(task);
+    return this.#turn;
   }
 
   /** The lease begins anew, with this length. */

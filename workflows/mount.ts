@@ -17,7 +17,7 @@ import { mountWorkflowId } from '../contract/names.ts';
 import { type MountInput, QUERIES } from '../contract/workflows.ts';
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
-import { hold, tell } from './hold.ts';
+import { hold, TELL_IN_TURN, tell } from './hold.ts';
 import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
@@ -53,12 +53,10 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
     if (carried === undefined) {
       await establish({ input, record, ends, outcome, queue });
       const paths = record.status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path));
-      await tell(
-        record,
-        'Normal',
-        'MountDevice',
-        `Mounted ${paths.join(', ')} in container ${record.mount.spec.container}`,
-      );
+      const { container } = record.mount.spec;
+      const told = tell(record, 'Normal', 'MountDevice', `Mounted ${paths.join(', ')} in container ${container}`);
+      // Mounts that were made before waited for that.
+      if (!patched(TELL_IN_TURN)) await told;
     }
     // Continue-as-new comes from this workflow itself; whoever else hands over a mount has to prove that it is one.
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
@@ -78,6 +76,7 @@ async function held(record: MountRecord, ends: MountEnds, parts: MountParts): Pr
     await parts.settled();
     if (end !== 'continueAsNew') return end;
     await answered();
+    await record.inTurn();
     // The new run would know nothing of a signal or a Cancel that has come while this one waited.
     if (ends.next === undefined && !CancellationScope.current().consideredCancelled) await continueAsNew(record);
   }

@@ -36,7 +36,7 @@ export async function attachToContainer(
   try {
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;
-    const kept = await keptDevices(deps, mount, slaves, handle);
+    const kept = await keptDevices(deps, mount, { signed, slaves }, handle);
     // No step in between: what is buried after this finds the record.
     checkAlive(deps, slaves);
     const devices = kept ?? newDevices(deps, handle, mount, request, findings, before);
@@ -88,7 +88,7 @@ async function runningContainer(deps: NodeDependencies, { target }: MountRequest
 async function keptDevices(
   deps: NodeDependencies,
   mount: MountRef,
-  slaves: readonly SlaveRef[],
+  { signed, slaves }: AttachInput,
   handle: ContainerHandle,
 ): Promise<readonly RecordedDevice[] | undefined> {
   const record = deps.store.get(mount);
@@ -102,7 +102,7 @@ async function keptDevices(
     if (record.phase !== 'revoking' && isOwn) return record.devices;
     await revokeDevices(deps, handle, record.devices);
   }
-  await deps.store.delete(mount);
+  await deps.store.delete(mount, record.signed.signature === signed.signature ? 'goesOn' : 'ended');
   return undefined;
 }
 

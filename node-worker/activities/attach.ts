@@ -9,7 +9,7 @@ import { type Call, lockOf, type NodeDependencies } from './dependencies.ts';
 import { awaitFindings } from './findings.ts';
 import { refuseMountsOfLater } from './later-release.ts';
 import { checkSlave, checkTarget } from './ownership.ts';
-import { checkFresh, checkUnclaimed } from './replay.ts';
+import { checkFresh, checkUnclaimed, checkUnused } from './replay.ts';
 
 /** See `NodeActivities.attachDevices`. */
 export async function attach(deps: NodeDependencies, input: AttachInput, call: Call): Promise<AttachResult> {
@@ -20,6 +20,7 @@ export async function attach(deps: NodeDependencies, input: AttachInput, call: C
   refuseMountsOfLater(deps.store, [{ namespace: request.target.namespace, name: request.name }]);
   checkUnclaimed(deps.store, input);
   checkFresh(deps.store, input, Date.now());
+  checkUnused(deps.store, input);
   return attachVerified(deps, input, call, 'first');
 }
 

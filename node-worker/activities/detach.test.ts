@@ -18,7 +18,7 @@ const USER: DeviceUser = {
   device: 'c 10:229',
 };
 
-const INIT: DeviceUser = { ...USER, pid: 1, command: 'app\n', containerInit: true };
+const INIT: DeviceUser = { ...USER, pid: 1, command: 'app', containerInit: true };
 const stale = unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' });
 
 let node: MemoryNode;
@@ -71,7 +71,7 @@ describe('detach()', () => {
     await detachNow();
     node.engine.accessBefore = 'rwm';
     const own = node.addSlave('s2', ['/dev/fuse::2']);
-    await attach(node.deps, attachInput(own), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(own, { deadlineSeconds: 11 }), { signal: AbortSignal.timeout(2_000) });
     node.engine.users.set('c1', [USER]);
     await detachNow({ slaves: [own] });
     expect([node.engine.killed, node.deps.store.records()]).toEqual([[], []]);
@@ -105,7 +105,7 @@ describe('detach()', () => {
   test('by force ends the main process of the container too, and says so to the caller and the pod', async () => {
     node.engine.users.set('c1', [USER, INIT]);
     const { mounts } = await detachNow({ signed: unmountRequest({ force: true }), force: true });
-    const who = 'pid 7 (cat) uses c 10:229; pid 1 (app?) uses c 10:229, is the main process of the container';
+    const who = 'pid 7 (cat) uses c 10:229; pid 1 (app) uses c 10:229, is the main process of the container';
     expect(mounts).toMatchObject([{ mount: MOUNT, ended: who }]);
     expect(node.engine.killed).toEqual([7, 1]);
     expect(node.events).toEqual([

@@ -5,14 +5,14 @@ import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { refuseMountsOfLater } from './later-release.ts';
 import { endOfSlaveNow } from './ownership.ts';
-import { isFresh } from './replay.ts';
+import { ifStillMeant, isFresh } from './replay.ts';
 import { reportEnded } from './report-users.ts';
 import { endUsers, type Taking, takeBack, type Users, type UsersPolicy, usersLeft } from './take-back.ts';
 import { busy, stillUsed, usersText } from './users.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
-  const request = input.signed && authorised(deps, input.signed);
+  const request = await ifStillMeant(deps.store, input, input.signed && authorised(deps, input.signed));
   refuseMountsOfLater(deps.store, input.mounts);
   const known = takingsOf(deps, input, request);
   // An attach that is on its way writes its record in the step in which it looks for tombstones, so it is seen here or stops.
@@ -165,6 +165,8 @@ function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }
 async function settle({ store }: NodeDependencies, { record, devices }: Taking, usersLeft: boolean): Promise<void> {
   const left = record.devices.filter((device) => !devices.includes(device));
   if (left.length > 0) {
+    // Nobody would know any more who uses the device: what has lost its slave ends as a whole, and the rest keeps it.
+    if (usersLeft) return;
     const freeable = holdersOf(devices).difference(holdersOf(left));
     const freed = record.slaves.filter(({ name }) => freeable.has(name));
     // Its end is of no concern to the rest of the mount.

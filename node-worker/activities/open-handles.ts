@@ -17,34 +17,43 @@ export function openIfThere(
   }
 }
 
-/** Keeps a handle of each container that is looked at again and again: to find one anew walks the cgroups of the node. */
+/** A container that was not found may only have been hard to find just then; to look for it walks the cgroups of the node. */
+const LOOK_AGAIN_MS = 10_000;
+
+/** Keeps a handle of each container that is looked at again and again. */
 export class OpenHandles {
   readonly #engine: Pick<KernelEngine, 'openContainer'>;
-  /** Undefined for a container that has ended: its id never comes back. */
-  readonly #handles = new Map<string, ContainerHandle | undefined>();
+  readonly #handles = new Map<string, ContainerHandle>();
+  /** When a container that was not found is looked for again, by its id. */
+  readonly #lookAgainAt = new Map<string, number>();
 
   constructor(engine: Pick<KernelEngine, 'openContainer'>) {
     this.#engine = engine;
   }
 
-  /** Undefined when the container has ended. */
-  of(container: Container): ContainerHandle | undefined {
+  /** Undefined when the container was not found at the last look for it, some seconds ago at most. */
+  of(container: Container, nowMs = performance.now()): ContainerHandle | undefined {
     const { containerId } = container;
-    if (!this.#handles.has(containerId))
-      this.#handles.set(containerId, openIfThere({ engine: this.#engine }, container));
     const handle = this.#handles.get(containerId);
-    if (handle === undefined || handle.isAlive()) return handle;
-    handle.close();
-    this.#handles.set(containerId, undefined);
-    return undefined;
+    if (handle?.isAlive()) return handle;
+    handle?.close();
+    this.#handles.delete(containerId);
+    if (nowMs < (this.#lookAgainAt.get(containerId) ?? 0)) return undefined;
+    const found = openIfThere({ engine: this.#engine }, container);
+    if (found === undefined) this.#lookAgainAt.set(containerId, nowMs + LOOK_AGAIN_MS);
+    else this.#handles.set(containerId, found);
+    return found;
   }
 
   /** Closes all others. */
   keepOnly(containerIds: { has(containerId: string): boolean }): void {
     for (const [containerId, handle] of this.#handles) {
       if (containerIds.has(containerId)) continue;
-      handle?.close();
+      handle.close();
       this.#handles.delete(containerId);
+    }
+    for (const containerId of this.#lookAgainAt.keys()) {
+      if (!containerIds.has(containerId)) this.#lookAgainAt.delete(containerId);
     }
   }
 

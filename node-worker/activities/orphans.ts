@@ -1,4 +1,5 @@
 import { failureOf } from '../../contract/failures.ts';
+import { pause } from '../../process/pause.ts';
 import type { Grant } from '../kernel/engine.ts';
 import type { PlacedContainer } from '../runtime/cri.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
@@ -69,15 +70,4 @@ export async function takeOrphansBackOnce(deps: Deps, retryMs: number, signal: A
       await pause(retryMs, signal);
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    const end = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

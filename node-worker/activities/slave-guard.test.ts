@@ -14,7 +14,7 @@ const USER: DeviceUser = {
   via: 'fd',
   device: 'c 10:229',
 };
-const INIT: DeviceUser = { ...USER, pid: 1, command: 'app\n', containerInit: true };
+const INIT: DeviceUser = { ...USER, pid: 1, command: 'app', containerInit: true };
 
 let node: MemoryNode;
 let slave: SlaveRef;
@@ -70,7 +70,7 @@ describe('SlaveGuard', () => {
     await guard.stop();
     expect(node.engine.killed).toEqual([1]);
     expect(node.events).toEqual([
-      'Pod web-0 EndDeviceUsers: Ended processes that still used devices: pid 1 (app?) uses c 10:229, is the main process ' +
+      'Pod web-0 EndDeviceUsers: Ended processes that still used devices: pid 1 (app) uses c 10:229, is the main process ' +
         'of the container. Reason: the slave pod has ended: it is being deleted (mount m1 of jane)',
     ]);
   });
@@ -102,9 +102,8 @@ describe('SlaveGuard', () => {
       expect.stringContaining(`Pod web-0 DeviceStillUsed: ${message}`),
       expect.stringContaining(`Node n1 DeviceStillUsed: Pod default/web-0: ${message}`),
     ]);
-    const attaching = attach(node.deps, attachInput(node.addSlave('s2', ['/dev/fuse::2'])), {
-      signal: AbortSignal.timeout(2_000),
-    });
+    const another = attachInput(node.addSlave('s2', ['/dev/fuse::2']), { deadlineSeconds: 11 });
+    const attaching = attach(node.deps, another, { signal: AbortSignal.timeout(2_000) });
     await expect(attaching).rejects.toMatchObject({ type: 'DeviceBusy' });
     node.engine.stuck.clear();
     await until(() => node.deps.store.records().length === 0);

@@ -21,9 +21,12 @@ export function devicesLost(taken: readonly Grant[], left: readonly Grant[]): re
   return [...lost].filter(([key]) => !allowed.has(key)).map(([, device]) => device);
 }
 
-/** The failure of taking devices from a container whose processes use them, with a cause for each. */
+/** A container may have any number of them, and what Temporal carries has a limit. */
+const MAX_NAMED = 20;
+
+/** The failure of taking devices from a container whose processes use them, with a cause for each of the first ones. */
 export function busy(users: readonly DeviceUser[]): Error {
-  const described = users.map(describe);
+  const described = describeSome(users);
   const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
   const init = users.some(({ containerInit }) => containerInit);
   const hint = init ? '. Unmounting by force (force=1) would end the container: its main process is one of them' : '';
@@ -38,12 +41,15 @@ export function stillUsed(users: readonly DeviceUser[]): Error {
 
 /** For people: `pid 7 (cat) uses c 10:229; pid 8 (sh) …`. */
 export function usersText(users: readonly DeviceUser[]): string {
-  return users.map(describe).join('; ');
+  return describeSome(users).join('; ');
 }
 
-/** The name of a process is text of the tenant's. */
+function describeSome(users: readonly DeviceUser[]): readonly string[] {
+  const more = users.length - MAX_NAMED;
+  return [...users.slice(0, MAX_NAMED).map(describe), ...(more > 0 ? [`${more} more`] : [])];
+}
+
 function describe({ pid, command, device, containerInit, via }: DeviceUser): string {
-  const name = command.replaceAll(/[^\x20-\x7e]/g, '?');
   const how = via === 'map' ? ', mapped' : '';
-  return `pid ${pid} (${name}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
+  return `pid ${pid} (${command}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
 }

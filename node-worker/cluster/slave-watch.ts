@@ -1,3 +1,4 @@
+import { pause } from '../../process/pause.ts';
 import type { PodView } from './pod-view.ts';
 import type { SlaveSource } from './pods.ts';
 
@@ -105,17 +106,4 @@ export class SlaveWatch {
   #tell({ uid, end }: PodView): void {
     if (end !== undefined) this.#options.onEnd(uid, end);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-    if (signal.aborted) end();
-  });
 }

@@ -38,6 +38,18 @@ test.each([
 });
 
 test.each([
+  ['a terminal sequence', '\x1b[2J\x1b[31mroot', '?[2J?[31mroot'],
+  ['control characters', 'a\r\n\t\x00\x7f\u009bb', 'a??????b'],
+  ['what turns the direction of the text', 'a\u202egpj.exe', 'a?gpj.exe'],
+  ['bytes that are no text', '\xff\xfe', '??'],
+  ['other languages', 'größe', 'größe'],
+  ['more than is needed to know it', 'x'.repeat(200), 'x'.repeat(32)],
+])('parseProcessStat() makes a name with %s fit for messages', (_, name, command) => {
+  const bytes = name.includes('\xff') ? name : Buffer.from(name).toString('latin1');
+  expect(parseProcessStat(`1 (${bytes}) S 1`).command).toBe(command);
+});
+
+test.each([
   ['/dev/fuse', ['fuse']],
   ['/dev/dri/card0', ['dri', 'card0']],
 ])('componentsBelowDev() splits %j', (path, parts) => {

@@ -3,7 +3,7 @@ import { stableBytes, syscall } from './syscall.ts';
 
 /** What /proc/PID/stat says of a process (proc_pid_stat(5)). */
 export interface ProcessStat {
-  /** At most 15 bytes; the process chooses it, so it is text of the tenant's. */
+  /** The tenant's text: the process chooses it. Fit for messages: printable, at most 32 characters. */
   readonly command: string;
   /** R, S, D, T, Z, … */
   readonly state: string;
@@ -21,7 +21,17 @@ export function parseProcessStat(text: string): ProcessStat {
   const end = text.lastIndexOf(')');
   const fields = text.slice(end + 2).split(' ');
   // Fields 3 (state) and 22 (starttime), counted from 1; the first after the command is field 3.
-  return { command: text.slice(text.indexOf('(') + 1, end), state: fields[0] ?? '', startTime: fields[19] ?? '' };
+  const command = printable(text.slice(text.indexOf('(') + 1, end));
+  return { command, state: fields[0] ?? '', startTime: fields[19] ?? '' };
+}
+
+/** The kernel cuts names at 15 bytes, but a line feed then counts four: `\\012`. */
+const MAX_COMMAND = 32;
+
+/** A name may hold what moves a terminal's cursor, turns the direction of the text, or ends a line. */
+function printable(name: string): string {
+  const text = Buffer.from(name, 'latin1').toString('utf8');
+  return text.replaceAll(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|\ufffd/gu, '?').slice(0, MAX_COMMAND);
 }
 
 /** A descriptor that means this process for ever. Throws `SyscallError` ESRCH when there is none. */

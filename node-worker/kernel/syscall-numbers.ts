@@ -9,6 +9,7 @@ const NUMBERS = {
   fchdir: { x64: 81, arm64: 50 },
   fchmodat: { x64: 268, arm64: 53 },
   fchownat: { x64: 260, arm64: 54 },
+  flock: { x64: 73, arm64: 32 },
   getxattr: { x64: 191, arm64: 8 },
   mkdirat: { x64: 258, arm64: 34 },
   mknodat: { x64: 259, arm64: 33 },

@@ -18,11 +18,33 @@ export class SyscallError extends Error {
   }
 }
 
-const libcSyscall = koffi
-  .load(null)
-  .func('int64 syscall(int64 n, int64 a, int64 b, int64 c, int64 d, int64 e, int64 f)') as (
-  ...args: readonly (number | bigint)[]
-) => number | bigint;
+type Kind = 'int64' | 'void *' | 'str';
+type LibcSyscall = (...args: readonly (number | SyscallArgument)[]) => number | bigint;
+
+const libc = koffi.load(null);
+const { errno: lastErrno } = koffi;
+const ARGUMENTS = 6;
+/** By the kinds of its arguments. */
+const libcSyscalls = new Map<string, LibcSyscall>();
+
+/**
+ * syscall(2) of libc, which takes any kinds. Bytes and strings go to it as they are: an address that was taken before would be that
+ * of something freed if garbage were collected between that and the call.
+ */
+function libcSyscall(args: readonly SyscallArgument[]): LibcSyscall {
+  const kinds = args.map(kindOf);
+  const key = kinds.join();
+  const known = libcSyscalls.get(key);
+  if (known !== undefined) return known;
+  const made = libc.func('syscall', 'int64', ['int64', ...kinds]) as LibcSyscall;
+  libcSyscalls.set(key, made);
+  return made;
+}
+
+function kindOf(arg: SyscallArgument): Kind {
+  if (typeof arg === 'string') return 'str';
+  return Buffer.isBuffer(arg) ? 'void *' : 'int64';
+}
 
 /** Some numbers have two names (EAGAIN, EWOULDBLOCK): the first of the table is the one man pages use. */
 const CODES = new Map<number, string>(
@@ -36,16 +58,18 @@ const CODES = new Map<number, string>(
  * call. Buffers must be off the V8 heap: `Buffer.allocUnsafeSlow` or at least 128 bytes. Throws `SyscallError`.
  */
 export function syscall(name: SyscallName, args: readonly SyscallArgument[], about = ''): number {
-  const held = args.map((arg) => (typeof arg === 'string' ? stringBytes(arg) : arg));
-  const raw = held.map((arg) => (Buffer.isBuffer(arg) ? koffi.address(arg) : arg));
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = raw;
-  const result = Number(libcSyscall(syscallNumber(name), a, b, c, d, e, f));
-  if (result < 0) {
-    const errno = koffi.errno();
-    throw new SyscallError(name, CODES.get(errno) ?? `errno ${errno}`, about);
-  }
-  return result;
+  const all = [...args, ...NONE.slice(args.length)];
+  const call = libcSyscall(all);
+  const number = syscallNumber(name);
+  const result = call(number, ...all);
+  // koffi asks libc for it only now, so nothing may come in between.
+  const errno = result < 0 ? lastErrno() : 0;
+  if (result < 0) throw new SyscallError(name, CODES.get(errno) ?? `errno ${errno}`, about);
+  return Number(result);
 }
+
+/** What is not given is 0, as in C. */
+const NONE: readonly number[] = Array.from({ length: ARGUMENTS }, () => 0);
 
 /** Address of bytes, for a struct that holds a pointer. The caller keeps `bytes` alive across the call. */
 export function addressOf(bytes: Buffer): bigint {
@@ -55,12 +79,6 @@ export function addressOf(bytes: Buffer): bigint {
 /** Zeroed bytes that never move. */
 export function stableBytes(length: number): Buffer {
   return Buffer.allocUnsafeSlow(Math.max(length, 128)).fill(0);
-}
-
-function stringBytes(text: string): Buffer {
-  const bytes = stableBytes(Buffer.byteLength(text) + 1);
-  bytes.write(text);
-  return bytes;
 }
 
 /** Whether `err` is a failed call of ours or of node:fs with one of these errno names. */

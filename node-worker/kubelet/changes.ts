@@ -3,7 +3,7 @@ import { type FSWatcher, watch } from 'node:fs';
 /** Wakes whoever waits when something in one of the directories changes; files are replaced there, so files are not watched. */
 export class Changes {
   readonly #watchers: readonly FSWatcher[];
-  #waiting = Promise.withResolvers<void>();
+  readonly #waiting = new Set<() => void>();
   #count = 0;
 
   /** @param onError told when a directory cannot be watched; waiting then only polls */
@@ -26,8 +26,7 @@ export class Changes {
   /** Wakes all who wait now. */
   notify(): void {
     this.#count++;
-    this.#waiting.resolve();
-    this.#waiting = Promise.withResolvers();
+    for (const wake of this.#waiting) wake();
   }
 
   /**
@@ -41,10 +40,11 @@ export class Changes {
     const timer = setTimeout(resolve, pollMs);
     const abort = (): void => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
-    void this.#waiting.promise.then(resolve);
+    this.#waiting.add(resolve);
     try {
       await promise;
     } finally {
+      this.#waiting.delete(resolve);
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
     }

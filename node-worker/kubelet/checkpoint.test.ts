@@ -54,6 +54,7 @@ describe('parseCheckpoint()', () => {
 
   test.each([
     ['by NUMA node', { '0': ['b'], '1': ['a', 'c'] }, ['a', 'b', 'c']],
+    ['of a device that is near two NUMA nodes', { '0': ['a', 'b'], '1': ['a'] }, ['a', 'b']],
     ['as a plain list', ['b', 'a'], ['a', 'b']],
     ['as null', null, []],
     ['of a NUMA node without any', { '0': null }, []],

@@ -7,7 +7,7 @@ export interface Allocation {
   readonly podUid: string;
   readonly container: string;
   readonly resource: string;
-  /** Ids of the device plugin, sorted. */
+  /** Ids of the device plugin, sorted, each once. */
   readonly deviceIds: readonly string[];
   /** What the device plugin answered. */
   readonly devices: readonly DeviceSpec[];
@@ -24,7 +24,10 @@ export interface DeviceSpec {
   readonly permissions: string;
 }
 
-/** By NUMA node; a plain list before Kubernetes 1.20. An entry without devices has null. */
+/**
+ * By NUMA node, where a device that is near several nodes stands under each of them; a plain list before Kubernetes 1.20. An
+ * entry without devices has null.
+ */
 const DEVICE_IDS = z
   .union([z.array(z.string()), z.record(z.string(), z.array(z.string()).nullable())])
   .nullable()
@@ -60,7 +63,7 @@ export function parseCheckpoint(text: string): readonly Allocation[] {
       podUid: entry.PodUID,
       container: entry.ContainerName,
       resource: entry.ResourceName,
-      deviceIds: entry.DeviceIDs.toSorted(),
+      deviceIds: [...new Set(entry.DeviceIDs)].toSorted(),
       devices: response.devices,
       cdiDevices: response.cdiDevices.map(({ name }) => name),
       envs: response.envs,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { codeOf } from '../error-code.ts';
 
@@ -58,5 +58,15 @@ async function syncDirectory(path: string): Promise<void> {
   } catch (err) {
     // Nothing was ever written there.
     if (codeOf(err) !== 'ENOENT') throw err;
+  }
+}
+
+/** What is in a directory; nothing where there is none. */
+export async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (err) {
+    if (codeOf(err) === 'ENOENT') return [];
+    throw err;
   }
 }

@@ -77,11 +77,14 @@ describe('FileMountStore', () => {
 
   test('keeps tombstones over a restart for a week', async () => {
     const store = await FileMountStore.open(dir);
-    await store.bury(['u1']);
-    await store.bury(['u1']);
-    expect((await FileMountStore.open(dir)).buried('u1')).toBe(true);
-    expect((await FileMountStore.open(dir, Date.now() + 8 * 24 * 3_600_000)).buried('u1')).toBe(false);
-    expect((await FileMountStore.open(dir)).buried('u1')).toBe(false);
+    await store.put(RECORD);
+    await store.bury(['u']);
+    await store.bury(['u']);
+    await store.delete(MOUNT);
+    expect((await FileMountStore.open(dir)).buried('u')).toBe(true);
+    expect((await FileMountStore.open(dir, Date.now() + 6 * 24 * 3_600_000)).buried('u')).toBe(true);
+    expect((await FileMountStore.open(dir, Date.now() + 8 * 24 * 3_600_000)).buried('u')).toBe(false);
+    expect((await FileMountStore.open(dir)).buried('u')).toBe(false);
   });
 
   test('counts a change before it is durable', async () => {

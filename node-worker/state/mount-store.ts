@@ -1,13 +1,13 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MountRef } from '../../contract/node-activities.ts';
-import { codeOf } from '../error-code.ts';
+import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
 import type { Grant } from '../kernel/engine.ts';
-import { DurableFiles } from './durable-files.ts';
+import { DurableFiles, namesIn } from './durable-files.ts';
 import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
+import { Tombstones } from './tombstones.ts';
+import { UsedRequests } from './used-requests.ts';
 
-/** A tombstone is kept for longer than any workflow step may still run after its time-out. */
-const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 /** RFC 1123 names of Kubernetes: never `.` or `..`, and no slash, so that they are safe as file names. */
 const FILE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
@@ -16,7 +16,15 @@ export interface MountStore {
   records(): readonly MountRecord[];
   get(mount: MountRef): MountRecord | undefined;
   put(record: MountRecord): Promise<void>;
-  delete(mount: MountRef): Promise<void>;
+  /**
+   * `ended`: what was attached is taken back, and the request has had its use. `goesOn`: the same request is attached anew.
+   * One that was never wholly attached may still be.
+   */
+  delete(mount: MountRef, how?: 'ended' | 'goesOn'): Promise<void>;
+  /** UIDs of the slaves that a request was used for; undefined when it is new. */
+  usedFor(request: MountRequest | UnmountRequest): ReadonlySet<string> | undefined;
+  /** The first use of a request counts. */
+  use(request: MountRequest | UnmountRequest, slaveUids: readonly string[]): Promise<void>;
   /** From now on nothing of these slaves (UIDs) is attached. */
   bury(slaveUids: readonly string[]): Promise<void>;
   buried(slaveUid: string): boolean;
@@ -58,18 +66,23 @@ function grantsIn(
 export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
-  readonly #tombstones = new Set<string>();
+  readonly #tombstones: Tombstones;
+  readonly #used: UsedRequests;
+  /** UIDs of slaves that have had a checkpoint and no tombstone yet. */
+  readonly #served = new Set<string>();
   /** Files that could not be read; they stay where they are. */
   readonly unreadable: UnreadableFile[] = [];
 
-  private constructor(files: DurableFiles) {
+  private constructor(files: DurableFiles, tombstones: Tombstones, used: UsedRequests) {
     this.#files = files;
+    this.#tombstones = tombstones;
+    this.#used = used;
   }
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
-    const store = new FileMountStore(await DurableFiles.open(stateDir));
+    const files = await DurableFiles.open(stateDir);
+    const store = new FileMountStore(files, await Tombstones.open(files, now), await UsedRequests.open(files, now));
     await store.#readRecords(stateDir);
-    await store.#readTombstones(now);
     return store;
   }
 
@@ -83,20 +96,43 @@ export class FileMountStore implements MountStore {
 
   async put(record: MountRecord): Promise<void> {
     const path = this.#pathOf(record.mount);
-    this.#records.set(keyOf(record.mount), record);
+    const before = this.get(record.mount);
+    this.#remember(record);
+    if (before?.signed.signature !== record.signed.signature) await this.#noteUse(before);
     await this.#files.write(path, `${JSON.stringify(record, undefined, 2)}\n`);
   }
 
-  async delete(mount: MountRef): Promise<void> {
+  async delete(mount: MountRef, how: 'ended' | 'goesOn' = 'ended'): Promise<void> {
+    const before = this.get(mount);
     this.#records.delete(keyOf(mount));
+    // First: until then the checkpoint itself shows what its request was used for.
+    if (how === 'ended') await this.#noteUse(before);
     await this.#files.remove(this.#pathOf(mount));
   }
 
+  usedFor(request: MountRequest | UnmountRequest): ReadonlySet<string> | undefined {
+    return this.#used.of(request);
+  }
+
+  use(request: MountRequest | UnmountRequest, slaveUids: readonly string[]): Promise<void> {
+    return this.#used.add(request, slaveUids, Date.now());
+  }
+
+  async #noteUse(record: MountRecord | undefined): Promise<void> {
+    if (record === undefined || record.phase === 'attaching') return;
+    const slaves = record.slaves.map(({ uid }) => uid);
+    await this.use(record.signed.request, slaves);
+  }
+
   async bury(slaveUids: readonly string[]): Promise<void> {
-    const fresh = slaveUids.filter((uid) => FILE_NAME.test(uid) && !this.#tombstones.has(uid));
-    for (const uid of fresh) this.#tombstones.add(uid);
-    const text = `${new Date().toISOString()}\n`;
-    await Promise.all(fresh.map((uid) => this.#files.write(this.#files.pathOf('tombstones', uid), text)));
+    const { served = [], named = [] } = Object.groupBy(
+      slaveUids.filter((uid) => FILE_NAME.test(uid)),
+      (uid) => (this.#served.has(uid) ? 'served' : 'named'),
+    );
+    const now = Date.now();
+    const writing = [this.#tombstones.add(served, 'served', now), this.#tombstones.add(named, 'named', now)];
+    for (const uid of served) this.#served.delete(uid);
+    await Promise.all(writing);
   }
 
   buried(slaveUid: string): boolean {
@@ -116,17 +152,13 @@ export class FileMountStore implements MountStore {
 
   async #readRecords(stateDir: string): Promise<void> {
     const { records, unreadable } = await readRecords(stateDir);
-    for (const record of records) this.#records.set(keyOf(record.mount), record);
+    for (const record of records) this.#remember(record);
     this.unreadable.push(...unreadable);
   }
 
-  async #readTombstones(now: number): Promise<void> {
-    for (const uid of await namesIn(this.#files.pathOf('tombstones'))) {
-      const path = this.#files.pathOf('tombstones', uid);
-      const since = Date.parse((await readFile(path, 'utf8')).trim());
-      if (now - since > TOMBSTONE_MS) await this.#files.remove(path);
-      else this.#tombstones.add(uid);
-    }
+  #remember(record: MountRecord): void {
+    this.#records.set(keyOf(record.mount), record);
+    for (const { uid } of record.slaves) this.#served.add(uid);
   }
 }
 
@@ -156,13 +188,4 @@ async function recordPaths(root: string): Promise<readonly string[]> {
     }),
   );
   return paths.flat();
-}
-
-async function namesIn(directory: string): Promise<readonly string[]> {
-  try {
-    return await readdir(directory);
-  } catch (err) {
-    if (codeOf(err) === 'ENOENT') return [];
-    throw err;
-  }
 }

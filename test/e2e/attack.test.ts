@@ -99,7 +99,7 @@ describe('whoever can do everything with Temporal', () => {
     // Both a slave of nobody and the victim's.
     for (const slaves of [[slave], victim.mounted.status.slaves]) {
       const attached = await attacker.runs('attachDevices', { signed, slaves }, nodeQueue(node));
-      expect(attached).toMatch(/^(InvalidSignature|NotAllocated|SlaveEnded|Timeout)$/);
+      expect(attached).toMatch(/^(InvalidSignature|NotAllocated|SlaveEnded|MountEnded|Timeout)$/);
     }
     const mount = { ...victim.mounted, metadata: { ...victim.mounted.metadata, name } };
     const adopted = await attacker.starts(WORKFLOWS.mount, mountWorkflowId('default', name), signed, mount);

@@ -6,6 +6,7 @@ import { cgroupTree, readDeviceListText } from '../../node-worker/kernel/cgroup-
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { KernelEngine } from '../../node-worker/kernel/engine.ts';
+import { hasCode } from '../../node-worker/kernel/syscall.ts';
 import { find } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
 import { podPath } from './pods.ts';
@@ -34,6 +35,9 @@ interface PodStatus {
   readonly status: { readonly containerStatuses?: readonly { readonly name: string; readonly containerID?: string }[] };
 }
 
+/** A change of a container takes some milliseconds, as a read does. */
+const MAX_READS = 20;
+
 let engine: KernelEngine | undefined;
 
 /** Id of a pod's container, without the runtime's prefix. Throws when the container has none yet. */
@@ -48,9 +52,17 @@ export async function containerIdOf(
   return id.replace(/^[a-z-]+:\/\//, '');
 }
 
-/** The state of a running container. Throws when it has ended. */
+/** The state of a running container. Throws when it has ended, and when it changes faster than it can be read. */
 export async function deviceState(pod: string, which: ContainerOf = {}): Promise<DeviceState> {
-  return stateOf(await containerIdOf(pod, which));
+  const containerId = await containerIdOf(pod, which);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return stateOf(containerId);
+    } catch (err) {
+      // A program or node that was listed has been replaced before it was read.
+      if (!hasCode(err, 'ENOENT') || attempt === MAX_READS) throw err;
+    }
+  }
 }
 
 /** Pid of the container's first process in the host's pid namespace. */

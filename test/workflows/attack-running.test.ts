@@ -95,7 +95,7 @@ describe('whoever can do everything with Temporal', () => {
     const node = await harness.addNode('reset-b', 4);
     harness.guard(node);
     await harness.mount(signed(mountRequest('reset-b', { deadlineSeconds: 30 })));
-    harness.aheadMs = 31_000;
+    harness.aheadMs = 91_000;
     await harness.reset('reset-b-m');
     const { type } = await failureFrom(harness.handle('reset-b-m').result());
     harness.aheadMs = 0;

@@ -19,11 +19,7 @@ function nodeWorker(name: string, node: MemoryNode): NodeTaskWorker {
   const worker = new NodeTaskWorker({
     access: harness.access,
     node: name,
-    activities: {
-      attachDevices: (input) => node.attachDevices(input),
-      detachDevices: (input) => node.detachDevices(input),
-      takenBack: (input) => node.takenBack(input),
-    },
+    activities: node.steps,
     log: pino({ enabled: false }),
   });
   worker.start();

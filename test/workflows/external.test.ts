@@ -74,11 +74,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
     const worker = new NodeTaskWorker({
       access,
       node: 'far',
-      activities: {
-        attachDevices: (input) => node.attachDevices(input),
-        detachDevices: (input) => node.detachDevices(input),
-        takenBack: (input) => node.takenBack(input),
-      },
+      activities: node.steps,
       log,
     });
     worker.start();

@@ -14,6 +14,7 @@ import { UsedRequests } from '../../activities/used-requests.ts';
 import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
+import type { NodeActivities } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import type { PublicKey } from '../../contract/signature.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
@@ -152,16 +153,13 @@ export class Harness {
     return node;
   }
 
-  async startNode(name: string): Promise<void> {
+  /** @param steps in the place of those of its `MemoryNode` */
+  async startNode(name: string, steps?: NodeActivities): Promise<void> {
     const node = this.#nodes.get(name);
     if (node === undefined) throw new Error(`no node ${name}`);
     this.cluster.revive(name);
     await this.#workers.start(nodeQueue(name), {
-      activities: this.gates.around({
-        attachDevices: node.attachDevices.bind(node),
-        detachDevices: node.detachDevices.bind(node),
-        takenBack: node.takenBack.bind(node),
-      }),
+      activities: this.gates.around(steps ?? node.steps),
       // As the real one: one poller and many slots.
       maxConcurrentActivityTaskExecutions: 1_000,
       activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 4 },

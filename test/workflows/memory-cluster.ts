@@ -5,8 +5,10 @@ import { ANNOTATIONS, MANAGER, NODE_LABEL, NODE_LEASE_SECONDS, nodeLease, SLAVE_
 interface MemoryNode {
   readonly free: Map<string, number>;
   readonly enabled: boolean;
-  /** Whether its node worker renews the Lease. */
-  alive: boolean;
+  /** When its node worker has renewed the Lease for the last time; absent while it goes on. */
+  lapsedAt?: { readonly renewTime?: Date } | undefined;
+  /** How far its clock is ahead. */
+  aheadMs: number;
 }
 
 /** Pods, nodes and Leases in memory, with a scheduler, a kubelet and a garbage collector that do their parts at once. */
@@ -33,17 +35,21 @@ export class MemoryCluster implements Cluster {
   #version = 0;
 
   addNode(name: string, devices: Readonly<Record<string, number>>, enabled = true): void {
-    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, alive: true });
+    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, aheadMs: 0 });
     this.#schedulePending();
   }
 
   /** What is left of a node whose worker has stopped. */
-  lapse(name: string): void {
-    this.#node(name).alive = false;
+  lapse(name: string, renewTime: Date | null = new Date(0)): void {
+    this.#node(name).lapsedAt = { ...(renewTime !== null && { renewTime }) };
   }
 
   revive(name: string): void {
-    this.#node(name).alive = true;
+    this.#node(name).lapsedAt = undefined;
+  }
+
+  setClock(name: string, aheadSeconds: number): void {
+    this.#node(name).aheadMs = aheadSeconds * 1_000;
   }
 
   /** What a plugin's device freed elsewhere looks like. */
@@ -128,11 +134,9 @@ export class MemoryCluster implements Cluster {
   async getLease(_namespace: string, name: string): Promise<V1Lease | undefined> {
     this.reads++;
     const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
-    return (
-      node && {
-        spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime: new Date(node.alive ? Date.now() : 0) },
-      }
-    );
+    if (node === undefined) return undefined;
+    const renewed = node.lapsedAt ?? { renewTime: new Date(Date.now() + node.aheadMs) };
+    return { spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, ...renewed } };
   }
 
   async createPod(namespace: string, pod: V1Pod): Promise<V1Pod> {
@@ -290,10 +294,7 @@ function pinOf(pod: V1Pod): string {
   return required?.nodeSelectorTerms[0]?.matchFields?.[0]?.values?.[0] ?? '';
 }
 
-/** Extended resources with their quantities. */
 function devicesOf(pod: V1Pod): readonly (readonly [string, number])[] {
-  const limits = pod.spec?.containers[0]?.resources?.limits ?? {};
-  return Object.entries(limits)
-    .filter(([resource]) => resource.includes('/'))
-    .map(([resource, count]) => [resource, Number(count)] as const);
+  const limits = Object.entries(pod.spec?.containers[0]?.resources?.limits ?? {});
+  return limits.filter(([resource]) => resource.includes('/')).map(([resource, count]) => [resource, Number(count)]);
 }

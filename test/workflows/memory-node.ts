@@ -43,6 +43,15 @@ export class MemoryNode implements NodeActivities {
     this.#publicKeys = publicKeys;
   }
 
+  /** For a worker. */
+  get steps(): NodeActivities {
+    return {
+      attachDevices: (input) => this.attachDevices(input),
+      detachDevices: (input) => this.detachDevices(input),
+      takenBack: (input) => this.takenBack(input),
+    };
+  }
+
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
     const request = verifiedRequest(signed, this.#publicKeys());

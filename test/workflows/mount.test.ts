@@ -94,6 +94,37 @@ describe('mountDevices()', () => {
     expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'twice')).toHaveLength(1);
   });
 
+  test.each([
+    ['behind', 'early', -50_000],
+    ['ahead', 'late-clock', 50_000],
+  ])('is made and unmounted when the clock of the apiserver is %s', async (_name, pod, aheadMs) => {
+    const node = await harness.addNode(pod, 1);
+    const requestedAt = new Date(Date.now() + aheadMs).toISOString();
+    expect((await harness.mount(signed(mountRequest(pod, { requestedAt })))).status.phase).toBe('Mounted');
+    // Nearly all of its 20 s, by Temporal's clock.
+    const { events } = await harness.handle(`${pod}-m`).fetchHistory();
+    const timer = events?.find((event) => event.timerStartedEventAttributes)?.timerStartedEventAttributes;
+    expect(Number(timer?.startToFireTimeout?.seconds)).toBeGreaterThanOrEqual(15);
+    await harness.unmount(signed(unmountRequest(pod, { requestedAt })));
+    await harness.handle(`${pod}-m`).result();
+    expect(harness.leftOf(pod, node)).toEqual([]);
+  });
+
+  test('is given back by Cancel at once, also while its target cannot be told of it', async () => {
+    const node = await harness.addNode('untold', 1);
+    const telling = harness.gates.stop(harness.handle('untold-m').workflowId, { activity: 'publish', when: 'before' });
+    await harness.mount(signed(mountRequest('untold')));
+    await telling;
+    await harness.handle('untold-m').cancel();
+    await eventually(() => harness.leftOf('untold', node).length === 0);
+    expect(harness.eventsOf('untold')).toEqual([]);
+    harness.gates.open();
+    await eventually(async () => (await harness.statusOf('untold-m')) === 'CANCELLED');
+    expect(harness.eventsOf('untold')).toEqual(['MountDevice', 'UnMountDevice']);
+    const pod = await harness.cluster.getPod({ namespace: NAMESPACE, name: 'untold' });
+    expect(pod?.metadata?.annotations?.[ANNOTATIONS.devices]).toBeUndefined();
+  });
+
   test('ends with its lease, and later when that is renewed', async () => {
     const node = await harness.addNode('lease', 1);
     await harness.mount(signed(mountRequest('lease', { leaseSeconds: 600 })));

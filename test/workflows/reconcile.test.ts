@@ -76,6 +76,25 @@ describe('reconcileMounts()', () => {
     expect(target?.metadata?.annotations?.[ANNOTATIONS.devices]).toBeUndefined();
   });
 
+  test('leaves alone what the pod is told of a mount that has the name of a freed one by now', async () => {
+    await harness.addNode('heir', 1);
+    await harness.mount(signed(mountRequest('heir')));
+    await eventually(() => harness.eventsOf('heir').length === 1);
+    await harness.handle('heir-m').terminate('by hand');
+    const telling = harness.gates.stop('reconcile/heir', { activity: 'publish', when: 'before' });
+    const reconciling = harness.reconcile({}, 'reconcile/heir');
+    await telling;
+    const { status } = await harness.mount(signed(mountRequest('heir')));
+    await eventually(() => harness.eventsOf('heir').length === 2);
+    harness.gates.open();
+    await reconciling;
+    expect(harness.eventsOf('heir')).toEqual(['MountDevice', 'MountDevice', 'UnMountDevice']);
+    const annotations = (await harness.cluster.getPod({ namespace: NAMESPACE, name: 'heir' }))?.metadata?.annotations;
+    expect(JSON.parse(annotations?.[ANNOTATIONS.devices] ?? '')).toMatchObject([
+      { mount: 'heir-m', slave: status.slaves[0]?.name },
+    ]);
+  });
+
   test('keeps the slave of a terminated mount while its node cannot take the devices back', async () => {
     const node = await harness.addNode('deaf', 1);
     await harness.mount(signed(mountRequest('deaf')));

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import type { DeviceMount } from '../../contract/device-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
@@ -17,7 +18,8 @@ afterAll(() => harness.stop());
 describe('a mount whose signing key was retired', () => {
   test('goes on, finds an owner when Temporal has lost it, and is unmounted', async () => {
     const node = await harness.addNode('turn', 2);
-    const { metadata } = await harness.mount(signed(mountRequest('turn')));
+    const { metadata, status: before } = await harness.mount(signed(mountRequest('turn')));
+    await eventually(() => harness.eventsOf('turn').length === 1);
     const early = signed(mountRequest('turn', { name: 'turn-early' }));
     harness.publicKeys = [{ key: next.publicKey }, { key: PUBLIC_KEY, retiredAtMs: Date.now() }];
 
@@ -36,6 +38,11 @@ describe('a mount whose signing key was retired', () => {
     ]);
     await eventually(async () => (await harness.pendingSteps('turn-m')).length === 0);
     expect([...node.attached.keys()].toSorted()).toEqual([`${NAMESPACE}/turn-late`, `${NAMESPACE}/turn-m`]);
+
+    // As much as is known of it; nothing is made up.
+    const [device] = before.devices;
+    const adopted = await harness.handle('turn-m').query<DeviceMount>('deviceMount');
+    expect(adopted.status.devices).toEqual([{ ...device, nodes: [{ path: '/dev/fuse' }] }]);
 
     const { items } = await harness.unmount(signed(unmountRequest('turn', { mount: 'turn-m' }), next.privateKey));
     expect(items).toMatchObject([{ metadata: { uid: metadata.uid } }]);

@@ -153,7 +153,7 @@ describe('mountDevices()', () => {
 
   test('makes nothing for a request that has ended', async () => {
     const node = await harness.addNode('replayed', 1);
-    const request = mountRequest('replayed', { requestedAt: new Date(Date.now() - 60_000).toISOString() });
+    const request = mountRequest('replayed', { requestedAt: new Date(Date.now() - 120_000).toISOString() });
     expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({ type: 'Timeout' });
     expect(harness.leftOf('replayed', node)).toEqual([]);
   });

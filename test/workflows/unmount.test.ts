@@ -92,6 +92,19 @@ describe('unmountDevices()', () => {
     });
   });
 
+  test('takes none of two devices that have the same id of two device plugins', async () => {
+    const node = await harness.addNode('alike', 1);
+    const other = 'example.com/other_fuse';
+    harness.cluster.addDevices('alike', other, 1);
+    await harness.mount(signed(mountRequest('alike', { resources: { [FUSE]: '1', [other]: '1' }, split: true })));
+    const refused = failureFrom(harness.unmount(signed(unmountRequest('alike', { device: '/dev/fuse' }))));
+    expect(await refused).toMatchObject({
+      type: 'BadRequest',
+      message: `Cannot unmount only "/dev/fuse": several devices have that id, a ${other} of mount "alike-m" and a ${FUSE} of mount "alike-m". Choose by "mount", or unmount all`,
+    });
+    expect(node.attached.get(`${NAMESPACE}/alike-m`)).toHaveLength(2);
+  });
+
   test('releases a mount that waits in the queue', async () => {
     const node = await harness.addNode('unqueue', 0);
     const mounting = failureFrom(harness.mount(signed(mountRequest('unqueue', { queue: true }))));

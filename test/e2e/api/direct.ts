@@ -22,11 +22,32 @@ export const KEYS: ForgersKeys & { readonly admin: Pair } = {
 };
 
 /** The apiserver's own port, past kube-apiserver. */
-export async function deployedServer(): Promise<Endpoint> {
+export async function deployedServer(): Promise<Endpoint & { readonly servername: string }> {
   const path = '/api/v1/namespaces/device-mounter/services/device-mounter-apiserver';
   const service = await find<{ spec: { clusterIP: string } }>(path);
   const servername = 'device-mounter-apiserver.device-mounter.svc';
   return { host: service?.spec.clusterIP ?? '', port: 443, ca: pem('product/ca.crt'), servername };
+}
+
+/** Each replica of it by itself. */
+export async function deployedReplicas(): Promise<readonly Endpoint[]> {
+  const { ca, servername } = await deployedServer();
+  const labelSelector = 'kubernetes.io/service-name=device-mounter-apiserver';
+  const path = `/apis/discovery.k8s.io/v1/namespaces/device-mounter/endpointslices?labelSelector=${labelSelector}`;
+  const slices = await find<{ items: readonly EndpointSlice[] }>(path);
+  return (slices?.items ?? []).flatMap(({ endpoints, ports }) =>
+    endpoints
+      .filter(({ conditions }) => conditions.ready)
+      .map(({ addresses: [host = ''] }) => ({ host, port: ports[0]?.port ?? 0, ca, servername })),
+  );
+}
+
+interface EndpointSlice {
+  readonly endpoints: readonly {
+    readonly addresses: readonly string[];
+    readonly conditions: { readonly ready: boolean };
+  }[];
+  readonly ports: readonly { readonly port: number }[];
 }
 
 /** kube-apiserver, to which the product is a part of its API. */

@@ -43,25 +43,33 @@ const mounted = (query?: string) => direct({ method: 'PUT', path: mountPath(pod,
 
 describe('the review of a request that came through kube-apiserver', () => {
   const about = { group: 'device-mounter.io', version: 'v1alpha1', namespace: 'default' };
-  test.each<[string, () => SendOptions, object]>([
+  test.each<[string, number, () => SendOptions, object]>([
     [
       'a mount',
+      200,
       () => ({ method: 'PUT', path: mountPath(pod, 'device_type=HOSTDEV&dryRun=All'), body: BODY }),
       { ...about, verb: 'update', resource: 'pods', subresource: 'mount' },
     ],
     [
       'an unmount',
+      404,
       () => ({ method: 'PUT', path: mountPath(pod, 'device_type=HOSTDEV&dryRun=All', 'unmount') }),
       { ...about, verb: 'update', resource: 'pods', subresource: 'unmount' },
     ],
-    ['a list', () => ({ path: LIST }), { ...about, verb: 'list', resource: 'devicemounts' }],
-    ['a get', () => ({ path: `${LIST}/web-0` }), { ...about, verb: 'get', resource: 'devicemounts', name: 'web-0' }],
+    ['a list', 200, () => ({ path: LIST }), { ...about, verb: 'list', resource: 'devicemounts' }],
+    [
+      'a get',
+      404,
+      () => ({ path: `${LIST}/web-0` }),
+      { ...about, verb: 'get', resource: 'devicemounts', name: 'web-0' },
+    ],
     [
       'a watch',
+      200,
       () => ({ path: `${LIST}?watch=true&timeoutSeconds=1` }),
       { ...about, verb: 'watch', resource: 'devicemounts' },
     ],
-  ])('asks for %s exactly what is done', async (_name, options, attributes) => {
+  ])('asks for %s exactly what is done', async (_name, expected, options, attributes) => {
     const extra = [
       'Impersonate-Extra-Scopes.example%2ecom%2Fx',
       'a',
@@ -70,7 +78,7 @@ describe('the review of a request that came through kube-apiserver', () => {
     ];
     const user = ['Impersonate-User', 'rae', 'Impersonate-Group', 'a, b', 'Impersonate-Group', 'c', ...extra];
     const { code } = await aggregated({ ...options(), headers: user });
-    expect([200, 404]).toContain(code);
+    expect(code).toBe(expected);
     const name = 'subresource' in attributes ? { name: pod } : {};
     expect(server.relay.asked(REVIEWS).map(({ body }) => (body as { spec: unknown }).spec)).toEqual([
       {
