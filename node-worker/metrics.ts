@@ -38,7 +38,7 @@ export class NodeMetrics {
       labelNames: ['phase'],
       registers: [],
       collect() {
-        for (const phase of ['attaching', 'attached', 'revoked'] as const) {
+        for (const phase of ['attaching', 'attached', 'revoking', 'revoked'] as const) {
           this.set({ phase }, records().filter((record) => record.phase === phase).length);
         }
       },

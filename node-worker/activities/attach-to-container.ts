@@ -15,7 +15,7 @@ import type { Call, NodeDependencies } from './dependencies.ts';
 import { stillFound } from './findings.ts';
 import { grantDevices, planDevices, revokeDevices } from './grants.ts';
 import { checkSlave } from './ownership.ts';
-import { usersLeft } from './take-back.ts';
+import { undoAttach, usersLeft } from './take-back.ts';
 import { busy } from './users.ts';
 
 /**
@@ -48,6 +48,7 @@ export async function attachToContainer(
       signed,
       slaves,
       containerId: container.id,
+      init: { pid: handle.pid, startTime: handle.startTime },
       devices,
       since,
     };
@@ -57,9 +58,9 @@ export async function attachToContainer(
       await checkStill(deps, request, slaves, findings);
       await deps.store.put({ ...record, phase: 'attached' });
     } catch (err) {
-      await revokeDevices(deps, handle, record.devices);
-      if (before === undefined) await deps.store.delete(mount);
-      else await deps.store.put(before);
+      const isUsed = await undoAttach(deps, handle, record);
+      // A mount that was there goes on: the healer tries again, or has it released, in the container that uses it.
+      if (before !== undefined) await deps.store.put(isUsed ? { ...record, phase: 'attached' } : before);
       throw err;
     }
     return { containerId: container.id, devices: mountedDevicesOf(devices) };
@@ -91,14 +92,20 @@ async function keptDevices(
   handle: ContainerHandle,
 ): Promise<readonly RecordedDevice[] | undefined> {
   const record = deps.store.get(mount);
-  if (record?.leftToDo === 'endUsers') {
+  const isOwn = record?.containerId === handle.containerId && isDeepStrictEqual(record.slaves, slaves);
+  if (record?.leftToDo === 'endUsers' && !isOwn) {
     const { left } = await usersLeft(deps, record);
     if (left.length > 0) throw busy(left);
   }
   if (record === undefined || record.containerId !== handle.containerId) return undefined;
   if (record.phase !== 'revoked') {
-    if (isDeepStrictEqual(record.slaves, slaves)) return record.devices;
+    if (record.phase !== 'revoking' && isOwn) return record.devices;
     await revokeDevices(deps, handle, record.devices);
+    const { left } = isOwn ? { left: [] } : await usersLeft(deps, record);
+    if (left.length > 0) {
+      await deps.store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
+      throw busy(left);
+    }
   }
   await deps.store.delete(mount, record.signed.signature === signed.signature ? 'goesOn' : 'ended');
   return undefined;

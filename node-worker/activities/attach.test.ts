@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
+import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 import {
@@ -13,7 +14,15 @@ import {
   TARGET,
   unmountRequest,
 } from './memory-node.ts';
-import { recover } from './recover.ts';
+
+const USER: DeviceUser = {
+  pid: 7,
+  startTime: '1',
+  command: 'cat',
+  containerInit: false,
+  via: 'fd',
+  device: 'c 10:229',
+};
 
 let node: MemoryNode;
 let slave: SlaveRef;
@@ -43,7 +52,7 @@ describe('attach()', () => {
       devices: [{ id: '/dev/fuse', resource: FUSE_RESOURCE, slave: 's1', nodes: [fuse] }],
     });
     expect(usable()).toEqual(['/dev/fuse']);
-    expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'attached', init: { pid: 1, startTime: '1' } });
     expect(node.engine.opened).toBe(0);
   });
 
@@ -213,6 +222,23 @@ describe('attach()', () => {
     expect(node.deps.store.records()).toEqual([]);
   });
 
+  test('does not forget a process that has opened the device before it failed', async () => {
+    const { allocations } = node;
+    node.engine.before = (change) => {
+      if (change !== 'grant') return;
+      node.engine.users.set('c1', [USER]);
+      node.allocations = [];
+    };
+    await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
+    expect(usable()).toEqual([]);
+    expect(await detach(node.deps, { mounts: [MOUNT], slaves: [], force: true })).toMatchObject({ mounts: [{}] });
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
+    node.engine.before = () => undefined;
+    node.allocations = allocations;
+    await attachNow();
+    expect([usable(), node.deps.store.get(MOUNT)?.phase]).toEqual([['/dev/fuse'], 'attached']);
+  });
+
   test('takes everything back when the slave ends meanwhile', async () => {
     node.engine.before = (change) => {
       if (change === 'grant') node.endPod('s1');
@@ -260,41 +286,19 @@ describe('attach()', () => {
     expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
   });
 
+  test('of other slaves does not forget a process that uses what the first ones hold', async () => {
+    await attachNow();
+    node.engine.users.set('c1', [USER]);
+    const other = node.addSlave('s2', ['/dev/fuse::2']);
+    await expect(attachNow(attachInput(other))).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ leftToDo: 'endUsers', slaves: [slave] });
+  });
+
   test('gives the devices to the container that has replaced the first', async () => {
     await attachNow();
     restartContainer(node, 'c2');
     expect((await attachNow()).containerId).toBe('c2');
     expect([...(node.engine.containers.get('c2') ?? [])]).toEqual(['/dev/fuse']);
-  });
-});
-
-describe('recover()', () => {
-  test('undoes an attach that was cut off, and the next try attaches', async () => {
-    let cut = true;
-    node.engine.before = (change) => {
-      // What is left of a killed process: the checkpoint, and part of the change.
-      if (change === 'grant' && cut) node.engine.containers.get('c1')?.add('/dev/fuse');
-      if (cut) throw new Error('killed');
-    };
-    await expect(attachNow()).rejects.toThrow('killed');
-    cut = false;
-    await node.restart();
-    expect(node.deps.store.get(MOUNT)?.phase).toBe('attaching');
-    await recover(node.deps);
-    expect(usable()).toEqual([]);
-    expect(node.deps.store.records()).toEqual([]);
-    await attachNow();
-    expect(usable()).toEqual(['/dev/fuse']);
-  });
-
-  test('mends a complete mount, and leaves one whose container is gone to the healer', async () => {
-    await attachNow();
-    node.engine.containers.get('c1')?.clear();
-    await node.restart();
-    await recover(node.deps);
-    expect(usable()).toEqual(['/dev/fuse']);
-    node.engine.containers.clear();
-    await recover(node.deps);
-    expect(node.deps.store.records()).toHaveLength(1);
   });
 });

@@ -82,7 +82,7 @@ describe('detach() of one device of a split mount', () => {
     await expect(detachKvm()).rejects.toThrow('killed');
     await node.restart();
     await recover(node.deps);
-    expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
+    expect(node.deps.store.get(SPLIT)?.devices).toHaveLength(2);
     await detachKvm();
     expect(usable()).toEqual(['/dev/fuse']);
   });
@@ -104,6 +104,14 @@ describe('detach() of one device of a split mount', () => {
     restartContainer(node, 'c2');
     await attachAgain(node.deps, node.deps.store.get(SPLIT)!, { signal: AbortSignal.timeout(2_000) });
     expect([...(node.engine.containers.get('c2') ?? [])]).toEqual(['/dev/fuse']);
+  });
+
+  test('forgets no device of an ending mount whose users the kernel does not end', async () => {
+    node.engine.users.set('c1', [{ ...USER, device: 'c 10:232' }]);
+    node.engine.stuck.add(USER.pid);
+    node.endPod(NAMES[1]);
+    await expect(detachKvm({ force: true })).rejects.toMatchObject({ type: 'Internal' });
+    expect(node.deps.store.get(SPLIT)?.devices).toHaveLength(2);
   });
 
   test('is refused for processes that use it, and for those only', async () => {

@@ -96,7 +96,7 @@ describe('detach()', () => {
     node.engine.users.set('c1', [INIT]);
     await expect(detachNow({ signed: unmountRequest() })).rejects.toMatchObject({
       type: 'DeviceBusy',
-      message: expect.stringContaining('is the main process of the container. To unmount by force (force=1) ends'),
+      message: expect.stringContaining('is the main process of the container. Unmounting by force (force=1) would end'),
     });
     expect(node.engine.killed).toEqual([]);
     expect(usable()).toEqual(['/dev/fuse']);
@@ -232,7 +232,7 @@ describe('detach()', () => {
       if (when === 'though the watch has not seen it') node.deps = { ...node.deps, endOfSlave: () => undefined };
       const { mounts } = await detachNow({ force: true });
       expect(mounts[0]?.inUse).toBeUndefined();
-      expect(node.engine.killed).toEqual([7, 1]);
+      expect([node.engine.killed, node.engine.graces]).toEqual([[7, 1], [2_000]]);
       expect(node.deps.store.records()).toEqual([]);
     },
   );
@@ -246,6 +246,8 @@ describe('detach()', () => {
       expect(usable()).toEqual([]);
     }
     expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
+    await expect(detachNow({ force: true })).rejects.toMatchObject({ type: 'Internal' });
+    expect([node.engine.graces[0], node.engine.graces.at(-1)]).toEqual([2_000, 0]);
     node.engine.stuck.clear();
     await detachNow({ force: true });
     expect(node.deps.store.records()).toEqual([]);

@@ -4,6 +4,7 @@ import { verifiedRequest } from '../../contract/signature.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { refuseMountsOfLater } from './later-release.ts';
+import { endOfSlaveNow } from './ownership.ts';
 import { ifStillMeant, isFresh } from './replay.ts';
 import { reportEnded } from './report-users.ts';
 import { endUsers, type Taking, takeBack, type Users, type UsersPolicy, usersLeft } from './take-back.ts';
@@ -56,7 +57,7 @@ async function detachFrom(
   const all: Users[] = [];
   const [first] = live;
   if (first !== undefined) {
-    const users = await takeBack(deps, first.record.containerId, live, policy);
+    const users = await takeBack(deps, live, policy);
     reportEnded(deps, first.record, users, whyOf(deps, request, first.record));
     for (const taking of live) await settle(deps, taking, users.left.length > 0);
     all.push(users);
@@ -133,12 +134,12 @@ async function policyOf(
 }
 
 /** Asks kube-apiserver itself, since a slave that was just deleted may not be seen to end yet. */
-async function hasEnded({ pods, log }: NodeDependencies, { mount, slaves }: MountRecord): Promise<boolean> {
+async function hasEnded(deps: NodeDependencies, { mount, slaves }: MountRecord): Promise<boolean> {
   try {
-    const found = await Promise.all(slaves.map(({ namespace, name }) => pods.get(namespace, name)));
-    return slaves.some(({ uid }, index) => found[index]?.uid !== uid || found[index].end !== undefined);
+    const ends = await Promise.all(slaves.map((slave) => endOfSlaveNow(deps, slave)));
+    return ends.some((end) => end !== undefined);
   } catch (err) {
-    log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave has ended');
+    deps.log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave has ended');
     return false;
   }
 }
@@ -164,6 +165,8 @@ function isAbout(request: UnmountRequest, { record: { mount, signed }, devices }
 async function settle({ store }: NodeDependencies, { record, devices }: Taking, usersLeft: boolean): Promise<void> {
   const left = record.devices.filter((device) => !devices.includes(device));
   if (left.length > 0) {
+    // Nobody would know any more who uses the device: what has lost its slave ends as a whole, and the rest keeps it.
+    if (usersLeft) return;
     const freeable = holdersOf(devices).difference(holdersOf(left));
     const freed = record.slaves.filter(({ name }) => freeable.has(name));
     // Its end is of no concern to the rest of the mount.

@@ -2,7 +2,7 @@ import type { MountRef } from '../../contract/node-activities.ts';
 import type { AllocatedDevice } from '../drivers/driver.ts';
 import type { ContainerHandle, Grant, GrantReport } from '../kernel/engine.ts';
 import { keyOf, type MountRecord, type RecordedDevice } from '../state/mount-record.ts';
-import { grantsOf } from '../state/mount-store.ts';
+import { grantsOf, tracesOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { refuseContainersOfLater } from './later-release.ts';
 
@@ -17,7 +17,7 @@ export function planDevices(
 ): readonly RecordedDevice[] {
   const planned: RecordedDevice[] = [];
   for (const { id, resource, slave, nodes } of devices) {
-    const others = [...grantsOf(store, handle.containerId, mount), ...planned.map(({ grant }) => grant)];
+    const others = [...tracesOf(store, handle.containerId, mount), ...planned.map(({ grant }) => grant)];
     const owner = `${keyOf(mount)} ${resource} ${id}`;
     planned.push({ id, resource, slave, grant: engine.plan(handle, owner, nodes, others) });
   }
@@ -52,10 +52,10 @@ export async function revokeDevices(
   devices: readonly RecordedDevice[],
 ): Promise<void> {
   refuseContainersOfLater(store, handle.containerId);
-  let live = grantsOf(store, handle.containerId);
+  let others = tracesOf(store, handle.containerId);
   for (const { grant } of devices) {
-    live = without(live, grant);
-    await engine.revoke(handle, grant, live);
+    others = without(others, grant);
+    await engine.revoke(handle, grant, others);
   }
 }
 

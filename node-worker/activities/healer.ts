@@ -77,21 +77,22 @@ export class Healer {
     for (const gone of this.#problems.keys()) if (!byContainer.has(gone)) this.#forgetProblem(gone);
     for (const [containerId, records] of byContainer) {
       if (this.#working.has(containerId)) continue;
-      const work = this.#workFor(containerId, records);
+      const work = this.#workFor(records);
       if (work !== undefined) this.#begin(containerId, work);
       else this.#tellWell(containerId, records);
     }
   }
 
   /** What must be done about a container; undefined when all is well. */
-  #workFor(containerId: string, records: readonly MountRecord[]): (() => Promise<void>) | undefined {
+  #workFor(records: readonly MountRecord[]): (() => Promise<void>) | undefined {
     const { engine } = this.#options.deps;
+    const [first] = records;
     let handle: ContainerHandle | undefined;
     try {
-      handle = this.#handles.of(containerId);
+      handle = first && this.#handles.of(first);
       if (handle === undefined) return () => this.#followRestart(records);
       const grants = records.flatMap(({ devices }) => devices.map(({ grant }) => grant));
-      if (engine.drifted(handle, grants)) return () => this.#mend(containerId, records);
+      if (engine.drifted(handle, grants)) return () => this.#mend(records);
     } catch (err) {
       return () => Promise.reject(err instanceof Error ? err : new Error(String(err)));
     }
@@ -145,9 +146,9 @@ export class Healer {
     }
   }
 
-  async #mend(containerId: string, [first]: readonly MountRecord[]): Promise<void> {
+  async #mend([first]: readonly MountRecord[]): Promise<void> {
     const { deps, tellOwner } = this.#options;
-    const handle = this.#handles.of(containerId);
+    const handle = first && this.#handles.of(first);
     if (first === undefined || handle === undefined) return;
     const { mended, failures } = await deps.locks.run([lockOf(first.signed.request.target)], () => mend(deps, handle));
     for (const { mount, what } of mended) {

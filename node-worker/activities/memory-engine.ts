@@ -16,6 +16,8 @@ export class MemoryEngine
   readonly containers = new Map<string, Set<string>>();
   readonly users = new Map<string, DeviceUser[]>();
   readonly killed: number[] = [];
+  /** Of each call to end users, how long those had between SIGTERM and SIGKILL, in milliseconds. */
+  readonly graces: number[] = [];
   /** Processes that the kernel does not end although they were killed. */
   readonly stuck = new Set<number>();
   /** What containers can do with every device by themselves. */
@@ -79,7 +81,8 @@ export class MemoryEngine
     return (this.users.get(containerId) ?? []).filter(({ device }) => keys.has(device));
   };
 
-  killUsers: KernelEngine['killUsers'] = async (container, devices) => {
+  killUsers: KernelEngine['killUsers'] = async (container, devices, { graceMs }) => {
+    this.graces.push(graceMs);
     const users = this.usersOf(container, devices);
     this.killed.push(...users.map(({ pid }) => pid));
     const ended = users.filter(({ pid }) => !this.stuck.has(pid));

@@ -11,15 +11,17 @@ export interface Mended {
 }
 
 /**
- * Gives back what the mounts of a container have lost. One that cannot be mended, for example because the container has put
+ * Gives back what the mounts of a container have lost, those whose slaves are seen and well: nobody else has a right to it. One that cannot be mended, for example because the container has put
  * something else in the place of its node, does not keep the others from it. The lock of the container is held.
  */
 export async function mend(
-  deps: Pick<NodeDependencies, 'engine' | 'store' | 'metrics' | 'log'>,
+  deps: Pick<NodeDependencies, 'engine' | 'store' | 'metrics' | 'log' | 'endOfSlave' | 'slaveRuns'>,
   handle: ContainerHandle,
 ): Promise<{ readonly mended: readonly Mended[]; readonly failures: readonly unknown[] }> {
-  const drifted = deps.store.records().filter(({ phase, containerId, devices }) => {
+  const isWell = (uid: string): boolean => deps.slaveRuns(uid) !== undefined && deps.endOfSlave(uid) === undefined;
+  const drifted = deps.store.records().filter(({ phase, containerId, devices, slaves }) => {
     if (phase !== 'attached' || containerId !== handle.containerId) return false;
+    if (!slaves.every(({ uid }) => isWell(uid))) return false;
     const grants = devices.map(({ grant }) => grant);
     return deps.engine.drifted(handle, grants);
   });

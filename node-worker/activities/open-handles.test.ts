@@ -4,24 +4,26 @@ import { OpenHandles } from './open-handles.ts';
 
 const LATER_MS = 10_000;
 
+const C1 = { containerId: 'c1' };
+
 test('OpenHandles.of() finds a container again that was not found before, after a while', () => {
   const engine = new MemoryEngine();
   const handles = new OpenHandles(engine);
-  expect(handles.of('c1', 0)).toBeUndefined();
+  expect(handles.of(C1, 0)).toBeUndefined();
   engine.containers.set('c1', new Set());
-  expect(handles.of('c1', LATER_MS - 1)).toBeUndefined();
-  expect(handles.of('c1', LATER_MS)).toBeDefined();
+  expect(handles.of(C1, LATER_MS - 1)).toBeUndefined();
+  expect(handles.of(C1, LATER_MS)).toBeDefined();
 });
 
 test('OpenHandles.of() opens a container once, and closes it when it has ended or is not wanted', () => {
   const engine = new MemoryEngine();
   const handles = new OpenHandles(engine);
   for (const id of ['c1', 'c2']) engine.containers.set(id, new Set());
-  expect(handles.of('c1')).toBe(handles.of('c1'));
-  handles.of('c2');
+  expect(handles.of(C1)).toBe(handles.of(C1));
+  handles.of({ containerId: 'c2' });
   expect(engine.opened).toBe(2);
   engine.containers.delete('c1');
-  expect(handles.of('c1')).toBeUndefined();
+  expect(handles.of(C1)).toBeUndefined();
   expect(engine.opened).toBe(1);
   handles.keepOnly(new Set());
   expect(engine.opened).toBe(0);

@@ -1,5 +1,21 @@
 import { failureOf } from '../../contract/failures.ts';
 import type { ContainerHandle, KernelEngine } from '../kernel/engine.ts';
+import type { MountRecord } from '../state/mount-record.ts';
+
+type Container = Pick<MountRecord, 'containerId' | 'init'>;
+
+/** Undefined when the container is gone, and with it all that was changed in it. */
+export function openIfThere(
+  { engine }: { readonly engine: Pick<KernelEngine, 'openContainer'> },
+  { containerId, init }: Container,
+): ContainerHandle | undefined {
+  try {
+    return engine.openContainer({ containerId, init });
+  } catch (err) {
+    if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
+    throw err;
+  }
+}
 
 /** A container that was not found may only have been hard to find just then; to look for it walks the cgroups of the node. */
 const LOOK_AGAIN_MS = 10_000;
@@ -16,13 +32,14 @@ export class OpenHandles {
   }
 
   /** Undefined when the container was not found at the last look for it, some seconds ago at most. */
-  of(containerId: string, nowMs = performance.now()): ContainerHandle | undefined {
+  of(container: Container, nowMs = performance.now()): ContainerHandle | undefined {
+    const { containerId } = container;
     const handle = this.#handles.get(containerId);
     if (handle?.isAlive()) return handle;
     handle?.close();
     this.#handles.delete(containerId);
     if (nowMs < (this.#lookAgainAt.get(containerId) ?? 0)) return undefined;
-    const found = this.#open(containerId);
+    const found = openIfThere({ engine: this.#engine }, container);
     if (found === undefined) this.#lookAgainAt.set(containerId, nowMs + LOOK_AGAIN_MS);
     else this.#handles.set(containerId, found);
     return found;
@@ -42,14 +59,5 @@ export class OpenHandles {
 
   close(): void {
     this.keepOnly(new Set());
-  }
-
-  #open(containerId: string): ContainerHandle | undefined {
-    try {
-      return this.#engine.openContainer({ containerId });
-    } catch (err) {
-      if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
-      throw err;
-    }
   }
 }

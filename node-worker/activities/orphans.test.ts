@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fail } from '../../contract/failures.ts';
-import type { Grant } from '../kernel/engine.ts';
+import type { Grant, KernelEngine } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { attachInput, MemoryNode } from './memory-node.ts';
 import { takeOrphansBackOnce } from './orphans.ts';
@@ -25,10 +25,32 @@ describe('takeOrphansBackOnce()', () => {
     expect(revoked).toEqual([{ owner: 'nobody', containerId: 'c1', devices: [] }]);
   });
 
-  test('leaves a container with a mount to that, and one with a kernel of its own', async () => {
+  test.each([
+    ['is well', async () => undefined, [['default/m1 hostdev.k8s.io/dev_fuse /dev/fuse']]],
+    ['has ended, which is for others to act on', async () => node.endPod('s1'), []],
+    ['is gone', async () => void node.pods.delete('s1'), []],
+    [
+      'is well, while it is being changed',
+      async () => {
+        const [record] = node.deps.store.records();
+        if (record !== undefined) await node.deps.store.put({ ...record, phase: 'revoking' });
+      },
+      [],
+    ],
+  ])('leaves a mount what it has, and nothing else, when its slave %s', async (_name, change, kept) => {
     await attach(node.deps, attachInput(node.addSlave('s1')), { signal: AbortSignal.timeout(2_000) });
-    revoked = [];
-    await takeOrphansBackOnce(node.deps, 1, never);
+    const others: string[][] = [];
+    const revoke: KernelEngine['revoke'] = (container, grant, left) => {
+      others.push(left.map(({ owner }) => owner));
+      return node.engine.revoke(container, grant, left);
+    };
+    await change();
+    const engine = { ...node.deps.engine, openContainer: node.engine.openContainer.bind(node.engine), revoke };
+    await takeOrphansBackOnce({ ...node.deps, engine }, 1, never);
+    expect(others).toEqual(kept);
+  });
+
+  test('leaves a container with a kernel of its own', async () => {
     node.container = { id: 'c2', pid: 1, runtimeHandler: 'kata', runtimeType: undefined };
     await takeOrphansBackOnce(node.deps, 1, never);
     expect(revoked).toEqual([]);

@@ -22,6 +22,18 @@ export async function checkTarget({ node, pods }: Deps, target: Target): Promise
 }
 
 /**
+ * What became of a slave; undefined while it is well. Asks kube-apiserver itself.
+ * @throws Internal
+ */
+export async function endOfSlaveNow(
+  { pods }: Pick<NodeDependencies, 'pods'>,
+  { namespace, name, uid }: SlaveRef,
+): Promise<string | undefined> {
+  const pod = await pods.get(namespace, name);
+  return pod?.uid === uid ? pod.end : 'it is gone';
+}
+
+/**
  * Proves that a slave was made for the mount and the target: labels could be anybody's, the ownerReference's uid is what
  * garbage collection acts on. Asks kube-apiserver itself. Before it is scheduled a slave has no node.
  * @throws SlaveEnded, NotAllocated

@@ -24,14 +24,31 @@ beforeEach(async () => {
   await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
 });
 
-afterEach(() => node.remove());
+afterEach(async () => {
+  await Promise.all(guards.splice(0).map((guard) => guard.stop()));
+  node.remove();
+});
+
+const guards: SlaveGuard[] = [];
+
+/** Throws after 2 s. */
+async function until(holds: () => boolean): Promise<void> {
+  for (const end = performance.now() + 2_000; !holds(); await new Promise(setImmediate)) {
+    if (performance.now() > end) throw new Error(`waited in vain for ${String(holds)}`);
+  }
+}
 
 const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
 
 describe('SlaveGuard', () => {
   const told: string[] = [];
-  const guardOf = (tellOwner: (mount: { name: string }) => Promise<void> = async ({ name }) => void told.push(name)) =>
-    new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 5 });
+  function guardOf(
+    tellOwner: (mount: { name: string }) => Promise<void> = async ({ name }) => void told.push(name),
+  ): SlaveGuard {
+    const guard = new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 5 });
+    guards.push(guard);
+    return guard;
+  }
   beforeEach(() => void told.splice(0));
 
   test('takes everything back and tells the owner', async () => {
@@ -76,7 +93,7 @@ describe('SlaveGuard', () => {
     node.engine.users.set('c1', [USER]);
     node.engine.stuck.add(7);
     guard.slaveEnded(slave.uid, 'it is being deleted');
-    while (told.length === 0 || node.engine.killed.length < 3) await new Promise(setImmediate);
+    await until(() => told.length > 0 && node.engine.killed.length >= 3);
     expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
     expect(usable()).toEqual([]);
     expect(await node.deps.metrics.text()).toContain('device_mounter_node_devices_still_used 1');
@@ -89,11 +106,12 @@ describe('SlaveGuard', () => {
     const attaching = attach(node.deps, another, { signal: AbortSignal.timeout(2_000) });
     await expect(attaching).rejects.toMatchObject({ type: 'DeviceBusy' });
     node.engine.stuck.clear();
-    while (node.deps.store.records().length > 0) await new Promise(setImmediate);
+    await until(() => node.deps.store.records().length === 0);
     await guard.stop();
     expect(await node.deps.metrics.text()).toContain('device_mounter_node_devices_still_used 0');
     expect([told, node.events.filter((event) => event.includes('StillUsed'))]).toEqual([['m1'], expect.any(Array)]);
     expect(node.events.filter((event) => event.includes('StillUsed'))).toHaveLength(2);
+    expect(node.engine.graces.slice(0, 2)).toEqual([2_000, 0]);
   });
 
   test('goes on after a restart with processes that the kernel has not ended', async () => {
@@ -106,7 +124,7 @@ describe('SlaveGuard', () => {
     node.engine.stuck.clear();
     const next = guardOf();
     next.resume();
-    while (node.deps.store.records().length > 0) await new Promise(setImmediate);
+    await until(() => node.deps.store.records().length === 0);
     await next.stop();
     expect(told).toEqual(['m1']);
   });
@@ -115,13 +133,13 @@ describe('SlaveGuard', () => {
     const away = Promise.withResolvers<void>();
     const guard = guardOf(() => away.promise);
     guard.slaveEnded(slave.uid, 'it is being deleted');
-    while (node.deps.store.get(MOUNT)?.leftToDo !== 'tellOwner') await new Promise(setImmediate);
+    await until(() => node.deps.store.get(MOUNT)?.leftToDo === 'tellOwner');
     expect(usable()).toEqual([]);
     await node.restart();
     node.pods.delete('s1');
     const next = guardOf();
     next.slavesListed(new Set());
-    while (told.length === 0) await new Promise(setImmediate);
+    await until(() => told.length > 0);
     await next.stop();
     expect(node.deps.store.records()).toEqual([]);
     away.resolve();
@@ -143,7 +161,7 @@ describe('SlaveGuard', () => {
     };
     const guard = guardOf();
     guard.slaveEnded(slave.uid, 'it is gone');
-    while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until(() => told.length > 0);
     await guard.stop();
     expect(usable()).toEqual([]);
   });

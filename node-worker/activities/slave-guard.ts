@@ -2,6 +2,7 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
+import { endOfSlaveNow } from './ownership.ts';
 import { reportEnded, reportLeft } from './report-users.ts';
 import { endUsers, takeBack, type Users } from './take-back.ts';
 
@@ -48,9 +49,10 @@ export class SlaveGuard {
 
   /** Goes on with what an earlier process has begun. */
   resume(): void {
-    for (const { mount, leftToDo, notice } of this.#options.deps.store.records()) {
+    for (const { mount, phase, leftToDo, notice } of this.#options.deps.store.records()) {
       if (leftToDo === 'tellOwner' || notice !== undefined)
         this.#begin(mount, whyOf(notice), notice ?? { signal: 'slaveEnding' });
+      else if (phase === 'revoking') void this.#lookAt(mount);
     }
   }
 
@@ -72,14 +74,36 @@ export class SlaveGuard {
     await this.idle();
   }
 
-  async #endIfGone({ namespace, name, uid }: SlaveRef, mount: MountRef): Promise<void> {
+  async #endIfGone(slave: SlaveRef, mount: MountRef): Promise<void> {
     try {
-      const pod = await this.#options.deps.pods.get(namespace, name);
-      if (pod?.uid !== uid) this.#end(mount, 'it is gone');
-      else if (pod.end !== undefined) this.#end(mount, pod.end);
+      const end = await endOfSlaveNow(this.#options.deps, slave);
+      if (end !== undefined) this.#end(mount, end);
     } catch (err) {
       // The next list asks again.
       this.#options.deps.log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave is gone');
+    }
+  }
+
+  /**
+   * A detach that was cut off is finished if the reservation is over. Else it is undone, and whoever wanted it asks again: the
+   * healer then gives back what is missing.
+   */
+  async #lookAt(mount: MountRef): Promise<void> {
+    const { deps } = this.#options;
+    const { store, locks, log } = deps;
+    const record = store.get(mount);
+    if (record?.phase !== 'revoking') return;
+    try {
+      const ends = await Promise.all(record.slaves.map((slave) => endOfSlaveNow(deps, slave)));
+      const end = ends.find((why) => why !== undefined);
+      if (end !== undefined) this.#end(mount, end);
+      else
+        await locks.run([lockOf(record.signed.request.target)], async () => {
+          if (store.get(mount) === record) await store.put({ ...record, phase: 'attached' });
+        });
+    } catch (err) {
+      log.warn({ err, mount: keyOf(mount) }, 'cannot tell whether a slave is gone, trying again');
+      this.#later(keyOf(mount), () => void this.#lookAt(mount));
     }
   }
 
@@ -125,8 +149,9 @@ export class SlaveGuard {
     }
     deps.log.info({ mount: keyOf(mount), why, notice: notice.signal }, 'taking the devices of a mount back');
     deps.metrics.revocations.inc({ notice: notice.signal });
-    const taking = { record, devices: record.devices };
-    const users = await takeBack(deps, record.containerId, [taking], 'endForGood');
+    // With what was decided, so that a worker that is killed now goes on with it, whatever the slave looks like then.
+    const taking = { record: { ...record, notice }, devices: record.devices };
+    const users = await takeBack(deps, [taking], 'endForGood');
     this.#report(record, users, why);
     await this.#settle(record, users, notice);
   }
@@ -135,9 +160,10 @@ export class SlaveGuard {
   async #settle(record: MountRecord, { left }: Users, notice: Notice | undefined): Promise<void> {
     const { store } = this.#options.deps;
     await store.bury(record.slaves.map(({ uid }) => uid));
-    const leftToDo = left.length > 0 ? 'endUsers' : 'tellOwner';
-    if (leftToDo === 'tellOwner' && notice === undefined) await store.delete(record.mount);
-    else await store.put({ ...record, phase: 'revoked', leftToDo, ...(notice !== undefined && { notice }) });
+    const what = { ...record, phase: 'revoked', ...(notice !== undefined && { notice }) } as const;
+    if (left.length > 0) await store.put({ ...what, leftToDo: 'endUsers', killed: true });
+    else if (notice === undefined) await store.delete(record.mount);
+    else await store.put({ ...what, leftToDo: 'tellOwner' });
   }
 
   /** Of those that are left only what is new: they are looked at again and again. */

@@ -1,12 +1,12 @@
-import { failureOf } from '../../contract/failures.ts';
 import type { ContainerHandle, DeviceUser } from '../kernel/engine.ts';
 import type { MountRecord, RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { grantDevices, revokeDevices } from './grants.ts';
+import { openIfThere } from './open-handles.ts';
 import { busy, devicesLost } from './users.ts';
 
-type Deps = Pick<NodeDependencies, 'engine' | 'store'>;
+type Deps = Pick<NodeDependencies, 'engine' | 'store' | 'endOfSlave'>;
 
 /** Devices of one mount that are to be taken back. */
 export interface Taking {
@@ -35,7 +35,7 @@ const NO_USERS: Users = { ended: [], left: [] };
  * the kubelet can give the devices to another pod.
  */
 const FIRST = { graceMs: 2_000, limitMs: 10_000 } as const;
-/** For processes that were killed before, or have opened the devices since. */
+/** For processes that were killed before. */
 const AGAIN = { graceMs: 0, limitMs: 1_000 } as const;
 
 /**
@@ -43,23 +43,17 @@ const AGAIN = { graceMs: 0, limitMs: 1_000 } as const;
  * Undoing what was never done, or is done already, succeeds; so does a container that is gone.
  * @throws DeviceBusy with a cause for each process
  */
-export async function takeBack(
-  deps: Deps,
-  containerId: string,
-  takings: readonly Taking[],
-  policy: UsersPolicy,
-): Promise<Users> {
-  const handle = openIfThere(deps, containerId);
+export async function takeBack(deps: Deps, takings: readonly Taking[], policy: UsersPolicy): Promise<Users> {
+  const [first] = takings;
+  const handle = first && openIfThere(deps, first.record);
   if (handle === undefined) return NO_USERS;
   try {
-    const lost = lostBy(deps, containerId, takings);
+    const lost = lostBy(deps, handle.containerId, takings);
     if (policy === 'refuse') refuseUsers(deps, handle, lost);
-    await revokeDevices(
-      deps,
-      handle,
-      takings.flatMap(({ devices }) => devices),
-    );
+    await begin(deps, takings);
     try {
+      const devices = takings.flatMap((taking) => taking.devices);
+      await revokeDevices(deps, handle, devices);
       const ends = policy === 'end' || policy === 'endForGood';
       const ended = ends ? await deps.engine.killUsers(handle, lost, FIRST) : [];
       // Also those that have opened a device between the first look and the revocation.
@@ -74,17 +68,31 @@ export async function takeBack(
   }
 }
 
-/** Ends processes that still use what was taken back before. */
+/** Ends processes that still use what was taken back before, and notes in the record when some do not end. */
 export async function endUsers(deps: Deps, record: MountRecord): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => {
-    const ended = await deps.engine.killUsers(handle, lost, AGAIN);
-    return { ended, left: deps.engine.usersOf(handle, lost) };
+    const ended = await deps.engine.killUsers(handle, lost, record.killed === true ? AGAIN : FIRST);
+    const left = deps.engine.usersOf(handle, lost);
+    if (left.length > 0 && record.killed !== true) await deps.store.put({ ...record, killed: true });
+    return { ended, left };
   });
 }
 
 /** Processes that still use what was taken back before. */
 export async function usersLeft(deps: Deps, record: MountRecord): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => ({ ended: [], left: deps.engine.usersOf(handle, lost) }));
+}
+
+/**
+ * Takes back what an attach has begun to give. A process may have opened it by then: the record stays for the end of
+ * its slave, or goes when there is none. Answers whether it stays.
+ */
+export async function undoAttach(deps: Deps, handle: ContainerHandle, record: MountRecord): Promise<boolean> {
+  await revokeDevices(deps, handle, record.devices);
+  const { left } = await usersLeft(deps, record);
+  if (left.length === 0) await deps.store.delete(record.mount);
+  else await deps.store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
+  return left.length > 0;
 }
 
 type Lost = ReturnType<typeof devicesLost>;
@@ -94,7 +102,7 @@ async function withUsersOf(
   record: MountRecord,
   use: (handle: ContainerHandle, lost: Lost) => Promise<Users>,
 ): Promise<Users> {
-  const handle = openIfThere(deps, record.containerId);
+  const handle = openIfThere(deps, record);
   if (handle === undefined) return NO_USERS;
   try {
     return await use(handle, lostBy(deps, record.containerId, [{ record, devices: record.devices }]));
@@ -115,17 +123,20 @@ function refuseUsers({ engine }: Deps, handle: ContainerHandle, lost: Lost): voi
   if (users.length > 0) throw busy(users);
 }
 
-/** A container whose main process was ended has nothing to be given any more. */
-async function giveBack(deps: Deps, handle: ContainerHandle, takings: readonly Taking[]): Promise<void> {
-  for (const { record } of takings) if (handle.isAlive()) await grantDevices(deps, handle, record);
+/** So that whoever finds what a killed worker has left does not give it again. A mount that loses a part keeps its reservation. */
+async function begin({ store }: Deps, takings: readonly Taking[]): Promise<void> {
+  for (const { record, devices } of takings) {
+    if (devices.length === record.devices.length) await store.put({ ...record, phase: 'revoking' });
+  }
 }
 
-/** Undefined when the container is gone, and with it all that was changed in it. */
-function openIfThere({ engine }: Deps, containerId: string): ContainerHandle | undefined {
-  try {
-    return engine.openContainer({ containerId });
-  } catch (err) {
-    if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
-    throw err;
+/** What has lost its reservation meanwhile stays as it is, for the guard of slaves to go on with. */
+async function giveBack(deps: Deps, handle: ContainerHandle, takings: readonly Taking[]): Promise<void> {
+  for (const { record } of takings) {
+    if (record.slaves.some(({ uid }) => deps.endOfSlave(uid) !== undefined)) continue;
+    const whole = record.phase === 'revoking' ? { ...record, phase: 'attached' as const } : record;
+    await deps.store.put(whole);
+    // A container whose main process was ended has nothing to be given any more.
+    if (handle.isAlive()) await grantDevices(deps, handle, whole);
   }
 }

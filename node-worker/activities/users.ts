@@ -29,9 +29,7 @@ export function busy(users: readonly DeviceUser[]): Error {
   const described = describeSome(users);
   const causes: FailureCause[] = described.map((message) => ({ reason: 'Process', message }));
   const init = users.some(({ containerInit }) => containerInit);
-  const hint = init
-    ? '. To unmount by force (force=1) ends the container, because its main process is one of them'
-    : '';
+  const hint = init ? '. Unmounting by force (force=1) would end the container: its main process is one of them' : '';
   const message = `Cannot take the devices from the container while they are in use: ${described.join('; ')}${hint}`;
   return fail('DeviceBusy', message, undefined, causes);
 }

@@ -3,7 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { kubernetesEvents } from './events.ts';
 import { type KubeApi, kubeApi, podAccess, type WatchEvent } from './kube-api.ts';
 import { LeaseRenewal } from './lease.ts';
 import { kubernetesPods, kubernetesSlaves } from './pods.ts';
@@ -110,6 +112,32 @@ describe('kubernetesPods()', () => {
     });
     expect(await kubernetesPods(api).get('ns', 'p')).toBeUndefined();
     await expect(kubernetesPods(api).get('ns', 'q')).rejects.toMatchObject({ type: 'Internal' });
+  });
+});
+
+describe('kubernetesEvents()', () => {
+  test.each([
+    [{ kind: 'Pod', namespace: 'ns', name: 'p', uid: 'u1' }, 'ns', { namespace: 'ns', uid: 'u1' }],
+    [{ kind: 'Node', name: 'n1' }, 'default', { uid: 'n1' }],
+  ] as const)('tells of %j', async (about, namespace, more) => {
+    const sent: unknown[] = [];
+    const api = await serve((request, response) => {
+      void json(request).then((body) => {
+        sent.push(request.url, body);
+        response.end('{}');
+      });
+    });
+    await kubernetesEvents(api, 'n1').warn(about, 'EndDeviceUsers', 'x'.repeat(2_000));
+    expect(sent).toMatchObject([
+      `/api/v1/namespaces/${namespace}/events`,
+      {
+        involvedObject: { apiVersion: 'v1', kind: about.kind, name: about.name, ...more },
+        type: 'Warning',
+        reason: 'EndDeviceUsers',
+        message: 'x'.repeat(1_024),
+        source: { component: 'device-mounter', host: 'n1' },
+      },
+    ]);
   });
 });
 

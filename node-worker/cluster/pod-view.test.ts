@@ -30,6 +30,19 @@ describe('podViewOf()', () => {
       'it is being deleted',
     ],
     [{ metadata: { ...metadata, deletionTimestamp: new Date() } }, 'it is being deleted'],
+    [
+      {
+        status: {
+          phase: 'Running',
+          conditions: [
+            { type: 'Ready', status: 'True', message: 'no' },
+            { type: 'DisruptionTarget', status: 'True', message: 'Eviction API: evicting' },
+          ],
+        },
+        metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' },
+      },
+      'it is being deleted: Eviction API: evicting',
+    ],
     [{ status: { phase: 'Succeeded' } }, 'it has ended'],
     [
       { status: { phase: 'Failed', reason: 'UnexpectedAdmissionError', message: 'no healthy device' } },

@@ -28,7 +28,14 @@ const POD = z.object({
   }),
   spec: z.object({ nodeName: z.string().optional() }),
   status: z
-    .object({ phase: z.string().optional(), reason: z.string().optional(), message: z.string().optional() })
+    .object({
+      phase: z.string().optional(),
+      reason: z.string().optional(),
+      message: z.string().optional(),
+      conditions: z
+        .array(z.object({ type: z.string(), status: z.string(), message: z.string().optional() }))
+        .optional(),
+    })
     .optional(),
 });
 
@@ -43,18 +50,18 @@ export function podViewOf(pod: unknown): PodView {
     ownerUids: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
     running: status?.phase === 'Running',
     mount: metadata.annotations?.[ANNOTATIONS.mount],
-    end: endOf(status?.phase, status, metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null),
+    end: endOf(status, metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null),
   };
 }
 
-function endOf(
-  phase: string | undefined,
-  status: { readonly reason?: string | undefined; readonly message?: string | undefined } | undefined,
-  deleting: boolean,
-): string | undefined {
+function endOf(status: z.infer<typeof POD>['status'], deleting: boolean): string | undefined {
+  const { phase } = status ?? {};
   if (phase === 'Failed' || phase === 'Succeeded') {
     const words = [status?.reason, status?.message].filter((word) => word !== undefined && word !== '');
     return [phase === 'Failed' ? 'it has failed' : 'it has ended', ...words].join(': ');
   }
-  return deleting ? 'it is being deleted' : undefined;
+  if (!deleting) return undefined;
+  // Who has evicted or preempted it says so there: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+  const disruption = status?.conditions?.find((each) => each.type === 'DisruptionTarget' && each.status === 'True');
+  return disruption?.message === undefined ? 'it is being deleted' : `it is being deleted: ${disruption.message}`;
 }

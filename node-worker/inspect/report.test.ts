@@ -89,6 +89,15 @@ program 7 "dm_sd_devices" of /sys/fs/cgroup/x.scope: tag b2c0b2c5432dcbd0, 78 in
       'default/a of jane, h/x /dev/fuse; mount default/b of jane',
     ],
     ['what is only being attached', INSPECTION, [recordOf('a', FUSE, { phase: 'attaching' })], '/dev/fuse (attaching)'],
+    [
+      'what is still used after it was taken back',
+      INSPECTION,
+      [
+        recordOf('a', FUSE, { phase: 'revoked', leftToDo: 'endUsers' }),
+        recordOf('b', KVM, { phase: 'revoked', leftToDo: 'endUsers', containerId: 'other' }),
+      ],
+      'allowed by its own policy\nSTILL USED /dev/fuse (c 10:229), taken back from mount default/a of jane, h/x /dev/fuse\n\n',
+    ],
     ['nothing of what was revoked', INSPECTION, [recordOf('a', FUSE, { phase: 'revoked' })], 'rwm   not ours: allowed'],
     [
       'a list of cgroup v1',

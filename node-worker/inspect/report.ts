@@ -23,6 +23,9 @@ export function inspectionReport(
 ): string {
   const { containerId, pid, cgroup, dev, policies, nodes, others, unasked } = inspection;
   const given = givenTo(containerId, records);
+  const stillUsed = givenBy(
+    records.filter((record) => record.containerId === containerId && record.leftToDo === 'endUsers'),
+  );
   const missing = given.filter(({ device, phase }) => phase === 'attached' && !hasNode(inspection, device));
   const openable = others.filter((device) => /[rw]/.test(device.kernel + device.access) || disagrees(device));
   const rowOfOther = (device: InspectedDevice): readonly string[] =>
@@ -38,6 +41,7 @@ export function inspectionReport(
     '',
     ...table([HEAD, ...nodes.map((node) => rowOf(node.path, node, given))]),
     ...missing.map(({ device, why }) => `MISSING ${device.path} (${deviceKey(device)}), given to ${why}`),
+    ...stillUsed.map(({ device, why }) => `STILL USED ${device.path} (${deviceKey(device)}), taken back from ${why}`),
     ...(openable.length === 0 ? [] : ['', 'without a node, where the container could make one:']),
     ...(openable.length === 0 ? [] : table([['HOST', ...HEAD.slice(1)], ...openable.map(rowOfOther)])),
     '',
@@ -96,17 +100,19 @@ const lacks = (access: string, wanted: string): boolean =>
   access !== '?' && accessLetters(accessBits(wanted) & ~accessBits(access)) !== '';
 
 function givenTo(containerId: string, records: readonly MountRecord[]): readonly Given[] {
-  return records
-    .filter((record) => record.containerId === containerId && record.phase !== 'revoked')
-    .flatMap(({ mount, phase, signed, devices }) =>
-      devices.flatMap(({ id, resource, grant }) =>
-        grant.devices.map((device) => ({
-          device,
-          phase,
-          why: `mount ${keyOf(mount)} of ${signed.request.user.name}, ${resource} ${id}`,
-        })),
-      ),
-    );
+  return givenBy(records.filter((record) => record.containerId === containerId && record.phase !== 'revoked'));
+}
+
+function givenBy(records: readonly MountRecord[]): readonly Given[] {
+  return records.flatMap(({ mount, phase, signed, devices }) =>
+    devices.flatMap(({ id, resource, grant }) =>
+      grant.devices.map((device) => ({
+        device,
+        phase,
+        why: `mount ${keyOf(mount)} of ${signed.request.user.name}, ${resource} ${id}`,
+      })),
+    ),
+  );
 }
 
 function hasNode({ nodes }: Inspection, device: DeviceId & { readonly path: string }): boolean {

@@ -28,12 +28,12 @@ export interface OpenContainer extends ContainerHandle {
 
 /** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerUnsupported`. */
 export function openContainer(
-  { containerId, pid: told, spec, lookOnly = false }: ContainerQuery,
+  { containerId, pid: told, init, spec, lookOnly = false }: ContainerQuery,
   roots: CgroupRoots,
 ): OpenContainer {
   if (!isContainerId(containerId))
     throw fail('Invalid', `Cannot find container "${containerId}": it is not a container id`);
-  const pid = told ?? findInit(containerId, roots);
+  const pid = told ?? liveInit(init) ?? findInit(containerId, roots);
   const opened: number[] = [];
   try {
     const pidfd = pidfdOpen(pid);
@@ -57,6 +57,17 @@ export function openContainer(
     if (hasCode(err, 'EWOULDBLOCK')) throw unanswering(containerId, err);
     if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;
     throw ended(containerId, pid, err);
+  }
+}
+
+function liveInit(init: ContainerQuery['init']): number | undefined {
+  if (init === undefined) return undefined;
+  try {
+    const { startTime, state } = processStat(init.pid);
+    return startTime === init.startTime && state !== 'Z' ? init.pid : undefined;
+  } catch (err) {
+    if (hasCode(err, 'ENOENT', 'ESRCH')) return undefined;
+    throw err;
   }
 }
 

@@ -69,6 +69,8 @@ export interface ContainerQuery {
   readonly containerId: string;
   /** The init process as the runtime tells it; must agree with the cgroup found by the id. Looked up when not given. */
   readonly pid?: number;
+  /** Its init process as a handle once told it. One that has ended is looked up like one that was not given. */
+  readonly init?: Pick<ContainerHandle, 'pid' | 'startTime'> | undefined;
   /** Device rules of its OCI spec as the runtime tells them, for kernels that hide device programs. Not trusted. */
   readonly spec?: readonly RuntimeRule[] | undefined;
   /** Change nothing of it: a freeze that a killed process of ours has left stays. */

@@ -10,8 +10,8 @@ import { hasCode } from './syscall.ts';
 const MAX_DEPTH = 12;
 
 /**
- * The init process of a container, found by the name of its cgroup without asking the runtime: process 1 of its pid
- * namespace, or the one that started first. Throws `ContainerNotReady` when there is none.
+ * The init process of a container, found by the name of its cgroup without asking the runtime: the one that started first.
+ * Throws `ContainerNotReady` when there is none.
  */
 export function findInit(containerId: string, roots: CgroupRoots): number {
   for (const root of [roots.v1Devices, roots.v2]) {
@@ -66,23 +66,28 @@ export function membersOf(cgroup: string): readonly number[] {
   });
 }
 
+/**
+ * All others descend from it, or were put beside it later. Process 1 of a pid namespace need not be it: a container that shares
+ * its pod's has none, but may hold nested ones. Nor need the least depth be it: a runtime that starts one more process comes
+ * from the host's namespace. Among those of one clock tick (10 ms) its namespace is the outermost, and it is the first there.
+ */
 function initOf(pids: readonly number[]): number | undefined {
   const found = pids.flatMap((pid) => {
     try {
-      const depth = namespaceDepth(pid);
-      return [{ pid, isInit: depth.isInit, levels: depth.levels, startTime: BigInt(processStat(pid).startTime) }];
+      const { levels, own } = namespacePids(pid);
+      return [{ pid, levels, own, startTime: BigInt(processStat(pid).startTime) }];
     } catch (err) {
       if (hasCode(err, 'ENOENT', 'ESRCH')) return [];
       throw err;
     }
   });
-  // A nested container's init is in a deeper pid namespace, and started later than ours.
-  found.sort((a, b) => Number(b.isInit) - Number(a.isInit) || a.levels - b.levels || Number(a.startTime - b.startTime));
+  found.sort((a, b) => Number(a.startTime - b.startTime) || a.levels - b.levels || a.own - b.own);
   return found[0]?.pid;
 }
 
-function namespaceDepth(pid: number): { readonly isInit: boolean; readonly levels: number } {
+/** How deep the pid namespace of a process is nested, and its pid there. */
+function namespacePids(pid: number): { readonly levels: number; readonly own: number } {
   const line = /^NSpid:\t(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
   const ids = line.split('\t');
-  return { isInit: ids.length > 1 && ids.at(-1) === '1', levels: ids.length };
+  return { levels: ids.length, own: Number(ids.at(-1)) };
 }

@@ -8,7 +8,7 @@ import type {
   DriftHealedSignal,
   ReleaseSignal,
 } from '../../contract/workflows.ts';
-import type { Grant } from '../kernel/engine.ts';
+import type { ContainerHandle, Grant } from '../kernel/engine.ts';
 
 /** What a mount has given to its container. */
 export interface RecordedDevice {
@@ -37,21 +37,26 @@ export interface MountRecord {
   readonly mount: MountRef;
   /**
    * `attaching`: what is granted may be any part of the plan. `attached`: all of it is.
+   * `revoking`: what is left may be any part; nothing of it is given again before its reservation was looked at.
    * `revoked`: taken back, but not finished: `leftToDo` says why.
    */
-  readonly phase: 'attaching' | 'attached' | 'revoked';
+  readonly phase: 'attaching' | 'attached' | 'revoking' | 'revoked';
   /**
    * `endUsers`: processes still use the devices, and are ended once kube-apiserver shows that a slave ends.
    * `tellOwner`: the node has decided, and the mount's workflow does not know yet.
    */
   readonly leftToDo?: 'endUsers' | 'tellOwner';
-  /** What `tellOwner` has to tell; absent: that a slave is ending. */
+  /** With `endUsers`: they were sent SIGTERM and SIGKILL, and the kernel has not ended them yet. */
+  readonly killed?: boolean;
+  /** What the owner is to be told of a decision of this node. Absent with `tellOwner`: that a slave is ending. */
   readonly notice?: Notice;
   /** The running slaves have been seen to have what was attached. */
   readonly confirmed?: boolean;
   readonly signed: Signed<MountRequest>;
   readonly slaves: readonly SlaveRef[];
   readonly containerId: string;
+  /** Main process of the container, by pid and start time as the kernel tells them; absent in earlier records. */
+  readonly init?: Pick<ContainerHandle, 'pid' | 'startTime'>;
   readonly devices: readonly RecordedDevice[];
   /** RFC 3339; when the record was begun. */
   readonly since: string;
@@ -61,12 +66,14 @@ export interface MountRecord {
 const RECORD = z.looseObject({
   version: z.literal(1),
   mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
-  phase: z.enum(['attaching', 'attached', 'revoked']),
+  phase: z.enum(['attaching', 'attached', 'revoking', 'revoked']),
   leftToDo: z.enum(['endUsers', 'tellOwner']).optional(),
+  killed: z.boolean().optional(),
   notice: z.looseObject({ signal: z.enum(['slaveEnding', 'release', 'containerRestarted', 'driftHealed']) }).optional(),
   signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
   slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
   containerId: z.string().min(1),
+  init: z.object({ pid: z.number(), startTime: z.string() }).optional(),
   devices: z.array(
     z.looseObject({
       id: z.string(),

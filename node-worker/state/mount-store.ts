@@ -39,13 +39,26 @@ export interface UnreadableFile {
   readonly later: LaterRecord | undefined;
 }
 
-/** All live grants of a container but those of `except`. */
-export function grantsOf(store: MountStore, containerId: string, except?: MountRef): readonly Grant[] {
+/** All grants that a container is to have. */
+export function grantsOf(store: MountStore, containerId: string): readonly Grant[] {
+  return grantsIn(store, containerId, (phase) => phase === 'attaching' || phase === 'attached');
+}
+
+/** All grants of which there may be something in a container, but those of `except`. */
+export function tracesOf(store: MountStore, containerId: string, except?: MountRef): readonly Grant[] {
+  return grantsIn(store, containerId, (phase) => phase !== 'revoked', except);
+}
+
+function grantsIn(
+  store: MountStore,
+  containerId: string,
+  counts: (phase: MountRecord['phase']) => boolean,
+  except?: MountRef,
+): readonly Grant[] {
   return store
     .records()
-    .filter(({ phase, mount, containerId: id }) => {
-      return phase !== 'revoked' && id === containerId && (except === undefined || keyOf(mount) !== keyOf(except));
-    })
+    .filter((record) => record.containerId === containerId && counts(record.phase))
+    .filter(({ mount }) => except === undefined || keyOf(mount) !== keyOf(except))
     .flatMap(({ devices }) => devices.map(({ grant }) => grant));
 }
 

@@ -14,6 +14,8 @@ export interface BundleOptions {
   readonly mounts?: readonly OciMount[];
   /** Host id of the container's uid 0; makes a user namespace. */
   readonly userNamespaceBase?: number;
+  /** Shares the pid namespace of this process, as containers of a pod with `shareProcessNamespace` do. */
+  readonly pidNamespaceOf?: number;
   readonly args?: readonly string[];
   readonly readOnlyRoot?: boolean;
   /** False: /dev is a directory of the image, as no CRI runtime makes it, so that the container can put anything in its place. */
@@ -74,7 +76,8 @@ const MOUNTS: readonly OciMount[] = [
 /** `config.json` of a container as a CRI runtime would start it: no device but the defaults, own namespaces. */
 export function ociConfig(options: BundleOptions): object {
   const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
-  const { devMount = true, capabilities = [], rules = [], readOnlyRoot = false } = options;
+  const { devMount = true, capabilities = [], rules = [], readOnlyRoot = false, pidNamespaceOf } = options;
+  const shared = pidNamespaceOf === undefined ? {} : { path: `/proc/${pidNamespaceOf}/ns/pid` };
   const usual = devMount ? MOUNTS : MOUNTS.filter(({ destination }) => !destination.startsWith('/dev'));
   const isUsual = ({ destination }: OciMount): boolean => usual.some((mount) => mount.destination === destination);
   const replaced = (mount: OciMount): OciMount =>
@@ -107,7 +110,10 @@ export function ociConfig(options: BundleOptions): object {
         uid: 0,
         gid: 0,
       })),
-      namespaces: ['pid', 'mount', 'ipc', 'uts', ...(base === undefined ? [] : ['user'])].map((type) => ({ type })),
+      namespaces: [
+        { type: 'pid', ...shared },
+        ...['mount', 'ipc', 'uts', ...(base === undefined ? [] : ['user'])].map((type) => ({ type })),
+      ],
       ...(base !== undefined && { uidMappings: mapping, gidMappings: mapping }),
     },
   };

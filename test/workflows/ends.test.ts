@@ -131,10 +131,10 @@ describe('a mount whose slave ends while its target cannot be read', () => {
     harness.cluster.unwellPod = 'unread';
     try {
       harness.cluster.removePod({ namespace: NAMESPACE, name: status.slaves[0]?.name ?? '' });
-      await eventually(async () => (await harness.pendingSteps('unread-m')).includes('publish'));
-      expect(await harness.handle('unread-m').query('deviceMount')).toMatchObject({
-        status: { phase: 'Failed', reason: 'SlaveEnded', slaves: [], devices: [] },
-      });
+      const mount = async (): Promise<DeviceMount> => harness.handle('unread-m').query('deviceMount');
+      await eventually(async () => (await mount()).status.phase === 'Failed');
+      expect(await mount()).toMatchObject({ status: { reason: 'SlaveEnded', slaves: [], devices: [] } });
+      expect(await harness.pendingSteps('unread-m')).toContain('publish');
     } finally {
       harness.cluster.unwell = undefined;
       harness.cluster.unwellPod = undefined;

@@ -19,6 +19,8 @@ export class KernelNode {
   readonly #containers: TestContainer[] = [];
   #healer: Healer | undefined;
   #guard: SlaveGuard | undefined;
+  /** Answers for kube-apiserver from the next restart on. */
+  reader: NodeDependencies['pods'] | undefined;
   target: TestContainer | undefined;
   slave: TestContainer | undefined;
 
@@ -33,13 +35,24 @@ export class KernelNode {
     const allRunning = async (): Promise<readonly RuntimeContainer[]> => (this.slave ? [runtimeView(this.slave)] : []);
     const everyRunning = async (): Promise<readonly PlacedContainer[]> =>
       this.target ? [{ ...runtimeView(this.target), podUid: TARGET.podUid, name: TARGET.container }] : [];
-    memory.deps = { ...memory.deps, engine, hostRoot: '', containers: { running, allRunning, everyRunning } };
+    const containers = { running, allRunning, everyRunning };
+    const { reader } = this;
+    memory.deps = { ...memory.deps, engine, hostRoot: '', containers, ...(reader && { pods: reader }) };
   }
 
   /** As after a kill: what it knew is gone, files and containers are as they were. */
   async restart(): Promise<void> {
+    await this.#stopWatching();
     await this.memory.restart();
     this.#useKernel();
+  }
+
+  /** Goes on with what the worker before has begun, as far as that can be known now. */
+  async resume(): Promise<void> {
+    this.#guardNow().resume();
+    // Reads of a pod, in memory.
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    await this.#guardNow().idle();
   }
 
   static async make(): Promise<KernelNode> {
@@ -67,11 +80,10 @@ export class KernelNode {
 
   /** Looks at the containers as the healer does every second, and waits for what follows. */
   async look(): Promise<void> {
-    const tellOwner = async (_mount: unknown, notice: Notice): Promise<void> => void this.told.push(notice);
-    const guard = (this.#guard ??= new SlaveGuard({ deps: this.deps, tellOwner, retryMs: 10 }));
+    const guard = this.#guardNow();
     this.#healer ??= new Healer({
       deps: this.deps,
-      tellOwner,
+      tellOwner: this.#tellOwner,
       release: (mount, why, notice) => guard.release(mount, why, notice),
       periodMs: 1_000_000,
       slaveDeadlineMs: 60_000,
@@ -81,9 +93,21 @@ export class KernelNode {
     await guard.idle();
   }
 
-  async stop(): Promise<void> {
+  readonly #tellOwner = async (_mount: unknown, notice: Notice): Promise<void> => void this.told.push(notice);
+
+  #guardNow(): SlaveGuard {
+    return (this.#guard ??= new SlaveGuard({ deps: this.deps, tellOwner: this.#tellOwner, retryMs: 10 }));
+  }
+
+  async #stopWatching(): Promise<void> {
     await this.#healer?.stop();
     await this.#guard?.stop();
+    this.#healer = undefined;
+    this.#guard = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await this.#stopWatching();
     await Promise.all(this.#containers.map((container) => container.stop()));
     this.memory.remove();
   }

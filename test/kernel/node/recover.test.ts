@@ -35,11 +35,13 @@ describe.each(CGROUP_VERSIONS)('a node worker that starts, on cgroup v%i', (cgro
   const opens = async (path = '/dev/fuse'): Promise<boolean> =>
     (await target.run(`true <${path} && echo opened`)).includes('opened');
   const phase = (): string | undefined => node.deps.store.get(MOUNT)?.phase;
-  /** Everything that main.ts does at a start. */
+  /** Everything that main.ts does at a start, up to the first look of the healer. */
   async function start(): Promise<void> {
     await node.restart();
     await recover(node.deps);
     await takeOrphansBack(node.deps);
+    await node.resume();
+    await node.look();
   }
   /** As another program does that sets the container's rules anew. */
   async function takeAway(): Promise<void> {
@@ -100,11 +102,42 @@ describe.each(CGROUP_VERSIONS)('a node worker that starts, on cgroup v%i', (cgro
     expect(await opens()).toBe(is === 'attached');
   });
 
-  test('with a mount whose slave is gone takes it back', async () => {
+  test.each(['rules and node', 'nothing'])(
+    'with a revocation that was cut off and has left %s gives nothing before it has seen that the slave is well',
+    async (left) => {
+      await node.attach(slave);
+      const record = node.deps.store.get(MOUNT);
+      if (record === undefined) throw new Error('no record');
+      if (left === 'nothing') await takeAway();
+      const had = await opens();
+      await node.deps.store.put({ ...record, phase: 'revoking' });
+      const pod = node.memory.pods.get('s1');
+      const { reader } = node;
+      node.reader = { get: () => Promise.reject(new Error('away')) };
+      await start();
+      expect([phase(), await opens()]).toEqual(['revoking', had]);
+
+      node.reader = reader;
+      await start();
+      expect([phase(), await opens()]).toEqual(['attached', true]);
+
+      await node.deps.store.put({ ...record, phase: 'revoking' });
+      if (left === 'nothing') await takeAway();
+      node.memory.pods.delete(pod?.name ?? '');
+      await start();
+      expect([phase(), policyOf(target), await opens()]).toEqual([undefined, before, false]);
+      expect(node.told.at(-1)).toMatchObject({ signal: 'slaveEnding' });
+    },
+  );
+
+  test('with a mount whose slave is gone takes it back, and gives nothing of it first', async () => {
     await node.attach(slave);
+    await takeAway();
     await node.restart();
     node.memory.pods.delete('s1');
     await recover(node.deps);
+    await node.look();
+    expect([policyOf(target), await opens()]).toEqual([before, false]);
     const guard = new SlaveGuard({ deps: node.deps, tellOwner: async () => undefined, retryMs: 10 });
     guard.slavesListed(new Set());
     while (node.deps.store.records().length > 0) await new Promise(setImmediate);

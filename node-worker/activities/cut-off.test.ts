@@ -1,0 +1,154 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { DeviceUser } from '../kernel/engine.ts';
+import { attach } from './attach.ts';
+import { detach } from './detach.ts';
+import { Healer } from './healer.ts';
+import { attachInput, MemoryNode, unmountRequest } from './memory-node.ts';
+import { recover } from './recover.ts';
+import { SlaveGuard } from './slave-guard.ts';
+
+const MOUNT = { namespace: 'default', name: 'm1' };
+const USER: DeviceUser = {
+  pid: 7,
+  startTime: '1',
+  command: 'cat',
+  containerInit: false,
+  via: 'fd',
+  device: 'c 10:229',
+};
+
+let node: MemoryNode;
+let slave: SlaveRef;
+let told: string[];
+/** Changes of the container since the last restart. */
+let changes: string[];
+beforeEach(async () => {
+  node = await MemoryNode.make();
+  slave = node.addSlave('s1');
+  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+  told = [];
+});
+afterEach(() => node.remove());
+
+const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
+const phase = (): string | undefined => node.deps.store.get(MOUNT)?.phase;
+const guardNow = (): SlaveGuard =>
+  new SlaveGuard({ deps: node.deps, tellOwner: async (_mount, { signal }) => void told.push(signal), retryMs: 1 });
+const detachNow = (force = false) =>
+  detach(node.deps, { mounts: [MOUNT], slaves: [slave], force, ...(force && { signed: unmountRequest({ force }) }) });
+
+/** The worker is killed after it has changed the container, before it has written what that means. */
+async function cutOff(revoke: () => Promise<unknown>): Promise<void> {
+  node.deps.store.bury = () => Promise.reject(new Error('killed'));
+  await revoke();
+  await node.restart();
+  expect([usable(), phase()]).toEqual([[], 'revoking']);
+  changes = [];
+  node.engine.before = (change) => void changes.push(change);
+}
+
+async function endSlave(): Promise<void> {
+  const guard = guardNow();
+  guard.slaveEnded(slave.uid, 'it is being deleted');
+  await guard.stop();
+}
+
+const ignore = async (): Promise<void> => undefined;
+
+/** What main.ts does at a start, and one look of the healer. */
+async function start(): Promise<void> {
+  await recover(node.deps);
+  const guard = guardNow();
+  const release = guard.release.bind(guard);
+  const healer = new Healer({ deps: node.deps, tellOwner: ignore, release, periodMs: 1e6, slaveDeadlineMs: 1e6 });
+  guard.resume();
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  await guard.idle();
+  healer.look();
+  await healer.stop();
+  await guard.stop();
+}
+
+describe('a revocation', () => {
+  test.each([
+    ['of an unmount', () => detachNow()],
+    ['of an ended slave', endSlave],
+  ])('%s is in the record before anything is changed', async (_name, revoke) => {
+    node.engine.before = () => expect(phase()).toBe('revoking');
+    await revoke();
+    expect([usable(), phase()]).toEqual([[], undefined]);
+  });
+
+  test.each([
+    ['deleted', () => void node.pods.delete('s1')],
+    ['ending', () => node.endPod('s1')],
+  ])('that was cut off is finished when the slave is %s, and gives nothing first', async (_name, end) => {
+    await cutOff(() => expect(detachNow()).rejects.toThrow('killed'));
+    end();
+    await start();
+    expect([changes, usable(), phase(), told]).toEqual([['revoke'], [], undefined, ['slaveEnding']]);
+  });
+
+  test('that was cut off is finished when the node had decided it, however well the slave looks', async () => {
+    await cutOff(endSlave);
+    await start();
+    expect([changes, usable(), phase(), told]).toEqual([['revoke'], [], undefined, ['slaveEnding']]);
+  });
+
+  test('of an unmount that was cut off is undone while the slave is well, and can be asked for again', async () => {
+    await cutOff(() => expect(detachNow()).rejects.toThrow('killed'));
+    await start();
+    expect([changes, usable(), phase()]).toEqual([['grant'], ['/dev/fuse'], 'attached']);
+    await detachNow();
+    expect([usable(), phase()]).toEqual([[], undefined]);
+  });
+
+  test('of an unmount that was cut off stays as it is until kube-apiserver tells of the slave', async () => {
+    await cutOff(() => expect(detachNow()).rejects.toThrow('killed'));
+    const { pods } = node.deps;
+    node.deps = { ...node.deps, pods: { get: () => Promise.reject(new Error('away')) } };
+    await start();
+    expect([changes, usable(), phase()]).toEqual([[], [], 'revoking']);
+    node.deps = { ...node.deps, pods };
+    await start();
+    expect([usable(), phase()]).toEqual([['/dev/fuse'], 'attached']);
+  });
+
+  test('that cannot be done is not undone when the slave has ended meanwhile', async () => {
+    node.engine.before = (change) => {
+      if (change === 'grant') throw new Error('granted');
+      node.engine.users.set('c1', [USER]);
+      node.endPod('s1');
+    };
+    await expect(detachNow()).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(phase()).toBe('revoking');
+    await endSlave();
+    expect([usable(), phase(), node.engine.killed]).toEqual([[], undefined, [7]]);
+  });
+
+  test('that is going on gives nothing to another mount of the container that is mended', async () => {
+    await cutOff(() => expect(detachNow()).rejects.toThrow('killed'));
+    const granted: string[] = [];
+    const { engine } = node.deps;
+    engine.grant = async (_container, _grant, others) => {
+      granted.push(...others.map(({ owner }) => owner));
+      return { rulesChanged: 0, nodesMade: [] };
+    };
+    const second = node.addSlave('s2', ['/dev/fuse::2'], 'm2');
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    expect(granted).toEqual([]);
+  });
+});
+
+describe('the healer', () => {
+  test.each([
+    ['is ending', () => node.endPod('s1')],
+    ['was not seen yet', () => void node.pods.delete('s1')],
+  ])('gives nothing to a mount whose slave %s', async (_name, change) => {
+    node.engine.containers.get('c1')?.clear();
+    change();
+    await start();
+    expect([usable(), phase()]).toEqual([[], 'attached']);
+  });
+});
