@@ -1,0 +1,68 @@
+import type { Call, Quiet, Struck } from './history.ts';
+import type { Run } from './witness/runs.ts';
+
+/** An answer must be there within 45 s, whatever does not answer; a slow machine may add to it. */
+const ANSWER_MS = 50_000;
+/** How long after its answer a client that was told "mounted" has to have been right. */
+const MOUNTED_MS = 1_000;
+
+/** Where a client was told that its pod has no device, and the pod's witness has used one. */
+export function brokenQuiet(quiet: readonly Quiet[], runs: readonly Run[]): string[] {
+  return quiet.flatMap(({ pod, name, why, fromMs, toMs }) => {
+    const broken = runs.find(
+      (run) =>
+        run.could && run.pod === pod && run.lastMs[0] > fromMs && run.firstMs[0] < toMs && wasWithin(run, fromMs, toMs),
+    );
+    if (broken === undefined) return [];
+    const used = broken.how === 'hold' ? 'kept the device open' : 'opened the device';
+    const lateMs = Math.min(broken.lastMs[0], toMs) - fromMs;
+    return [`${pod} ${used} until ${lateMs.toFixed(0)} ms after ${why} (mount ${name})`];
+  });
+}
+
+/** Whether one of its tries began in between: of those between the first and the last nothing is known but that there were many. */
+function wasWithin({ tries, firstMs, lastMs }: Run, fromMs: number, toMs: number): boolean {
+  const within = (at: number): boolean => at > fromMs && at < toMs;
+  return within(firstMs[0]) || within(lastMs[0]) || (tries > 2 && firstMs[0] <= fromMs && lastMs[0] >= toMs);
+}
+
+/** Where a client was told "mounted" and its pod never had the device, though nothing was done to pod or slave. */
+export function brokenMounts(
+  calls: readonly Call[],
+  faults: readonly Struck[],
+  runs: readonly Run[],
+  resource: string,
+): string[] {
+  return calls
+    .filter(({ verb, status, phase }) => verb === 'mount' && status === 200 && phase === 'Mounted')
+    .filter((call) => call.resource === resource && !isDisturbed(call, faults))
+    .filter(({ pod, fromMs, toMs }) => {
+      const had = runs.some(
+        (run) => run.could && run.pod === pod && run.lastMs[1] > fromMs && run.firstMs[0] < toMs + MOUNTED_MS,
+      );
+      return !had;
+    })
+    .map(({ pod, name }) => `${pod} could not open the device of mount ${name}, which was answered as mounted`);
+}
+
+function isDisturbed({ pod, fromMs, toMs }: Call, faults: readonly Struck[]): boolean {
+  return faults.some((fault) => fault.pod === pod && fault.atMs > fromMs - 2_000 && fault.atMs < toMs + MOUNTED_MS);
+}
+
+/** Calls that took longer than they may, though kube-apiserver itself was there all the time. */
+export function slowCalls(calls: readonly Call[], faults: readonly Struck[]): string[] {
+  return calls
+    .filter(({ verb, fromMs, toMs }) => verb !== 'cancel' && toMs - fromMs > ANSWER_MS)
+    .filter(({ fromMs, toMs }) => !faults.some((struck) => isOfStore(struck) && overlaps(struck, fromMs, toMs)))
+    .map(
+      ({ verb, name, fromMs, toMs }) =>
+        `${verb} of ${name} was answered after ${((toMs - fromMs) / 1_000).toFixed(0)} s`,
+    );
+}
+
+const isOfStore = ({ fault, hit }: Struck): boolean => hit !== undefined && /kube-apiserver|etcd/.test(fault.kind);
+
+/** With the time that a server needs to be back. */
+function overlaps({ fault, atMs }: Struck, fromMs: number, toMs: number): boolean {
+  return atMs < toMs && atMs + fault.holdMs + 20_000 > fromMs;
+}
