@@ -4,10 +4,16 @@ import type { Run } from './witness/runs.ts';
 /** An answer must be there within 45 s, whatever does not answer; a slow machine may add to it. */
 const ANSWER_MS = 50_000;
 /** How long after its answer a client that was told "mounted" has to have been right. */
-const MOUNTED_MS = 1_000;
+export const MOUNTED_MS = 1_000;
+
+/** Something that must not be, and when it was so. */
+export interface Finding {
+  readonly what: string;
+  readonly atMs: number;
+}
 
 /** Where a client was told that its pod has no device, and the pod's witness has used one. */
-export function brokenQuiet(quiet: readonly Quiet[], runs: readonly Run[]): string[] {
+export function brokenQuiet(quiet: readonly Quiet[], runs: readonly Run[]): Finding[] {
   return quiet.flatMap(({ pod, name, why, fromMs, toMs }) => {
     const broken = runs.find(
       (run) =>
@@ -16,7 +22,7 @@ export function brokenQuiet(quiet: readonly Quiet[], runs: readonly Run[]): stri
     if (broken === undefined) return [];
     const used = broken.how === 'hold' ? 'kept the device open' : 'opened the device';
     const lateMs = Math.min(broken.lastMs[0], toMs) - fromMs;
-    return [`${pod} ${used} until ${lateMs.toFixed(0)} ms after ${why} (mount ${name})`];
+    return [{ what: `${pod} ${used} until ${lateMs.toFixed(0)} ms after ${why} (mount ${name})`, atMs: fromMs }];
   });
 }
 
@@ -32,7 +38,7 @@ export function brokenMounts(
   faults: readonly Struck[],
   runs: readonly Run[],
   resource: string,
-): string[] {
+): Finding[] {
   return calls
     .filter(({ verb, status, phase }) => verb === 'mount' && status === 200 && phase === 'Mounted')
     .filter((call) => call.resource === resource && !isDisturbed(call, faults))
@@ -42,7 +48,10 @@ export function brokenMounts(
       );
       return !had;
     })
-    .map(({ pod, name }) => `${pod} could not open the device of mount ${name}, which was answered as mounted`);
+    .map(({ pod, name, toMs }) => ({
+      what: `${pod} could not open the device of mount ${name}, which was answered as mounted`,
+      atMs: toMs,
+    }));
 }
 
 function isDisturbed({ pod, fromMs, toMs }: Call, faults: readonly Struck[]): boolean {
@@ -50,14 +59,13 @@ function isDisturbed({ pod, fromMs, toMs }: Call, faults: readonly Struck[]): bo
 }
 
 /** Calls that took longer than they may, though kube-apiserver itself was there all the time. */
-export function slowCalls(calls: readonly Call[], faults: readonly Struck[]): string[] {
+export function slowCalls(calls: readonly Call[], faults: readonly Struck[]): Finding[] {
   return calls
     .filter(({ verb, fromMs, toMs }) => verb !== 'cancel' && toMs - fromMs > ANSWER_MS)
     .filter(({ fromMs, toMs }) => !faults.some((struck) => isOfStore(struck) && overlaps(struck, fromMs, toMs)))
-    .map(
-      ({ verb, name, fromMs, toMs }) =>
-        `${verb} of ${name} was answered after ${((toMs - fromMs) / 1_000).toFixed(0)} s`,
-    );
+    .map(({ verb, name, fromMs, toMs }) => {
+      return { what: `${verb} of ${name} was answered after ${((toMs - fromMs) / 1_000).toFixed(0)} s`, atMs: toMs };
+    });
 }
 
 const isOfStore = ({ fault, hit }: Struck): boolean => hit !== undefined && /kube-apiserver|etcd/.test(fault.kind);

@@ -12,15 +12,9 @@ import type { TargetPods, TargetSpec } from './targets.ts';
 /** How long a request is repeated until its end is known. */
 const PATIENCE_MS = 120_000;
 /** After which nothing of the mount may be left, if the answer does not say otherwise. */
-const UNDONE = [
-  'InsufficientDevices',
-  'SlaveEnded',
-  'SlaveRefused',
-  'NotAllocated',
-  'ContainerNotReady',
-  'Canceled',
-  'Timeout',
-];
+const UNDONE = ['InsufficientDevices', 'SlaveEnded', 'SlaveRefused', 'NotAllocated', 'Canceled', 'Timeout'];
+/** Of the pod or of a mount that has been: an earlier try without an answer may have made it. */
+const SAYS_NOTHING = ['PodNotFound', 'TargetGone', 'ContainerNotReady', 'MountEnded'];
 
 /** How a mount has come out for its client. */
 export interface Outcome {
@@ -142,7 +136,7 @@ export class ClientLoop {
 
   async #failed(wanted: Wanted, call: Call): Promise<void> {
     const { failure = '', causes = [] } = call;
-    this.outcomes.push({ name: wanted.name, result: 'failed', failure });
+    if (!SAYS_NOTHING.includes(failure)) this.outcomes.push({ name: wanted.name, result: 'failed', failure });
     const isUndone = UNDONE.includes(failure) && !causes.includes('RollingBack');
     if (!isUndone || (failure === 'Timeout' && !causes.includes('RolledBack'))) {
       return this.#settledUnmount(wanted, true);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { isIntact, loadCluster } from '../../deploy/local/cluster.ts';
 import { isDescribed, REPOSITORY, statePaths } from '../../deploy/local/state.ts';
 import { runCommand } from '../run/command.ts';
-import { copyMutated } from './mutations.ts';
+import { copyMutated, type MutationName } from './mutations.ts';
 import { type Options, parseOptions, USAGE } from './options.ts';
 import { Random } from './random.ts';
 import { scheduleOf, wordsOf } from './schedule.ts';
@@ -20,7 +20,8 @@ async function main(options: Options): Promise<number> {
   if (options.print) return print(options);
   const found = runsAlready();
   try {
-    await deploy(options.mutation === undefined ? REPOSITORY : mutatedCopy(options));
+    await deploy(REPOSITORY);
+    if (options.mutation !== undefined) await deploy(mutatedCopy(options.mutation));
     return await check(options);
   } finally {
     if (!found) await local(REPOSITORY, 'stop');
@@ -35,9 +36,9 @@ function print({ seed, faults }: Options): number {
 
 const runsAlready = (): boolean => isDescribed(paths) && isIntact(loadCluster(paths.root));
 
-function mutatedCopy({ mutation }: Options): string {
+function mutatedCopy(mutation: MutationName): string {
   const copy = join(folder, 'mutated');
-  if (mutation !== undefined) copyMutated(mutation, copy);
+  copyMutated(mutation, copy);
   return copy;
 }
 

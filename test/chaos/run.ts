@@ -7,7 +7,7 @@ import { Temporal } from '../e2e/temporal.ts';
 import { until } from '../e2e/until.ts';
 import { brokenAnswers } from './answers.ts';
 import { Caller } from './calls.ts';
-import { brokenMounts, brokenQuiet, slowCalls } from './checks.ts';
+import { brokenMounts, brokenQuiet, type Finding, MOUNTED_MS, slowCalls } from './checks.ts';
 import { Clients } from './clients.ts';
 import { now } from './clock.ts';
 import { Frozen } from './frozen.ts';
@@ -21,6 +21,8 @@ import { rest, whole } from './rest/rest.ts';
 import { scheduleOf, wordsOf } from './schedule.ts';
 import { Striker } from './strike.ts';
 import { TargetPods } from './targets.ts';
+import type { Overlap } from './witness/overlap.ts';
+import type { Run } from './witness/runs.ts';
 
 /** How many faults lie between two looks at the whole cluster at rest. */
 const FAULTS_TO_REST = 100;
@@ -143,31 +145,34 @@ class Chaos {
     return { history: this.#history, temporal: this.#temporal.client, targets: this.#targets };
   }
 
-  /** Looks at who had the device while all goes on, so that a run ends with the fault that has led to it. */
+  /** Compares what the witnesses and clients have written down so far, so that a run ends with the fault that has led to it. */
   #isWrong(): boolean {
-    for (const { node, pods, fromMs, toMs } of this.#overlaps().filter(({ excuse }) => excuse === undefined)) {
-      const lengthMs = (toMs - fromMs).toFixed(0);
-      this.#history.violation(`${pods.join(' and ')} had the device of ${node} at once, for ${lengthMs} ms`, fromMs);
-    }
+    const runs = this.#targets.runs();
+    const [calls, faults] = [this.#history.of('call'), this.#history.of('fault')];
+    const old = calls.filter(({ toMs }) => toMs < now() - 2 * MOUNTED_MS);
+    const twice = this.#overlaps(runs).filter(({ excuse }) => excuse === undefined);
+    for (const { what, atMs } of [
+      ...twice.map(findingOf),
+      ...brokenQuiet(this.#history.of('quiet'), runs),
+      ...brokenMounts(old, faults, runs, FUSE),
+      ...slowCalls(calls, faults),
+    ])
+      this.#history.violation(what, atMs);
     return this.#history.of('violation').length > 0;
   }
 
-  #overlaps() {
-    return judgedOverlaps(this.#targets.runs(), this.#history, this.#watch.excuses());
+  #overlaps(runs: readonly Run[]) {
+    return judgedOverlaps(runs, this.#history, this.#watch.excuses());
   }
 
   async #end(): Promise<void> {
-    const wasRight = !this.#isWrong();
+    const wasRight = this.#history.of('violation').length === 0;
     await this.#rest('after the last fault');
     await this.#clients.end();
     await rest({ ...this.#looking(), when: 'after all was unmounted', mounts: 'none' });
-    const runs = this.#targets.runs();
-    const [calls, faults] = [this.#history.of('call'), this.#history.of('fault')];
     if (wasRight) this.#isWrong();
+    const runs = this.#targets.runs();
     for (const what of [
-      ...brokenQuiet(this.#history.of('quiet'), runs),
-      ...brokenMounts(calls, faults, runs, FUSE),
-      ...slowCalls(calls, faults),
       ...(await brokenAnswers(this.#clients.outcomes, this.#temporal)),
       ...NODES.filter(({ name }) => !runs.some((run) => run.could && run.node === name)).map(
         ({ name }) => `nothing was tested: no target of ${name} ever had the device`,
@@ -176,8 +181,8 @@ class Chaos {
       this.#history.violation(what);
     await this.#clients.removePods();
     await rest({ ...this.#looking(), when: 'after all pods were deleted', mounts: 'none' });
-    const tookMs = now() - this.#beganMs;
-    console.log(`\n${reportOf({ history: this.#history, runs, overlaps: this.#overlaps(), tookMs }).join('\n')}`);
+    const [tookMs, overlaps] = [now() - this.#beganMs, this.#overlaps(runs)];
+    console.log(`\n${reportOf({ history: this.#history, runs, overlaps, tookMs }).join('\n')}`);
   }
 
   /** Leaves the cluster as it was, whatever has happened. */
@@ -196,6 +201,11 @@ class Chaos {
     return `${((now() - this.#beganMs) / 1_000).toFixed(1).padStart(7)} s`;
   }
 }
+
+const findingOf = ({ node, pods, fromMs, toMs }: Overlap): Finding => {
+  const what = `${pods.join(' and ')} had the device of ${node} at once, for ${(toMs - fromMs).toFixed(0)} ms`;
+  return { what, atMs: fromMs };
+};
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
