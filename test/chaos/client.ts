@@ -11,10 +11,10 @@ import type { TargetPods, TargetSpec } from './targets.ts';
 
 /** How long a request is repeated until its end is known. */
 const PATIENCE_MS = 120_000;
-/** After which nothing of the mount may be left, if the answer does not say otherwise. */
+/** How long a rollback that was promised may take before the client unmounts. */
+const ROLLBACK_MS = 60_000;
+/** Of the mount itself, not of its pod: afterwards nothing may be left, if the answer does not say otherwise. */
 const UNDONE = ['InsufficientDevices', 'SlaveEnded', 'SlaveRefused', 'NotAllocated', 'Canceled', 'Timeout'];
-/** Of the pod or of a mount that has been: an earlier try without an answer may have made it. */
-const SAYS_NOTHING = ['PodNotFound', 'TargetGone', 'ContainerNotReady', 'MountEnded'];
 
 /** How a mount has come out for its client. */
 export interface Outcome {
@@ -134,15 +134,31 @@ export class ClientLoop {
     return this.#options.caller.mount({ ...wanted, leaseSeconds: this.#options.random.between([3, 9]) }, 'renew');
   }
 
+  /** What a failure promises has to be so, at once or when the rollback has ended. */
   async #failed(wanted: Wanted, call: Call): Promise<void> {
     const { failure = '', causes = [] } = call;
-    if (!SAYS_NOTHING.includes(failure)) this.outcomes.push({ name: wanted.name, result: 'failed', failure });
-    const isUndone = UNDONE.includes(failure) && !causes.includes('RollingBack');
-    if (!isUndone || (failure === 'Timeout' && !causes.includes('RolledBack'))) {
-      return this.#settledUnmount(wanted, true);
-    }
+    const isGoingOn = causes.includes('RollingBack');
+    const isPromise = UNDONE.includes(failure) && (failure !== 'Timeout' || isGoingOn || causes.includes('RolledBack'));
+    if (!isPromise) return this.#settledUnmount(wanted, true);
+    this.outcomes.push({ name: wanted.name, result: 'failed', failure });
+    if (isGoingOn) return this.#awaitRollback(wanted, failure);
     this.#beginQuiet(wanted, `its failure with ${failure}`, call.toMs);
     await this.#expectNoSlave(wanted, failure);
+  }
+
+  async #awaitRollback(wanted: Wanted, failure: string): Promise<void> {
+    const { temporal, history } = this.#options;
+    for (const deadline = now() + ROLLBACK_MS; now() < deadline; await pause(200)) {
+      const workflow = await temporal.workflowOf(wanted.name).catch(() => undefined);
+      if (workflow?.mount?.status.phase === 'Mounted') {
+        history.violation(`mount ${wanted.name} was answered ${failure}, RollingBack, and is mounted`);
+        break;
+      }
+      if (workflow?.mount?.status.reason === 'RollbackIncomplete') break;
+      if (workflow !== undefined && workflow.status !== 'RUNNING')
+        return this.#beginQuiet(wanted, 'its rollback has ended', now());
+    }
+    await this.#settledUnmount(wanted, true);
   }
 
   async #expectNoSlave({ name }: Wanted, failure: string): Promise<void> {

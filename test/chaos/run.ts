@@ -74,11 +74,16 @@ class Chaos {
     try {
       await this.#begin();
       await this.#strikeAll();
-      await this.#end();
+      // A mistake that was made on purpose has been found.
+      if (this.#options.mutation === undefined || !this.#isKnownWrong()) await this.#end();
     } finally {
       await this.#cleanUp();
     }
-    return this.#history.of('violation').length === 0;
+    return !this.#isKnownWrong();
+  }
+
+  #isKnownWrong(): boolean {
+    return this.#history.of('violation').length > 0;
   }
 
   async #begin(): Promise<void> {
@@ -158,7 +163,7 @@ class Chaos {
       ...slowCalls(calls, faults),
     ])
       this.#history.violation(what, atMs);
-    return this.#history.of('violation').length > 0;
+    return this.#isKnownWrong();
   }
 
   #overlaps(runs: readonly Run[]) {
@@ -166,7 +171,7 @@ class Chaos {
   }
 
   async #end(): Promise<void> {
-    const wasRight = this.#history.of('violation').length === 0;
+    const wasRight = !this.#isKnownWrong();
     await this.#rest('after the last fault');
     await this.#clients.end();
     await rest({ ...this.#looking(), when: 'after all was unmounted', mounts: 'none' });
@@ -189,8 +194,12 @@ class Chaos {
   async #cleanUp(): Promise<void> {
     this.#frozen.releaseAll();
     this.#clients.abort();
-    await whole();
-    await this.#clients.removePods();
+    try {
+      await whole();
+      await this.#clients.removePods();
+    } catch (err) {
+      this.#history.violation(`the pods of the checker could not be removed: ${String(err)}`);
+    }
     this.#keeper.stop();
     this.#watch.stop();
     await this.#temporal.close();

@@ -135,8 +135,8 @@ function requestOf(kind: FaultKind, name: string): ReturnType<typeof CLUSTER.api
     const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: NAMESPACE } };
     return CLUSTER.api.send('POST', `${podPath(name)}/eviction`, body, REQUEST_MS);
   }
-  const body = kind.endsWith('by force') ? { gracePeriodSeconds: 0 } : {};
-  return CLUSTER.api.send('DELETE', podPath(name), body, REQUEST_MS);
+  const query = kind.endsWith('by force') ? '?gracePeriodSeconds=0' : '';
+  return CLUSTER.api.send('DELETE', `${podPath(name)}${query}`, undefined, REQUEST_MS);
 }
 
 function oneOf<T>(list: readonly T[], which: number): T | undefined {

@@ -11,6 +11,8 @@ import { takeSnapshot } from './snapshot.ts';
 /** How long after the cluster is whole again everything has to agree at the latest. */
 const REST_MS = 60_000;
 const LOOK_MS = 500;
+/** More problems than this are only counted. */
+const TOLD = 10;
 /** For kubelets, containerds and the product to run again, whatever was killed last. */
 const WHOLE_MS = 240_000;
 
@@ -51,7 +53,8 @@ export async function rest({ history, temporal, targets, when, mounts }: RestOpt
       return;
     }
     if (now() - fromMs > REST_MS) {
-      for (const problem of problems) history.violation(`At rest, ${when}: ${problem}`);
+      for (const problem of problems.slice(0, TOLD)) history.violation(`At rest, ${when}: ${problem}`);
+      if (problems.length > TOLD) history.violation(`At rest, ${when}: ${problems.length - TOLD} more`);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
