@@ -19,10 +19,11 @@ export interface ClientsOptions {
   readonly targets: TargetPods;
 }
 
-/** The targets of each node: one tries the device, one also keeps it open, one has a user namespace of its own. */
+/** The targets of each node: one only tries the device, two keep it open, one has a user namespace of its own. */
 const KINDS = [
   { kind: 'plain', mode: 'open', userNamespace: false },
   { kind: 'holder', mode: 'hold', userNamespace: false },
+  { kind: 'init', mode: 'init', userNamespace: false },
   { kind: 'user', mode: 'open', userNamespace: true },
 ] as const;
 

@@ -13,7 +13,8 @@ export const ROLE_LABEL = 'chaos';
 export interface TargetSpec {
   readonly node: string;
   readonly image: string;
-  readonly mode: 'open' | 'hold' | 'idle';
+  /** Of witness.c. */
+  readonly mode: 'open' | 'hold' | 'init' | 'idle';
   readonly role: 'target' | 'twin';
   /** Whether its root is another user on the host: then it gets bind mounts in place of nodes. */
   readonly userNamespace: boolean;

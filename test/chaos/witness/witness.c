@@ -2,6 +2,7 @@
 // is killed: one record in a mapped file for each stretch of equal answers, brought up to date at every try.
 //   witness FOLDER open   opens the device and closes it again
 //   witness FOLDER hold   also has a process that keeps it open as soon as it can, until it is killed
+//   witness FOLDER init   keeps it open by itself, as the container's main process, and does not heed SIGTERM
 //   witness FOLDER idle   does nothing
 // Times are nanoseconds of CLOCK_MONOTONIC, which all containers of a machine share.
 #define _GNU_SOURCE
@@ -36,6 +37,8 @@ struct run {
 enum { RUNS = 256 };
 static const struct timespec PAUSE = {.tv_nsec = 4000000};
 static const char *device;
+// Index of the stretch that goes on; none of a new file.
+static int at;
 
 static int64_t now(void) {
   struct timespec at;
@@ -50,11 +53,11 @@ static struct run *map_runs(const char *folder, const char *kind) {
   if (fd < 0 || ftruncate(fd, sizeof(struct run) * RUNS) != 0) _exit(3);
   struct run *runs = mmap(NULL, sizeof(struct run) * RUNS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (runs == MAP_FAILED) _exit(4);
+  at = -1;
   return runs;
 }
 
 static void note(struct run *runs, int32_t answer, int64_t before, int64_t after) {
-  static int at = -1;
   if (at < 0 || runs[at].answer != answer) {
     if (++at == RUNS) _exit(5);
     runs[at].first_before = before;
@@ -79,16 +82,6 @@ static void try_for_ever(const char *folder) {
   }
 }
 
-static void hold_for_ever(const char *folder) {
-  int64_t before = now();
-  while (open(device, O_RDWR | O_CLOEXEC) < 0) {
-    nanosleep(&PAUSE, NULL);
-    before = now();
-  }
-  struct run *runs = map_runs(folder, "hold");
-  for (;; nanosleep(&PAUSE, NULL), before = now()) note(runs, 0, before, now());
-}
-
 static pid_t begin(void (*body)(const char *), const char *folder) {
   pid_t pid = fork();
   if (pid != 0) return pid;
@@ -98,6 +91,30 @@ static pid_t begin(void (*body)(const char *), const char *folder) {
   _exit(0);
 }
 
+static pid_t opener, holder;
+static void hold_for_ever(const char *folder);
+
+// Whoever takes the device away ends them; their end is the end of their record.
+static void begin_again(pid_t ended, const char *folder) {
+  if (ended <= 0) return;
+  if (ended == opener) opener = begin(try_for_ever, folder);
+  if (ended == holder) holder = begin(hold_for_ever, folder);
+}
+
+static void hold_for_ever(const char *folder) {
+  int64_t before = now();
+  while (open(device, O_RDWR | O_CLOEXEC) < 0) {
+    begin_again(waitpid(-1, NULL, WNOHANG), folder);
+    nanosleep(&PAUSE, NULL);
+    before = now();
+  }
+  struct run *runs = map_runs(folder, "hold");
+  for (;; nanosleep(&PAUSE, NULL), before = now()) {
+    note(runs, 0, before, now());
+    begin_again(waitpid(-1, NULL, WNOHANG), folder);
+  }
+}
+
 static void leave(int signal) {
   (void)signal;
   _exit(0);
@@ -105,21 +122,19 @@ static void leave(int signal) {
 
 int main(int argc, char **argv) {
   if (argc != 3) return 2;
+  const char *folder = argv[1], *mode = argv[2];
   // The first process of a pid namespace has no default actions.
-  signal(SIGTERM, leave);
-  if (strcmp(argv[2], "idle") == 0)
+  if (strcmp(mode, "init") != 0) signal(SIGTERM, leave);
+  if (strcmp(mode, "idle") == 0)
     for (;;) pause();
   // A node of our own: the rule alone decides. In a user namespace nobody can make one.
   device = mknod("/own", S_IFCHR | 0600, makedev(10, 229)) == 0 || errno == EEXIST ? "/own" : "/dev/fuse";
-  pid_t opener = begin(try_for_ever, argv[1]);
-  pid_t holder = strcmp(argv[2], "hold") == 0 ? begin(hold_for_ever, argv[1]) : 0;
-  // Whoever takes the device away ends them; their end is the end of their record.
+  opener = begin(try_for_ever, folder);
+  if (strcmp(mode, "init") == 0) hold_for_ever(folder);
+  if (strcmp(mode, "hold") == 0) holder = begin(hold_for_ever, folder);
   for (;;) {
-    int status;
-    pid_t ended = wait(&status);
-    if (ended < 0) return 6;
+    pid_t ended = wait(NULL);
     nanosleep(&PAUSE, NULL);
-    if (ended == opener) opener = begin(try_for_ever, argv[1]);
-    if (ended == holder) holder = begin(hold_for_ever, argv[1]);
+    begin_again(ended, folder);
   }
 }
