@@ -1,13 +1,11 @@
 import type { Client } from '@temporalio/client';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { FAILURES, type FailureType } from '../../contract/failures.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
 import type { KubeAnswer } from '../../deploy/local/kube-api.ts';
 import { CLUSTER } from '../e2e/cluster.ts';
-import { failureIn } from '../e2e/kube.ts';
 import { GROUP } from '../e2e/pods.ts';
 import { now } from './clock.ts';
 import type { Call, History } from './history.ts';
+import { partsOf } from './parts.ts';
 
 export const NAMESPACE = 'default';
 /** kube-apiserver cuts a request after 60 s. */
@@ -22,26 +20,6 @@ export interface Wanted {
   readonly queue: boolean;
   readonly leaseSeconds?: number;
   readonly onRestart: 'reapply' | 'release';
-}
-
-/**
- * Failures that say nothing of the mount: somebody was away who would know. A kube-apiserver that has just started refuses
- * requests, or does not know the API yet.
- */
-const UNCLEAR: readonly FailureType[] = [
-  'TemporalUnavailable',
-  'Internal',
-  'TooManyRequests',
-  'Unauthorized',
-  'Forbidden',
-  'NotFound',
-];
-
-/** Whether an answer tells what has become of the request. */
-export function isClear({ status, failure }: Pick<Call, 'status' | 'failure'>): boolean {
-  if (status === undefined) return false;
-  if (status < 300) return true;
-  return failure !== undefined && !UNCLEAR.includes(failure as FailureType);
 }
 
 /** Requests of clients, each written down with its answer. */
@@ -126,26 +104,3 @@ export class Caller {
 const placeOf = ({ pod, node, name, resource }: Wanted): Pick<Call, 'pod' | 'node' | 'name' | 'resource'> => {
   return { pod, node, name, resource };
 };
-
-/** What is written down of an answer. */
-export function partsOf(answer: KubeAnswer): Partial<Call> {
-  const { status, body } = answer;
-  if (status >= 300) {
-    const failure = typeof body === 'object' && body !== null ? failureIn(answer) : undefined;
-    const { message, details } = (body ?? {}) as {
-      readonly message?: string;
-      readonly details?: { readonly causes?: readonly { readonly reason: string }[] };
-    };
-    const causes = (details?.causes ?? [])
-      .map(({ reason }) => reason)
-      .filter((reason) => !Object.hasOwn(FAILURES, reason));
-    return { status, ...(failure !== undefined && { failure }), causes, message: message ?? String(body) };
-  }
-  const { metadata, status: state } = body as Partial<DeviceMount>;
-  return {
-    status,
-    ...(metadata?.uid !== undefined && { uid: metadata.uid }),
-    ...(state?.phase !== undefined && { phase: state.phase }),
-    ...(state?.leaseEndsAt !== undefined && { leaseEndsAt: state.leaseEndsAt }),
-  };
-}

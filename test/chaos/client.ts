@@ -2,10 +2,11 @@ import { SLAVE_LABELS } from '../../contract/names.ts';
 import { CLUSTER } from '../e2e/cluster.ts';
 import { FUSE, KMSG } from '../e2e/pods.ts';
 import type { Temporal } from '../e2e/temporal.ts';
-import { type Caller, isClear, type Wanted } from './calls.ts';
+import type { Caller, Wanted } from './calls.ts';
 import { now } from './clock.ts';
 import type { Gate } from './gate.ts';
 import type { Call, History, Quiet } from './history.ts';
+import { isClear } from './parts.ts';
 import type { Random } from './random.ts';
 import type { TargetPods, TargetSpec } from './targets.ts';
 
