@@ -15,10 +15,7 @@ export interface Finding {
 /** Where a client was told that its pod has no device, and the pod's witness has used one. */
 export function brokenQuiet(quiet: readonly Quiet[], runs: readonly Run[]): Finding[] {
   return quiet.flatMap(({ pod, name, why, fromMs, toMs }) => {
-    const broken = runs.find(
-      (run) =>
-        run.could && run.pod === pod && run.lastMs[0] > fromMs && run.firstMs[0] < toMs && wasWithin(run, fromMs, toMs),
-    );
+    const broken = runs.find((run) => run.could && run.pod === pod && wasWithin(run, fromMs, toMs));
     if (broken === undefined) return [];
     const used = broken.how === 'hold' ? 'kept the device open' : 'opened the device';
     const lateMs = Math.min(broken.lastMs[0], toMs) - fromMs;

@@ -44,5 +44,6 @@ test('a node worker that was away excuses its node only once an ending slave has
   expect(why(runs, [{ node: 'n', fromMs: 50_000, toMs: 65_000 }])).toEqual([undefined]);
   expect(why(runs, [{ node: 'n', fromMs: 40_000, toMs: 90_000 }])).toEqual([undefined]);
   expect(why(runs, [{ node: 'n', fromMs: 0, toMs: 45_000 }])).toEqual([undefined]);
+  expect(why(runs, [{ node: 'n', fromMs: 33_000, toMs: 55_000 }])).toEqual([undefined]);
   expect(why(runs, [{ node: 'm', fromMs: 30_000, toMs: 65_000 }])).toEqual([undefined]);
 });
