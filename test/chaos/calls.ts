@@ -48,7 +48,8 @@ export class Caller {
 
   unmount(wanted: Wanted, force: boolean): Promise<Call> {
     const query = `device_type=HOSTDEV&mount=${wanted.name}&wait_second=30${force ? '&force=1' : ''}`;
-    return this.#put({ verb: 'unmount', ...placeOf(wanted), force }, `pods/${wanted.pod}/unmount?${query}`, {});
+    const leased = wanted.leaseSeconds !== undefined;
+    return this.#put({ verb: 'unmount', ...placeOf(wanted), force, leased }, `pods/${wanted.pod}/unmount?${query}`, {});
   }
 
   /** As an operator does it, past the API. */
@@ -73,7 +74,7 @@ export class Caller {
   }
 
   async #put(
-    what: Pick<Call, 'verb' | 'pod' | 'node' | 'name' | 'resource' | 'force'>,
+    what: Pick<Call, 'verb' | 'pod' | 'node' | 'name' | 'resource' | 'force' | 'leased'>,
     path: string,
     body: object,
   ): Promise<Call> {

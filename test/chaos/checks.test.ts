@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { brokenMounts, brokenQuiet, slowCalls } from './checks.ts';
+import { brokenMounts, brokenPoliteness, brokenQuiet, brokenRefusals, slowCalls } from './checks.ts';
 import type { Call, Quiet, Struck } from './history.ts';
 import type { Run } from './witness/runs.ts';
 
@@ -71,6 +71,45 @@ describe('brokenMounts()', () => {
     expect(broken([call()], [], [struck('delete slave', 150, { pod: 'a' })])).toBe(0);
     expect(broken([call()], [], [struck('delete slave', 150, { pod: 'b' })])).toBe(1);
     expect(broken([call()], [], [struck('kill Temporal', 150)])).toBe(1);
+  });
+});
+
+describe('brokenPoliteness()', () => {
+  const polite = call({ verb: 'unmount', force: false });
+  const held = run(0, 150, { how: 'hold' });
+  test.each<[string, Call, readonly Run[], readonly Struck[], number]>([
+    ['a device that was kept open', polite, [held], [], 1],
+    ['a device that was kept open all the time', polite, [run(0, 300, { how: 'hold' })], [], 1],
+    ['an unmount by force', { ...polite, force: true }, [held], [], 0],
+    ['an unmount that was refused', { ...polite, status: 409 }, [held], [], 0],
+    ['a lease, which may have ended', { ...polite, leased: true }, [held], [], 0],
+    ['another device', { ...polite, resource: 'kmsg' }, [held], [], 0],
+    ['a device that was opened and closed', polite, [run(0, 150)], [], 0],
+    ['a device that was kept open before', polite, [run(0, 90, { how: 'hold' })], [], 0],
+    ['a device that was kept open afterwards', polite, [run(110, 150, { how: 'hold' })], [], 0],
+    ['another pod', polite, [run(0, 150, { how: 'hold', pod: 'b' })], [], 0],
+    ['a slave that was hit', polite, [held], [struck('evict slave', 50, { pod: 'a' })], 0],
+    ['another slave that was hit', polite, [held], [struck('evict slave', 50, { pod: 'b' })], 1],
+    ['a slave that was hit afterwards', polite, [held], [struck('evict slave', 600, { pod: 'a' })], 1],
+  ])('%s', (_name, one, runs, faults, expected) => {
+    expect(brokenPoliteness([one], faults, runs, 'fuse')).toHaveLength(expected);
+  });
+});
+
+describe('brokenRefusals()', () => {
+  const refused = call({ verb: 'unmount', force: false, status: 409, failure: 'DeviceBusy' });
+  const without = run(250, 400, { could: false });
+  test.each<[string, Call, readonly Run[], readonly Struck[], number]>([
+    ['a device that is gone all the same', refused, [without], [], 1],
+    ['a device that was gone before', refused, [run(100, 900, { could: false })], [], 1],
+    ['a device that stayed', refused, [run(0, 900)], [], 0],
+    ['a device that went later', refused, [run(501, 900, { could: false })], [], 0],
+    ['another pod', refused, [{ ...without, pod: 'b' }], [], 0],
+    ['another failure', { ...refused, failure: 'NothingMounted' }, [without], [], 0],
+    ['a lease, which may have ended', { ...refused, leased: true }, [without], [], 0],
+    ['a slave that was hit', refused, [without], [struck('evict slave', 50, { pod: 'a' })], 0],
+  ])('%s', (_name, one, runs, faults, expected) => {
+    expect(brokenRefusals([one], faults, runs, 'fuse')).toHaveLength(expected);
   });
 });
 

@@ -55,6 +55,58 @@ function isDisturbed({ pod, fromMs, toMs }: Call, faults: readonly Struck[]): bo
   return faults.some((fault) => fault.pod === pod && fault.atMs > fromMs - 2_000 && fault.atMs < toMs + MOUNTED_MS);
 }
 
+/** How long after it was hit a pod or slave may still be losing its device. */
+const HIT_MS = 60_000;
+
+/** Where a device was taken by an unmount without force though a process kept it open: then it has to be refused. */
+export function brokenPoliteness(
+  calls: readonly Call[],
+  faults: readonly Struck[],
+  runs: readonly Run[],
+  resource: string,
+): Finding[] {
+  return calls
+    .filter(({ verb, status, force }) => verb === 'unmount' && status === 200 && force === false)
+    .filter((call) => call.resource === resource && mayKeep(call, faults))
+    .filter(({ pod, fromMs }) => {
+      return runs.some(
+        (run) => run.how === 'hold' && run.pod === pod && run.firstMs[1] < fromMs && run.lastMs[0] > fromMs,
+      );
+    })
+    .map(({ pod, name, toMs }) => ({
+      what: `${pod} kept the device of mount ${name} open, and an unmount without force was answered as done`,
+      atMs: toMs,
+    }));
+}
+
+/** After a refused unmount the client goes on, but not sooner. */
+const REFUSED_MS = 300;
+
+/** Where an unmount was refused since the device is in use, and the pod could not open it any more. */
+export function brokenRefusals(
+  calls: readonly Call[],
+  faults: readonly Struck[],
+  runs: readonly Run[],
+  resource: string,
+): Finding[] {
+  return calls
+    .filter(({ verb, failure }) => verb === 'unmount' && failure === 'DeviceBusy')
+    .filter((call) => call.resource === resource && mayKeep(call, faults))
+    .filter(({ pod, toMs }) => {
+      return runs.some((run) => !run.could && run.pod === pod && wasWithin(run, toMs, toMs + REFUSED_MS));
+    })
+    .map(({ pod, name, toMs }) => ({
+      what: `${pod} could not open the device of mount ${name} after its unmount was refused`,
+      atMs: toMs,
+    }));
+}
+
+/** Whether nothing else has taken the device: no lease that may have ended, nothing done to pod or slave. */
+function mayKeep({ pod, leased, fromMs, toMs }: Call, faults: readonly Struck[]): boolean {
+  const wasHit = faults.some(({ pod: hit, atMs }) => hit === pod && atMs > fromMs - HIT_MS && atMs < toMs + REFUSED_MS);
+  return leased !== true && !wasHit;
+}
+
 /** Calls that took longer than they may, though kube-apiserver itself was there all the time. */
 export function slowCalls(calls: readonly Call[], faults: readonly Struck[]): Finding[] {
   return calls

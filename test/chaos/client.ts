@@ -99,7 +99,7 @@ export class ClientLoop {
     const renewed = isLeased && random.next() < 0.5 ? await this.#renew(wanted) : made;
     await gate.pass();
     if (this.#stopped) return;
-    const way = random.weighted({ unmount: 4, force: 3, cancel: 2, lease: isLeased ? 6 : 0 });
+    const way = random.weighted({ unmount: 6, force: 2, cancel: 2, lease: isLeased ? 6 : 0 });
     if (way === 'cancel') await this.#options.caller.cancel(wanted);
     if (way === 'cancel' || way === 'lease') await this.#awaitClosed(wanted, renewed);
     else await this.#settledUnmount(wanted, way === 'force');

@@ -12,6 +12,8 @@ export interface Call {
   readonly name: string;
   readonly resource: string;
   readonly force?: boolean;
+  /** Of an unmount: whether the mount may have ended by itself. */
+  readonly leased?: boolean;
   readonly fromMs: number;
   readonly toMs: number;
   /** HTTP; absent when there was no answer. */

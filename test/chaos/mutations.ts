@@ -23,7 +23,7 @@ export const MUTATIONS = {
     from: '  register(`slave pod ',
     to: '  Boolean(`slave pod ',
   },
-  /** A polite unmount takes devices that are in use. */
+  /** An unmount without force does not look whether the device is in use before it takes it. */
   'check-left-out': {
     file: 'node-worker/activities/take-back.ts',
     from: '  if (users.length > 0) throw busy(users);\n',

@@ -4,7 +4,7 @@ import { parseOptions } from './options.ts';
 test('parseOptions() reads what is given, and has defaults', () => {
   expect(parseOptions(['--faults', '30', '--seed', '7'])).toEqual({ faults: 30, seed: 7, print: false });
   expect(parseOptions(['--print'])).toMatchObject({ faults: 300, print: true });
-  expect(parseOptions(['--mutation', 'check-left-out'])).toMatchObject({ faults: 40, mutation: 'check-left-out' });
+  expect(parseOptions(['--mutation', 'check-left-out'])).toMatchObject({ faults: 100, mutation: 'check-left-out' });
 });
 
 test.each([

@@ -30,7 +30,7 @@ export function parseOptions(argv: readonly string[]): Options {
   if (mutation !== undefined && !isMutation(mutation)) {
     throw new TypeError(`Cannot make mutation "${mutation}": there are ${Object.keys(MUTATIONS).join(', ')}`);
   }
-  const faults = whole('faults', values.faults ?? (mutation === undefined ? '300' : '40'));
+  const faults = whole('faults', values.faults ?? (mutation === undefined ? '300' : '100'));
   return { faults, seed: whole('seed', values.seed), print, ...(mutation !== undefined && { mutation }) };
 }
 

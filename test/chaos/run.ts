@@ -7,7 +7,15 @@ import { Temporal } from '../e2e/temporal.ts';
 import { until } from '../e2e/until.ts';
 import { brokenAnswers } from './answers.ts';
 import { Caller } from './calls.ts';
-import { brokenMounts, brokenQuiet, type Finding, MOUNTED_MS, slowCalls } from './checks.ts';
+import {
+  brokenMounts,
+  brokenPoliteness,
+  brokenQuiet,
+  brokenRefusals,
+  type Finding,
+  MOUNTED_MS,
+  slowCalls,
+} from './checks.ts';
 import { Clients } from './clients.ts';
 import { now } from './clock.ts';
 import { Frozen } from './frozen.ts';
@@ -160,6 +168,8 @@ class Chaos {
       ...twice.map(findingOf),
       ...brokenQuiet(this.#history.of('quiet'), runs),
       ...brokenMounts(old, faults, runs, FUSE),
+      ...brokenPoliteness(calls, faults, runs, FUSE),
+      ...brokenRefusals(old, faults, runs, FUSE),
       ...slowCalls(calls, faults),
     ])
       this.#history.violation(what, atMs);
