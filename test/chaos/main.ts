@@ -69,6 +69,10 @@ async function check({ seed, faults, mutation }: Options): Promise<number> {
     ...(mutation !== undefined && { mutation }),
   });
   console.log(`Everything that happened: ${join(run, 'history.jsonl')}`);
+  if (aborted.signal.aborted) {
+    console.log('Interrupted: not all of the faults were tried.');
+    return clean ? 130 : 1;
+  }
   if (mutation !== undefined) {
     console.log(clean ? `The mutation ${mutation} was NOT found.` : `The mutation ${mutation} was found.`);
     return clean ? 1 : 0;

@@ -148,7 +148,11 @@ class Chaos {
   async #rest(when: string): Promise<void> {
     await Promise.all(this.#holding);
     this.#clients.gate.close();
+    const fromMs = now();
     await whole();
+    this.#history.note(
+      `The cluster was whole ${((now() - fromMs) / 1_000).toFixed(1)} s after the last fault had ended`,
+    );
     await until('the clients to wait', async () => this.#clients.allWait(), 180_000);
     await rest({ ...this.#looking(), when, mounts: 'any' });
     console.log(`${this.#clock()} at rest ${when}`);
