@@ -2,12 +2,12 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
+import { checkUnused } from './check-unused.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { verifiedMount } from './plan-mount.ts';
 import { isOwnedBy, mountNameOf, slavePod } from './slave-pod.ts';
 import { livingTarget } from './target.ts';
-import { checkUnused } from './used-requests.ts';
 
 export interface CreateSlaveInput {
   readonly signed: Signed<MountRequest>;

@@ -2,7 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
 import { type FailureCause, fail } from '../contract/failures.ts';
 import type { MountRequest, Target } from '../contract/requests.ts';
-import type { Identity } from './authentication.ts';
+import type { Identity } from './identity.ts';
 import { fieldOf, type MountBody } from './mount-body.ts';
 import type { Parameters } from './parameters.ts';
 import { isDeviceResource, operationOf, patchProblems } from './patches.ts';
