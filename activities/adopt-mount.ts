@@ -38,7 +38,7 @@ export async function adoptionOf(
   const devices = devicesIn(pod, name);
   const held = new Set(slaves.map(({ metadata }) => metadata?.name));
   if (devices.some(({ slave: holder }) => holder !== undefined && !held.has(holder))) return 'a slave that is gone';
-  return { signed, mount: mountOf(deps, request, mountUid, slaves, devices) };
+  return { signed, mount: adoptedMount(deps, request, mountUid, slaves, devices) };
 }
 
 /**
@@ -56,7 +56,7 @@ export function orphanOf(
   if (signed === undefined || !isAuthentic(deps, signed)) return undefined;
   const { request } = signed;
   if (request.name !== name || request.target.podUid !== target.podUid) return undefined;
-  const mount = mountOf(deps, request, annotations[ANNOTATIONS.mountUid] ?? '', slaves, []);
+  const mount = adoptedMount(deps, request, annotations[ANNOTATIONS.mountUid] ?? '', slaves, []);
   return { signed, mount: { ...mount, status: { ...mount.status, phase: 'Failed', devices: [], slaves: [] } } };
 }
 
@@ -91,7 +91,7 @@ function devicesIn(target: V1Pod, name: string): readonly MountedDevice[] {
     }));
 }
 
-function mountOf(
+function adoptedMount(
   deps: Dependencies,
   request: MountRequest,
   uid: string,

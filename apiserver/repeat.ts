@@ -25,7 +25,7 @@ export function repeatOf(earlier: Earlier, own: Fingerprint, now: Date): 'same' 
   if (endedAt !== undefined && now.getTime() - endedAt.getTime() > REMEMBERED_MS) return 'free';
   if (fingerprint?.digest === own.digest) {
     if (endedAt === undefined && mount.status.phase !== 'Releasing') return 'same';
-    throw mount.status.phase === 'Failed' ? failureOf(mount) : ended(mount);
+    throw mount.status.phase === 'Failed' ? failureAgain(mount) : ended(mount);
   }
   if (own.idempotencyKey !== undefined && fingerprint?.idempotencyKey === own.idempotencyKey) {
     const rule = 'a request that has the same key must ask for the same, it asks for something else';
@@ -45,7 +45,7 @@ function ended({ metadata, status }: DeviceMount): Error {
   return fail('MountEnded', `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}`);
 }
 
-function failureOf({ metadata, status }: DeviceMount): Error {
+function failureAgain({ metadata, status }: DeviceMount): Error {
   const { reason, message = `Cannot mount "${metadata.name}": it has failed` } = status;
   const undone = reason === 'Timeout' ? [{ reason: 'RolledBack', message: 'what was begun is undone' }] : [];
   return fail(isFailureType(reason) ? reason : 'MountEnded', message, undefined, undone);

@@ -11,7 +11,7 @@ type Status = DeviceMount['status'];
 export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | undefined };
 
 /** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details. */
-export class MountRecord {
+export class StatusRecord {
   readonly signed: MountInput;
   #mount: DeviceMount;
   #turn: Promise<void> = Promise.resolve();
