@@ -110,7 +110,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     if (items.length === 0) throw nothingMounted(request);
     return answer(call, form, 200, { ...list, items }, `Would uninstall ${query.deviceType} devices`);
   }
-  // What is asked for goes forward, never back, so the deadline is only how long its caller waits.
+  // An unmount goes forward, never back: `wait_second` only says how long its caller waits.
   const patience = Math.min(patienceMs(call, query), query.waitSeconds * 1_000);
   const { state, list } = await deps.mounts.unmount(signRequest(request, deps.signingKey), patience);
   if (state === 'released') answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
