@@ -143,9 +143,9 @@ export async function checkAdoption(deps: Dependencies, { signed, mount }: Adopt
   const same = metadata.name === name && metadata.namespace === target.namespace && spec.podUid === target.podUid;
   const refused = `Cannot adopt mount "${name}"`;
   if (!same || signed.request.kind !== 'mount') {
-    throw fail('InvalidSignature', `${refused}: the apiserver has signed a request for another`);
+    throw fail('InvalidSignature', `${refused}: the signed request is for another`);
   }
-  if (status.slaves.length === 0) throw fail('SlaveEnded', `${refused}: it must have slaves, has none`);
+  if (status.slaves.length === 0) throw fail('SlaveEnded', `${refused}: it has no slaves`);
   for (const { namespace, name: slave, uid } of status.slaves) {
     const pod = await deps.cluster.getPod({ namespace, name: slave });
     if (pod?.metadata?.uid !== uid) throw fail('SlaveEnded', `${refused}: its slave pod "${slave}" is gone`);

@@ -16,13 +16,10 @@ export async function checkUnused(deps: Dependencies, signed: Signed<MountReques
   const owner = await deps.owners.describe(target.namespace, name);
   const asks = workflowExecution?.workflowId === mountWorkflowId(target.namespace, name);
   if (!asks || owner?.open !== true || owner.firstRunId !== mountUid) {
-    throw fail('Forbidden', `Cannot make a slave for mount "${name}": its own workflow must ask, another does`);
+    throw fail('Forbidden', `Cannot make a slave for mount "${name}": only its own workflow may ask`);
   }
   const first = deps.usedRequests.use(signed, mountUid, deps.now().getTime());
   if (first !== mountUid || (await deps.owners.usedBefore(signed, mountUid))) {
-    throw fail(
-      'MountEnded',
-      `Cannot mount "${name}" again: the request must be new, was used by a mount that has ended`,
-    );
+    throw fail('MountEnded', `Cannot mount "${name}" again: the request was used already, by a mount that has ended`);
   }
 }

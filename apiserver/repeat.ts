@@ -28,11 +28,11 @@ export function repeatOf(earlier: Earlier, own: Fingerprint, now: Date): 'same' 
     throw mount.status.phase === 'Failed' ? failureAgain(mount) : ended(mount);
   }
   if (own.idempotencyKey !== undefined && fingerprint?.idempotencyKey === own.idempotencyKey) {
-    const rule = 'a request that has the same key must ask for the same, it asks for something else';
+    const rule = 'an earlier request with the same idempotencyKey has asked for something else';
     throw fail('IdempotencyKeyReused', `Cannot mount "${name}": ${rule}`);
   }
   if (endedAt !== undefined) return 'free';
-  throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is taken`);
+  throw fail('NameTaken', `Cannot mount "${name}": another mount has that name`);
 }
 
 /** Whether a repeated request wants the lease to begin anew with another length. */
@@ -42,7 +42,10 @@ export function renewalOf({ spec }: DeviceMount, { leaseSeconds }: MountRequest)
 
 function ended({ metadata, status }: DeviceMount): Error {
   const why = status.reason === undefined ? '' : ` (${status.reason})`;
-  return fail('MountEnded', `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}`);
+  return fail(
+    'MountEnded',
+    `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}. A new mount needs another name or idempotencyKey`,
+  );
 }
 
 function failureAgain({ metadata, status }: DeviceMount): Error {

@@ -82,7 +82,7 @@ export class TemporalMounts implements Mounts {
       if (joined !== undefined) return joined;
       if (!mayReplace && Date.now() >= until) return this.#unfinished(wanted, patienceMs > enoughMs);
     }
-    throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is used by others at this moment`);
+    throw fail('NameTaken', `Cannot mount "${name}": others are using that name at this moment`);
   }
 
   async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
@@ -186,7 +186,7 @@ export class TemporalMounts implements Mounts {
   async #unfinished({ input, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = input.request;
     if (pastDeadline) {
-      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
+      const message = `Cannot mount "${name}": not mounted within ${deadlineSeconds} s`;
       throw fail('Timeout', message, undefined, [
         { reason: 'RollingBack', message: 'what was begun is still being undone' },
       ]);

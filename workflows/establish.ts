@@ -76,7 +76,7 @@ function remainingMs({ deadlineSeconds }: MountRequest): number {
 }
 
 function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
-  return fail('Timeout', `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`);
+  return fail('Timeout', `Cannot mount "${name}": not mounted within ${deadlineSeconds} s`);
 }
 
 async function steps(context: MountContext, register: Register): Promise<void> {

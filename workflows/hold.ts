@@ -104,8 +104,8 @@ async function detach(mount: DeviceMount, end: End): Promise<void> {
 
 function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
   const slaves = status.slaves.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
-  const what = `container ${spec.container} of pod ${spec.podName} and slave pods ${slaves}`;
-  return fail('RollbackIncomplete', `Cannot give everything back: ${what} must be cleaned up`, err);
+  const what = `devices in container ${spec.container} of pod ${spec.podName}, and slave pods ${slaves}`;
+  return fail('RollbackIncomplete', `Cannot give everything back yet: ${what}. The reconciler goes on with it`, err);
 }
 
 /**

@@ -78,7 +78,8 @@ async function detach(finding: Finding): Promise<void> {
   const state = await nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
   // A node that has left the cluster has nothing attached.
   if (state === 'gone') return;
-  if (state !== 'alive') throw fail('NodeUnreachable', `Cannot detach on node "${node}": its worker must be alive`);
+  if (state !== 'alive')
+    throw fail('NodeUnreachable', `Cannot detach on node "${node}": its node worker does not run, or is cut off`);
   const mounts = [{ namespace, name: mount }];
   const what = { mounts, slaves, force: true };
   await detachInUse(() => detachOnNode(node, what, `detach from ${target.pod}`), slavesOf(finding));
