@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { KubeConfig, type V1Pod } from '@kubernetes/client-node';
+import { eventually } from '../test/workflows/outcome.ts';
 import type { Cluster } from './cluster.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { PodWatch } from './pod-watch.ts';
@@ -169,15 +170,11 @@ describe('kubernetesCluster().watchPods()', () => {
     answers = [watched(ADDED)];
     const ended = new AbortController();
     const events = seen(ended.signal);
-    await until(() => asked.length === 1);
+    await eventually(() => asked.length === 1);
     ended.abort();
     expect((await events).filter((event) => event !== 'ADDED 8')).toEqual([]);
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** What a listener hears, until as much as expected. */
 async function heard(
@@ -190,7 +187,7 @@ async function heard(
     told.push(`${now === undefined ? 'gone' : 'there'} ${last.metadata?.name} ${last.metadata?.resourceVersion}`);
   });
   watch.start();
-  await until(() => told.length >= count);
+  await eventually(() => told.length >= count);
   await watch.stop();
   return { told, errors };
 }
