@@ -1,7 +1,8 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount, MountedDevice } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
-import { ANNOTATIONS, GROUP_VERSION } from '../contract/names.ts';
+import { mountOfRequest } from '../contract/mount-of-request.ts';
+import { ANNOTATIONS } from '../contract/names.ts';
 import type { MountRequest, Signed, Target } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -98,38 +99,29 @@ function adoptedMount(
   slaves: readonly V1Pod[],
   devices: readonly MountedDevice[],
 ): DeviceMount {
-  const { name, target, labels, leaseSeconds } = request;
-  const { namespace, pod: podName, podUid, container } = target;
   const now = deps.now();
   const createdAt = new Date(slaves[0]?.metadata?.creationTimestamp ?? now).toISOString();
   const node = slaves[0]?.spec?.nodeName;
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: { name, namespace, uid, creationTimestamp: createdAt, resourceVersion: String(now.getTime()), labels },
-    spec: {
-      podName,
-      podUid,
-      container,
-      deviceType: request.deviceType,
-      resources: request.resources,
-      onRestart: request.onRestart,
-      ...(request.split && { split: request.split }),
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: {
+  const { target, leaseSeconds } = request;
+  return mountOfRequest(
+    request,
+    { uid, creationTimestamp: createdAt, resourceVersion: String(now.getTime()) },
+    {
       phase: 'Mounted',
-      user: request.user.name,
       ...(node !== undefined && { node }),
       devices,
-      slaves: slaves.map(({ metadata }) => ({ namespace, name: metadata?.name ?? '', uid: metadata?.uid ?? '' })),
+      slaves: slaves.map(({ metadata }) => ({
+        namespace: target.namespace,
+        name: metadata?.name ?? '',
+        uid: metadata?.uid ?? '',
+      })),
       mountedAt: createdAt,
       // When it was renewed is lost: a full lease, so that none ends too soon.
       ...(leaseSeconds !== undefined && {
         leaseEndsAt: new Date(now.getTime() + leaseSeconds * 1_000).toISOString(),
       }),
     },
-  };
+  );
 }
 
 /**
