@@ -5,7 +5,7 @@ import { SIGNALS } from '../../../contract/workflows.ts';
 import { deviceState } from '../device-state.ts';
 import { Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
-import { laneNode, NAMESPACE } from '../lane.ts';
+import { isMine, laneNode, NAMESPACE } from '../lane.ts';
 import { deviceMount, unmount } from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
 import { temporalCli } from '../temporal.ts';
@@ -76,8 +76,10 @@ async function goesOnInNewRun({ metadata }: DeviceMount): Promise<void> {
   );
 }
 
-test('an unmount finds a mount that has just gone on in a new run', async () => {
-  const target = await all.mountedTarget(node, {}, { leaseSeconds: 3_600 });
-  await goesOnInNewRun(target.mounted);
-  await expectUnmounted(target);
-}, 240_000);
+// It takes thousands of events: once for each version of cgroup.
+if (!isMine(2))
+  test('an unmount finds a mount that has just gone on in a new run', async () => {
+    const target = await all.mountedTarget(node, {}, { leaseSeconds: 3_600 });
+    await goesOnInNewRun(target.mounted);
+    await expectUnmounted(target);
+  }, 240_000);
