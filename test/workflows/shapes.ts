@@ -80,6 +80,12 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     harness.gates.open();
     return closed(harness, pod);
   },
+  'mount-canceled-in-use': async (harness, pod) => {
+    const { node, handle } = await mounted(harness, pod);
+    node.busy = true;
+    await handle.cancel();
+    return closed(harness, pod);
+  },
   'mount-refused': async (harness, pod) => {
     await harness.addNode(pod, 0);
     await harness.mount(signed(mountRequest(pod))).catch(() => undefined);
@@ -105,6 +111,13 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     await unmounted(harness, pod, { device: '/dev/tun' });
     await eventually(() => harness.eventsOf(pod).length === 2);
     await unmounted(harness, pod);
+    return closed(harness, pod);
+  },
+  'mount-degraded': async (harness, pod) => {
+    const { handle } = await mounted(harness, pod);
+    await handle.signal(SIGNALS.degraded, { at: '2026-01-01T00:00:00Z', why: 'the kernel hides its programs' });
+    await eventually(() => harness.eventsOf(pod).includes('DeviceDegraded'));
+    await handle.cancel();
     return closed(harness, pod);
   },
   'mount-mended': async (harness, pod) => {
@@ -172,6 +185,11 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   'unmount-device': async (harness, pod) => {
     await mounted(harness, pod, BOTH);
     return unmounted(harness, pod, { device: '/dev/tun' });
+  },
+  'unmount-forced': async (harness, pod) => {
+    const { node } = await mounted(harness, pod);
+    node.busy = true;
+    return unmounted(harness, pod, { force: true });
   },
   'unmount-busy': async (harness, pod) => {
     const { node } = await mounted(harness, pod);
