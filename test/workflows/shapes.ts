@@ -91,6 +91,19 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     await harness.mount(signed(mountRequest(pod))).catch(() => undefined);
     return closed(harness, pod);
   },
+  'mount-too-late': async (harness, pod) => {
+    await harness.addNode(pod, 1);
+    const { workflowId } = harness.handle(`${pod}-m`);
+    const attached = harness.gates.stop(workflowId, { activity: 'attachDevices', when: 'after' });
+    const overMs = Date.now() + 3_000;
+    await begin(harness, signed(mountRequest(pod, { deadlineSeconds: 2 })));
+    await attached;
+    await harness.stopControl();
+    harness.gates.open();
+    await eventually(() => Date.now() > overMs);
+    await harness.startControl();
+    return closed(harness, pod);
+  },
   'mount-queued-target-gone': async (harness, pod) => {
     await mounted(harness, pod, { queue: true });
     harness.cluster.removePod({ namespace: NAMESPACE, name: pod });
