@@ -101,6 +101,11 @@ async function keptDevices(
   if (record.phase !== 'revoked') {
     if (record.phase !== 'revoking' && isOwn) return record.devices;
     await revokeDevices(deps, handle, record.devices);
+    const { left } = isOwn ? { left: [] } : await usersLeft(deps, record);
+    if (left.length > 0) {
+      await deps.store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
+      throw busy(left);
+    }
   }
   await deps.store.delete(mount, record.signed.signature === signed.signature ? 'goesOn' : 'ended');
   return undefined;

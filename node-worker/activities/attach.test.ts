@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
-import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 import {
@@ -14,15 +13,6 @@ import {
   TARGET,
   unmountRequest,
 } from './memory-node.ts';
-
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 
 let node: MemoryNode;
 let slave: SlaveRef;
@@ -220,23 +210,6 @@ describe('attach()', () => {
     await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
     expect(usable()).toEqual([]);
     expect(node.deps.store.records()).toEqual([]);
-  });
-
-  test('does not forget a process that has opened the device before it failed', async () => {
-    const { allocations } = node;
-    node.engine.before = (change) => {
-      if (change !== 'grant') return;
-      node.engine.users.set('c1', [USER]);
-      node.allocations = [];
-    };
-    await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
-    expect(usable()).toEqual([]);
-    expect(await detach(node.deps, { mounts: [MOUNT], slaves: [], force: true })).toMatchObject({ mounts: [{}] });
-    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
-    node.engine.before = () => undefined;
-    node.allocations = allocations;
-    await attachNow();
-    expect([usable(), node.deps.store.get(MOUNT)?.phase]).toEqual([['/dev/fuse'], 'attached']);
   });
 
   test('takes everything back when the slave ends meanwhile', async () => {

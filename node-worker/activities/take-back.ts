@@ -84,8 +84,8 @@ export async function usersLeft(deps: Deps, record: MountRecord): Promise<Users>
 }
 
 /**
- * Takes back what an attach has begun to give. A process may have opened it by then: the record stays for the end of its slave,
- * or goes when there is none. Answers whether there is one.
+ * Takes back what an attach has begun to give. A process may have opened it by then: the record stays for the end of
+ * its slave, or goes when there is none. Answers whether it stays.
  */
 export async function undoAttach(deps: Deps, handle: ContainerHandle, record: MountRecord): Promise<boolean> {
   await revokeDevices(deps, handle, record.devices);
