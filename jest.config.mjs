@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 
 /** Tests that only `npm run test:long` runs. */
 const LONG = '\\.long\\.test\\.ts$';
@@ -30,15 +31,22 @@ const lane = (laneNode) => suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...
 /** On a host without cgroup v1 its tests cannot be; `npm test` says so. */
 const V1 = existsSync('/sys/fs/cgroup/cgroup.controllers') ? ['-v1\\.test\\.ts$'] : [];
 
+/** Likewise on a kernel without btrfs. */
+const BTRFS = ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].some(
+  (file) => existsSync(file) && readFileSync(file, 'utf8').includes('btrfs'),
+)
+  ? []
+  : ['/btrfs\\.test\\.ts$'];
+
 export default {
   projects: [
     suite('unit', [
-      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit}/**/*.test.ts',
+      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos}/**/*.test.ts',
     ]),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {
-      testPathIgnorePatterns: [LONG, ...V1],
+      testPathIgnorePatterns: [LONG, ...V1, ...BTRFS],
       setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
     }),
     lane('node-1'),

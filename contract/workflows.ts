@@ -85,6 +85,8 @@ export const SIGNALS = {
   containerRestarted: 'containerRestarted',
   /** Something had taken rules or nodes away; they are back. */
   driftHealed: 'driftHealed',
+  /** The node cannot give the container what it has lost, and goes on trying. */
+  degraded: 'degraded',
   /** Set the lease to this many seconds from now. */
   renew: 'renew',
 } as const;
@@ -100,6 +102,12 @@ export interface DriftHealedSignal {
   readonly at: string;
   /** What was missing, in words for the operator. */
   readonly what: string;
+}
+
+export interface DegradedSignal {
+  /** RFC 3339. */
+  readonly at: string;
+  readonly why: string;
 }
 
 export interface ReleaseSignal {

@@ -30,7 +30,7 @@ const onCluster = (name: string, budgetMinutes: number, ...args: readonly string
 
 const LONG: readonly Part[] = [
   { name: 'workflows', budgetSeconds: 600, onCluster: false, run: () => jest('workflows-long', '--runInBand') },
-  { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: fuzz },
+  { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: () => script('fuzz-long', 'fuzz/run.ts') },
   onCluster('burst', 12, 'burst'),
   ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '-t', `every ${part} `)),
   onCluster('node gone', 5, 'node-gone'),
@@ -38,12 +38,23 @@ const LONG: readonly Part[] = [
   onCluster('patience', 2, 'patience'),
   onCluster('namespaces', 3, 'namespaces'),
   onCluster('blocked', 4, 'blocked'),
+  ...[1, 2].map(
+    (seed): Part => ({
+      name: `chaos ${seed}`,
+      budgetSeconds: 1_200,
+      onCluster: true,
+      run: () => script(`chaos-${seed}`, 'chaos/main.ts', '--faults', '300', '--seed', String(seed)),
+    }),
+  ),
 ];
 
-async function fuzz(): Promise<Result> {
-  const logFile = join(RESULTS, 'fuzz-long.log');
-  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts')];
-  return resultOf(await runCommand(logFile, process.execPath, args), logFile);
+/** A script below `test/` that says by its exit status whether it has passed. */
+async function script(name: string, path: string, ...more: readonly string[]): Promise<Result> {
+  const logFile = join(RESULTS, `${name}.log`);
+  return resultOf(
+    await runCommand(logFile, process.execPath, ['--no-warnings', join(ROOT, 'test', path), ...more]),
+    logFile,
+  );
 }
 
 /** Names what is tested: everything in the checkout that is not made by installing and testing it. */

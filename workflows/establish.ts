@@ -33,7 +33,8 @@ export async function establish(context: MountContext): Promise<void> {
   const guard = new CancellationScope();
   let stopped: unknown;
   const guarding = guard.run(async () => {
-    const ended = await condition(() => context.ends.next !== undefined, remainingMs(request));
+    // Not 0, which would mean no limit.
+    const ended = await condition(() => context.ends.next !== undefined, Math.max(1, remainingMs(request)));
     const end = ended ? context.ends.next : undefined;
     stopped = end === undefined ? timeoutOf(request) : failureOfEnd(request.name, end);
     scope.cancel();
@@ -70,9 +71,9 @@ async function reasonBehind({ input, record }: MountContext, slaveEnded: unknown
   return end === heard ? slaveEnded : failureOfEnd(input.request.name, end);
 }
 
-/** Both times are of Temporal's clock: that of whoever wrote the request may be another. Not 0, which would mean no limit. */
+/** At most 0 once the deadline is over. Both times are of Temporal's clock: that of whoever wrote the request may be another. */
 function remainingMs({ deadlineSeconds }: MountRequest): number {
-  return Math.max(1, workflowInfo().startTime.getTime() + deadlineSeconds * 1_000 - Date.now());
+  return workflowInfo().startTime.getTime() + deadlineSeconds * 1_000 - Date.now();
 }
 
 function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
@@ -91,6 +92,8 @@ async function steps(context: MountContext, register: Register): Promise<void> {
   const slaves = await reserve(input, node, register);
   record.change({ node, slaves });
   const { devices } = await attach(context, node, slaves, register);
+  // While no worker runs, the deadline passes unseen; the caller has been told that all is undone.
+  if (remainingMs(request) <= 0 && patched('deadline-kept')) throw timeoutOf(request);
   const now = Date.now();
   record.change({
     phase: 'Mounted',

@@ -25,7 +25,7 @@ import { MountQueue } from './mount-queue.ts';
 import { MountRecord, newMount } from './mount-record.ts';
 import { onSignal } from './signals.ts';
 
-/** Of Events about what was mended, at least. */
+/** Of Events of one reason about what the node says, at least. */
 const REPORT_PERIOD_MS = 60_000;
 
 /**
@@ -93,23 +93,25 @@ function handleChanges(record: MountRecord, ends: MountEnds, refused: (why: stri
   onSignal('renew', refused, ({ leaseSeconds }) => {
     if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
-  const report = reporter(record);
+  const report = reporter(record, 'MendDevice');
+  const warn = reporter(record, 'DeviceDegraded');
   onSignal('containerRestarted', refused, async ({ containerId, reapplied }) => {
     if (reapplied) await report(`The container was restarted; its devices are in the new one, ${containerId}`);
     else ends.add({ kind: 'containerRestarted' });
   });
   onSignal('driftHealed', refused, ({ at, what }) => report(`Healed at ${at}: ${what}`));
+  onSignal('degraded', refused, ({ at, why }) => warn(`Degraded since ${at}: ${why}`));
 }
 
-/** Shows what the node has mended, in the record and as an Event: not each time, since somebody may undo it again and again. */
-function reporter(record: MountRecord): (message: string) => Promise<void> {
+/** Shows what the node says, in the record and as an Event: not each time, since somebody may do the same again and again. */
+function reporter(record: MountRecord, reason: 'MendDevice' | 'DeviceDegraded'): (message: string) => Promise<void> {
   let toldAt = Number.NEGATIVE_INFINITY;
   return async (message) => {
     record.change({ message });
     // Mounts that were told of this before there was an Event go on as they began.
     if (!patched('mend-event') || Date.now() - toldAt < REPORT_PERIOD_MS) return;
     toldAt = Date.now();
-    await tell(record, 'Warning', 'MendDevice', message);
+    await tell(record, 'Warning', reason, message);
   };
 }
 

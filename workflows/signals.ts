@@ -1,6 +1,7 @@
 import { defineSignal, log, setHandler } from '@temporalio/workflow';
 import {
   type ContainerRestartedSignal,
+  type DegradedSignal,
   type DeviceReleasedSignal,
   type DriftHealedSignal,
   type ReleasedSignal,
@@ -43,6 +44,10 @@ const PARSERS = {
   driftHealed: (input: unknown): DriftHealedSignal => {
     const fields = fieldsOf(input);
     return { at: text(fields, 'at'), what: text(fields, 'what') };
+  },
+  degraded: (input: unknown): DegradedSignal => {
+    const fields = fieldsOf(input);
+    return { at: text(fields, 'at'), why: text(fields, 'why') };
   },
   renew: (input: unknown): RenewSignal => ({ leaseSeconds: lease(fieldsOf(input), 'leaseSeconds') }),
 } as const satisfies Record<keyof typeof SIGNALS, (...args: unknown[]) => unknown>;

@@ -38,6 +38,12 @@ export const PACKAGES: readonly SystemPackage[] = [
     onlyFor: ['node-3', 'tests'],
   },
   { name: 'crun', shownBy: ['crun'], why: 'the kernel tests run containers with it too', onlyFor: ['tests'] },
+  {
+    name: 'btrfs-progs',
+    shownBy: ['mkfs.btrfs', 'btrfs'],
+    why: 'the kernel tests make a file system whose files have numbers of their own',
+    onlyFor: ['tests'],
+  },
   { name: 'strace', shownBy: ['strace'], why: 'ends the node worker at a chosen system call', onlyFor: ['tests'] },
   { name: 'curl', shownBy: ['curl'], why: 'the tests run the examples of the guides', onlyFor: ['tests'] },
   { name: 'openssl', shownBy: ['openssl'], why: 'makes certificates for the tests', onlyFor: ['tests'] },

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import type { Notice } from '../state/mount-record.ts';
 import { attach } from './attach.ts';
@@ -78,6 +79,32 @@ describe('Healer', () => {
     };
     await look();
     expect(usable()).toEqual(['/dev/fuse']);
+  });
+
+  test('says once that it cannot mend a container, and again when that is over', async () => {
+    await mounted();
+    await look();
+    node.engine.containers.get('c1')?.clear();
+    node.engine.before = () => {
+      throw fail('ContainerUnsupported', 'Cannot change device program 7: the kernel hides its instructions');
+    };
+    await look();
+    expect(told).toEqual([
+      {
+        signal: 'degraded',
+        argument: { at: expect.any(String), why: expect.stringContaining('the kernel hides its instructions') },
+      },
+    ]);
+    // Somebody else has made it right.
+    node.engine.containers.get('c1')?.add('/dev/fuse');
+    await look();
+    expect(told.map(({ signal }) => signal)).toEqual(['degraded', 'driftHealed']);
+    node.engine.containers.get('c1')?.clear();
+    await look();
+    expect(told.map(({ signal }) => signal)).toEqual(['degraded', 'driftHealed', 'degraded']);
+    node.engine.before = () => undefined;
+    await look();
+    expect(told.map(({ signal }) => signal)).toEqual(['degraded', 'driftHealed', 'degraded', 'driftHealed']);
   });
 
   test('mends a mount although another one in the container cannot be mended', async () => {

@@ -43,7 +43,10 @@ export class Healer {
   readonly #handles: OpenHandles;
   /** Work in progress by container; a look does not begin another there. */
   readonly #working = new Map<string, Promise<void>>();
+  /** What is wrong with a container, as it was logged. */
   readonly #problems = new Map<string, string>();
+  /** Containers whose mounts were told that they cannot be mended. */
+  readonly #degraded = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: HealerOptions) {
@@ -71,10 +74,12 @@ export class Healer {
     const attached = this.#options.deps.store.records().filter(({ phase }) => phase === 'attached');
     const byContainer = Map.groupBy(attached, ({ containerId }) => containerId);
     this.#handles.keepOnly(byContainer);
+    for (const gone of this.#problems.keys()) if (!byContainer.has(gone)) this.#forgetProblem(gone);
     for (const [containerId, records] of byContainer) {
       if (this.#working.has(containerId)) continue;
       const work = this.#workFor(records);
       if (work !== undefined) this.#begin(containerId, work);
+      else this.#tellWell(containerId, records);
     }
   }
 
@@ -98,7 +103,7 @@ export class Healer {
   #begin(containerId: string, body: () => Promise<void>): void {
     const work = body()
       .then(
-        () => void this.#problems.delete(containerId),
+        () => this.#forgetProblem(containerId),
         (err: unknown) => this.#complain(containerId, err),
       )
       .finally(() => this.#working.delete(containerId));
@@ -112,6 +117,33 @@ export class Healer {
       this.#options.deps.log.error({ err, container: containerId }, 'cannot keep the devices of a container right');
     }
     this.#problems.set(containerId, problem);
+    if (failureOf(err)?.type === 'ContainerUnsupported') this.#tellDegraded(containerId, problem);
+  }
+
+  #forgetProblem(containerId: string): void {
+    this.#problems.delete(containerId);
+    this.#degraded.delete(containerId);
+  }
+
+  /** Trying again does not change it, so that people have to know. */
+  #tellDegraded(containerId: string, why: string): void {
+    if (this.#degraded.has(containerId)) return;
+    this.#degraded.add(containerId);
+    const records = this.#options.deps.store.records().filter((record) => record.containerId === containerId);
+    const at = new Date().toISOString();
+    for (const { mount } of records) {
+      this.#tell(mount, this.#options.tellOwner(mount, { signal: 'degraded', argument: { at, why } }));
+    }
+  }
+
+  /** What was mended has been told already; this is for what others have put right. */
+  #tellWell(containerId: string, records: readonly MountRecord[]): void {
+    if (!this.#degraded.has(containerId)) return;
+    this.#forgetProblem(containerId);
+    const argument = { at: new Date().toISOString(), what: 'the container has its devices without the node worker' };
+    for (const { mount } of records) {
+      this.#tell(mount, this.#options.tellOwner(mount, { signal: 'driftHealed', argument }));
+    }
   }
 
   async #mend([first]: readonly MountRecord[]): Promise<void> {

@@ -6,6 +6,7 @@ import { decode, encode, type Program } from './instruction.ts';
 import { allows } from './interpreter.ts';
 import { accessBits, accessLetters, type DeviceRule } from './rule.ts';
 import { runtimePrograms, USUAL_SPECS } from './runtime-program.ts';
+import { systemdPrograms } from './systemd-program.ts';
 import { originalsOf } from './unblind.ts';
 
 /** Dumps of programs as these made them on Linux 6.18, also with net.core.bpf_jit_harden=2. */
@@ -76,3 +77,7 @@ test.each(['runc-1.4.3', 'runc-1.4.3-privileged', 'crun-1.8.1'] as const)(
     expect(USUAL_SPECS.flatMap(runtimePrograms)).toContainEqual(captured(name, ''));
   },
 );
+
+test('systemdPrograms() has the program that systemd made for a scope of runc, so that its tag is known', () => {
+  expect(USUAL_SPECS.flatMap(systemdPrograms)).toContainEqual(captured('systemd-252', ''));
+});

@@ -1,4 +1,14 @@
-import { ALU, CLASS, FROM_REGISTER, type Instruction, JUMP, type Program } from './instruction.ts';
+import { ALU, CLASS, JUMP, type Program } from './instruction.ts';
+import {
+  isCheck,
+  op,
+  PRELUDE,
+  unlessAccess,
+  unlessMajor,
+  unlessMinor,
+  unlessType,
+  withJumps,
+} from './program-parts.ts';
 import { ALL_ACCESS, accessBits } from './rule.ts';
 import { allow, everything, type RuntimeRule } from './runtime-rule.ts';
 
@@ -8,7 +18,7 @@ import { allow, everything, type RuntimeRule } from './runtime-rule.ts';
  */
 export function runtimePrograms(rules: readonly RuntimeRule[]): readonly Program[] {
   return [
-    ...[RUNC, RUNC_WITH_TUN].map((defaults) => runcProgram([...rules, ...defaults])),
+    ...runcLists(rules).map(runcProgram),
     ...[CRUN, CRUN_WITH_TUN].map((defaults) => crunProgram(rules, defaults)),
   ];
 }
@@ -47,11 +57,21 @@ const CRUN = [
 /** Versions with tun also make a rule, which allows nothing, of the mark that ends their list. */
 const CRUN_WITH_TUN = [...CRUN, TUN, allow('c', 0, 0, '')];
 
+/** What is done by default, and the exceptions from it, one for each device. */
+export interface DeviceList {
+  readonly allowed: boolean;
+  readonly exceptions: readonly { readonly rule: RuntimeRule; readonly bits: number }[];
+}
+
 /**
- * runc brings the rules into the form of a v1 devices.list first: what is done by default, and the exceptions from it,
- * one for each device, sorted by major, minor and type, where `*` comes first.
+ * What runc makes of the rules of a spec, in each of its versions: it brings them into the form of a v1 devices.list first,
+ * sorted by major, minor and type, where `*` comes first.
  */
-function runcProgram(rules: readonly RuntimeRule[]): Program {
+export function runcLists(rules: readonly RuntimeRule[]): readonly DeviceList[] {
+  return [RUNC, RUNC_WITH_TUN].map((defaults) => listOf([...rules, ...defaults]));
+}
+
+function listOf(rules: readonly RuntimeRule[]): DeviceList {
   let allowed = false;
   const exceptions = new Map<string, { readonly rule: RuntimeRule; readonly bits: number }>();
   for (const rule of rules) {
@@ -70,7 +90,11 @@ function runcProgram(rules: readonly RuntimeRule[]): Program {
     ({ rule: a }, { rule: b }) =>
       order(a.major) - order(b.major) || order(a.minor) - order(b.minor) || a.type.localeCompare(b.type),
   );
-  const blocks = sorted.flatMap(({ rule, bits }) => block(rule, bits, answer(CLASS.ALU, !allowed)));
+  return { allowed, exceptions: sorted };
+}
+
+function runcProgram({ allowed, exceptions }: DeviceList): Program {
+  const blocks = exceptions.flatMap(({ rule, bits }) => block(rule, bits, answer(CLASS.ALU, !allowed)));
   return [...PRELUDE, ...blocks, ...answer(CLASS.ALU, allowed)];
 }
 
@@ -87,45 +111,19 @@ function crunProgram(rules: readonly RuntimeRule[], defaults: readonly RuntimeRu
   return [...program, ...answer(CLASS.ALU64, false)];
 }
 
-const op = (code: number, dst: number, src: number, off: number, imm: number): Instruction => ({
-  code,
-  dst,
-  src,
-  off,
-  imm,
-});
-
-const PRELUDE: Program = [
-  op(CLASS.LDX | 0x60, 2, 1, 0, 0),
-  op(CLASS.ALU | ALU.AND, 2, 0, 0, 0xffff),
-  op(CLASS.LDX | 0x60, 3, 1, 0, 0),
-  op(CLASS.ALU | ALU.RSH, 3, 0, 0, 16),
-  op(CLASS.LDX | 0x60, 4, 1, 4, 0),
-  op(CLASS.LDX | 0x60, 5, 1, 8, 0),
-];
-
 /** `kind` is the class of the move into the result: runc's has 32 bits, crun's 64. */
 const answer = (kind: number, allowed: boolean): Program => [
   op(kind | ALU.MOV, 0, 0, 0, allowed ? 1 : 0),
   op(CLASS.JMP | JUMP.EXIT, 0, 0, 0, 0),
 ];
 
-const isCheck = ({ code }: Instruction): boolean => (code & ~FROM_REGISTER) === (CLASS.JMP | JUMP.JNE);
-
 /** What the rule leaves open is not looked at. */
 function block({ type, major, minor }: RuntimeRule, bits: number, result: Program): Program {
-  const checks: readonly Program[] = [
-    type === 'a' ? [] : [op(CLASS.JMP | JUMP.JNE, 2, 0, 0, type === 'b' ? 1 : 2)],
-    bits === ALL_ACCESS
-      ? []
-      : [
-          op(CLASS.ALU | ALU.MOV | FROM_REGISTER, 1, 3, 0, 0),
-          op(CLASS.ALU | ALU.AND, 1, 0, 0, bits),
-          op(CLASS.JMP | JUMP.JNE | FROM_REGISTER, 1, 3, 0, 0),
-        ],
-    major === '*' ? [] : [op(CLASS.JMP | JUMP.JNE, 4, 0, 0, major)],
-    minor === '*' ? [] : [op(CLASS.JMP | JUMP.JNE, 5, 0, 0, minor)],
+  const checks = [
+    ...(type === 'a' ? [] : [unlessType(type)]),
+    ...(bits === ALL_ACCESS ? [] : unlessAccess(bits)),
+    ...(major === '*' ? [] : [unlessMajor(major)]),
+    ...(minor === '*' ? [] : [unlessMinor(minor)]),
   ];
-  const whole = [...checks.flat(), ...result];
-  return whole.map((one, index) => (isCheck(one) ? { ...one, off: whole.length - index - 1 } : one));
+  return withJumps([...checks, ...result]);
 }

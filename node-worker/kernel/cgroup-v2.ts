@@ -4,6 +4,7 @@ import { findSection, withRules } from '../cgroup/filter.ts';
 import { type Program, sameProgram } from '../cgroup/instruction.ts';
 import { allows } from '../cgroup/interpreter.ts';
 import { ACCESS, accessBits, type DeviceRule, deviceKey } from '../cgroup/rule.ts';
+import { SYSTEMD_PROGRAM } from '../cgroup/systemd-program.ts';
 import {
   type AttachedPrograms,
   attachedPrograms,
@@ -21,8 +22,6 @@ import { hasCode } from './syscall.ts';
 
 /** In front of the original's name while we have it wrapped: `dm_sd_devices`. */
 const NAME_PREFIX = 'dm_';
-/** systemd calls its own program so, and has only one for each cgroup. */
-const SYSTEMD_NAME = 'sd_devices';
 /** Somebody else replaced a program while we did: start over, but not for ever. */
 const MAX_ATTEMPTS = 10;
 
@@ -118,7 +117,9 @@ function replaceAndRemember(cgroupFd: number, newFd: number, oldFd: number, flag
 function surplusOf(all: readonly Attached[]): readonly Attached[] {
   const wrapped = (one: Attached): boolean => !sameProgram(one.exact, one.original);
   const isOutdated = (one: Attached): boolean =>
-    wrapped(one) && one.name === SYSTEMD_NAME && all.some((other) => other.name === SYSTEMD_NAME && !wrapped(other));
+    wrapped(one) &&
+    one.name === SYSTEMD_PROGRAM &&
+    all.some((other) => other.name === SYSTEMD_PROGRAM && !wrapped(other));
   const current = all.filter((one) => !isOutdated(one));
   const isDuplicate = (one: Attached): boolean =>
     !wrapped(one) && current.some((other) => wrapped(other) && sameProgram(other.original, one.original));

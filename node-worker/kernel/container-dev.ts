@@ -1,4 +1,4 @@
-import { fstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import { major, minor } from './device-number.ts';
 import { O_DIRECTORY } from './flags.ts';
 import type { MountGuard } from './mount-guard.ts';
@@ -12,28 +12,37 @@ export interface ContainerDev {
 
 /** Looks at the /dev of a process whose root directory is `rootFd`. */
 export function devOf(pid: number, rootFd: number, hostMounts: string, guard: MountGuard): ContainerDev {
-  const dev = deviceNumberOfDirectory(rootFd, '/dev', guard);
-  if (dev !== undefined && isHostFilesystem(dev, hostMounts)) return { kind: 'shared' };
+  if (isDevOfHost(rootFd, hostMounts, guard)) return { kind: 'shared' };
   if (readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')) return { kind: 'user-namespace' };
   return { kind: isReadOnly(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')) ? 'read-only' : 'own' };
 }
 
-/** st_dev of a directory in a container, or undefined when there is none that may be asked. */
-function deviceNumberOfDirectory(rootFd: number, path: string, guard: MountGuard): bigint | undefined {
+/** False where there is no /dev, or none that may be asked. */
+function isDevOfHost(rootFd: number, hostMounts: string, guard: MountGuard): boolean {
   try {
-    return withPath(rootFd, path, O_DIRECTORY, (fd) => fstatSync(fd, { bigint: true }).dev, guard);
+    return withPath(rootFd, '/dev', O_DIRECTORY, (fd) => isOfHost(fd, hostMounts), guard);
   } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EWOULDBLOCK')) return undefined;
+    if (hasCode(err, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EWOULDBLOCK')) return false;
     throw err;
   }
 }
 
 /**
- * Whether a filesystem is mounted on the host too: devtmpfs, a hostPath, an emptyDir. What we would write there others
- * would see, and what we would delete there could be the host's. A container's own /dev is mounted nowhere else.
+ * File systems that a container's own /dev and its root directory are on: tmpfs, ramfs, overlay (include/uapi/linux/magic.h). On
+ * others what stat(2) tells of a directory need not be what mountinfo tells of its mount: on btrfs each subvolume has a number
+ * of its own.
  */
-export function isHostFilesystem(dev: bigint, hostMounts = readHostMounts()): boolean {
-  return hostMounts.includes(` ${major(dev)}:${minor(dev)} `);
+const OWN: ReadonlySet<bigint> = new Set([0x01021994n, 0x858458f6n, 0x794c7630n]);
+
+/**
+ * Whether a directory lies on a file system that the host has mounted, too: devtmpfs, a hostPath, an emptyDir. What we would write
+ * there others would see, and what we would delete there could be the host's. A container's own /dev is mounted nowhere else.
+ */
+export function isOfHost(directoryFd: number, hostMounts = readHostMounts()): boolean {
+  const { dev } = fstatSync(directoryFd, { bigint: true });
+  // First: a file system that is asked for more than this may be another machine's.
+  if (hostMounts.includes(` ${major(dev)}:${minor(dev)} `)) return true;
+  return !OWN.has(statfsSync(`/proc/self/fd/${directoryFd}`, { bigint: true }).type);
 }
 
 /** Whether the last mount on /dev has the mount option `ro` (field 6 of proc_pid_mountinfo(5)). */

@@ -1,9 +1,8 @@
-import { fstatSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
 import { makeTarget, mountNode, removeTarget, unmountNode } from './bind-node.ts';
 import type { OpenContainer } from './container.ts';
-import { isHostFilesystem } from './container-dev.ts';
+import { isOfHost } from './container-dev.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import {
   type Dev,
@@ -75,7 +74,7 @@ function nodeAt(dev: Dev, parts: readonly string[], hostMounts: string): NodeThe
         missing: directories
           .slice(depth)
           .map((_, index) => `/dev/${directories.slice(0, depth + index + 1).join('/')}`),
-        onHost: isHostFilesystem(fstatSync(fd, { bigint: true }).dev, hostMounts),
+        onHost: isOfHost(fd, hostMounts),
       }));
     } catch (err) {
       if (!hasCode(err, 'ENOENT') || depth === 0) throw err;
@@ -110,7 +109,7 @@ function bindNode(container: OpenContainer, parts: readonly string[], device: De
 
 /** Between the look and now the container could have put another directory there; this descriptor cannot change. */
 function refuseHostDirectory(fd: number, path: string): void {
-  if (!isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return;
+  if (!isOfHost(fd)) return;
   throw fail(
     'ContainerUnsupported',
     `Cannot make device node "${path}": the directory is the host's and is never written`,
@@ -144,7 +143,7 @@ function takeFrom(container: OpenContainer, dev: Dev, device: GrantedDevice): bo
   const name = parts.at(-1) ?? '';
   const removed = ifThere(false, () =>
     withDirectory(dev, parts.slice(0, -1), (fd) => {
-      if (isHostFilesystem(fstatSync(fd, { bigint: true }).dev)) return false;
+      if (isOfHost(fd)) return false;
       removeNode(fd, temporaryName(name), device);
       if (container.dev === 'user-namespace') removeTarget(fd, name);
       return removeNode(fd, name, device);
@@ -182,7 +181,7 @@ function withWritableDev<T>(container: OpenContainer, use: (dev: Dev) => T): T {
   return withDev(container, (dev) => {
     if (!isReadOnly(dev.fd)) return use(dev);
     // A volume of the host that is read-only for the container stays so for us.
-    if (isHostFilesystem(fstatSync(dev.fd, { bigint: true }).dev)) throw new SyscallError('mknodat', 'EROFS', '/dev');
+    if (isOfHost(dev.fd)) throw new SyscallError('mknodat', 'EROFS', '/dev');
     return withWritableMount(container, dev.fd, (fd) => use({ fd, guard: unguarded }));
   });
 }

@@ -2,7 +2,12 @@ import { z } from 'zod';
 import type { MountedDevice, SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
-import type { ContainerRestartedSignal, DriftHealedSignal, ReleaseSignal } from '../../contract/workflows.ts';
+import type {
+  ContainerRestartedSignal,
+  DegradedSignal,
+  DriftHealedSignal,
+  ReleaseSignal,
+} from '../../contract/workflows.ts';
 import type { ContainerHandle, Grant } from '../kernel/engine.ts';
 
 /** What a mount has given to its container. */
@@ -22,7 +27,8 @@ export type Notice =
   | { readonly signal: 'slaveEnding'; readonly why?: string }
   | { readonly signal: 'release'; readonly argument: ReleaseSignal }
   | { readonly signal: 'containerRestarted'; readonly argument: ContainerRestartedSignal }
-  | { readonly signal: 'driftHealed'; readonly argument: DriftHealedSignal };
+  | { readonly signal: 'driftHealed'; readonly argument: DriftHealedSignal }
+  | { readonly signal: 'degraded'; readonly argument: DegradedSignal };
 
 /** The checkpoint of one mount on this node. */
 export interface MountRecord {

@@ -1,4 +1,5 @@
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cgroupHost } from '../../deploy/local/cgroup.ts';
 
@@ -23,3 +24,11 @@ export const possible = <T extends Row>(rows: readonly T[]): readonly T[] =>
 /** One sentence for the summary of `npm test` where the tests of cgroup v1 cannot be, else `undefined`. */
 export const withoutV1 = (): string | undefined =>
   hybrid ? undefined : 'This host has no cgroup v1: the kernel tests of v1 are left out.';
+
+/** The same where the kernel, with all of its modules, has no btrfs. */
+export const withoutBtrfs = (): string | undefined =>
+  ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].some(
+    (file) => existsSync(file) && readFileSync(file, 'utf8').includes('btrfs'),
+  )
+    ? undefined
+    : 'This kernel has no btrfs: the kernel test of it is left out.';

@@ -7,6 +7,7 @@ import {
   attachProgram,
   detachProgram,
   linkProgram,
+  programInfo,
   replaceInTwoSteps,
   withLoaded,
   withProgram,
@@ -36,6 +37,9 @@ async function start(runtime: 'runc' | 'crun' = 'runc'): Promise<void> {
   handle = engine.openContainer({ containerId: container.id });
 }
 const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
+
+/** The kernel numbers programs as they are loaded. */
+const nextId = (): number => withLoaded(DENY_FUSE, 'count', (fd) => programInfo(fd).id);
 
 /** Devices and rules of a container's own, as its OCI spec has them. */
 const SPECS = (['runc', 'crun'] as const).flatMap((runtime) => [
@@ -138,6 +142,18 @@ describe('a program whose instructions the kernel hides', () => {
     foreign.close();
     expect(policyOf(container)).toEqual(before);
     expect(await container.run('ls /dev')).not.toContain('fuse');
+  });
+
+  test('is not guessed again and again when no guess was right', async () => {
+    container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
+    handle = engine.openContainer({ containerId: container.id });
+    const planned = (): unknown => engine.plan(handle, 'a', [FUSE], []);
+    const first = nextId();
+    expect(planned).toThrow('the kernel hides its instructions');
+    const second = nextId();
+    expect(second - first).toBeGreaterThan(10);
+    expect(planned).toThrow('the kernel hides its instructions');
+    expect(nextId() - second).toBeLessThan(10);
   });
 });
 

@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import type { ProgramInfo } from '../../node-worker/kernel/bpf.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
+import { forgetProved } from '../../node-worker/kernel/recover.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, programsOf, until } from './devices.ts';
+import { restoreSysctls, setSysctls } from './sysctl.ts';
 import { type NestedSystemd, startSystemd } from './systemd.ts';
 
 const engine = createEngine();
@@ -34,6 +36,7 @@ describe('a container in a scope of systemd', () => {
     await engine.grant(handle, plan, []);
   };
   afterEach(async () => {
+    restoreSysctls();
     handle.close();
     await container.stop();
   });
@@ -69,6 +72,24 @@ describe('a container in a scope of systemd', () => {
     expect(after.map(({ name }) => name)).toEqual(expect.not.arrayContaining([expect.stringMatching(/^dm_/)]));
     expect(after.filter(({ name }) => name !== 'sd_devices').map(({ tag }) => tag)).toEqual(runtimesOwn());
     expect(after.filter(({ name }) => name === 'sd_devices').length).toBeLessThanOrEqual(1);
+  });
+
+  test('of runc has its device mended after a daemon-reload though the kernel hides the instructions', async () => {
+    setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': '2' });
+    await start('runc');
+    for (let round = 0; round < 2; round++) {
+      systemd.systemctl('daemon-reload');
+      expect(await opens()).toBe(false);
+      // As a worker that starts only now.
+      forgetProved();
+      expect(engine.drifted(handle, [plan])).toBe(true);
+      await engine.grant(handle, plan, []);
+      expect(await opens()).toBe(true);
+    }
+    forgetProved();
+    await engine.revoke(handle, plan, []);
+    expect(await opens()).toBe(false);
+    expect(programsOf(container).filter(({ name }) => name.startsWith('dm_'))).toEqual([]);
   });
 
   test('of crun, which tells systemd nothing of devices, keeps its device', async () => {

@@ -54,6 +54,7 @@ describe('whoever can do everything with Temporal', () => {
     ['containerRestarted', [{ containerId: 'c9', reapplied: false }], ends, 0],
     ['containerRestarted', [{ containerId: 'c9', reapplied: true }], stays, 2],
     ['driftHealed', [{ at: 'now', what: 'x' }], stays, 2],
+    ['degraded', [{ at: 'now', why: 'x' }], stays, 2],
     ['renew', [{ leaseSeconds: 1e9 }], stays, 2],
     ['renew', [{ leaseSeconds: 0.001 }], ends, 0],
     ['deviceReleased', [{ device: '/dev/none', by: 'x' }], stays, 2],

@@ -46,9 +46,13 @@ describe('a mount', () => {
     await harness.handle('again-m').signal(SIGNALS.driftHealed, { at: '2026-01-01T00:00:00Z', what });
     await eventually(async () => JSON.stringify((await harness.handle('again-m').describe()).memo).includes(what));
     expect(await harness.handle('again-m').query('deviceMount')).toMatchObject({ status: { phase: 'Mounted' } });
-    // One Event for all that happens within a minute.
-    await eventually(() => harness.eventsOf('again').length === 2);
-    expect(harness.eventsOf('again')).toEqual(['MountDevice', 'MendDevice']);
+    const why = 'the kernel hides the instructions of a device program';
+    await harness.handle('again-m').signal(SIGNALS.degraded, { at: '2026-01-01T00:00:00Z', why });
+    const degraded = `Degraded since 2026-01-01T00:00:00Z: ${why}`;
+    await eventually(async () => JSON.stringify((await harness.handle('again-m').describe()).memo).includes(degraded));
+    // One Event of each reason for all that happens within a minute.
+    await eventually(() => harness.eventsOf('again').length === 3);
+    expect(harness.eventsOf('again')).toEqual(['MountDevice', 'MendDevice', 'DeviceDegraded']);
   });
 
   test('is released with ContainerRestarted when it is not to be applied again', async () => {
@@ -127,10 +131,10 @@ describe('a mount whose slave ends while its target cannot be read', () => {
     harness.cluster.unwellPod = 'unread';
     try {
       harness.cluster.removePod({ namespace: NAMESPACE, name: status.slaves[0]?.name ?? '' });
-      await eventually(async () => (await harness.pendingSteps('unread-m')).includes('publish'));
-      expect(await harness.handle('unread-m').query('deviceMount')).toMatchObject({
-        status: { phase: 'Failed', reason: 'SlaveEnded', slaves: [], devices: [] },
-      });
+      const mount = async (): Promise<DeviceMount> => harness.handle('unread-m').query('deviceMount');
+      await eventually(async () => (await mount()).status.phase === 'Failed');
+      expect(await mount()).toMatchObject({ status: { reason: 'SlaveEnded', slaves: [], devices: [] } });
+      expect(await harness.pendingSteps('unread-m')).toContain('publish');
     } finally {
       harness.cluster.unwell = undefined;
       harness.cluster.unwellPod = undefined;

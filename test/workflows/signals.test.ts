@@ -26,6 +26,7 @@ const BAD: Readonly<Record<keyof typeof SIGNALS, Bad>> = {
   slaveScheduling: [[], [null], [5], [{}], [[]], ['x', 5], [HUGE, {}]],
   containerRestarted: [...NO_OBJECT, [{}], [{ containerId: 5, reapplied: true }], [{ containerId: 'c', reapplied: 1 }]],
   driftHealed: [...NO_OBJECT, [{}], [{ at: 5, what: 'x' }], [{ at: HUGE }]],
+  degraded: [...NO_OBJECT, [{}], [{ at: 'now', why: 5 }], [{ at: HUGE }]],
   renew: [
     ...NO_OBJECT,
     ...[{}, ...['600', null, 0, -1, 1e300, 1e10, [600]].map((leaseSeconds) => ({ leaseSeconds }))].map((each) => [

@@ -73,6 +73,8 @@ export function kubeletConfig(plan: NodePlan, state: StatePaths): unknown {
     // Each mount has a pod of its own: as many as the device plugin offers of its shared device, and their targets.
     maxPods: 450,
     nodeStatusUpdateFrequency: '2s',
+    // Tests kill the same containers again and again, which by default have to wait longer each time, up to five minutes.
+    crashLoopBackOff: { maxContainerRestartPeriod: '2s' },
     syncFrequency: '10s',
     volumePluginDir: '/var/lib/kubelet/volume-plugins',
   };

@@ -20,15 +20,24 @@ export interface OpenAnswer {
 }
 
 /** Gives nodes a distroless image: one static binary that opens a device for ever. Answers the image's name. */
-export async function loadOpenerImage(nodes: readonly ClusterNode[]): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'device-mounter-opener-'));
+export function loadOpenerImage(nodes: readonly ClusterNode[]): Promise<string> {
+  return loadStaticImage(nodes, SOURCE, ['/opener', '/dev/fuse']);
+}
+
+/** Gives nodes an image whose only file is a static binary made of `source`, the first word of `entrypoint`. Answers its name. */
+export async function loadStaticImage(
+  nodes: readonly ClusterNode[],
+  source: string,
+  entrypoint: readonly [string, ...string[]],
+): Promise<string> {
+  const [program] = entrypoint;
+  const folder = mkdtempSync(join(tmpdir(), 'device-mounter-image-'));
   try {
     const root = join(folder, 'root');
     mkdirSync(root);
-    await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, 'opener'), SOURCE]);
+    await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, program), source]);
     const layer = await packLayer(root, join(folder, 'layer.tar'));
-    const settings = { entrypoint: ['/opener', '/dev/fuse'], path: '/' };
-    const image = imageOf([layer], settings, (digest) => `localhost/opener:${digest.slice(0, 12)}`);
+    const image = imageOf([layer], { entrypoint, path: '/' }, (digest) => `localhost${program}:${digest.slice(0, 12)}`);
     await loadImage(CLUSTER.paths, nodes, image);
     return image.tag;
   } finally {

@@ -1,0 +1,22 @@
+import { expect, test } from '@jest/globals';
+import { problemOf } from './answers.ts';
+
+const MOUNT = { metadata: { uid: 'u' }, status: { phase: 'Released', mountedAt: 'then' } };
+const FAILED = { metadata: { uid: 'u' }, status: { phase: 'Failed', reason: 'InsufficientDevices' } };
+const mounted = { name: 'm', result: 'mounted', uid: 'u' } as const;
+const failed = { name: 'm', result: 'failed', failure: 'InsufficientDevices' } as const;
+
+test.each([
+  ['mounted, and it was', mounted, MOUNT, undefined],
+  ['mounted, and nobody knows it', mounted, undefined, /never was/],
+  ['mounted, and it has failed', mounted, FAILED, /never was/],
+  ['mounted, and it is another', { ...mounted, uid: 'v' }, MOUNT, /UID v, has u/],
+  ['failed, and it has', failed, FAILED, undefined],
+  ['failed, and nobody knows it', failed, undefined, undefined],
+  ['failed, and it was mounted', failed, MOUNT, /answered InsufficientDevices and is Released/],
+  ['failed for another reason', { ...failed, failure: 'Timeout' }, FAILED, /Timeout and has failed with Insufficient/],
+])('problemOf() of a mount that was answered as %s', (_name, outcome, mount, problem) => {
+  const told = problemOf(outcome, mount);
+  if (problem === undefined) expect(told).toBeUndefined();
+  else expect(told).toMatch(problem);
+});

@@ -1,0 +1,101 @@
+/** A target as kube-apiserver, the kernel and its witness have it. */
+export interface SeenTarget {
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+  readonly containerId: string;
+  /** Rules, nodes and mounts that a twin without a device does not have, or that it has and this one lacks. */
+  readonly beside: readonly string[];
+  /** Whether its witness can open the exclusive device now; `undefined` when it does not try at the moment. */
+  readonly could: boolean | undefined;
+}
+
+export interface SeenSlave {
+  readonly name: string;
+  readonly uid: string;
+  readonly mount: string;
+  readonly targetUids: readonly string[];
+  readonly ending: boolean;
+}
+
+/** A checkpoint file of a node worker, read as any JSON. */
+export interface SeenRecord {
+  readonly node: string;
+  readonly mount: string;
+  readonly phase: string;
+  readonly containerId: string;
+  readonly slaveUids: readonly string[];
+  readonly paths: readonly string[];
+}
+
+/** Everything that there is of mounts, asked of kube-apiserver, the files of nodes, Temporal, the kernel and /proc. */
+export interface Snapshot {
+  readonly targets: readonly SeenTarget[];
+  readonly slaves: readonly SeenSlave[];
+  readonly records: readonly SeenRecord[];
+  /** IDs of open workflows, but for the reconciler's. */
+  readonly workflows: readonly string[];
+}
+
+const EXCLUSIVE = '/dev/fuse';
+
+const mountOf = (workflow: string): string | undefined => /^mount\/default\/(.+)$/.exec(workflow)?.[1];
+
+/** What does not agree, in words; empty when each thing belongs to one living mount, and each mount has all of it. */
+export function problemsIn({ targets, slaves, records, workflows }: Snapshot): string[] {
+  const living = new Set(workflows.flatMap((id) => mountOf(id) ?? []));
+  return [
+    ...workflows.filter((id) => mountOf(id) === undefined).map((id) => `workflow ${id} is open`),
+    ...slaves.filter(({ mount }) => !living.has(mount)).map(({ name }) => `slave ${name} is there without a mount`),
+    ...records
+      .filter(({ mount }) => !living.has(mount))
+      .map(({ node, mount }) => `${node} has a record of ${mount}, which has ended`),
+    ...[...living].flatMap((mount) => problemsOf(mount, targets, slaves, records)),
+    ...targets.flatMap((target) => problemsOfTarget(target, records)),
+  ];
+}
+
+function problemsOf(
+  mount: string,
+  targets: readonly SeenTarget[],
+  slaves: readonly SeenSlave[],
+  records: readonly SeenRecord[],
+): string[] {
+  const [slave, ...more] = slaves.filter((each) => each.mount === mount);
+  const [record, ...others] = records.filter((each) => each.mount === mount);
+  if (slave === undefined) return [`mount ${mount} is open without a slave`];
+  if (record === undefined) return [`mount ${mount} is open without a record on a node`];
+  if (more.length + others.length > 0) return [`mount ${mount} has more than one slave or record`];
+  const target = targets.find(({ uid }) => slave.targetUids.includes(uid));
+  if (target === undefined) return [`mount ${mount} is open without its target`];
+  return [
+    ...(slave.ending ? [`slave ${slave.name} of mount ${mount} is ending`] : []),
+    ...(record.slaveUids.includes(slave.uid) ? [] : [`the record of ${mount} does not name its slave`]),
+    ...(record.phase === 'attached' ? [] : [`the record of ${mount} says ${record.phase}`]),
+    ...(record.node === target.node
+      ? []
+      : [`the record of ${mount} is on ${record.node}, its target on ${target.node}`]),
+    ...(record.containerId === target.containerId ? [] : [`the record of ${mount} names another container`]),
+  ];
+}
+
+/** What is in the container has to be what the records say, neither less nor more. */
+function problemsOfTarget(
+  { name, node, containerId, beside, could }: SeenTarget,
+  records: readonly SeenRecord[],
+): string[] {
+  const paths = records
+    .filter((record) => record.node === node && record.containerId === containerId)
+    .flatMap((record) => record.paths);
+  const extra =
+    paths.length === 0
+      ? beside
+      : beside.filter((line) => line.includes(' /dev/') && !paths.some((path) => line.includes(path)));
+  const missing = paths.filter((path) => !beside.some((line) => line.includes(path)));
+  const isWrong = could !== undefined && could !== paths.includes(EXCLUSIVE);
+  return [
+    ...extra.map((line) => `${name} has "${line}" without a mount`),
+    ...missing.map((path) => `${name} lacks ${path}, which is mounted`),
+    ...(isWrong ? [`${name} can ${could ? '' : 'not '}open ${EXCLUSIVE}`] : []),
+  ];
+}
