@@ -259,15 +259,6 @@ describe('attach()', () => {
     expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
   });
 
-  test('of other slaves does not forget a process that uses what the first ones hold', async () => {
-    await attachNow();
-    node.engine.users.set('c1', [USER]);
-    const other = node.addSlave('s2', ['/dev/fuse::2']);
-    await expect(attachNow(attachInput(other))).rejects.toMatchObject({ type: 'DeviceBusy' });
-    expect(usable()).toEqual([]);
-    expect(node.deps.store.get(MOUNT)).toMatchObject({ leftToDo: 'endUsers', slaves: [slave] });
-  });
-
   test('gives the devices to the container that has replaced the first', async () => {
     await attachNow();
     restartContainer(node, 'c2');
