@@ -1,4 +1,4 @@
-import type { ContainerHandle, DeviceUser } from '../kernel/engine.ts';
+import type { ContainerHandle } from '../kernel/engine.ts';
 import type { MountRecord, RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
