@@ -1,7 +1,8 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount, MountedDevice } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
-import { ANNOTATIONS, GROUP_VERSION } from '../contract/names.ts';
+import { mountOfRequest } from '../contract/mount-of-request.ts';
+import { ANNOTATIONS } from '../contract/names.ts';
 import type { MountRequest, Signed, Target } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -38,7 +39,7 @@ export async function adoptionOf(
   const devices = devicesIn(pod, name);
   const held = new Set(slaves.map(({ metadata }) => metadata?.name));
   if (devices.some(({ slave: holder }) => holder !== undefined && !held.has(holder))) return 'a slave that is gone';
-  return { signed, mount: mountOf(deps, request, mountUid, slaves, devices) };
+  return { signed, mount: adoptedMount(deps, request, mountUid, slaves, devices) };
 }
 
 /**
@@ -56,7 +57,7 @@ export function orphanOf(
   if (signed === undefined || !isAuthentic(deps, signed)) return undefined;
   const { request } = signed;
   if (request.name !== name || request.target.podUid !== target.podUid) return undefined;
-  const mount = mountOf(deps, request, annotations[ANNOTATIONS.mountUid] ?? '', slaves, []);
+  const mount = adoptedMount(deps, request, annotations[ANNOTATIONS.mountUid] ?? '', slaves, []);
   return { signed, mount: { ...mount, status: { ...mount.status, phase: 'Failed', devices: [], slaves: [] } } };
 }
 
@@ -91,45 +92,36 @@ function devicesIn(target: V1Pod, name: string): readonly MountedDevice[] {
     }));
 }
 
-function mountOf(
+function adoptedMount(
   deps: Dependencies,
   request: MountRequest,
   uid: string,
   slaves: readonly V1Pod[],
   devices: readonly MountedDevice[],
 ): DeviceMount {
-  const { name, target, labels, leaseSeconds } = request;
-  const { namespace, pod: podName, podUid, container } = target;
   const now = deps.now();
   const createdAt = new Date(slaves[0]?.metadata?.creationTimestamp ?? now).toISOString();
   const node = slaves[0]?.spec?.nodeName;
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: { name, namespace, uid, creationTimestamp: createdAt, resourceVersion: String(now.getTime()), labels },
-    spec: {
-      podName,
-      podUid,
-      container,
-      deviceType: request.deviceType,
-      resources: request.resources,
-      onRestart: request.onRestart,
-      ...(request.split && { split: request.split }),
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: {
+  const { target, leaseSeconds } = request;
+  return mountOfRequest(
+    request,
+    { uid, creationTimestamp: createdAt, resourceVersion: String(now.getTime()) },
+    {
       phase: 'Mounted',
-      user: request.user.name,
       ...(node !== undefined && { node }),
       devices,
-      slaves: slaves.map(({ metadata }) => ({ namespace, name: metadata?.name ?? '', uid: metadata?.uid ?? '' })),
+      slaves: slaves.map(({ metadata }) => ({
+        namespace: target.namespace,
+        name: metadata?.name ?? '',
+        uid: metadata?.uid ?? '',
+      })),
       mountedAt: createdAt,
       // When it was renewed is lost: a full lease, so that none ends too soon.
       ...(leaseSeconds !== undefined && {
         leaseEndsAt: new Date(now.getTime() + leaseSeconds * 1_000).toISOString(),
       }),
     },
-  };
+  );
 }
 
 /**
@@ -143,9 +135,9 @@ export async function checkAdoption(deps: Dependencies, { signed, mount }: Adopt
   const same = metadata.name === name && metadata.namespace === target.namespace && spec.podUid === target.podUid;
   const refused = `Cannot adopt mount "${name}"`;
   if (!same || signed.request.kind !== 'mount') {
-    throw fail('InvalidSignature', `${refused}: the apiserver has signed a request for another`);
+    throw fail('InvalidSignature', `${refused}: the signed request is for another`);
   }
-  if (status.slaves.length === 0) throw fail('SlaveEnded', `${refused}: it must have slaves, has none`);
+  if (status.slaves.length === 0) throw fail('SlaveEnded', `${refused}: it has no slaves`);
   for (const { namespace, name: slave, uid } of status.slaves) {
     const pod = await deps.cluster.getPod({ namespace, name: slave });
     if (pod?.metadata?.uid !== uid) throw fail('SlaveEnded', `${refused}: its slave pod "${slave}" is gone`);

@@ -4,7 +4,7 @@ import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import type { Dependencies } from './dependencies.ts';
-import { slaveEnd } from './slave-end.ts';
+import { slaveEnd } from './slave-pod.ts';
 import { livingTarget } from './target.ts';
 
 export interface AwaitScheduledInput {

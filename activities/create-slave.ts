@@ -2,12 +2,12 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
+import { checkUnused } from './check-unused.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { verifiedMount } from './plan-mount.ts';
 import { isOwnedBy, mountNameOf, slavePod } from './slave-pod.ts';
 import { livingTarget } from './target.ts';
-import { checkUnused } from './used-requests.ts';
 
 export interface CreateSlaveInput {
   readonly signed: Signed<MountRequest>;
@@ -26,7 +26,7 @@ export async function createSlave(deps: Dependencies, input: CreateSlaveInput): 
   await checkUnused(deps, input.signed, input.mountUid);
   const target = await livingTarget(deps.cluster, request.target);
   if (target.spec?.nodeName !== input.node) {
-    const rule = `it must be for node "${target.spec?.nodeName}" of its target, is for "${input.node}"`;
+    const rule = `its target is on node "${target.spec?.nodeName}", not on "${input.node}"`;
     throw fail('Forbidden', `Cannot make a slave for mount "${request.name}": ${rule}`);
   }
   const slave = slavePod(input.signed, target, { ...input, image: deps.slaveImage });
@@ -48,7 +48,7 @@ async function adopted(deps: Dependencies, request: MountRequest, slave: V1Pod):
     throw fail('Internal', `${which}: one of that name is still ending`);
   }
   if (!isOwnedBy(pod, request.target.podUid) || mountNameOf(pod) !== request.name) {
-    throw fail('SlaveRefused', `${which}: a pod of that name is there that is not ours`);
+    throw fail('SlaveRefused', `${which}: another pod has that name`);
   }
   return refOf(pod);
 }
@@ -61,11 +61,7 @@ function refOf(pod: V1Pod): SlaveRef {
 /** Answers of the API server, a quota or a webhook that trying again does not change. */
 function refusal(request: MountRequest, err: ClusterError): Error {
   if (err.causes.includes('NamespaceTerminating') || err.code === 404) {
-    return fail(
-      'TargetGone',
-      `Cannot mount in namespace "${request.target.namespace}": it must stay, is being deleted`,
-      err,
-    );
+    return fail('TargetGone', `Cannot mount in namespace "${request.target.namespace}": it is being deleted`, err);
   }
   const final = err.code >= 400 && err.code < 500 && err.code !== 401 && err.code !== 408 && err.code !== 429;
   return final ? fail('SlaveRefused', `Cannot create the slave pod: ${err.message}`, err) : err;

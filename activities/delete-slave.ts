@@ -59,7 +59,7 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
   const owner = await deps.owners.describe(namespace, mount);
   if (signed === undefined && owner?.open !== true) return;
   if (owner?.mount !== undefined && isLeftBehind(pod, owner.mount)) return;
-  throw fail('Forbidden', `Cannot delete slave pod "${input.name}": the owner of mount "${mount}" must ask, has not`);
+  throw fail('Forbidden', `Cannot delete slave pod "${input.name}": mount "${mount}" still needs it`);
 }
 
 async function deleteAndAwait(deps: Dependencies, ref: PodRef, uid: string): Promise<void> {

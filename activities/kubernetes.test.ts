@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { KubeConfig, type V1Pod } from '@kubernetes/client-node';
+import { eventually } from '../test/workflows/outcome.ts';
 import type { Cluster } from './cluster.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { PodWatch } from './pod-watch.ts';
@@ -169,15 +170,11 @@ describe('kubernetesCluster().watchPods()', () => {
     answers = [watched(ADDED)];
     const ended = new AbortController();
     const events = seen(ended.signal);
-    await until(() => asked.length === 1);
+    await eventually(() => asked.length === 1);
     ended.abort();
     expect((await events).filter((event) => event !== 'ADDED 8')).toEqual([]);
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** What a listener hears, until as much as expected. */
 async function heard(
@@ -190,10 +187,13 @@ async function heard(
     told.push(`${now === undefined ? 'gone' : 'there'} ${last.metadata?.name} ${last.metadata?.resourceVersion}`);
   });
   watch.start();
-  await until(() => told.length >= count);
+  await eventually(() => told.length >= count);
   await watch.stop();
   return { told, errors };
 }
+
+/** Closes every watch as soon as it is there. */
+const closing: Answer = (res, req) => (req.url?.includes('watch=true') ? closed() : listed('7', 'a'))(res, req);
 
 describe('PodWatch', () => {
   test.each<[string, Answer, number]>([
@@ -217,7 +217,7 @@ describe('PodWatch', () => {
   });
 
   test('asks at most once a second where every watch is closed at once', async () => {
-    answers = [(res, req) => (req.url?.includes('watch=true') ? closed() : listed('7', 'a'))(res, req)];
+    answers = [closing];
     const startedMs = performance.now();
     await heard(3);
     expect(performance.now() - startedMs).toBeGreaterThan(1_900);

@@ -43,7 +43,7 @@ export function temporalOwners(client: Client): Owners {
     async describe(namespace: string, name: string): Promise<Owner | undefined> {
       try {
         const { status, memo, raw } = await client.workflow.getHandle(mountWorkflowId(namespace, name)).describe();
-        const mount = mountOf(memo);
+        const mount = mountIn(memo);
         const firstRunId = raw.workflowExecutionInfo?.firstRunId ?? '';
         return { open: status.name === 'RUNNING', firstRunId, ...(mount !== undefined && { mount }) };
       } catch (err) {
@@ -57,12 +57,12 @@ export function temporalOwners(client: Client): Owners {
       const open = await openWorkflows(client, of);
       return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(namespace, '').length));
     },
-    all: async () => (await openWorkflows(client, [])).flatMap(({ memo }) => mountOf(memo) ?? []),
+    all: async () => (await openWorkflows(client, [])).flatMap(({ memo }) => mountIn(memo) ?? []),
     async usedBefore({ request, signature }: Signed<MountRequest>, firstRunId: string): Promise<boolean> {
       const query = `WorkflowId = "${mountWorkflowId(request.target.namespace, request.name)}"`;
       for await (const { memo } of client.workflow.list({ query })) {
         // The store does not tell the first run of a chain; the mount does.
-        if (memo?.[SIGNATURE_MEMO] === signature && mountOf(memo)?.metadata.uid !== firstRunId) return true;
+        if (memo?.[SIGNATURE_MEMO] === signature && mountIn(memo)?.metadata.uid !== firstRunId) return true;
       }
       return false;
     },
@@ -114,6 +114,6 @@ function openWorkflows(client: Client, more: readonly string[]): Promise<readonl
   return Array.fromAsync(client.workflow.list({ query }));
 }
 
-function mountOf(memo: Readonly<Record<string, unknown>> | undefined): DeviceMount | undefined {
+function mountIn(memo: Readonly<Record<string, unknown>> | undefined): DeviceMount | undefined {
   return memo?.[MOUNT_MEMO] as DeviceMount | undefined;
 }

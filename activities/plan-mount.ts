@@ -1,4 +1,4 @@
-import { fail } from '../contract/failures.ts';
+import { fail, nodeUnreachable } from '../contract/failures.ts';
 import { NODE_LABEL } from '../contract/names.ts';
 import { endsAtMs, type MountRequest, type Signed } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
@@ -24,15 +24,12 @@ export async function planMount(deps: Dependencies, { signed }: PlanMountInput):
   checkContainer(target, request.target.container);
   const node = target.spec?.nodeName;
   if (node === undefined) {
-    throw fail(
-      'ContainerNotReady',
-      `Cannot use pod "${request.target.pod}": it must be on a node, is not scheduled yet`,
-    );
+    throw fail('ContainerNotReady', `Cannot use pod "${request.target.pod}": it is not scheduled to a node yet`);
   }
   const state = await nodeState(deps, node);
   if (state === 'notEnabled' || state === 'gone') {
     const label = `${NODE_LABEL.key}=${NODE_LABEL.value}`;
-    throw fail('NodeNotEnabled', `Cannot mount on node "${node}": it must have the label ${label}, has not`);
+    throw fail('NodeNotEnabled', `Cannot mount on node "${node}": it lacks the label ${label}`);
   }
   if (state === 'unreachable') throw nodeUnreachable(node);
   return { node };
@@ -50,12 +47,4 @@ export function verifiedMount(
   if (deps.now().getTime() <= endsAtMs(request)) return request;
   const { name, requestedAt, deadlineSeconds } = request;
   throw fail('Timeout', `Cannot mount "${name}": the request of ${requestedAt} was good for ${deadlineSeconds} s`);
-}
-
-/** What a mount or unmount fails with when the Lease of the node's worker has lapsed. */
-export function nodeUnreachable(node: string): Error {
-  return fail(
-    'NodeUnreachable',
-    `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
-  );
 }

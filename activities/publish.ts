@@ -50,7 +50,7 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   const { target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
   const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
   if (!same || request.name !== mount.metadata.name) {
-    throw fail('InvalidSignature', `Cannot tell pod "${name}": the apiserver has signed a request for another`);
+    throw fail('InvalidSignature', `Cannot tell pod "${name}": the signed request is for another pod or mount`);
   }
   await annotate(deps, mount);
   const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${mount.metadata.name} of ${mount.status.user})`;

@@ -7,8 +7,7 @@ import type { Dependencies } from './dependencies.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
-import { endOf } from './target.ts';
-import { type TargetState, targetState } from './target-state.ts';
+import { endOf, type TargetState, targetState } from './target.ts';
 
 /** A finding with what it takes to act on it. */
 export type Finding = Omit<ReconcileFinding, 'slaves'> & {

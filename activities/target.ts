@@ -16,7 +16,7 @@ export async function livingTarget(
   const ref = { namespace: target.namespace, name: target.pod };
   const pod = await cluster.getPod(ref);
   const which = `Cannot use pod "${target.namespace}/${target.pod}"`;
-  if (pod === undefined) throw fail(absent, `${which}: it must exist, is not there`);
+  if (pod === undefined) throw fail(absent, `${which}: it is not there`);
   const end = endOf(pod, target.podUid);
   if (end !== undefined) throw fail('TargetGone', `${which}: ${end}`);
   return pod;
@@ -24,10 +24,10 @@ export async function livingTarget(
 
 /** Why the pod can no longer be a target, as the end of a sentence, or `undefined` when it can. */
 export function endOf(pod: V1Pod, uid: string): string | undefined {
-  if (pod.metadata?.uid !== uid) return `it must have the UID ${uid}, is another pod of that name`;
-  if (pod.metadata.deletionTimestamp !== undefined) return 'it must run, is being deleted';
+  if (pod.metadata?.uid !== uid) return `it is another pod of that name, whose UID is not ${uid}`;
+  if (pod.metadata.deletionTimestamp !== undefined) return 'it is being deleted';
   const phase = pod.status?.phase;
-  if (phase === 'Succeeded' || phase === 'Failed') return `it must run, is ${phase}`;
+  if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (${phase})`;
   return undefined;
 }
 
@@ -47,6 +47,18 @@ export function checkContainer(pod: V1Pod, container: string): void {
   const state = statuses.find(({ name }) => name === container)?.state;
   if (state?.running === undefined) {
     const now = state?.waiting?.reason ?? state?.terminated?.reason ?? 'not started yet';
-    throw fail('ContainerNotReady', `${which}: it must run, is ${now}`);
+    throw fail('ContainerNotReady', `${which}: it does not run (${now})`);
   }
+}
+
+/** Whether a target can still use devices. `ending` is one that is being deleted: its processes may still need them. */
+export type TargetState = 'alive' | 'ending' | 'gone';
+
+/** How the target of a mount is now; one that finished, was evicted or was replaced under its name is gone. */
+export async function targetState(cluster: Pick<Cluster, 'getPod'>, target: Target): Promise<TargetState> {
+  const pod = await cluster.getPod({ namespace: target.namespace, name: target.pod });
+  if (pod === undefined || pod.metadata?.uid !== target.podUid) return 'gone';
+  const phase = pod.status?.phase;
+  if (phase === 'Succeeded' || phase === 'Failed') return 'gone';
+  return endOf(pod, target.podUid) === undefined ? 'alive' : 'ending';
 }

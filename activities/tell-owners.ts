@@ -1,8 +1,7 @@
 import { SIGNALS } from '../contract/workflows.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
-import { slaveEnd } from './slave-end.ts';
-import { mountNameOf } from './slave-pod.ts';
+import { mountNameOf, slaveEnd } from './slave-pod.ts';
 
 /** Tells the owner of each slave that ends, once; when that failed, again at the next event or list. */
 export function tellOwners(slaves: PodWatch, owners: Owners, onError: (err: unknown) => void): () => void {

@@ -5,7 +5,7 @@ import type { Cluster, PodRef } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import { PodWatch } from './pod-watch.ts';
 import { mountNameOf, targetOf } from './slave-pod.ts';
-import { targetState } from './target-state.ts';
+import { targetState } from './target.ts';
 
 export interface WatchTargetsOptions {
   readonly cluster: Pick<Cluster, 'getPod' | 'listPods' | 'watchPods'>;

@@ -51,7 +51,6 @@ function write(log: Logger, req: Request, res: Response, record: AccessRecord): 
   const line = {
     auditID: auditId,
     method: req.method,
-    // Discovery, probes and the like are many and never about anybody.
     path: req.originalUrl.slice(0, 1_024),
     code: aborted ? 499 : res.statusCode,
     durationMs: Math.round(performance.now() - startedAtMs),
@@ -60,6 +59,7 @@ function write(log: Logger, req: Request, res: Response, record: AccessRecord): 
     ...(err !== undefined && { err }),
   };
   if (res.statusCode >= 500) log.error(line, 'request');
+  // Discovery and probes: many, and nobody's.
   else if (record.user === undefined && res.statusCode < 400) log.debug(line, 'request');
   else log.info(line, 'request');
 }

@@ -2,6 +2,7 @@ import { Agent } from 'node:https';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
 import { WatchClient } from '../test/apiserver/watch-client.ts';
+import { eventually } from '../test/workflows/outcome.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -92,7 +93,7 @@ describe('the server', () => {
     const gate = Promise.withResolvers<void>();
     server.mounts.gate = gate.promise;
     const waiting = Array.from({ length: 10 }, () => mount());
-    await until(() => server.mounts.asked.length === 10);
+    await eventually(() => server.mounts.asked.length === 10);
     const { code, headers } = await mount();
     expect([code, headers['retry-after']]).toEqual([429, '1']);
     gate.resolve();
@@ -102,7 +103,7 @@ describe('the server', () => {
   test('logs one line with who, what and the Audit-ID, and echoes that', async () => {
     const { headers } = await mount('device_type=HOSTDEV', FUSE, ['Audit-ID', 'a-1']);
     expect(headers['audit-id']).toBe('a-1');
-    await until(() => server.logLines.length > 0);
+    await eventually(() => server.logLines.length > 0);
     expect(server.logLines).toMatchObject([
       {
         auditID: 'a-1',
@@ -121,7 +122,7 @@ describe('the server', () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const body = FUSE;
     const waiting = server.as('jane', { method: 'PUT', path: `${POD}/mount?device_type=HOSTDEV`, body, agent });
-    await until(() => server.mounts.asked.length === 1);
+    await eventually(() => server.mounts.asked.length === 1);
     const drained = server.tls.drain(3_600_000);
     gate.resolve();
     expect((await waiting).headers['connection']).toBe('close');
@@ -146,7 +147,7 @@ describe('the server', () => {
     const gate = Promise.withResolvers<void>();
     server.mounts.gate = gate.promise;
     const waiting = mount();
-    await until(() => server.mounts.asked.length === 1);
+    await eventually(() => server.mounts.asked.length === 1);
     const drained = server.tls.drain(30_000);
     await expect(mount()).rejects.toThrow('ECONNREFUSED');
     gate.resolve();
@@ -155,7 +156,3 @@ describe('the server', () => {
     server = await new TestServer(cluster).start();
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}

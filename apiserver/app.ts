@@ -4,9 +4,10 @@ import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
 import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
 import { accessLog } from './access.ts';
-import { authenticate, authenticateWithToken, type Identity } from './authentication.ts';
+import { authenticate, authenticateWithToken } from './authentication.ts';
 import { allow, type Call, InFlight, identified } from './call.ts';
 import { healthRoutes, type Readiness } from './health.ts';
+import type { Identity } from './identity.ts';
 import type { Metrics } from './metrics.ts';
 import { MountFeed } from './mount-feed.ts';
 import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
@@ -107,7 +108,7 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Prom
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
       path,
-      identified({ ...gate, subject: subjectOf('pods') }, (call) => handle(deps, call)),
+      identified({ ...gate, subject: statusSubject('pods') }, (call) => handle(deps, call)),
     );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };
@@ -118,13 +119,15 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Prom
 function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
   const reads = new InFlight(deps.maxReadRequests);
   const watches = new InFlight(MAX_WATCHES);
-  // A watch lasts for an hour and costs next to nothing.
+  // A watch lasts for up to an hour, in which it must not keep others from reading.
   const inFlight = (req: Request) => (/[?&]watch=(?:1|true)(?:&|$)/i.test(req.url) ? watches : reads);
   const feed = new MountFeed(deps.mounts);
   const route = (path: string, handle: (deps: MountRoutesDeps, call: Call) => Promise<void>) => {
     app.get(
       path,
-      identified({ identify, inFlight, subject: subjectOf('devicemounts') }, (call) => handle({ ...deps, feed }, call)),
+      identified({ identify, inFlight, subject: statusSubject('devicemounts') }, (call) =>
+        handle({ ...deps, feed }, call),
+      ),
     );
     app.all(path, methodNotAllowed('GET', 'devicemounts'));
   };
@@ -133,7 +136,7 @@ function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Pr
   route(`${ROOT}/namespaces/:namespace/devicemounts/:name`, getMount);
 }
 
-function subjectOf(kind: string): (req: Request) => StatusSubject {
+function statusSubject(kind: string): (req: Request) => StatusSubject {
   return (req) => {
     const name = req.params['name']?.toString();
     return { ...(name !== undefined && { name }), group: API_GROUP, kind };

@@ -1,22 +1,10 @@
 import { fail } from '../contract/failures.ts';
+import { ANONYMOUS, type DistinctHeaders, type Identity } from './identity.ts';
 import { isAnchored, type Peer, subjectOf } from './peer.ts';
 import { bearerOf, type Tokens } from './tokens.ts';
 import type { RequestHeaderTrust, Trust } from './trust.ts';
 
-/** Who asks, in the fields of `authentication.k8s.io/v1 UserInfo`. */
-export interface Identity {
-  readonly name: string;
-  readonly uid?: string;
-  readonly groups: readonly string[];
-  readonly extra: Readonly<Record<string, readonly string[]>>;
-}
-
-/** Headers as `IncomingMessage.headersDistinct` has them: every value on its own, since a joined list of groups can be forged. */
-export type DistinctHeaders = Readonly<Record<string, readonly string[] | undefined>>;
-
 type Opinion = { readonly identity: Identity } | { readonly problem: string } | undefined;
-
-export const ANONYMOUS: Identity = { name: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
 
 /**
  * Who sent a request, decided as Kubernetes' own extension API servers do: request headers of the front proxy, then the client

@@ -1,6 +1,6 @@
 import { fail } from '../contract/failures.ts';
 import { API_GROUP, API_VERSION } from '../contract/names.ts';
-import type { Identity } from './authentication.ts';
+import type { Identity } from './identity.ts';
 
 /** What a request does, in the words of RBAC. Made once from the checked path, given to the review and to the handler. */
 export interface Attributes {

@@ -1,8 +1,8 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { fail, failureOf } from '../contract/failures.ts';
 import { type AccessRecord, accessOf } from './access.ts';
-import { ANONYMOUS, type Identity } from './authentication.ts';
 import { type Attributes, authorize, type Review } from './authorization.ts';
+import { ANONYMOUS, type Identity } from './identity.ts';
 import { Parameters } from './parameters.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
 import { sendFailure } from './respond.ts';

@@ -52,8 +52,9 @@ export class KeyClaims {
     const earlier = claim && (await this.#earlier(target.namespace, claim.mountName));
     const free = claim === undefined || isKeyFree(claim, earlier, new Date());
     if (free && (await this.#started(workflowId, name, 'ALLOW_DUPLICATE'))) return;
-    const taken = claim === undefined ? 'is used by another request at this moment' : `stands for "${claim.mountName}"`;
-    throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey must be its own, ${taken}`);
+    const taken =
+      claim === undefined ? 'is used by another request at this moment' : `belongs to mount "${claim.mountName}"`;
+    throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey ${taken}`);
   }
 
   async #started(workflowId: string, mountName: string, workflowIdReusePolicy: Start['workflowIdReusePolicy']) {

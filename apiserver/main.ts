@@ -18,7 +18,7 @@ import { Tokens } from './tokens.ts';
 import type { Trust } from './trust.ts';
 import { clusterTrustSource, watchTrust } from './trust-watch.ts';
 
-/** The longest answer is out after 40 s. */
+/** Longer than the answer to any mount or unmount takes. */
 const DRAIN_MS = 60_000;
 
 /** How often the files for Temporal are looked at; the kubelet brings a changed Secret within a minute or two. */

@@ -143,6 +143,19 @@ describe('PUT mount', () => {
     );
   });
 
+  test.each([
+    [
+      'of another type',
+      'HOSTDEV',
+      { 'example.com/gpu': 1 },
+      'it is not a resource of HOSTDEV (device files of the host)',
+    ],
+    ['of no device', 'GENERIC', {}, 'such as {"hostdev.k8s.io/dev_fuse": 1}'],
+  ])('says what it wants instead of resources %s', async (_name, type, resources, message) => {
+    const { code, json } = await mount(`device_type=${type}`, JSON.stringify({ resources }));
+    expect([code, json['message']]).toEqual([422, expect.stringContaining(message)]);
+  });
+
   test('only says what it would do with dryRun=All', async () => {
     expect((await mount('device_type=HOSTDEV&dryRun=All')).code).toBe(200);
     expect(server.mounts.asked).toEqual([]);

@@ -2,7 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../contract/device-types.ts';
 import { type FailureCause, fail } from '../contract/failures.ts';
 import type { MountRequest, Target } from '../contract/requests.ts';
-import type { Identity } from './authentication.ts';
+import type { Identity } from './identity.ts';
 import { fieldOf, type MountBody } from './mount-body.ts';
 import type { Parameters } from './parameters.ts';
 import { isDeviceResource, operationOf, patchProblems } from './patches.ts';
@@ -20,6 +20,9 @@ const MAX_SPLIT = 16;
 
 const TYPES = Object.entries(DEVICE_TYPES).map(([name, { what }]) => `${name} (${what})`);
 
+const RESOURCES_REQUIRED =
+  'Required value: extended resources and how many of each, such as {"hostdev.k8s.io/dev_fuse": 1}';
+
 /** What the query of mount and unmount says in the same way. */
 export interface CommonQuery {
   readonly deviceType: DeviceTypeName | undefined;
@@ -36,7 +39,11 @@ export function parseCommonQuery(parameters: Parameters): CommonQuery {
   const given = parameters.text('device_type');
   const deviceType = given?.toUpperCase();
   if (given === undefined) {
-    parameters.problems.push({ reason: 'FieldValueRequired', field: 'device_type', message: 'Required value' });
+    parameters.problems.push({
+      reason: 'FieldValueRequired',
+      field: 'device_type',
+      message: `Required value: ${TYPES.join(' or ')}`,
+    });
   } else if (!isDeviceType(given.toUpperCase())) {
     const message = `Unsupported value: ${JSON.stringify(given)}: must be ${TYPES.join(' or ')}`;
     parameters.problems.push({ reason: 'FieldValueNotSupported', field: 'device_type', message });
@@ -84,13 +91,13 @@ export function splitProblems({ resources, split }: MountBody, queue: boolean): 
 
 function resourceProblems(resources: MountBody['resources'], deviceType: DeviceTypeName): readonly FailureCause[] {
   const names = Object.keys(resources);
-  if (names.length === 0) return [{ reason: 'FieldValueRequired', field: 'resources', message: 'Required value' }];
+  if (names.length === 0) return [{ reason: 'FieldValueRequired', field: 'resources', message: RESOURCES_REQUIRED }];
   return names
     .filter((resource) => !isDeviceResource(resource, deviceType))
     .map((resource) => ({
       reason: 'FieldValueNotSupported',
       field: fieldOf(['resources', resource]),
-      message: `Unsupported value: "${resource}": it is not a resource of ${deviceType}`,
+      message: `Unsupported value: "${resource}": it is not a resource of ${deviceType} (${DEVICE_TYPES[deviceType].what})`,
     }));
 }
 

@@ -98,7 +98,8 @@ function pointerParts(path: string): readonly string[] | undefined {
 }
 
 function resource(key: string, deviceType: DeviceTypeName): ReturnType<PlaceRule> {
-  if (!isDeviceResource(key, deviceType)) return { forbidden: `"${key}" is not a resource of ${deviceType}` };
+  if (!isDeviceResource(key, deviceType))
+    return { forbidden: `"${key}" is not a resource of ${deviceType} (${DEVICE_TYPES[deviceType].what})` };
   return (value) => (isQuantity(value) ? undefined : 'must be a whole number from 1');
 }
 

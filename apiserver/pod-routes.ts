@@ -3,7 +3,7 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import type { DeviceTypeName } from '../contract/device-types.ts';
 import { type FailureCause, nothingMounted } from '../contract/failures.ts';
 import { fingerprintOf } from '../contract/fingerprint.ts';
-import { GROUP_VERSION } from '../contract/names.ts';
+import { mountOfRequest } from '../contract/mount-of-request.ts';
 import { isMeant, type MountRequest, type UnmountRequest } from '../contract/requests.ts';
 import { signRequest } from '../contract/signature.ts';
 import { ownAttributes, type Review } from './authorization.ts';
@@ -110,7 +110,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     if (items.length === 0) throw nothingMounted(request);
     return answer(call, form, 200, { ...list, items }, `Would uninstall ${query.deviceType} devices`);
   }
-  // What is asked for goes forward, never back, so the deadline is only how long its caller waits.
+  // An unmount goes forward, never back: `wait_second` only says how long its caller waits.
   const patience = Math.min(patienceMs(call, query), query.waitSeconds * 1_000);
   const { state, list } = await deps.mounts.unmount(signRequest(request, deps.signingKey), patience);
   if (state === 'released') answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
@@ -184,29 +184,10 @@ function answer({ req, res }: Call, form: Form, code: number, value: unknown, se
   else sendJson(req, res, code, value);
 }
 
+/** What a mount is before its workflow has said anything. */
 function pendingMount(request: MountRequest, node: string | undefined): DeviceMount {
-  const { name, target, labels, leaseSeconds, user, requestedAt } = request;
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-      ...(Object.keys(labels).length > 0 && { labels }),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: request.deviceType,
-      resources: request.resources,
-      onRestart: request.onRestart,
-      ...(request.split && { split: request.split }),
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, ...(node !== undefined && { node }), devices: [], slaves: [] },
-  };
+  const { requestedAt } = request;
+  const identity = { uid: '', creationTimestamp: requestedAt, resourceVersion: String(Date.parse(requestedAt)) };
+  const state = { phase: 'Pending', devices: [], slaves: [] } as const;
+  return mountOfRequest(request, identity, { ...state, ...(node !== undefined && { node }) });
 }

@@ -10,7 +10,7 @@ interface Place {
 
 /**
  * The mounts that this process has told somebody about a moment ago. Temporal's lists lag behind its workflows, so that these are read one by one
- * beside a list: whoever was answered 200 finds the mount in the list that they ask for next.
+ * beside a list: whoever was answered 200 finds the mount in the list that they ask this process for next. Another may be a moment behind.
  */
 export class RecentMounts {
   readonly #toldAtMs = new Map<string, Place & { readonly atMs: number }>();

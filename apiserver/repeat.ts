@@ -25,14 +25,14 @@ export function repeatOf(earlier: Earlier, own: Fingerprint, now: Date): 'same' 
   if (endedAt !== undefined && now.getTime() - endedAt.getTime() > REMEMBERED_MS) return 'free';
   if (fingerprint?.digest === own.digest) {
     if (endedAt === undefined && mount.status.phase !== 'Releasing') return 'same';
-    throw mount.status.phase === 'Failed' ? failureOf(mount) : ended(mount);
+    throw mount.status.phase === 'Failed' ? failureAgain(mount) : ended(mount);
   }
   if (own.idempotencyKey !== undefined && fingerprint?.idempotencyKey === own.idempotencyKey) {
-    const rule = 'a request that has the same key must ask for the same, it asks for something else';
+    const rule = 'an earlier request with the same idempotencyKey has asked for something else';
     throw fail('IdempotencyKeyReused', `Cannot mount "${name}": ${rule}`);
   }
   if (endedAt !== undefined) return 'free';
-  throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is taken`);
+  throw fail('NameTaken', `Cannot mount "${name}": another mount has that name`);
 }
 
 /** Whether a repeated request wants the lease to begin anew with another length. */
@@ -42,10 +42,13 @@ export function renewalOf({ spec }: DeviceMount, { leaseSeconds }: MountRequest)
 
 function ended({ metadata, status }: DeviceMount): Error {
   const why = status.reason === undefined ? '' : ` (${status.reason})`;
-  return fail('MountEnded', `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}`);
+  return fail(
+    'MountEnded',
+    `Cannot mount "${metadata.name}": it was mounted, and has ended since${why}. A new mount needs another name or idempotencyKey`,
+  );
 }
 
-function failureOf({ metadata, status }: DeviceMount): Error {
+function failureAgain({ metadata, status }: DeviceMount): Error {
   const { reason, message = `Cannot mount "${metadata.name}": it has failed` } = status;
   const undone = reason === 'Timeout' ? [{ reason: 'RolledBack', message: 'what was begun is undone' }] : [];
   return fail(isFailureType(reason) ? reason : 'MountEnded', message, undefined, undone);

@@ -75,7 +75,8 @@ function devicesOf({ status, spec }: DeviceMount): string {
     const asked = Object.entries(spec.resources).map(([resource, quantity]) => `${resource}=${quantity}`);
     return status.phase === 'Pending' ? `(${asked.join(',')})` : '<none>';
   }
-  return status.devices.map(({ id }) => id).join(',');
+  // A path tells more than an id such as GPU-5f3c….
+  return status.devices.map(({ id, nodes: [node] }) => node?.path ?? id).join(',');
 }
 
 function leaseOf({ status }: DeviceMount, now: Date): string {

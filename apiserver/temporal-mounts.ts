@@ -30,7 +30,7 @@ import { RecentMounts } from './recent-mounts.ts';
 import { type Earlier, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
 import { mountStartOptions, unmountStartOptions } from './start-options.ts';
 import { TemporalCalls } from './temporal-calls.ts';
-import { mountOf } from './workflow-mount.ts';
+import { mountOfWorkflow } from './workflow-mount.ts';
 
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
 const UNDO_PATIENCE_MS = 5_000;
@@ -82,7 +82,7 @@ export class TemporalMounts implements Mounts {
       if (joined !== undefined) return joined;
       if (!mayReplace && Date.now() >= until) return this.#unfinished(wanted, patienceMs > enoughMs);
     }
-    throw fail('NameTaken', `Cannot mount "${name}": the name must be free, is used by others at this moment`);
+    throw fail('NameTaken', `Cannot mount "${name}": others are using that name at this moment`);
   }
 
   async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
@@ -121,7 +121,7 @@ export class TemporalMounts implements Mounts {
     const latest = new Map<string, WorkflowExecutionInfo>();
     for (const info of found.toSorted((a, b) => a.startTime.getTime() - b.startTime.getTime()))
       latest.set(info.workflowId, info);
-    const listed = [...latest.values()].flatMap((info) => mountOf(info) ?? []);
+    const listed = [...latest.values()].flatMap((info) => mountOfWorkflow(info) ?? []);
     const items = new Map([...listed, ...recent.flatMap((mount) => mount ?? [])].map((mount) => [keyOf(mount), mount]));
     return {
       apiVersion: GROUP_VERSION,
@@ -186,7 +186,7 @@ export class TemporalMounts implements Mounts {
   async #unfinished({ input, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = input.request;
     if (pastDeadline) {
-      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
+      const message = `Cannot mount "${name}": not mounted within ${deadlineSeconds} s`;
       throw fail('Timeout', message, undefined, [
         { reason: 'RollingBack', message: 'what was begun is still being undone' },
       ]);
@@ -202,7 +202,7 @@ export class TemporalMounts implements Mounts {
     const handle = this.#client.workflow.getHandle(mountWorkflowId(namespace, name));
     try {
       const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
-      const mount = mountOf(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);
+      const mount = mountOfWorkflow(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);
       if (mount === undefined) return undefined;
       return { mount, fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined, endedAt: info.closeTime };
     } catch (err) {

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
-import type { Identity } from './authentication.ts';
+import type { Identity } from './identity.ts';
 import { Tokens } from './tokens.ts';
 
 const JOE: Identity = { name: 'joe', groups: ['dev'], extra: { scopes: ['a'] } };

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { fail } from '../contract/failures.ts';
-import type { DistinctHeaders, Identity } from './authentication.ts';
+import type { DistinctHeaders, Identity } from './identity.ts';
 
 /** As k8s.io/apiserver keeps the opinion on a token, good or bad. */
 const KEPT_MS = 10_000;

@@ -22,7 +22,7 @@ export interface RequestHeaderTrust {
   readonly extraHeaderPrefixes: readonly string[];
 }
 
-/** Parses the data of the ConfigMap. Throws when a key is broken: a part of the trust is no trust. */
+/** Parses the data of the ConfigMap. Throws when a key is broken: with the rest alone, some callers would be shut out. */
 export function parseTrust(data: Readonly<Record<string, string>>): Trust {
   const clientPem = data['client-ca-file'] ?? '';
   const requestHeaderPem = data['requestheader-client-ca-file'] ?? '';

@@ -5,7 +5,7 @@ import { MOUNT_MEMO, WORKFLOWS } from '../contract/workflows.ts';
 type Info = WorkflowExecutionInfo | WorkflowExecutionDescription;
 
 /** The mount in the memo of its workflow; undefined for a workflow that somebody else has started. */
-export function mountOf(info: Info): DeviceMount | undefined {
+export function mountOfWorkflow(info: Info): DeviceMount | undefined {
   // The memo is written by the apiserver and the workflow only, in this form.
   const mount = info.memo?.[MOUNT_MEMO] as DeviceMount | undefined;
   if (info.type !== WORKFLOWS.mount || mount === undefined) return undefined;

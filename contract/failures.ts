@@ -74,7 +74,7 @@ export interface FailureCause {
 
 /**
  * Makes the one kind of error that crosses process borders. `message` is shown to the user; `cause` is kept for logs.
- * Wording: `Cannot <action> "<value>": <rule>, is <now>`.
+ * Wording: `Cannot <action> "<value>": <what stands in the way, as it is now>`, and what to do where that is not plain.
  */
 export function fail(
   type: FailureType,
@@ -97,6 +97,12 @@ export function nothingMounted({ target, deviceType, mount, device }: UnmountReq
   const of = mount === undefined ? '' : ` of mount "${mount}"`;
   const where = `container "${target.container}" of pod "${target.namespace}/${target.pod}"`;
   return fail('NothingMounted', `Cannot unmount: no ${what}${of} is mounted in ${where}`);
+}
+
+/** What a mount or unmount fails with when the Lease of the node's worker has lapsed. */
+export function nodeUnreachable(node: string): ApplicationFailure {
+  const why = 'its node worker does not run, or is cut off: its Lease has lapsed';
+  return fail('NodeUnreachable', `Cannot reach node "${node}": ${why}`);
 }
 
 /** The first failure of the table in a chain of causes (workflow, then activity, then application), if there is one. */

@@ -47,7 +47,7 @@ describe('verifiedRequest()', () => {
     ['no signature', { request, signature: '' }],
   ])('refuses %s', (_name, signed) => {
     expect(() => verifiedRequest(signed, [{ key: publicKey }])).toThrow(
-      'Cannot serve a request to unmount: the apiserver has not signed it',
+      'Cannot serve a request to unmount: it is not signed by a key that this worker knows',
     );
   });
 });

@@ -72,7 +72,8 @@ export function verifiedRequest<R extends MountRequest | UnmountRequest>(
   const signature = Buffer.from(signed.signature, 'base64');
   const signer = publicKeys.find(({ key }) => verify(null, bytes, key, signature));
   const refused = `Cannot serve a request to ${signed.request.kind}`;
-  if (signer === undefined) throw fail('InvalidSignature', `${refused}: the apiserver has not signed it`);
+  if (signer === undefined)
+    throw fail('InvalidSignature', `${refused}: it is not signed by a key that this worker knows`);
   if (!proves(signer, signed.request.requestedAt, use)) {
     throw fail('InvalidSignature', `${refused}: the key that has signed it is retired`);
   }

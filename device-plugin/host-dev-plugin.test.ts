@@ -14,6 +14,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { callOnce, loadService } from '../proto/services.ts';
+import { eventually } from '../test/workflows/outcome.ts';
 import { parseDevs } from './devs.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
 
@@ -120,25 +121,17 @@ function startPlugin(devs = '/dev/fuse:rwm,/dev/kvm:rw:2'): HostDevPlugin {
   return plugin;
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 4_000;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`not reached: ${condition.toString()}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 async function started(): Promise<HostDevPlugin> {
   await kubelet.start();
   const running = startPlugin();
-  await until(() => running.registered && (kubelet.lists.get(FUSE)?.length ?? 0) > 0);
+  await eventually(() => running.registered && (kubelet.lists.get(FUSE)?.length ?? 0) > 0);
   return running;
 }
 
 describe('HostDevPlugin', () => {
   test('registers each resource on a socket of its own and lists its devices', async () => {
     await started();
-    await until(() => kubelet.lists.size === 2);
+    await eventually(() => kubelet.lists.size === 2);
     expect(kubelet.registered.map(({ version, endpoint, resourceName }) => [version, endpoint, resourceName])).toEqual(
       expect.arrayContaining([
         ['v1beta1', 'hostdev.k8s.io_dev_fuse.sock', FUSE],
@@ -162,16 +155,16 @@ describe('HostDevPlugin', () => {
     await started();
     const health = (): unknown => kubelet.lists.get(FUSE)?.at(-1);
     renameSync(join(devRoot, 'fuse'), join(devRoot, 'away'));
-    await until(() => JSON.stringify(health()).includes('Unhealthy'));
+    await eventually(() => JSON.stringify(health()).includes('Unhealthy'));
     await expect(kubelet.allocate(FUSE, ['/dev/fuse'])).rejects.toThrow('it is no device file of the host now');
     renameSync(join(devRoot, 'away'), join(devRoot, 'fuse'));
-    await until(() => JSON.stringify(health()).includes('Healthy'));
+    await eventually(() => JSON.stringify(health()).includes('Healthy'));
   });
 
   test('waits for a kubelet that starts later', async () => {
     startPlugin();
     await kubelet.start();
-    await until(() => plugin!.registered);
+    await eventually(() => plugin!.registered);
   });
 
   test.each(['stopped', 'killed'])('registers again after the kubelet was %s and started', async (how) => {
@@ -180,7 +173,9 @@ describe('HostDevPlugin', () => {
     else for (const stream of kubelet.streams.values()) stream.cancel();
     const next = new KubeletSide(dir);
     await next.start();
-    await until(() => next.registered.length === 2 && running.registered && (next.lists.get(FUSE)?.length ?? 0) > 0);
+    await eventually(
+      () => next.registered.length === 2 && running.registered && (next.lists.get(FUSE)?.length ?? 0) > 0,
+    );
     expect(await next.allocate(FUSE, ['/dev/fuse'])).toBeDefined();
     kubelet.stop();
     kubelet = next;
@@ -190,7 +185,7 @@ describe('HostDevPlugin', () => {
     await started();
     const before = kubelet.registered.length;
     unlinkSync(join(dir, 'hostdev.k8s.io_dev_fuse.sock'));
-    await until(() => kubelet.registered.length === before + 1 && plugin!.registered);
+    await eventually(() => kubelet.registered.length === before + 1 && plugin!.registered);
     expect(await kubelet.allocate(FUSE, ['/dev/fuse'])).toBeDefined();
   });
 
@@ -198,14 +193,14 @@ describe('HostDevPlugin', () => {
     await started();
     const before = kubelet.registered.length;
     kubelet.streams.get(FUSE)?.cancel();
-    await until(() => kubelet.registered.length === before + 1 && plugin!.registered);
+    await eventually(() => kubelet.registered.length === before + 1 && plugin!.registered);
   });
 
   test('replaces the socket file that a killed plugin left', async () => {
     await kubelet.start();
     writeFileSync(join(dir, 'hostdev.k8s.io_dev_fuse.sock'), '');
     startPlugin();
-    await until(() => plugin!.registered);
+    await eventually(() => plugin!.registered);
   });
 
   test('close() ends the streams and removes the sockets', async () => {

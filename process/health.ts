@@ -33,9 +33,18 @@ async function answer(options: HealthOptions, url: string): Promise<{ code: numb
   if (path === '/livez') return { code: 200, body: 'ok\n' };
   if (path === '/metrics' && options.metrics !== undefined) return { code: 200, body: await options.metrics() };
   if (path !== '/readyz') return { code: 404, body: 'not found\n' };
-  const results = await Promise.all(
-    Object.entries(options.ready).map(async ([name, check]) => ({ name, problem: await check() })),
-  );
-  const body = results.map(({ name, problem }) => (problem === undefined ? `[+]${name} ok` : `[-]${name} ${problem}`));
-  return { code: results.every(({ problem }) => problem === undefined) ? 200 : 503, body: `${body.join('\n')}\n` };
+  const { ready, lines } = await readiness(options.ready);
+  return { code: ready ? 200 : 503, body: `${lines.join('\n')}\n` };
+}
+
+/** What all checks say, each in a line of kube-apiserver's `/readyz?verbose`. */
+export async function readiness(
+  checks: Readonly<Record<string, HealthCheck>>,
+): Promise<{ readonly ready: boolean; readonly lines: readonly string[] }> {
+  const named = Object.entries(checks).map(async ([name, check]) => ({ name, problem: await check() }));
+  const results = await Promise.all(named);
+  return {
+    ready: results.every(({ problem }) => problem === undefined),
+    lines: results.map(({ name, problem }) => (problem === undefined ? `[+]${name} ok` : `[-]${name} ${problem}`)),
+  };
 }

@@ -19,14 +19,25 @@ describe('readOptions()', () => {
   });
 
   test('reports every problem at once', () => {
-    expect(readOptions(OPTIONS, ['--port', '0', '--colour', '--port'], {})).toEqual({
+    const argv = ['--port', '0', '--colour', 'red', '-v', '--', '--port'];
+    expect(readOptions(OPTIONS, argv, {})).toEqual({
       kind: 'problems',
       problems: [
-        'Cannot understand "--colour": see --help',
-        'Cannot use --port without a value',
+        ...['--colour', 'red', '-v', '--', '--port'].map((word) => `Cannot understand "${word}": see --help`),
         'Cannot use "0" for --port: it must be a whole number from 1 to 65535',
         'Cannot start without --node (or NODE_NAME): Name of the node.',
       ],
+    });
+  });
+
+  test.each([
+    [['--node', 'a', '--port'], 'Cannot use --port without a value'],
+    [['--node', 'a', '--node=b'], 'Cannot use --node twice'],
+    [['--node', 'a', '--toString', 'x'], 'Cannot understand "--toString": see --help'],
+  ])('refuses %j', (argv, problem) => {
+    expect(readOptions(OPTIONS, argv, {})).toMatchObject({
+      kind: 'problems',
+      problems: expect.arrayContaining([problem]),
     });
   });
 

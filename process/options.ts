@@ -1,3 +1,5 @@
+import { parseArgs } from 'node:util';
+
 /** One setting of a process. Its flag is `--<name>`; a flag wins over the environment, the environment over the default. */
 export interface Option {
   /** Environment variable with the same meaning. */
@@ -52,17 +54,15 @@ export function readOptions<O extends Options>(
 }
 
 function readFlags(options: Options, argv: readonly string[], problems: string[]): ReadonlyMap<string, string> {
+  const known = Object.fromEntries(Object.keys(options).map((name) => [name, { type: 'string' } as const]));
+  const how = { strict: false, allowPositionals: true, tokens: true } as const;
   const flags = new Map<string, string>();
-  for (let index = 0; index < argv.length; index += 1) {
-    const [, name = '', inline] = /^--([^=]+)(?:=(.*))?$/s.exec(argv[index] ?? '') ?? [];
-    if (!Object.hasOwn(options, name)) {
-      problems.push(`Cannot understand "${argv[index]}": see --help`);
-      continue;
-    }
-    const value = inline ?? argv[(index += 1)];
-    if (value === undefined) problems.push(`Cannot use --${name} without a value`);
-    else if (flags.has(name)) problems.push(`Cannot use --${name} twice`);
-    else flags.set(name, value);
+  for (const token of parseArgs({ args: [...argv], options: known, ...how }).tokens) {
+    if (token.kind !== 'option' || !Object.hasOwn(options, token.name)) {
+      problems.push(`Cannot understand "${argv[token.index]}": see --help`);
+    } else if (token.value === undefined) problems.push(`Cannot use --${token.name} without a value`);
+    else if (flags.has(token.name)) problems.push(`Cannot use --${token.name} twice`);
+    else flags.set(token.name, token.value);
   }
   return flags;
 }

@@ -1,5 +1,5 @@
 import { proxyActivities } from '@temporalio/workflow';
-import type { ClusterActivities } from '../activities/create.ts';
+import type { ClusterActivities } from '../activities/cluster-activities.ts';
 import { ADOPT, AWAIT, CREATE, DELETE, PLAN, PUBLISH, SURVEY } from './timeouts.ts';
 
 export const { planMount, findMounts, nodeState, targetState, adoptMount, tellOwner } =

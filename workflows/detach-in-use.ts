@@ -2,18 +2,11 @@ import { sleep } from '@temporalio/workflow';
 import { fail } from '../contract/failures.ts';
 import type { DetachResult } from '../contract/node-activities.ts';
 import { deleteSlave } from './activities.ts';
+import type { MadeSlave } from './slaves.ts';
 import { nodeRetryDelayMs } from './timeouts.ts';
 
 /** Of these each takes as long as the node needs to end processes. */
 const MAX_ATTEMPTS = 10;
-
-/** A slave pod, and for whom it was made. */
-export interface MadeSlave {
-  readonly namespace: string;
-  readonly name: string;
-  readonly mount: string;
-  readonly targetUid: string;
-}
 
 /**
  * Detaches by force what a mount has at its end. The node ends processes that use the devices only once their slave is ending,

@@ -11,13 +11,13 @@ import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
 import type { MountQueue } from './mount-queue.ts';
-import type { MountRecord } from './mount-record.ts';
 import { attachOnNode, detachPatiently } from './node.ts';
 import { type Register, saga } from './saga.ts';
+import type { StatusRecord } from './status-record.ts';
 
 export interface MountContext {
   readonly input: MountInput;
-  readonly record: MountRecord;
+  readonly record: StatusRecord;
   readonly ends: MountEnds;
   readonly outcome: MountOutcome;
   readonly queue: MountQueue;
@@ -77,7 +77,7 @@ function remainingMs({ deadlineSeconds }: MountRequest): number {
 }
 
 function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
-  return fail('Timeout', `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`);
+  return fail('Timeout', `Cannot mount "${name}": not mounted within ${deadlineSeconds} s`);
 }
 
 async function steps(context: MountContext, register: Register): Promise<void> {

@@ -2,18 +2,19 @@ import { CancellationScope, condition, isCancellation, log, patched, workflowInf
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
-import { deleteSlave, publish, targetState } from './activities.ts';
-import { detachInUse, type MadeSlave } from './detach-in-use.ts';
+import { publish, targetState } from './activities.ts';
+import { detachInUse } from './detach-in-use.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
-import type { MountRecord } from './mount-record.ts';
 import { detachOnNode, detachPatiently } from './node.ts';
+import { deleteSlaves, slavesOf } from './slaves.ts';
+import type { StatusRecord } from './status-record.ts';
 import { PATIENCE_MS } from './timeouts.ts';
 
 /** Of the change by which a mount is held while its target is still being told of it. */
 export const TELL_IN_TURN = 'tell-in-turn';
 
 export interface Held {
-  readonly record: MountRecord;
+  readonly record: StatusRecord;
   readonly ends: MountEnds;
 }
 
@@ -52,7 +53,7 @@ async function nextEnd({ record, ends }: Held): Promise<End | 'continueAsNew'> {
 }
 
 /** Answers why the mount has ended, or `undefined` when the devices are in use and stay. */
-async function release(record: MountRecord, end: End): Promise<End | undefined> {
+async function release(record: StatusRecord, end: End): Promise<End | undefined> {
   const { mount } = record;
   record.change({ phase: 'Releasing', reason: ENDS[end.kind].reason, message: undefined });
   try {
@@ -66,11 +67,7 @@ async function release(record: MountRecord, end: End): Promise<End | undefined> 
     return undefined;
   }
   try {
-    await Promise.all(
-      slavesOf(mount).map((slave) =>
-        deleteSlave.executeWithOptions({ summary: `delete slave ${slave.name}` }, [slave]),
-      ),
-    );
+    await deleteSlaves(slavesOf(mount));
   } catch (err) {
     throw incomplete(mount, err);
   }
@@ -93,15 +90,6 @@ export async function endOfTarget({ metadata, spec }: DeviceMount, end: End): Pr
   }
 }
 
-function slavesOf({ metadata, spec, status }: DeviceMount): readonly MadeSlave[] {
-  return status.slaves.map(({ namespace, name }) => ({
-    namespace,
-    name,
-    mount: metadata.name,
-    targetUid: spec.podUid,
-  }));
-}
-
 async function detach(mount: DeviceMount, end: End): Promise<void> {
   const { metadata, spec, status } = mount;
   const { force } = ENDS[end.kind];
@@ -116,15 +104,15 @@ async function detach(mount: DeviceMount, end: End): Promise<void> {
 
 function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
   const slaves = status.slaves.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
-  const what = `container ${spec.container} of pod ${spec.podName} and slave pods ${slaves}`;
-  return fail('RollbackIncomplete', `Cannot give everything back: ${what} must be cleaned up`, err);
+  const what = `devices in container ${spec.container} of pod ${spec.podName}, and slave pods ${slaves}`;
+  return fail('RollbackIncomplete', `Cannot give everything back yet: ${what}. The reconciler goes on with it`, err);
 }
 
 /**
  * Tells the target as the mount is now, for its readers only: that this fails changes nothing about the mount. Resolves when
  * the target was told, or cannot be; what is told later comes later.
  */
-export function tell(record: MountRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
+export function tell(record: StatusRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
   const { mount, signed } = record;
   const telling = async (): Promise<void> => {
     try {

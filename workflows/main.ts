@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { type Logger, type LogLevel, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
-import { createClusterActivities } from '../activities/create.ts';
+import { createClusterActivities } from '../activities/cluster-activities.ts';
 import { kubernetesCluster } from '../activities/kubernetes.ts';
 import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';

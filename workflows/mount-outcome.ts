@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow';
 import { type FailureCause, type FailureType, fail, failureOf } from '../contract/failures.ts';
 import { type MountedResult, UPDATES } from '../contract/workflows.ts';
-import type { MountRecord } from './mount-record.ts';
+import type { StatusRecord } from './status-record.ts';
 import { ANSWER_MS } from './timeouts.ts';
 
 type Failure = ApplicationFailure & { readonly type: FailureType };
@@ -18,14 +18,14 @@ export class MountOutcome {
   #failure: Failure | undefined;
   #undone = false;
 
-  constructor(record: MountRecord) {
+  constructor(record: StatusRecord) {
     // Not cancellable: after a Cancel of the workflow the caller is still to be told how it ended.
     setHandler(defineUpdate<MountedResult>(UPDATES.mounted), () =>
       CancellationScope.nonCancellable(() => this.#answer(record)),
     );
   }
 
-  async #answer(record: MountRecord): Promise<MountedResult> {
+  async #answer(record: StatusRecord): Promise<MountedResult> {
     await condition(() => record.status.phase !== 'Pending' || this.#failure !== undefined);
     if (this.#failure !== undefined) {
       await condition(() => this.#undone, ANSWER_MS);

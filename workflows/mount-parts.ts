@@ -1,18 +1,18 @@
 import { CancellationScope, log } from '@temporalio/workflow';
 import { type SlaveRef, withoutDevice } from '../contract/device-mount.ts';
-import { deleteSlave } from './activities.ts';
 import { tell } from './hold.ts';
 import type { MountEnds } from './mount-ends.ts';
-import type { MountRecord } from './mount-record.ts';
 import { onSignal } from './signals.ts';
+import { deleteSlaves, madeSlaves } from './slaves.ts';
+import type { StatusRecord } from './status-record.ts';
 
 /** Devices that a mount gives back one by one, while it goes on with the rest. The last one ends it. */
 export class MountParts {
-  readonly #record: MountRecord;
+  readonly #record: StatusRecord;
   readonly #working = new Set<Promise<void>>();
 
   /** @param refused told why a signal was left out */
-  constructor(record: MountRecord, ends: MountEnds, refused: (why: string) => void) {
+  constructor(record: StatusRecord, ends: MountEnds, refused: (why: string) => void) {
     this.#record = record;
     onSignal('deviceReleased', refused, async ({ device, by }) => {
       const before = record.status;
@@ -37,13 +37,7 @@ export class MountParts {
     const { container, podUid: targetUid } = mount.spec;
     try {
       await CancellationScope.nonCancellable(() =>
-        Promise.all(
-          slaves.map(({ namespace, name }) =>
-            deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-              { namespace, name, mount: mount.metadata.name, targetUid },
-            ]),
-          ),
-        ),
+        deleteSlaves(madeSlaves(slaves, { mount: mount.metadata.name, targetUid })),
       );
     } catch (err) {
       log.warn('cannot free a device that was unmounted', { device, err });

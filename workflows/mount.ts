@@ -22,8 +22,8 @@ import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountQueue } from './mount-queue.ts';
-import { MountRecord, newMount } from './mount-record.ts';
 import { onSignal } from './signals.ts';
+import { newMount, StatusRecord } from './status-record.ts';
 
 /** Of Events of one reason about what the node says, at least. */
 const REPORT_PERIOD_MS = 60_000;
@@ -39,7 +39,7 @@ const REPORT_PERIOD_MS = 60_000;
  */
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
-  const record = new MountRecord(input, carried ?? newMount(input.request));
+  const record = new StatusRecord(input, carried ?? newMount(input.request));
   // One that ends before it is in the record shows itself to the attach. After a reset, signals about earlier slaves come again.
   const needs = (uid: string): boolean => record.status.slaves.some((slave) => slave.uid === uid);
   const refused = (message: string): void => record.change({ message });
@@ -58,7 +58,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
       // Mounts that were made before waited for that.
       if (!patched(TELL_IN_TURN)) await told;
     }
-    // Continue-as-new comes from this workflow itself; whoever else hands over a mount has to prove that it is one.
+    // A new run of this workflow goes on unchecked. Another workflow could pass for one, and gain nothing: each step checks for itself.
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
     }
@@ -70,7 +70,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
 }
 
 /** Answers why the mount has ended; until then it goes on in a new run whenever its history has become long. */
-async function held(record: MountRecord, ends: MountEnds, parts: MountParts): Promise<End> {
+async function held(record: StatusRecord, ends: MountEnds, parts: MountParts): Promise<End> {
   for (;;) {
     const end = await hold({ record, ends });
     await parts.settled();
@@ -82,14 +82,14 @@ async function held(record: MountRecord, ends: MountEnds, parts: MountParts): Pr
   }
 }
 
-function continueAsNew({ signed, mount }: MountRecord): Promise<DeviceMount> {
+function continueAsNew({ signed, mount }: StatusRecord): Promise<DeviceMount> {
   // A new run is given what the first one was started with, unless told otherwise: a mount that is Pending.
   const { memo = {}, typedSearchAttributes } = workflowInfo();
   return makeContinueAsNewFunc<typeof mountDevices>({ memo, typedSearchAttributes })(signed, mount);
 }
 
 /** Signals that do not always end the mount. */
-function handleChanges(record: MountRecord, ends: MountEnds, refused: (why: string) => void): void {
+function handleChanges(record: StatusRecord, ends: MountEnds, refused: (why: string) => void): void {
   onSignal('renew', refused, ({ leaseSeconds }) => {
     if (record.status.phase === 'Mounted') record.renew(leaseSeconds);
   });
@@ -104,11 +104,11 @@ function handleChanges(record: MountRecord, ends: MountEnds, refused: (why: stri
 }
 
 /** Shows what the node says, in the record and as an Event: not each time, since somebody may do the same again and again. */
-function reporter(record: MountRecord, reason: 'MendDevice' | 'DeviceDegraded'): (message: string) => Promise<void> {
+function reporter(record: StatusRecord, reason: 'MendDevice' | 'DeviceDegraded'): (message: string) => Promise<void> {
   let toldAt = Number.NEGATIVE_INFINITY;
   return async (message) => {
     record.change({ message });
-    // Mounts that were told of this before there was an Event go on as they began.
+    // In a history from before there was an Event, there is none.
     if (!patched('mend-event') || Date.now() - toldAt < REPORT_PERIOD_MS) return;
     toldAt = Date.now();
     await tell(record, 'Warning', reason, message);
@@ -130,7 +130,7 @@ async function answered(): Promise<void> {
   await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
 }
 
-async function released(record: MountRecord, end: End): Promise<DeviceMount> {
+async function released(record: StatusRecord, end: End): Promise<DeviceMount> {
   const { reason } = ENDS[end.kind];
   record.change({ phase: end.kind === 'slaveEnding' ? 'Failed' : 'Released', reason, devices: [], slaves: [] });
   await tell(
@@ -149,7 +149,7 @@ function byWhom(end: End): string {
   return 'by' in end && end.by !== undefined ? ` by ${end.by}` : '';
 }
 
-async function failed(record: MountRecord, outcome: MountOutcome, err: unknown): Promise<never> {
+async function failed(record: StatusRecord, outcome: MountOutcome, err: unknown): Promise<never> {
   // To the SDK continue-as-new is an error, too, and the failures of `released` come by here.
   if (err instanceof ContinueAsNew) throw err;
   if (record.status.phase === 'Released' || record.status.phase === 'Failed') throw err;

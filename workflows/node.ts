@@ -10,7 +10,7 @@ import {
   TimeoutFailure,
 } from '@temporalio/workflow';
 import type { NodeState } from '../activities/node-state.ts';
-import { fail } from '../contract/failures.ts';
+import { nodeUnreachable } from '../contract/failures.ts';
 import { nodeQueue } from '../contract/names.ts';
 import type {
   AttachInput,
@@ -116,10 +116,7 @@ async function checkAlive(node: string): Promise<void> {
     return undefined;
   });
   if (state === undefined || state === 'alive') return;
-  throw fail(
-    'NodeUnreachable',
-    `Cannot reach node "${node}": its node worker must renew its Lease, has stopped doing so`,
-  );
+  throw nodeUnreachable(node);
 }
 
 async function isGone(node: string): Promise<boolean> {

@@ -2,10 +2,11 @@ import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo 
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, deleteSlave, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
-import { detachInUse, type MadeSlave } from './detach-in-use.ts';
+import { adoptMount, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
+import { detachInUse } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
+import { deleteSlaves, type MadeSlave, madeSlaves } from './slaves.ts';
 import { RECONCILE_MS } from './timeouts.ts';
 
 /** Of findings at most, since a report has to fit into an answer of Temporal and on a page. */
@@ -66,9 +67,9 @@ async function repair(finding: Finding): Promise<void> {
     await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
   } else if (action === 'free') {
     await detach(finding);
-    await deleteSlaves(finding);
+    await deleteSlaves(slavesOf(finding));
     await tellTarget(finding);
-  } else if (action === 'delete') await deleteSlaves(finding);
+  } else if (action === 'delete') await deleteSlaves(slavesOf(finding));
 }
 
 async function detach(finding: Finding): Promise<void> {
@@ -77,22 +78,15 @@ async function detach(finding: Finding): Promise<void> {
   const state = await nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
   // A node that has left the cluster has nothing attached.
   if (state === 'gone') return;
-  if (state !== 'alive') throw fail('NodeUnreachable', `Cannot detach on node "${node}": its worker must be alive`);
+  if (state !== 'alive')
+    throw fail('NodeUnreachable', `Cannot detach on node "${node}": its node worker does not run, or is cut off`);
   const mounts = [{ namespace, name: mount }];
   const what = { mounts, slaves, force: true };
-  await detachInUse(() => detachOnNode(node, what, `detach from ${target.pod}`), madeSlaves(finding));
+  await detachInUse(() => detachOnNode(node, what, `detach from ${target.pod}`), slavesOf(finding));
 }
 
-async function deleteSlaves(finding: Finding): Promise<void> {
-  await Promise.all(
-    madeSlaves(finding).map((slave) =>
-      deleteSlave.executeWithOptions({ summary: `delete slave ${slave.name}` }, [slave]),
-    ),
-  );
-}
-
-function madeSlaves({ mount, slaves, target }: Finding): readonly MadeSlave[] {
-  return slaves.map(({ namespace, name }) => ({ namespace, name, mount, targetUid: target.podUid }));
+function slavesOf({ mount, slaves, target }: Finding): readonly MadeSlave[] {
+  return madeSlaves(slaves, { mount, targetUid: target.podUid });
 }
 
 /** For its readers only: that this fails changes nothing. */

@@ -23,7 +23,11 @@ export async function saga<T>(body: (register: Register) => Promise<T>): Promise
     // A cancelled scope would cancel the clean-up too.
     const left = await CancellationScope.nonCancellable(() => rollback(steps));
     if (left.length === 0) throw err;
-    throw fail('RollbackIncomplete', `Cannot undo everything: ${left.join(' and ')} must be cleaned up`, err);
+    throw fail(
+      'RollbackIncomplete',
+      `Cannot undo everything yet: ${left.join(' and ')}. The reconciler goes on with it`,
+      err,
+    );
   }
 }
 

@@ -15,8 +15,9 @@ import { fail, failureOf } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import type { DetachedMount } from '../contract/node-activities.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
-import { deleteSlave, findMounts, publishFailedUnmount } from './activities.ts';
+import { findMounts, publishFailedUnmount } from './activities.ts';
 import { detachOnNode } from './node.ts';
+import { deleteSlaves, slavesOf } from './slaves.ts';
 
 /**
  * Takes devices away from a container: those of every mount that the request means, or none. Answers the update `released`
@@ -42,7 +43,8 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
       await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
       result = listOf(found, detached);
       // The owner of a mount that goes on deletes the slave of the device that it has lost.
-      await Promise.all(found.filter(({ device }) => device === undefined).map((each) => deleteSlaves(each, input)));
+      const whole = found.filter(({ device }) => device === undefined);
+      await deleteSlaves(whole.flatMap(({ mount }) => slavesOf(mount, input)));
       return result;
     });
   } catch (err) {
@@ -93,16 +95,6 @@ async function tellOwner(
   } catch {
     // It has ended in the meantime; its slaves are deleted here all the same.
   }
-}
-
-async function deleteSlaves({ mount: { metadata, spec, status } }: FoundMount, signed: UnmountInput): Promise<void> {
-  await Promise.all(
-    status.slaves.map(({ namespace, name }) =>
-      deleteSlave.executeWithOptions({ summary: `delete slave ${name}` }, [
-        { namespace, name, mount: metadata.name, targetUid: spec.podUid, signed },
-      ]),
-    ),
-  );
 }
 
 function listOf(found: readonly FoundMount[], detached: readonly DetachedMount[]): DeviceMountList {

@@ -11,6 +11,7 @@ import {
   mountRequest,
   restartContainer,
   TARGET,
+  USER,
   unmountRequest,
 } from './memory-node.ts';
 

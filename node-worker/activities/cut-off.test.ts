@@ -1,22 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 import { Healer } from './healer.ts';
-import { attachInput, MemoryNode, unmountRequest } from './memory-node.ts';
+import { attachInput, MemoryNode, USER, unmountRequest } from './memory-node.ts';
 import { recover } from './recover.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 
 let node: MemoryNode;
 let slave: SlaveRef;

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { DetachInput } from '../../contract/node-activities.ts';
-import type { DeviceUser } from '../kernel/engine.ts';
 import { attach, attachAgain } from './attach.ts';
 import { detach } from './detach.ts';
 import {
@@ -10,20 +9,13 @@ import {
   MemoryNode,
   mountRequest,
   restartContainer,
+  USER,
   unmountRequest,
 } from './memory-node.ts';
 import { recover } from './recover.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const KVM_RESOURCE = 'hostdev.k8s.io/dev_kvm';
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 
 let node: MemoryNode;
 beforeEach(async () => {

@@ -5,18 +5,10 @@ import type { Signed, UnmountRequest } from '../../contract/requests.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, MemoryNode, mountRequest, TARGET, unmountRequest } from './memory-node.ts';
+import { attachInput, MemoryNode, mountRequest, TARGET, USER, unmountRequest } from './memory-node.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 
 const INIT: DeviceUser = { ...USER, pid: 1, command: 'app', containerInit: true };
 const stale = unmountRequest({ force: true, requestedAt: '2026-01-01T00:00:00Z' });

@@ -8,7 +8,7 @@ import type { AttachInput } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { type PublicKey, signRequest } from '../../contract/signature.ts';
 import type { PodView } from '../cluster/pod-view.ts';
-import type { KernelEngine } from '../kernel/engine.ts';
+import type { DeviceUser, KernelEngine } from '../kernel/engine.ts';
 import { Changes } from '../kubelet/changes.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import { NodeMetrics } from '../metrics.ts';
@@ -157,6 +157,16 @@ export class MemoryNode {
     };
   }
 }
+
+/** A process of container `c1`, and its device. */
+export const USER: DeviceUser = {
+  pid: 7,
+  startTime: '1',
+  command: 'cat',
+  containerInit: false,
+  via: 'fd',
+  device: 'c 10:229',
+};
 
 /** Container `c1` is replaced by `id`, as when it restarts. */
 export function restartContainer(node: MemoryNode, id: string): void {

@@ -2,18 +2,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
-import { attachInput, MemoryNode } from './memory-node.ts';
+import { attachInput, MemoryNode, USER } from './memory-node.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 const INIT: DeviceUser = { ...USER, pid: 1, command: 'app', containerInit: true };
 
 let node: MemoryNode;

@@ -1,16 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
-import type { DeviceUser } from '../kernel/engine.ts';
+import { USER } from './memory-node.ts';
 import { busy } from './users.ts';
-
-const USER: DeviceUser = {
-  pid: 7,
-  startTime: '1',
-  command: 'cat',
-  containerInit: false,
-  via: 'fd',
-  device: 'c 10:229',
-};
 
 const causesOf = (count: number): unknown =>
   failureOf(busy(Array.from({ length: count }, (_, index) => ({ ...USER, pid: index + 1 }))))?.details?.[0];

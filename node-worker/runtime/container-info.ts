@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { RuntimeContainer } from './cri.ts';
+import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
 
 /** One of `linux.resources.devices` of the OCI runtime spec: what it leaves out is any. */
 const NUMBER = z.preprocess(
@@ -27,8 +27,15 @@ const INFO = z.object({
   runtimeSpec: SPEC.optional().catch(undefined),
 });
 
+/** As `RuntimeContainer` has it. */
+interface ContainerInfo {
+  readonly pid: number;
+  readonly runtimeType: string | undefined;
+  readonly spec: readonly RuntimeRule[] | undefined;
+}
+
 /** Reads `info` of a verbose ContainerStatus. Throws when it lacks the pid. */
-export function parseContainerInfo(text: string): Pick<RuntimeContainer, 'pid' | 'runtimeType' | 'spec'> {
+export function parseContainerInfo(text: string): ContainerInfo {
   const { pid, runtimeType, runtimeSpec } = INFO.parse(JSON.parse(text));
   return { pid, runtimeType, spec: runtimeSpec?.linux.resources.devices };
 }

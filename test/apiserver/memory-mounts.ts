@@ -44,7 +44,7 @@ export class MemoryMounts implements Mounts {
     const key = `${target.namespace}/${name}`;
     const other = this.#names.get(`${target.podUid} ${idempotencyKey}`) ?? name;
     if (idempotencyKey !== '' && other !== name)
-      throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey stands for "${other}"`);
+      throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey belongs to mount "${other}"`);
     this.#names.set(`${target.podUid} ${idempotencyKey}`, name);
     const mount = this.mounts.get(key);
     if (mount !== undefined) {

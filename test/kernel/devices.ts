@@ -4,7 +4,6 @@ import { attachedPrograms, type ProgramInfo, programInfo, withProgram } from '..
 import { cgroupTree } from '../../node-worker/kernel/cgroup-v1.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import type { DeviceNode } from '../../node-worker/kernel/engine.ts';
-import type { TestContainer } from './container.ts';
 
 /** Devices every Linux machine has and that may be opened without harm. */
 export const FUSE: DeviceNode = {
@@ -20,17 +19,20 @@ export const FUSE: DeviceNode = {
 /** No driver: an open that is allowed ends in ENXIO. */
 export const CARD: DeviceNode = { ...FUSE, path: '/dev/dri/card0', major: 226, minor: 0, access: 'rwm', mode: 0o660 };
 
+/** Of a container: where its device policy is. */
+interface Policed {
+  readonly cgroup: string;
+  readonly cgroupVersion: 1 | 2;
+}
+
 /** The kernel's own words for a container's device policy: the sorted v1 list, or the tags of its programs. */
-export function policyOf({
-  cgroup,
-  cgroupVersion,
-}: Pick<TestContainer, 'cgroup' | 'cgroupVersion'>): readonly string[] {
+export function policyOf({ cgroup, cgroupVersion }: Policed): readonly string[] {
   if (cgroupVersion === 1) return readFileSync(`${cgroup}/devices.list`, 'utf8').split('\n').filter(Boolean).sort();
   return programsOf({ cgroup }).map(({ tag }) => tag);
 }
 
 /** Device programs of a container: those attached to its cgroup, then those below, where its init is. */
-export function programsOf({ cgroup }: Pick<TestContainer, 'cgroup'>): readonly ProgramInfo[] {
+export function programsOf({ cgroup }: Pick<Policed, 'cgroup'>): readonly ProgramInfo[] {
   return cgroupTree(cgroup)
     .flatMap((path) => withCgroup(path, (fd) => attachedPrograms(fd)).ids)
     .map((id) => withProgram(id, programInfo));

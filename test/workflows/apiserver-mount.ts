@@ -1,7 +1,7 @@
 import type { NewMount } from '../../apiserver/mounts.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { fingerprintOf } from '../../contract/fingerprint.ts';
-import { GROUP_VERSION } from '../../contract/names.ts';
+import { mountOfRequest } from '../../contract/mount-of-request.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { signed } from './requests.ts';
 
@@ -10,26 +10,8 @@ export function newMount(request: MountRequest, chosen = true): NewMount {
   return { input: signed(request), first: first(request), fingerprint: fingerprintOf(request, chosen) };
 }
 
-function first({ name, target, resources, user, requestedAt, leaseSeconds }: MountRequest): DeviceMount {
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: '',
-      creationTimestamp: requestedAt,
-      resourceVersion: String(Date.parse(requestedAt)),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: 'HOSTDEV',
-      resources,
-      onRestart: 'reapply',
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: user.name, devices: [], slaves: [] },
-  };
+function first(request: MountRequest): DeviceMount {
+  const { requestedAt } = request;
+  const identity = { uid: '', creationTimestamp: requestedAt, resourceVersion: String(Date.parse(requestedAt)) };
+  return mountOfRequest(request, identity, { phase: 'Pending', devices: [], slaves: [] });
 }

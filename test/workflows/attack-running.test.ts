@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { createClusterActivities } from '../../activities/create.ts';
+import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue } from '../../contract/names.ts';

@@ -3,15 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
-import { createClusterActivities } from '../../activities/create.ts';
+import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { temporalOwners } from '../../activities/owners.ts';
-import { PodWatch } from '../../activities/pod-watch.ts';
-import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
-import { tellOwners } from '../../activities/tell-owners.ts';
-import { tellQueued } from '../../activities/tell-queued.ts';
 import { UsedRequests } from '../../activities/used-requests.ts';
-import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
@@ -20,15 +15,13 @@ import type { PublicKey } from '../../contract/signature.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { BUNDLE_FILE } from './bundle-file.ts';
+import { ControlWatches } from './control-watches.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
 import { FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { Workers } from './workers.ts';
-
-/** Errors of watches, which tests see by what follows from them. */
-function ignore(): void {}
 
 async function plain(address: string): Promise<TemporalAccess> {
   return temporalAccess({ 'temporal-address': address, 'temporal-namespace': 'default' });
@@ -48,10 +41,9 @@ export class Harness {
   /** How far the control worker's clock is ahead. */
   aheadMs = 0;
   readonly #connection: Connection;
-  readonly #slaves: PodWatch;
-  readonly #targets: TargetWatch;
+  /** Of the first control worker: those before it have stopped. */
+  #watches: ControlWatches;
   readonly #workers: Workers;
-  #stopQueue = ignore;
   readonly #nodes = new Map<string, MemoryNode>();
 
   private constructor(
@@ -67,13 +59,7 @@ export class Harness {
     this.#workers = workers;
     this.bundle = bundle;
     this.client = new Client({ connection, dataConverter: access.dataConverter });
-    this.#slaves = new PodWatch({ cluster: this.cluster, labels: SLAVE_SELECTOR, onError: ignore });
-    this.#targets = new TargetWatch({
-      cluster: this.cluster,
-      slaves: this.#slaves,
-      owners: temporalOwners(this.client),
-      onError: ignore,
-    });
+    this.#watches = new ControlWatches(this.cluster, this.client);
   }
 
   /**
@@ -89,38 +75,38 @@ export class Harness {
     const { apiKey } = access;
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
     const harness = new Harness(server, access, connection, await Workers.connect(access), bundle);
-    harness.#slaves.start();
-    tellOwners(harness.#slaves, temporalOwners(harness.client), ignore);
-    harness.#stopQueue = tellQueued(harness.#slaves, temporalOwners(harness.client), ignore);
-    await harness.startControl();
+    await harness.#workers.start(CONTROL_QUEUE, harness.#control(harness.#watches));
     return harness;
   }
 
   async stop(): Promise<void> {
-    this.#stopQueue();
     await this.#workers.close();
-    await this.#targets.stop();
-    await this.#slaves.stop();
+    await this.#watches.stop();
     await this.#connection.close();
     await this.server.stop();
   }
 
   async startControl(): Promise<void> {
-    await this.#workers.start(CONTROL_QUEUE, this.#control());
+    this.#watches = new ControlWatches(this.cluster, this.client);
+    await this.#workers.start(CONTROL_QUEUE, this.#control(this.#watches));
   }
 
   async startSecondControl(): Promise<() => Promise<void>> {
     const key = `second ${CONTROL_QUEUE}`;
-    await this.#workers.start(key, this.#control(), CONTROL_QUEUE);
-    return () => this.#workers.stop(key);
+    const watches = new ControlWatches(this.cluster, this.client);
+    await this.#workers.start(key, this.#control(watches), CONTROL_QUEUE);
+    return async () => {
+      await this.#workers.stop(key);
+      await watches.stop();
+    };
   }
 
   /** Of a control worker. */
-  dependencies(): Dependencies {
+  dependencies({ slaves, targets } = this.#watches): Dependencies {
     return {
       cluster: this.cluster,
-      slaves: this.#slaves,
-      targets: this.#targets,
+      slaves,
+      targets,
       owners: temporalOwners(this.client),
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
@@ -130,9 +116,9 @@ export class Harness {
     };
   }
 
-  #control(): Partial<WorkerOptions> {
+  #control(watches: ControlWatches): Partial<WorkerOptions> {
     return {
-      activities: this.gates.around(createClusterActivities(this.dependencies())),
+      activities: this.gates.around(createClusterActivities(this.dependencies(watches))),
       workflowBundle: { code: this.bundle },
       workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -141,6 +127,7 @@ export class Harness {
 
   async stopControl(): Promise<void> {
     await this.#workers.stop(CONTROL_QUEUE);
+    await this.#watches.stop();
   }
 
   /** A node with a worker, a target pod of the same name on it and `free` devices. */
@@ -168,6 +155,7 @@ export class Harness {
 
   async killControl(): Promise<void> {
     await this.#workers.kill(CONTROL_QUEUE);
+    await this.#watches.stop();
   }
 
   async killNode(name: string): Promise<void> {
@@ -235,10 +223,12 @@ export class Harness {
 
   /** Has `node` take back at once what ending slaves hold, and tell the owners. */
   guard(node: MemoryNode): void {
-    this.#slaves.subscribe((now, last) => {
+    this.#watches.slaves.subscribe((now, last) => {
       if (now !== undefined && now.metadata?.deletionTimestamp === undefined) return;
       for (const { namespace, name } of node.slaveEnding(last.metadata?.uid ?? '')) {
-        temporalOwners(this.client).signal(namespace, name, SIGNALS.slaveEnding).catch(ignore);
+        temporalOwners(this.client)
+          .signal(namespace, name, SIGNALS.slaveEnding)
+          .catch(() => undefined);
       }
     });
   }

@@ -7,7 +7,8 @@ import type { Boundary } from './gates.ts';
 import { Harness } from './harness.ts';
 import type { MemoryNode } from './memory-node.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { waits } from './queue.ts';
+import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(120_000);
 
@@ -21,8 +22,8 @@ const OWNER = boundaries(['deleteSlave', 'publish']);
 
 export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
 
-/** Kills something, lets go on what it was not at, and starts it again. */
-type Kill = (harness: Harness, pods: readonly string[]) => Promise<void>;
+/** Kills something, lets go on what it was not at, has happen what happens meanwhile, and starts it again. */
+type Kill = (harness: Harness, pods: readonly string[], meanwhile: () => void) => Promise<void>;
 
 interface Case {
   readonly pod: string;
@@ -50,16 +51,16 @@ export function testKill(who: string, kill: Kill): void {
       ...MOUNT.map((boundary, index) => mountCase(`m${index}`, boundary)),
       ...UNMOUNT.map((boundary, index) => unmountCase(`u${index}`, boundary, 'unmount')),
       ...OWNER.map((boundary, index) => unmountCase(`o${index}`, boundary, 'owner')),
+      queuedCase('q0'),
     ]);
     await Promise.all(cases.map(({ stopped }) => stopped));
-    await kill(
-      harness,
-      cases.map(({ pod }) => pod),
-    );
+    const pods = cases.map(({ pod }) => pod);
+    await kill(harness, pods, () => harness.cluster.addDevices('q0', FUSE, 1));
     expect(await Promise.all(cases.map(({ again }) => again()))).toEqual([
       ...MOUNT.map(() => 'mounted'),
       ...UNMOUNT.map(() => 'COMPLETED'),
       ...OWNER.map(() => 'COMPLETED'),
+      'mounted',
     ]);
     await Promise.all(cases.map(({ first }) => first));
   });
@@ -94,6 +95,22 @@ async function mountCase(pod: string, boundary: Boundary): Promise<Case> {
       return state;
     },
   };
+}
+
+/** A mount that waits for a device, which is free while nobody can tell it so. */
+async function queuedCase(pod: string): Promise<Case> {
+  const node = await harness.addNode(pod, 0);
+  const request = newMount(mountRequest(pod, { idempotencyKey: 'k1', deadlineSeconds: 100, queue: true }));
+  const first = mounts.mount(request, 60_000).catch(() => undefined);
+  const again = async (): Promise<string> => (await answered(() => mounts.mount(request, 40_000))).state;
+  return { pod, node, first, stopped: eventually(() => isStarted(pod)).then(() => waits(harness, `${pod}-m`)), again };
+}
+
+async function isStarted(pod: string): Promise<boolean> {
+  return harness.statusOf(`${pod}-m`).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function unmountCase(pod: string, boundary: Boundary, whose: 'unmount' | 'owner'): Promise<Case> {

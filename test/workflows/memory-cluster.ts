@@ -144,12 +144,8 @@ export class MemoryCluster implements Cluster {
     const name = pod.metadata?.name ?? '';
     if (this.#pods.has(keyOf({ namespace, name })))
       throw new ClusterError(409, 'AlreadyExists', `pods "${name}" exists`);
-    const made: V1Pod = {
-      ...pod,
-      metadata: { ...pod.metadata, uid: crypto.randomUUID() },
-      status: { phase: 'Pending' },
-    };
-    this.#put(made);
+    const metadata = { ...pod.metadata, namespace, uid: crypto.randomUUID() };
+    const made = this.#put({ ...pod, metadata, status: { phase: 'Pending' } });
     this.#schedule(made);
     return made;
   }
@@ -210,7 +206,7 @@ export class MemoryCluster implements Cluster {
         if (!matches(event.pod, labels)) continue;
         if (namespace === undefined || event.pod.metadata?.namespace === namespace) yield event;
       }
-      if (seen < this.#version) continue;
+      if (seen < this.#version || signal.aborted) continue;
       await new Promise<void>((resolve) => {
         const done = (): void => resolve();
         this.#changed.addEventListener('change', done, { once: true });
@@ -229,13 +225,14 @@ export class MemoryCluster implements Cluster {
     return node;
   }
 
-  #put(pod: V1Pod): void {
+  #put(pod: V1Pod): V1Pod {
     const { namespace = '', name = '' } = pod.metadata ?? {};
     const key = keyOf({ namespace, name });
     const type = this.#pods.has(key) ? 'MODIFIED' : 'ADDED';
     const stored = { ...pod, metadata: { ...pod.metadata, resourceVersion: String(this.#version + 1) } };
     this.#pods.set(key, stored);
     this.#emit(type, stored);
+    return stored;
   }
 
   #emit(type: PodEvent['type'], pod: V1Pod): void {
@@ -252,6 +249,8 @@ export class MemoryCluster implements Cluster {
 
   #schedule(pod: V1Pod): void {
     const node = pinOf(pod);
+    // Others than slaves are nobody's to schedule.
+    if (node === '') return;
     const free = this.nodes.get(node)?.free;
     const wanted = devicesOf(pod);
     const lacking = wanted.find(([resource, count]) => (free?.get(resource) ?? 0) < count);

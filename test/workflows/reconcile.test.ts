@@ -168,7 +168,9 @@ describe('reconcileMounts()', () => {
     // More than fit into one page of findings.
     const node = await harness.addNode('kept', MOUNTS);
     const names = Array.from({ length: MOUNTS }, (_, index) => `kept-${index}`);
-    const mounts = await Promise.all(names.map((name) => harness.mount(signed(mountRequest('kept', { name })))));
+    const mounts = await Promise.all(
+      names.map((name) => harness.mount(signed(mountRequest('kept', { name, deadlineSeconds: 300 })))),
+    );
     // Tenants can write anything into it.
     const annotations = { [ANNOTATIONS.devices]: '[{"mount":"kept-0"},null,{"mount":"kept-1","id":"x","nodes":5}]' };
     await harness.cluster.mergePod({ namespace: NAMESPACE, name: 'kept' }, { metadata: { annotations } });

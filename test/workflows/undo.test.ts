@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
 import { MOUNT_MEMO } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
@@ -45,6 +47,37 @@ describe('mountDevices()', () => {
       memo: { [MOUNT_MEMO]: { status: { phase: 'Failed', reason: 'ContainerUnsupported', slaves: [] } } },
     });
     await eventually(() => harness.eventsOf('refuser').includes('MountDeviceFailed'));
+  });
+
+  test('fails with the words of whoever refused the slave, and leaves nothing', async () => {
+    const node = await harness.addNode('quota', 1);
+    harness.cluster.refuse = new ClusterError(403, 'Forbidden', 'exceeded quota: devices');
+    const refused = await failureFrom(harness.mount(signed(mountRequest('quota'))));
+    harness.cluster.refuse = undefined;
+    expect(refused).toMatchObject({
+      type: 'SlaveRefused',
+      message: expect.stringContaining('exceeded quota: devices'),
+    });
+    expect(harness.leftOf('quota', node)).toEqual([]);
+    expect((await harness.mount(signed(mountRequest('quota', { name: 'quota-2' })))).status.phase).toBe('Mounted');
+  });
+
+  test('names what it has left when it cannot be undone, and the reconciler frees that', async () => {
+    const node = await harness.addNode('half', 1);
+    node.refuse = 'ContainerUnsupported';
+    node.failing = 'ContainerUnsupported';
+    const left = await failureFrom(harness.mount(signed(mountRequest('half'))));
+    await eventually(async () => (await harness.statusOf('half-m')) === 'FAILED');
+    const mount = await harness.handle('half-m').query<DeviceMount>('deviceMount');
+    const slave = mount.status.slaves[0]?.name;
+    expect(left).toMatchObject({ type: 'RollbackIncomplete', message: expect.stringContaining(`${slave}`) });
+    expect(mount.status).toMatchObject({ phase: 'Failed', reason: 'RollbackIncomplete' });
+    // It keeps what may still be attached from others.
+    expect(harness.leftOf('half', node)).toEqual([`slave ${slave}`]);
+    node.failing = undefined;
+    const freed = { mount: 'half-m', action: 'free', why: 'its workflow has closed', done: true };
+    expect((await harness.reconcile()).findings).toMatchObject([freed]);
+    expect(harness.leftOf('half', node)).toEqual([]);
   });
 
   test('is undone by Cancel while it waits in the queue', async () => {

@@ -31,7 +31,8 @@ afterAll(async () => {
   await unbindAll();
 });
 
-const asJane = () => send(server, { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy });
+const AS_JANE: SendOptions = { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy };
+const asJane = () => send(server, AS_JANE);
 
 describe('a forged identity at the apiserver’s own port', () => {
   test.each(FORGERIES)('by $how gets nothing', async ({ options, code, user }) => {
@@ -113,10 +114,9 @@ describe('the front proxy’s CAs', () => {
 
   test('stay as they were when the ConfigMap is deleted', async () => {
     await remove(CONFIG_MAP);
-    const options = { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy };
-    expect(await ofEach(options)).toEqual([200, 200]);
+    expect(await ofEach(AS_JANE)).toEqual([200, 200]);
     await until('kube-apiserver to write it again', async () => (await frontProxyCas()) !== '');
-    expect(await ofEach(options)).toEqual([200, 200]);
+    expect(await ofEach(AS_JANE)).toEqual([200, 200]);
   });
 });
 

@@ -1,11 +1,11 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { mountWorkflowId } from '../../../contract/names.ts';
 import { SIGNALS } from '../../../contract/workflows.ts';
 import { deviceState } from '../device-state.ts';
 import { Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
-import { laneNode, NAMESPACE } from '../lane.ts';
+import { isMine, laneNode, NAMESPACE } from '../lane.ts';
 import { deviceMount, unmount } from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
 import { temporalCli } from '../temporal.ts';
@@ -32,27 +32,27 @@ async function expectUnmounted({ pod, mounted, before }: Mounted): Promise<void>
   await all.expectFree(node);
 }
 
-describe('a malformed signal', () => {
-  test.each([
-    ['renew', '{}'],
-    ['released', '7'],
-    ['containerRestarted', '{"reapplied": false}'],
-  ])('%s %s changes nothing: the mount lives, says so, and is unmounted as ever', async (signal, input) => {
-    const target = await all.mountedTarget(node);
-    const { name } = target.mounted.metadata;
-    const workflow = ['--workflow-id', mountWorkflowId(NAMESPACE, name)];
+/** By their names, with what no client of ours sends. */
+const MALFORMED = [
+  ['renew', '{}'],
+  ['released', '7'],
+  ['containerRestarted', '{"reapplied": false}'],
+] as const;
+
+test('malformed signals change nothing: the mount lives, says so, and is unmounted as ever', async () => {
+  const target = await all.mountedTarget(node);
+  const { name } = target.mounted.metadata;
+  const workflow = ['--workflow-id', mountWorkflowId(NAMESPACE, name)];
+  for (const [signal, input] of MALFORMED) {
     await temporalCli('workflow', 'signal', ...workflow, '--name', signal, '--input', input);
-    const told = await until('the mount to tell of it', async () => {
-      const mount = await deviceMount(name);
-      return mount?.status.message !== undefined && mount;
+    const told = await until(`the mount to tell of ${signal}`, async () => {
+      const { status } = (await deviceMount(name)) ?? {};
+      return status?.message?.startsWith(`Ignored the signal "${signal}": `) && status;
     });
-    expect(told.status).toMatchObject({
-      phase: 'Mounted',
-      message: expect.stringMatching(`^Ignored the signal "${signal}": `),
-    });
-    expect(await inPod(target.pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
-    await expectUnmounted(target);
-  });
+    expect(told.phase).toBe('Mounted');
+  }
+  expect(await inPod(target.pod, 'exec 3<>/dev/fuse && echo opened')).toMatchObject({ stdout: 'opened\n' });
+  await expectUnmounted(target);
 });
 
 /** Signals at a time: fewer than a workflow may have waiting. */
@@ -76,10 +76,10 @@ async function goesOnInNewRun({ metadata }: DeviceMount): Promise<void> {
   );
 }
 
-describe('an unmount', () => {
-  test('finds a mount that has just gone on in a new run', async () => {
+// It takes thousands of events: once for each version of cgroup.
+if (!isMine(2))
+  test('an unmount finds a mount that has just gone on in a new run', async () => {
     const target = await all.mountedTarget(node, {}, { leaseSeconds: 3_600 });
     await goesOnInNewRun(target.mounted);
     await expectUnmounted(target);
   }, 240_000);
-});

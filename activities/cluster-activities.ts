@@ -10,7 +10,7 @@ import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
-import { type TargetState, targetState } from './target-state.ts';
+import { type TargetState, targetState } from './target.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
 export interface ClusterActivities {

@@ -1,7 +1,8 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { DeviceMount } from '../contract/device-mount.ts';
-import { GROUP_VERSION, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import { mountOfRequest } from '../contract/mount-of-request.ts';
+import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
 import { MOUNT_MEMO, type MountInput, SIGNATURE_MEMO } from '../contract/workflows.ts';
 import { detailsOf } from './mount-details.ts';
@@ -11,7 +12,7 @@ type Status = DeviceMount['status'];
 export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | undefined };
 
 /** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details. */
-export class MountRecord {
+export class StatusRecord {
   readonly signed: MountInput;
   #mount: DeviceMount;
   #turn: Promise<void> = Promise.resolve();
@@ -76,31 +77,9 @@ export class MountRecord {
 
 /** What a mount is before anything is done for it. */
 export function newMount(request: MountRequest): DeviceMount {
-  const { firstExecutionRunId, startTime } = workflowInfo();
-  const { name, target, labels, leaseSeconds } = request;
-  return {
-    apiVersion: GROUP_VERSION,
-    kind: 'DeviceMount',
-    metadata: {
-      name,
-      namespace: target.namespace,
-      uid: firstExecutionRunId,
-      creationTimestamp: startTime.toISOString(),
-      resourceVersion: String(startTime.getTime()),
-      ...(Object.keys(labels).length > 0 && { labels }),
-    },
-    spec: {
-      podName: target.pod,
-      podUid: target.podUid,
-      container: target.container,
-      deviceType: request.deviceType,
-      resources: request.resources,
-      onRestart: request.onRestart,
-      ...(request.split && { split: request.split }),
-      ...(leaseSeconds !== undefined && { leaseSeconds }),
-    },
-    status: { phase: 'Pending', user: request.user.name, devices: [], slaves: [] },
-  };
+  const { firstExecutionRunId: uid, startTime } = workflowInfo();
+  const identity = { uid, creationTimestamp: startTime.toISOString(), resourceVersion: String(startTime.getTime()) };
+  return mountOfRequest(request, identity, { phase: 'Pending', devices: [], slaves: [] });
 }
 
 function keyword(name: string, value: string) {
