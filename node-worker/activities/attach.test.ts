@@ -213,23 +213,6 @@ describe('attach()', () => {
     expect(node.deps.store.records()).toEqual([]);
   });
 
-  test('does not forget a process that has opened the device before it failed', async () => {
-    const { allocations } = node;
-    node.engine.before = (change) => {
-      if (change !== 'grant') return;
-      node.engine.users.set('c1', [USER]);
-      node.allocations = [];
-    };
-    await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
-    expect(usable()).toEqual([]);
-    expect(await detach(node.deps, { mounts: [MOUNT], slaves: [], force: true })).toMatchObject({ mounts: [{}] });
-    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
-    node.engine.before = () => undefined;
-    node.allocations = allocations;
-    await attachNow();
-    expect([usable(), node.deps.store.get(MOUNT)?.phase]).toEqual([['/dev/fuse'], 'attached']);
-  });
-
   test('takes everything back when the slave ends meanwhile', async () => {
     node.engine.before = (change) => {
       if (change === 'grant') node.endPod('s1');
@@ -275,15 +258,6 @@ describe('attach()', () => {
     node.changes.notify();
     expect((await attaching).devices).toMatchObject([{ id: '/dev/fuse', nodes: [{ minor: 229 }, { minor: 232 }] }]);
     expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
-  });
-
-  test('of other slaves does not forget a process that uses what the first ones hold', async () => {
-    await attachNow();
-    node.engine.users.set('c1', [USER]);
-    const other = node.addSlave('s2', ['/dev/fuse::2']);
-    await expect(attachNow(attachInput(other))).rejects.toMatchObject({ type: 'DeviceBusy' });
-    expect(usable()).toEqual([]);
-    expect(node.deps.store.get(MOUNT)).toMatchObject({ leftToDo: 'endUsers', slaves: [slave] });
   });
 
   test('gives the devices to the container that has replaced the first', async () => {

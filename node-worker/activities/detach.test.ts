@@ -106,8 +106,8 @@ describe('detach()', () => {
     expect(node.deps.store.records()).toEqual([]);
   });
 
-  test('by force gives everything back when the kernel does not end a process', async () => {
-    node.engine.users.set('c1', [USER]);
+  test('by force gives everything back when the kernel does not end a process, and tells which it has ended', async () => {
+    node.engine.users.set('c1', [USER, { ...USER, pid: 8 }]);
     node.engine.stuck.add(7);
     await expect(detachNow({ signed: unmountRequest({ force: true }), force: true })).rejects.toMatchObject({
       type: 'DeviceBusy',
@@ -115,6 +115,7 @@ describe('detach()', () => {
     expect(usable()).toEqual(['/dev/fuse']);
     expect(node.deps.store.get(MOUNT)?.phase).toBe('attached');
     expect(node.deps.store.buried(slave.uid)).toBe(false);
+    expect(node.events).toEqual([expect.stringMatching(/EndDeviceUsers: .*: pid 8 \(cat\) uses c 10:229\. Reason/)]);
   });
 
   test('by force of a request of which the time is over ends nothing and takes nothing that is used', async () => {

@@ -6,9 +6,8 @@ import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { refuseMountsOfLater } from './later-release.ts';
 import { endOfSlaveNow } from './ownership.ts';
 import { ifStillMeant, isFresh } from './replay.ts';
-import { reportEnded } from './report-users.ts';
-import { endUsers, type Taking, takeBack, type Users, type UsersPolicy, usersLeft } from './take-back.ts';
-import { busy, stillUsed, usersText } from './users.ts';
+import { endUsers, type Taking, takeBack, type UsersPolicy, usersLeft } from './take-back.ts';
+import { busy, stillUsed, type Users, usersText } from './users.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {
@@ -57,22 +56,22 @@ async function detachFrom(
   const all: Users[] = [];
   const [first] = live;
   if (first !== undefined) {
-    const users = await takeBack(deps, live, policy);
-    reportEnded(deps, first.record, users, whyOf(deps, request, first.record));
+    const users = await takeBack(deps, live, policy, whyOf(deps, request, first.record));
     for (const taking of live) await settle(deps, taking, users.left.length > 0);
     all.push(users);
   }
-  for (const record of revoked) all.push(await finish(deps, record, policy));
+  for (const record of revoked) all.push(await finish(deps, record, policy, whyOf(deps, request, record)));
   const left = all.flatMap((users) => users.left);
   if (left.length > 0 && policy !== 'leave') throw policy === 'endForGood' ? stillUsed(left) : busy(left);
   return { ended: all.flatMap((users) => users.ended), left };
 }
 
 /** Goes on with a mount whose devices were taken back before; whoever asks is told, so its owner need not be. */
-async function finish(deps: NodeDependencies, record: MountRecord, policy: UsersPolicy): Promise<Users> {
+async function finish(deps: NodeDependencies, record: MountRecord, policy: UsersPolicy, why: string): Promise<Users> {
   const ends = policy === 'end' || policy === 'endForGood';
   const none = { ended: [], left: [] };
-  const users = record.leftToDo !== 'endUsers' ? none : await (ends ? endUsers : usersLeft)(deps, record);
+  const isLeft = record.leftToDo === 'endUsers';
+  const users = !isLeft ? none : ends ? await endUsers(deps, record, why) : await usersLeft(deps, record);
   if (users.left.length === 0) await deps.store.delete(record.mount);
   return users;
 }

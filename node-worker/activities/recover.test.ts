@@ -1,10 +1,21 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
+import { detach } from './detach.ts';
 import { attachInput, MemoryNode } from './memory-node.ts';
 import { recover } from './recover.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
+
+const USER: DeviceUser = {
+  pid: 7,
+  startTime: '1',
+  command: 'cat',
+  containerInit: false,
+  via: 'fd',
+  device: 'c 10:229',
+};
 
 let node: MemoryNode;
 let slave: SlaveRef;
@@ -15,7 +26,7 @@ beforeEach(async () => {
 afterEach(() => node.remove());
 
 const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
-const attachNow = () => attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+const attachNow = (of = slave) => attach(node.deps, attachInput(of), { signal: AbortSignal.timeout(2_000) });
 
 describe('recover()', () => {
   test('undoes an attach that was cut off, and the next try attaches', async () => {
@@ -42,5 +53,33 @@ describe('recover()', () => {
     await node.restart();
     await recover(node.deps);
     expect([usable(), node.deps.store.get(MOUNT)?.phase]).toEqual([[], 'attached']);
+  });
+});
+
+describe('an attach', () => {
+  test('that fails does not forget a process that has opened the device by then', async () => {
+    const { allocations } = node;
+    node.engine.before = (change) => {
+      if (change !== 'grant') return;
+      node.engine.users.set('c1', [USER]);
+      node.allocations = [];
+    };
+    await expect(attachNow()).rejects.toMatchObject({ type: 'NotAllocated' });
+    expect(usable()).toEqual([]);
+    expect(await detach(node.deps, { mounts: [MOUNT], slaves: [], force: true })).toMatchObject({ mounts: [{}] });
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
+    node.engine.before = () => undefined;
+    node.allocations = allocations;
+    await attachNow();
+    expect([usable(), node.deps.store.get(MOUNT)?.phase]).toEqual([['/dev/fuse'], 'attached']);
+  });
+
+  test('of other slaves does not forget a process that uses what the first ones hold', async () => {
+    await attachNow();
+    node.engine.users.set('c1', [USER]);
+    const other = node.addSlave('s2', ['/dev/fuse::2']);
+    await expect(attachNow(other)).rejects.toMatchObject({ type: 'DeviceBusy' });
+    expect(usable()).toEqual([]);
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ leftToDo: 'endUsers', slaves: [slave] });
   });
 });

@@ -2,8 +2,7 @@ import type { EventSubject } from '../cluster/events.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { keyOf, type MountRecord } from '../state/mount-record.ts';
 import type { NodeDependencies } from './dependencies.ts';
-import type { Users } from './take-back.ts';
-import { usersText } from './users.ts';
+import { type Users, usersText } from './users.ts';
 
 type Deps = Pick<NodeDependencies, 'events' | 'log' | 'node'>;
 

@@ -3,8 +3,9 @@ import type { MountRef } from '../../contract/node-activities.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
 import { lockOf, type NodeDependencies } from './dependencies.ts';
 import { endOfSlaveNow } from './ownership.ts';
-import { reportEnded, reportLeft } from './report-users.ts';
-import { endUsers, takeBack, type Users } from './take-back.ts';
+import { reportLeft } from './report-users.ts';
+import { endUsers, takeBack } from './take-back.ts';
+import type { Users } from './users.ts';
 
 export interface SlaveGuardOptions {
   readonly deps: NodeDependencies;
@@ -142,22 +143,22 @@ export class SlaveGuard {
     const record = deps.store.get(mount);
     if (record === undefined || record.leftToDo === 'tellOwner') return;
     if (record.leftToDo === 'endUsers') {
-      const users = await endUsers(deps, record);
-      this.#report(record, users, why);
-      if (users.left.length === 0) await this.#settle(record, users, record.notice);
+      const { left } = await endUsers(deps, record, why);
+      this.#report(record, left, why);
+      if (left.length === 0) await this.#settle(record, left, record.notice);
       return;
     }
     deps.log.info({ mount: keyOf(mount), why, notice: notice.signal }, 'taking the devices of a mount back');
     deps.metrics.revocations.inc({ notice: notice.signal });
     // With what was decided, so that a worker that is killed now goes on with it, whatever the slave looks like then.
     const taking = { record: { ...record, notice }, devices: record.devices };
-    const users = await takeBack(deps, [taking], 'endForGood');
-    this.#report(record, users, why);
-    await this.#settle(record, users, notice);
+    const { left } = await takeBack(deps, [taking], 'endForGood', why);
+    this.#report(record, left, why);
+    await this.#settle(record, left, notice);
   }
 
   /** @param notice undefined: the owner knows */
-  async #settle(record: MountRecord, { left }: Users, notice: Notice | undefined): Promise<void> {
+  async #settle(record: MountRecord, left: Users['left'], notice: Notice | undefined): Promise<void> {
     const { store } = this.#options.deps;
     await store.bury(record.slaves.map(({ uid }) => uid));
     const what = { ...record, phase: 'revoked', ...(notice !== undefined && { notice }) } as const;
@@ -166,15 +167,13 @@ export class SlaveGuard {
     else await store.put({ ...what, leftToDo: 'tellOwner' });
   }
 
-  /** Of those that are left only what is new: they are looked at again and again. */
-  #report(record: MountRecord, users: Users, why: string): void {
-    const { deps } = this.#options;
+  /** Only what is new: they are looked at again and again. */
+  #report(record: MountRecord, left: Users['left'], why: string): void {
     const key = keyOf(record.mount);
-    reportEnded(deps, record, users, why);
-    const left = users.left.map(({ pid, startTime }) => `${pid} ${startTime}`).join();
-    if (left !== '' && left !== this.#reported.get(key)) reportLeft(deps, record, users.left, why);
-    if (left === '') this.#reported.delete(key);
-    else this.#reported.set(key, left);
+    const now = left.map(({ pid, startTime }) => `${pid} ${startTime}`).join();
+    if (now !== '' && now !== this.#reported.get(key)) reportLeft(this.#options.deps, record, left, why);
+    if (now === '') this.#reported.delete(key);
+    else this.#reported.set(key, now);
   }
 
   #tellMeanwhile(record: MountRecord, notice: Notice): void {

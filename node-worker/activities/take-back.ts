@@ -1,12 +1,13 @@
-import type { ContainerHandle, DeviceUser } from '../kernel/engine.ts';
+import type { ContainerHandle } from '../kernel/engine.ts';
 import type { MountRecord, RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { grantDevices, revokeDevices } from './grants.ts';
 import { openIfThere } from './open-handles.ts';
-import { busy, devicesLost } from './users.ts';
+import { reportEnded } from './report-users.ts';
+import { busy, devicesLost, type Users } from './users.ts';
 
-type Deps = Pick<NodeDependencies, 'engine' | 'store' | 'endOfSlave'>;
+type Deps = Pick<NodeDependencies, 'engine' | 'store' | 'endOfSlave' | 'events' | 'log' | 'node'>;
 
 /** Devices of one mount that are to be taken back. */
 export interface Taking {
@@ -21,13 +22,6 @@ export interface Taking {
  */
 export type UsersPolicy = 'refuse' | 'leave' | 'end' | 'endForGood';
 
-/** What became of the processes that used the devices. */
-export interface Users {
-  /** Were sent signals; those that are also in `left` have not ended yet. */
-  readonly ended: readonly DeviceUser[];
-  readonly left: readonly DeviceUser[];
-}
-
 const NO_USERS: Users = { ended: [], left: [] };
 
 /**
@@ -41,12 +35,18 @@ const AGAIN = { graceMs: 0, limitMs: 1_000 } as const;
 /**
  * Takes devices back from the container that all of `takings` are in, all or nothing, and answers what became of their users.
  * Undoing what was never done, or is done already, succeeds; so does a container that is gone.
+ * @param why what the pod is told when processes of it are ended
  * @throws DeviceBusy with a cause for each process
  */
-export async function takeBack(deps: Deps, takings: readonly Taking[], policy: UsersPolicy): Promise<Users> {
+export async function takeBack(
+  deps: Deps,
+  takings: readonly Taking[],
+  policy: UsersPolicy,
+  why: string,
+): Promise<Users> {
   const [first] = takings;
   const handle = first && openIfThere(deps, first.record);
-  if (handle === undefined) return NO_USERS;
+  if (first === undefined || handle === undefined) return NO_USERS;
   try {
     const lost = lostBy(deps, handle.containerId, takings);
     if (policy === 'refuse') refuseUsers(deps, handle, lost);
@@ -57,8 +57,10 @@ export async function takeBack(deps: Deps, takings: readonly Taking[], policy: U
       const ends = policy === 'end' || policy === 'endForGood';
       const ended = ends ? await deps.engine.killUsers(handle, lost, FIRST) : [];
       // Also those that have opened a device between the first look and the revocation.
-      if (policy === 'refuse' || policy === 'end') refuseUsers(deps, handle, lost);
-      return { ended, left: deps.engine.usersOf(handle, lost) };
+      const left = deps.engine.usersOf(handle, lost);
+      reportEnded(deps, first.record, { ended, left }, why);
+      if (left.length > 0 && (policy === 'refuse' || policy === 'end')) throw busy(left);
+      return { ended, left };
     } catch (err) {
       if (policy === 'refuse' || policy === 'end') await giveBack(deps, handle, takings);
       throw err;
@@ -69,11 +71,12 @@ export async function takeBack(deps: Deps, takings: readonly Taking[], policy: U
 }
 
 /** Ends processes that still use what was taken back before, and notes in the record when some do not end. */
-export async function endUsers(deps: Deps, record: MountRecord): Promise<Users> {
+export async function endUsers(deps: Deps, record: MountRecord, why: string): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => {
     const ended = await deps.engine.killUsers(handle, lost, record.killed === true ? AGAIN : FIRST);
     const left = deps.engine.usersOf(handle, lost);
     if (left.length > 0 && record.killed !== true) await deps.store.put({ ...record, killed: true });
+    reportEnded(deps, record, { ended, left }, why);
     return { ended, left };
   });
 }

@@ -3,6 +3,13 @@ import { deviceKey } from '../cgroup/rule.ts';
 import { stillAllowed } from '../cgroup/still-allowed.ts';
 import type { DeviceId, DeviceUser, Grant } from '../kernel/engine.ts';
 
+/** What became of the processes that used the devices. */
+export interface Users {
+  /** Were sent signals; those that are also in `left` have not ended yet. */
+  readonly ended: readonly DeviceUser[];
+  readonly left: readonly DeviceUser[];
+}
+
 /**
  * Devices that nothing in the container may use once `taken` is gone and `left` is all that stays. What it had by itself, its
  * own GPU or one that all share, is none of them.
