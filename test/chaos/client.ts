@@ -46,6 +46,8 @@ export class ClientLoop {
   #pods = 0;
   #mounts = 0;
   #stopped = false;
+  /** Whether an earlier try of the mount got no answer: it may still be on its way. */
+  #unclear = false;
   #quiet: Omit<Quiet, 'toMs'> | undefined;
 
   constructor(options: ClientOptions) {
@@ -123,9 +125,11 @@ export class ClientLoop {
   /** Repeats the request, as a client does that got no answer, until its end is known; `undefined` when nobody could tell. */
   async #settledMount(wanted: Wanted): Promise<Call | undefined> {
     const deadline = now() + PATIENCE_MS;
+    this.#unclear = false;
     while (now() < deadline) {
       const call = await this.#options.caller.mount(wanted);
       if (isClear(call) && call.status !== 202) return call;
+      this.#unclear ||= !isClear(call);
       await pause(400);
     }
     return undefined;
@@ -140,6 +144,9 @@ export class ClientLoop {
     const { failure = '', causes = [] } = call;
     const isGoingOn = causes.includes('RollingBack');
     const isPromise = UNDONE.includes(failure) && (failure !== 'Timeout' || isGoingOn || causes.includes('RolledBack'));
+    // What is said of the pod says nothing of the earlier try, which may make the mount yet.
+    if (!isPromise && this.#unclear && failure !== 'MountEnded')
+      return this.#abandon(`mount ${wanted.name} was answered ${failure} after a try without an answer`);
     if (!isPromise) return this.#settledUnmount(wanted, true);
     this.outcomes.push({ name: wanted.name, result: 'failed', failure });
     if (isGoingOn) return this.#awaitRollback(wanted, failure);
