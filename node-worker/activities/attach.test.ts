@@ -11,7 +11,6 @@ import {
   mountRequest,
   restartContainer,
   TARGET,
-  USER,
   unmountRequest,
 } from './memory-node.ts';
 
