@@ -62,7 +62,10 @@ function grantsIn(
     .flatMap(({ devices }) => devices.map(({ grant }) => grant));
 }
 
-/** Keeps each record as a readable file `mounts/<namespace>/<name>`, and an empty file `tombstones/<uid>` for each slave. */
+/**
+ * Keeps each record as a readable file `mounts/<namespace>/<name>`; beside them `tombstones/` has a file for each slave that is
+ * buried, `used/` one for each request that was used.
+ */
 export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
