@@ -64,7 +64,7 @@ describe('the mount ends with its target, which', () => {
       expect(await deviceState(pod)).toEqual(before);
     });
 
-  if (isMine(0))
+  if (isMine(2))
     test('is in a namespace that is deleted', async () => {
       const namespace = 'ends-with-it';
       const path = `/api/v1/namespaces/${namespace}`;
