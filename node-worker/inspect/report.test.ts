@@ -80,6 +80,12 @@ program 7 "dm_sd_devices" of /sys/fs/cgroup/x.scope: tag b2c0b2c5432dcbd0, 78 in
   const lost = { ...INSPECTION, nodes: [node(FUSE, 'm')] };
   test.each([
     ['what others took back', lost, [recordOf('a', FUSE)], '/dev/fuse; TAKEN BACK by others'],
+    [
+      'a /dev that is read-only',
+      { ...INSPECTION, dev: 'read-only' } as const,
+      [],
+      '/dev       read-only, and stays so: nodes are made in it all the same\n',
+    ],
     ['a node that is gone', INSPECTION, [recordOf('a', KVM)], 'MISSING /dev/kvm (c 10:232), given to mount default/a'],
     ['what was there before', INSPECTION, [recordOf('a', { ...FUSE, accessBefore: 'rm' })], '; had r before\n'],
     [

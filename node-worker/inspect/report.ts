@@ -64,7 +64,7 @@ const DEV: Readonly<Record<Inspection['dev'], string>> = {
   own: "the container's own: nodes are made in it",
   shared: "the host's: gets rules only",
   'user-namespace': 'of a user namespace: nodes are mounted in it',
-  'read-only': 'read-only: gets rules only',
+  'read-only': 'read-only, and stays so: nodes are made in it all the same',
 };
 
 const below = ({ path, initPath }: Inspection['cgroup']): string =>
