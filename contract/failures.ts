@@ -55,6 +55,8 @@ export const FAILURES = {
   NodeUnreachable: { code: 503, reason: 'ServiceUnavailable', retry: false },
   TemporalUnavailable: { code: 503, reason: 'ServiceUnavailable', retry: true },
   KubeletUnavailable: { code: 503, reason: 'ServiceUnavailable', retry: true },
+  /** What the container shows of itself cannot be read in time; nothing else waits for it. */
+  ContainerStuck: { code: 503, reason: 'ServiceUnavailable', retry: true },
   Timeout: { code: 504, reason: 'Timeout', retry: false },
 } as const satisfies Record<string, FailureRow>;
 

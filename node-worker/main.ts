@@ -23,6 +23,7 @@ import { kubernetesPods, kubernetesSlaves } from './cluster/pods.ts';
 import { SlaveWatch } from './cluster/slave-watch.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { createEngine } from './kernel/create-engine.ts';
+import { HelperPool } from './kernel/helper-pool.ts';
 import { Changes } from './kubelet/changes.ts';
 import { kubeletOf } from './kubelet/kubelet-files.ts';
 import { podResourcesOf } from './kubelet/pod-resources.ts';
@@ -74,6 +75,8 @@ const slaves = new SlaveWatch({
   retryMs: 500,
   periodMs: 60_000,
 });
+const helpers = new HelperPool((container, why) => log.warn({ container, why }, 'gave up looking into a container'));
+helpers.start();
 const deps: NodeDependencies = {
   node,
   publicKeys: publicKeysOf(settings['signing-public-keys'], (err) =>
@@ -86,7 +89,7 @@ const deps: NodeDependencies = {
     new GrpcClient(`unix:${join(kubeletDir, 'pod-resources/kubelet.sock')}`, credentials.createInsecure()),
   ),
   containers: criContainers(new GrpcClient(`unix:${criSocket}`, credentials.createInsecure())),
-  engine: createEngine(),
+  engine: createEngine({ helpers }),
   store,
   locks: new Locks(),
   endOfSlave: (uid) => slaves.endOf(uid),

@@ -37,9 +37,9 @@ export async function attachToContainer(
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;
     const kept = await keptDevices(deps, mount, { signed, slaves }, handle);
+    const devices = kept ?? (await newDevices(deps, handle, mount, request, findings, before));
     // No step in between: what is buried after this finds the record.
     checkAlive(deps, slaves);
-    const devices = kept ?? newDevices(deps, handle, mount, request, findings, before);
     const since = new Date().toISOString();
     const record: MountRecord = {
       version: 1,
@@ -111,14 +111,14 @@ async function keptDevices(
   return undefined;
 }
 
-function newDevices(
+async function newDevices(
   deps: NodeDependencies,
   handle: ContainerHandle,
   mount: MountRef,
   { deviceType }: MountRequest,
   findings: readonly Finding[],
   before: MountRecord | undefined,
-): readonly RecordedDevice[] {
+): Promise<readonly RecordedDevice[]> {
   const { engine, hostRoot } = deps;
   const host = {
     device: (path: string) => engine.hostDevice(`${hostRoot}${path}`),

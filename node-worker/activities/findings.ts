@@ -85,7 +85,7 @@ export async function liveDevices(
     }
     const handle = engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
     try {
-      devices.push(...engine.devicesOf(handle));
+      devices.push(...(await engine.devicesOf(handle)));
     } finally {
       handle.close();
     }

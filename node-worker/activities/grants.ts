@@ -9,17 +9,17 @@ import { refuseContainersOfLater } from './later-release.ts';
 type Deps = Pick<NodeDependencies, 'engine' | 'store'>;
 
 /** Plans a grant for each device, each with those before it as others: devices of one mount may share nodes. */
-export function planDevices(
+export async function planDevices(
   { engine, store }: Deps,
   handle: ContainerHandle,
   mount: MountRef,
   devices: readonly (AllocatedDevice & { readonly slave: string })[],
-): readonly RecordedDevice[] {
+): Promise<readonly RecordedDevice[]> {
   const planned: RecordedDevice[] = [];
   for (const { id, resource, slave, nodes } of devices) {
     const others = [...tracesOf(store, handle.containerId, mount), ...planned.map(({ grant }) => grant)];
     const owner = `${keyOf(mount)} ${resource} ${id}`;
-    planned.push({ id, resource, slave, grant: engine.plan(handle, owner, nodes, others) });
+    planned.push({ id, resource, slave, grant: await engine.plan(handle, owner, nodes, others) });
   }
   return planned;
 }
@@ -52,11 +52,12 @@ export async function revokeDevices(
   devices: readonly RecordedDevice[],
 ): Promise<void> {
   refuseContainersOfLater(store, handle.containerId);
-  let others = tracesOf(store, handle.containerId);
-  for (const { grant } of devices) {
-    others = without(others, grant);
-    await engine.revoke(handle, grant, others);
-  }
+  const [first, ...rest] = devices.map(({ grant }) => grant);
+  if (first === undefined) return;
+  // As one: so all rules are gone before the container is asked for its first node, which it may not answer.
+  const all: Grant = { ...first, devices: [first, ...rest].flatMap((grant) => grant.devices) };
+  const others = tracesOf(store, handle.containerId);
+  await engine.revoke(handle, all, rest.reduce(without, without(others, first)));
 }
 
 function without(grants: readonly Grant[], { owner }: Grant): readonly Grant[] {

@@ -1,7 +1,6 @@
 import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { type FailureType, failureOf } from '../../contract/failures.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
-import type { ContainerHandle } from '../kernel/engine.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
 import { attachAgain } from './attach.ts';
 import { confirm } from './confirm.ts';
@@ -24,7 +23,7 @@ export interface HealerOptions {
   readonly slaveDeadlineMs: number;
 }
 
-/** Twice in the time in which a drift is to be mended; a look costs tens of microseconds for each container. */
+/** Twice in the time in which a drift is to be mended. */
 export const LOOK_PERIOD_MS = 1_000;
 
 /** Ends of a second attempt that a third would have too. */
@@ -69,35 +68,26 @@ export class Healer {
     await Promise.all(this.#working.values());
   }
 
-  /** Looks at every container once; what must be done goes on in the background. */
+  /** Begins to look at every container once, and goes on in the background with what must be done there. */
   look(): void {
     const attached = this.#options.deps.store.records().filter(({ phase }) => phase === 'attached');
     const byContainer = Map.groupBy(attached, ({ containerId }) => containerId);
     this.#handles.keepOnly(byContainer);
     for (const gone of this.#problems.keys()) if (!byContainer.has(gone)) this.#forgetProblem(gone);
     for (const [containerId, records] of byContainer) {
-      if (this.#working.has(containerId)) continue;
-      const work = this.#workFor(records);
-      if (work !== undefined) this.#begin(containerId, work);
-      else this.#tellWell(containerId, records);
+      if (!this.#working.has(containerId)) this.#begin(containerId, () => this.#lookAt(containerId, records));
     }
   }
 
-  /** What must be done about a container; undefined when all is well. */
-  #workFor(records: readonly MountRecord[]): (() => Promise<void>) | undefined {
-    const { engine } = this.#options.deps;
+  async #lookAt(containerId: string, records: readonly MountRecord[]): Promise<void> {
     const [first] = records;
-    let handle: ContainerHandle | undefined;
-    try {
-      handle = first && this.#handles.of(first);
-      if (handle === undefined) return () => this.#followRestart(records);
-      const grants = records.flatMap(({ devices }) => devices.map(({ grant }) => grant));
-      if (engine.drifted(handle, grants)) return () => this.#mend(records);
-    } catch (err) {
-      return () => Promise.reject(err instanceof Error ? err : new Error(String(err)));
-    }
+    const handle = first && this.#handles.of(first);
+    if (handle === undefined) return this.#followRestart(records);
+    const grants = records.flatMap(({ devices }) => devices.map(({ grant }) => grant));
+    if (await this.#options.deps.engine.drifted(handle, grants)) return this.#mend(records);
     const unconfirmed = records.filter((record) => this.#mustConfirm(record));
-    return unconfirmed.length === 0 ? undefined : () => this.#confirm(unconfirmed);
+    if (unconfirmed.length > 0) return this.#confirm(unconfirmed);
+    this.#tellWell(containerId, records);
   }
 
   #begin(containerId: string, body: () => Promise<void>): void {

@@ -36,7 +36,6 @@ export class MemoryEngine
       pid: 1,
       startTime: '1',
       cgroup: { version: 2, path: `/${containerId}`, initPath: `/${containerId}` },
-      dev: 'own',
       isAlive: () => this.containers.has(containerId),
       close: () => {
         this.opened--;
@@ -44,7 +43,7 @@ export class MemoryEngine
     };
   }
 
-  plan: KernelEngine['plan'] = (container, owner, devices) => ({
+  plan: KernelEngine['plan'] = async (container, owner, devices) => ({
     owner,
     containerId: container.containerId,
     devices: devices.map((device) => ({
@@ -71,19 +70,19 @@ export class MemoryEngine
     return { rulesChanged: 1, nodesRemoved: [], stillAllowed: [] };
   }
 
-  drifted(container: ContainerHandle, grants: readonly Grant[]): boolean {
+  async drifted(container: ContainerHandle, grants: readonly Grant[]): Promise<boolean> {
     const there = this.#of(container);
     return grants.some(({ devices }) => devices.some(({ path }) => !there.has(path)));
   }
 
-  usersOf: KernelEngine['usersOf'] = ({ containerId }, devices) => {
+  usersOf: KernelEngine['usersOf'] = async ({ containerId }, devices) => {
     const keys = new Set(devices.map(deviceKey));
     return (this.users.get(containerId) ?? []).filter(({ device }) => keys.has(device));
   };
 
   killUsers: KernelEngine['killUsers'] = async (container, devices, { graceMs }) => {
     this.graces.push(graceMs);
-    const users = this.usersOf(container, devices);
+    const users = await this.usersOf(container, devices);
     this.killed.push(...users.map(({ pid }) => pid));
     const ended = users.filter(({ pid }) => !this.stuck.has(pid));
     const left = (this.users.get(container.containerId) ?? []).filter((user) => !ended.includes(user));
@@ -97,7 +96,7 @@ export class MemoryEngine
     return { type: 'c', major: 10, minor, mode: 0o666, uid: 0, gid: 0 };
   };
 
-  devicesOf: KernelEngine['devicesOf'] = (container) =>
+  devicesOf: KernelEngine['devicesOf'] = async (container) =>
     [...this.#of(container)].map((path) => ({ ...this.hostDevice(`${this.hostRoot}${path}`), path, access: 'rw' }));
 
   #of({ containerId }: ContainerHandle): Set<string> {

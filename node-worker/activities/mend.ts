@@ -1,6 +1,6 @@
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
-import { keyOf } from '../state/mount-record.ts';
+import { keyOf, type MountRecord } from '../state/mount-record.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { grantDevices } from './grants.ts';
 
@@ -19,12 +19,13 @@ export async function mend(
   handle: ContainerHandle,
 ): Promise<{ readonly mended: readonly Mended[]; readonly failures: readonly unknown[] }> {
   const isWell = (uid: string): boolean => deps.slaveRuns(uid) !== undefined && deps.endOfSlave(uid) === undefined;
-  const drifted = deps.store.records().filter(({ phase, containerId, devices, slaves }) => {
-    if (phase !== 'attached' || containerId !== handle.containerId) return false;
-    if (!slaves.every(({ uid }) => isWell(uid))) return false;
-    const grants = devices.map(({ grant }) => grant);
-    return deps.engine.drifted(handle, grants);
-  });
+  const drifted: MountRecord[] = [];
+  for (const record of deps.store.records()) {
+    if (record.phase !== 'attached' || record.containerId !== handle.containerId) continue;
+    if (!record.slaves.every(({ uid }) => isWell(uid))) continue;
+    const grants = record.devices.map(({ grant }) => grant);
+    if (await deps.engine.drifted(handle, grants)) drifted.push(record);
+  }
   let rulesChanged = 0;
   const mended: Mended[] = [];
   const failures: unknown[] = [];

@@ -47,6 +47,23 @@ describe('recover()', () => {
     expect(usable()).toEqual(['/dev/fuse']);
   });
 
+  test('waits for no container before it has begun with the others', async () => {
+    await attachNow();
+    const first = node.deps.store.get(MOUNT);
+    if (first === undefined) throw new Error('nothing was attached');
+    node.engine.containers.set('c2', new Set(['/dev/fuse']));
+    const { target } = first.signed.request;
+    const request = { ...first.signed.request, target: { ...target, podUid: 'db-uid' } };
+    const mount = { ...MOUNT, name: 'm2' };
+    const devices = first.devices.map((device) => ({ ...device, grant: { ...device.grant, containerId: 'c2' } }));
+    const second = { ...first, mount, containerId: 'c2', devices, signed: { ...first.signed, request } };
+    for (const record of [first, second]) await node.deps.store.put({ ...record, phase: 'attaching' });
+    const others = Promise.withResolvers<void>();
+    node.engine.before = async (_, { containerId }) => (containerId === 'c1' ? others.promise : others.resolve());
+    await recover(node.deps);
+    expect(node.deps.store.records()).toEqual([]);
+  });
+
   test('gives nothing back of a complete mount, which is for the healer to look at', async () => {
     await attachNow();
     node.engine.containers.get('c1')?.clear();

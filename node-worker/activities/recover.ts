@@ -7,18 +7,21 @@ import { undoAttach } from './take-back.ts';
  * Undoes each attach that was cut off while this process was away; its workflow tries again. Nothing is given to anybody: what
  * was complete is mended by the healer, and a revocation that was cut off is gone on with by the guard of slaves, once either
  * has seen whether the slaves are well.
- * What cannot be done now is logged and left for the owner's detach, so that one broken container does not stop the rest.
+ * What cannot be done now is logged and left for the owner's detach, and all are done at once, so that one broken or slow
+ * container does not stop the rest.
  */
 export async function recover(deps: NodeDependencies): Promise<void> {
-  for (const { mount, signed } of deps.store.records()) {
-    try {
-      await deps.locks.run([lockOf(signed.request.target)], async () => {
-        const record = deps.store.get(mount);
-        if (record?.phase === 'attaching') await recoverOne(deps, record);
-      });
-    } catch (err) {
-      deps.log.error({ err, mount: keyOf(mount) }, 'cannot recover a mount');
-    }
+  await Promise.all(deps.store.records().map((record) => tryToRecover(deps, record)));
+}
+
+async function tryToRecover(deps: NodeDependencies, { mount, signed }: MountRecord): Promise<void> {
+  try {
+    await deps.locks.run([lockOf(signed.request.target)], async () => {
+      const record = deps.store.get(mount);
+      if (record?.phase === 'attaching') await recoverOne(deps, record);
+    });
+  } catch (err) {
+    deps.log.error({ err, mount: keyOf(mount) }, 'cannot recover a mount');
   }
 }
 

@@ -49,7 +49,7 @@ export async function takeBack(
   if (first === undefined || handle === undefined) return NO_USERS;
   try {
     const lost = lostBy(deps, handle.containerId, takings);
-    if (policy === 'refuse') refuseUsers(deps, handle, lost);
+    if (policy === 'refuse') await refuseUsers(deps, handle, lost);
     await begin(deps, takings);
     try {
       const devices = takings.flatMap((taking) => taking.devices);
@@ -57,7 +57,7 @@ export async function takeBack(
       const ends = policy === 'end' || policy === 'endForGood';
       const ended = ends ? await deps.engine.killUsers(handle, lost, FIRST) : [];
       // Also those that have opened a device between the first look and the revocation.
-      const left = deps.engine.usersOf(handle, lost);
+      const left = await deps.engine.usersOf(handle, lost);
       reportEnded(deps, first.record, { ended, left }, why);
       if (left.length > 0 && (policy === 'refuse' || policy === 'end')) throw busy(left);
       return { ended, left };
@@ -74,7 +74,7 @@ export async function takeBack(
 export async function endUsers(deps: Deps, record: MountRecord, why: string): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => {
     const ended = await deps.engine.killUsers(handle, lost, record.killed === true ? AGAIN : FIRST);
-    const left = deps.engine.usersOf(handle, lost);
+    const left = await deps.engine.usersOf(handle, lost);
     if (left.length > 0 && record.killed !== true) await deps.store.put({ ...record, killed: true });
     reportEnded(deps, record, { ended, left }, why);
     return { ended, left };
@@ -83,7 +83,10 @@ export async function endUsers(deps: Deps, record: MountRecord, why: string): Pr
 
 /** Processes that still use what was taken back before. */
 export async function usersLeft(deps: Deps, record: MountRecord): Promise<Users> {
-  return withUsersOf(deps, record, async (handle, lost) => ({ ended: [], left: deps.engine.usersOf(handle, lost) }));
+  return withUsersOf(deps, record, async (handle, lost) => ({
+    ended: [],
+    left: await deps.engine.usersOf(handle, lost),
+  }));
 }
 
 /**
@@ -121,8 +124,8 @@ function lostBy({ store }: Deps, containerId: string, takings: readonly Taking[]
   return devicesLost(taken, left);
 }
 
-function refuseUsers({ engine }: Deps, handle: ContainerHandle, lost: Lost): void {
-  const users = engine.usersOf(handle, lost);
+async function refuseUsers({ engine }: Deps, handle: ContainerHandle, lost: Lost): Promise<void> {
+  const users = await engine.usersOf(handle, lost);
   if (users.length > 0) throw busy(users);
 }
 

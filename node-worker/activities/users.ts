@@ -56,7 +56,12 @@ function describeSome(users: readonly DeviceUser[]): readonly string[] {
   return [...users.slice(0, MAX_NAMED).map(describe), ...(more > 0 ? [`${more} more`] : [])];
 }
 
+const HOW = {
+  fd: (device: string) => `uses ${device}`,
+  map: (device: string) => `uses ${device}, mapped`,
+  unknown: (device: string) => `may use ${device}, which could not be found out`,
+} as const satisfies Record<DeviceUser['via'], (device: string) => string>;
+
 function describe({ pid, command, device, containerInit, via }: DeviceUser): string {
-  const how = via === 'map' ? ', mapped' : '';
-  return `pid ${pid} (${command}) uses ${device}${how}${containerInit ? ', is the main process of the container' : ''}`;
+  return `pid ${pid} (${command}) ${HOW[via](device)}${containerInit ? ', is the main process of the container' : ''}`;
 }

@@ -1,5 +1,5 @@
 import { closeSync, constants, readFileSync } from 'node:fs';
-import type { OpenContainer } from './container.ts';
+import type { ContainerRoot } from './container-root.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import { type Dev, withDirectory } from './device-node.ts';
 import type { DeviceNode } from './engine.ts';
@@ -22,7 +22,7 @@ const TARGET_MODE = 0;
  * Makes the empty file that `mountNode` mounts on, and the directories to it, owned by the container's root. `dev` is a /dev
  * that can be written. Returns false when the node is there already. Throws `SyscallError`.
  */
-export function makeTarget(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
+export function makeTarget(container: ContainerRoot, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
   const { uid, gid } = idsOf(container);
   const directories = parts.slice(0, -1);
   const name = parts.at(-1) ?? '';
@@ -43,7 +43,7 @@ export function makeTarget(container: OpenContainer, dev: Dev, parts: readonly s
  * (SB_I_NODEV): the node is made on a tmpfs of ours and bind-mounted on an empty file, as runtimes do it. Throws `SyscallError`,
  * EEXIST when the container has put something else in the place of the empty file.
  */
-export function mountNode(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): void {
+export function mountNode(container: ContainerRoot, dev: Dev, parts: readonly string[], device: DeviceNode): void {
   const { uid, gid } = idsOf(container);
   const node = { ...device, uid: uid(device.uid), gid: gid(device.gid) };
   const mount = (target: number): void => {
@@ -58,7 +58,7 @@ export function mountNode(container: OpenContainer, dev: Dev, parts: readonly st
 }
 
 /** Undo of `mountNode`. Returns whether a node was mounted. */
-export function unmountNode(container: OpenContainer, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
+export function unmountNode(container: ContainerRoot, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
   const name = parts.at(-1) ?? '';
   return withDirectory(dev, parts.slice(0, -1), (parent) => {
     if (!isSameDevice(deviceAt(parent, name), device)) return false;
@@ -99,7 +99,7 @@ interface HostIds {
 }
 
 /** An id that the namespace does not have is its root's. */
-function idsOf({ pid }: OpenContainer): HostIds {
+function idsOf({ pid }: ContainerRoot): HostIds {
   const mapping = (file: string): ((id: number) => number) => {
     const map = readFileSync(`/proc/${pid}/${file}`, 'latin1');
     return (id) => hostIdOf(map, id) ?? hostIdOf(map, 0) ?? 0;

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { exactAccess, type ListEntry, listAllows, listedAccess, parseDeviceList } from '../cgroup/device-list.ts';
 import { accessBits, accessLetters, type DeviceRule, deviceKey } from '../cgroup/rule.ts';
+import { cgroupTree } from './cgroup-tree.ts';
 import { hasCode } from './syscall.ts';
 
 /** Exact entries that some cgroups had for a device before us: directory relative to the container's, access. */
@@ -15,23 +16,6 @@ const MAX_PASSES = 5;
 export const readDeviceListText = (cgroup: string): string => readFileSync(`${cgroup}/devices.list`, 'latin1');
 
 const readDeviceList = (cgroup: string): readonly ListEntry[] => parseDeviceList(readDeviceListText(cgroup));
-
-/** `cgroup` and all cgroups below it, parents first. */
-export function cgroupTree(cgroup: string): readonly string[] {
-  const below = readdirIfThere(cgroup).flatMap((name) => cgroupTree(`${cgroup}/${name}`));
-  return [cgroup, ...below];
-}
-
-function readdirIfThere(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ENODEV')) return [];
-    throw err;
-  }
-}
 
 /** Access bits a process in `cgroup` has to a device. */
 export function listAccess(cgroup: string, device: DeviceId): number {

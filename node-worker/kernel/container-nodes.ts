@@ -1,8 +1,7 @@
-import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../cgroup/rule.ts';
 import { makeTarget, mountNode, removeTarget, unmountNode } from './bind-node.ts';
-import type { OpenContainer } from './container.ts';
 import { isOfHost } from './container-dev.ts';
+import type { ContainerRoot } from './container-root.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import {
   type Dev,
@@ -14,10 +13,11 @@ import {
   unwritable,
   withDirectory,
 } from './device-node.ts';
-import type { DeviceNode, GrantedDevice } from './engine.ts';
+import type { DeviceId, DeviceNode, GrantedDevice } from './engine.ts';
 import { O_DIRECTORY } from './flags.ts';
 import { unguarded } from './mount-guard.ts';
 import { withPath } from './open-in-root.ts';
+import { Refusal } from './refusal.ts';
 import { componentsBelowDev } from './safe-path.ts';
 import { hasCode, SyscallError } from './syscall.ts';
 import { isReadOnly, withWritableMount } from './writable-mount.ts';
@@ -29,19 +29,19 @@ export type NodePlan = Pick<GrantedDevice, 'node' | 'madeDirectories'>;
  * Looks where a node will go. Throws `ContainerUnsupported` when it could not be made: another file is there, or the
  * directory is not the container's own.
  */
-export function planNode(container: OpenContainer, device: DeviceNode): NodePlan {
+export function planNode(container: ContainerRoot, device: DeviceNode): NodePlan {
   const parts = componentsBelowDev(device.path);
   const there = lookAt(container, device, parts);
   if (isSameDevice(there.found, device)) return { node: 'found', madeDirectories: [] };
   if (there.found !== 'nothing') {
     const is = typeof there.found === 'string' ? 'another kind of file' : deviceKey(there.found);
-    throw fail(
+    throw new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${device.path}": the container has ${is} there, is not ${deviceKey(device)}`,
     );
   }
   if (there.onHost) {
-    throw fail(
+    throw new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${device.path}": the directory is the host's (hostPath volume) and is never written`,
     );
@@ -49,9 +49,9 @@ export function planNode(container: OpenContainer, device: DeviceNode): NodePlan
   return { node: 'made', madeDirectories: there.missing };
 }
 
-function lookAt(container: OpenContainer, { path }: DeviceNode, parts: readonly string[]): NodeThere {
+function lookAt(container: ContainerRoot, { path }: DeviceNode, parts: readonly string[]): NodeThere {
   try {
-    return withDev(container, (dev) => nodeAt(dev, parts, container.hostMounts));
+    return withDev(container, (dev) => nodeAt(dev, parts));
   } catch (err) {
     throw unwritable(path, err);
   }
@@ -65,7 +65,7 @@ interface NodeThere {
   readonly onHost: boolean;
 }
 
-function nodeAt(dev: Dev, parts: readonly string[], hostMounts: string): NodeThere {
+function nodeAt(dev: Dev, parts: readonly string[]): NodeThere {
   const directories = parts.slice(0, -1);
   for (let depth = directories.length; ; depth--) {
     try {
@@ -74,7 +74,7 @@ function nodeAt(dev: Dev, parts: readonly string[], hostMounts: string): NodeThe
         missing: directories
           .slice(depth)
           .map((_, index) => `/dev/${directories.slice(0, depth + index + 1).join('/')}`),
-        onHost: isOfHost(fd, hostMounts),
+        onHost: isOfHost(fd),
       }));
     } catch (err) {
       if (!hasCode(err, 'ENOENT') || depth === 0) throw err;
@@ -83,12 +83,12 @@ function nodeAt(dev: Dev, parts: readonly string[], hostMounts: string): NodeThe
 }
 
 /** Makes what `planNode` said. Idempotent. Returns whether a node was made. */
-export function placeNode(container: OpenContainer, device: DeviceNode): boolean {
+export function placeNode(container: ContainerRoot, device: DeviceNode): boolean {
   const parts = componentsBelowDev(device.path);
   const plan = planNode(container, device);
   if (plan.node === 'found') return false;
   try {
-    if (container.dev === 'user-namespace') return bindNode(container, parts, device);
+    if (container.inUserNamespace) return bindNode(container, parts, device);
     return withWritableDev(container, (dev) => {
       makeDirectories(dev, parts.slice(0, -1), (fd) => refuseHostDirectory(fd, device.path));
       return withDirectory(dev, parts.slice(0, -1), (fd) => {
@@ -101,7 +101,7 @@ export function placeNode(container: OpenContainer, device: DeviceNode): boolean
   }
 }
 
-function bindNode(container: OpenContainer, parts: readonly string[], device: DeviceNode): boolean {
+function bindNode(container: ContainerRoot, parts: readonly string[], device: DeviceNode): boolean {
   if (!withWritableDev(container, (dev) => makeTarget(container, dev, parts, device))) return false;
   withDev(container, (dev) => mountNode(container, dev, parts, device));
   return true;
@@ -110,7 +110,7 @@ function bindNode(container: OpenContainer, parts: readonly string[], device: De
 /** Between the look and now the container could have put another directory there; this descriptor cannot change. */
 function refuseHostDirectory(fd: number, path: string): void {
   if (!isOfHost(fd)) return;
-  throw fail(
+  throw new Refusal(
     'ContainerUnsupported',
     `Cannot make device node "${path}": the directory is the host's and is never written`,
   );
@@ -120,10 +120,10 @@ function refuseHostDirectory(fd: number, path: string): void {
  * Removes a node that a grant made, what an interrupted grant left, and directories of ours that are empty now. Whatever
  * stands there for another device stays. Returns whether the node was there.
  */
-export function takeNode(container: OpenContainer, device: GrantedDevice): boolean {
+export function takeNode(container: ContainerRoot, device: GrantedDevice): boolean {
   if (device.node === 'found') return false;
   const unmounted =
-    container.dev === 'user-namespace' &&
+    container.inUserNamespace &&
     ifWritable(() => withDev(container, (dev) => unmountNode(container, dev, componentsBelowDev(device.path), device)));
   return ifWritable(() => withWritableDev(container, (dev) => takeFrom(container, dev, device))) || unmounted;
 }
@@ -138,14 +138,14 @@ function ifWritable(take: () => boolean): boolean {
   }
 }
 
-function takeFrom(container: OpenContainer, dev: Dev, device: GrantedDevice): boolean {
+function takeFrom(container: ContainerRoot, dev: Dev, device: GrantedDevice): boolean {
   const parts = componentsBelowDev(device.path);
   const name = parts.at(-1) ?? '';
   const removed = ifThere(false, () =>
     withDirectory(dev, parts.slice(0, -1), (fd) => {
       if (isOfHost(fd)) return false;
       removeNode(fd, temporaryName(name), device);
-      if (container.dev === 'user-namespace') removeTarget(fd, name);
+      if (container.inUserNamespace) removeTarget(fd, name);
       return removeNode(fd, name, device);
     }),
   );
@@ -157,7 +157,7 @@ function takeFrom(container: OpenContainer, dev: Dev, device: GrantedDevice): bo
 }
 
 /** Whether the container sees the right node at the path. */
-export function hasNode(container: OpenContainer, device: DeviceNode): boolean {
+export function hasNode(container: ContainerRoot, device: DeviceId & Pick<DeviceNode, 'path'>): boolean {
   const parts = componentsBelowDev(device.path);
   return ifThere(false, () =>
     withDev(container, (dev) =>
@@ -177,7 +177,7 @@ export function ifThere<T>(otherwise: T, use: () => T): T {
 }
 
 /** Like `withDev`, for changes: where the container's mount is read-only, through one of ours. */
-function withWritableDev<T>(container: OpenContainer, use: (dev: Dev) => T): T {
+function withWritableDev<T>(container: ContainerRoot, use: (dev: Dev) => T): T {
   return withDev(container, (dev) => {
     if (!isReadOnly(dev.fd)) return use(dev);
     // A volume of the host that is read-only for the container stays so for us.
@@ -186,6 +186,6 @@ function withWritableDev<T>(container: OpenContainer, use: (dev: Dev) => T): T {
   });
 }
 
-export function withDev<T>({ rootFd, guard }: OpenContainer, use: (dev: Dev) => T): T {
+export function withDev<T>({ rootFd, guard }: ContainerRoot, use: (dev: Dev) => T): T {
   return withPath(rootFd, '/dev', O_DIRECTORY, (fd) => use({ fd, guard }), guard);
 }

@@ -1,60 +1,44 @@
-import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, readFileSync, statSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { containerCgroup, isContainerId, parseProcessCgroups } from '../cgroup/path.ts';
 import type { CgroupRoots } from './cgroup-roots.ts';
-import { type ContainerDev, devOf, readHostMounts } from './container-dev.ts';
 import type { ContainerHandle, ContainerQuery } from './engine.ts';
 import { findInit } from './find-container.ts';
-import { O_PATH } from './flags.ts';
 import { type Freezer, thawIfLeftFrozen } from './freeze.ts';
-import { guardOf, type MountGuard, rootGuardOf } from './mount-guard.ts';
 import { pidfdHasEnded, pidfdOpen, processStat } from './process.ts';
 import { type Hints } from './recover.ts';
 import { hasCode } from './syscall.ts';
+import type { TenantFiles } from './tenant-files.ts';
 
-/** A handle with what only kernel/ uses. */
+/** A handle with what only kernel/ uses. Nothing in it is held or read that a tenant could make slow. */
 export interface OpenContainer extends ContainerHandle {
-  readonly dev: ContainerDev['kind'];
-  /** O_PATH descriptor of the container's root directory. */
-  readonly rootFd: number;
   readonly pidfd: number;
-  /** Mounts of the host when the handle was opened. */
-  readonly hostMounts: string;
   readonly freezer: Freezer | undefined;
   readonly hints: Hints;
-  /** Asked of whatever is opened below its root directory. */
-  readonly guard: MountGuard;
+  /** What else is asked of it. */
+  readonly files: TenantFiles;
 }
 
-/** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerUnsupported`. */
+/** See `KernelEngine.openContainer`. Throws `Invalid` and `ContainerNotReady`. */
 export function openContainer(
   { containerId, pid: told, init, spec, lookOnly = false }: ContainerQuery,
   roots: CgroupRoots,
+  files: TenantFiles,
 ): OpenContainer {
   if (!isContainerId(containerId))
     throw fail('Invalid', `Cannot find container "${containerId}": it is not a container id`);
   const pid = told ?? liveInit(init) ?? findInit(containerId, roots);
-  const opened: number[] = [];
+  let pidfd: number | undefined;
   try {
-    const pidfd = pidfdOpen(pid);
-    opened.push(pidfd);
+    pidfd = pidfdOpen(pid);
     const { startTime } = processStat(pid);
     const place = placeOf(pid, containerId, roots);
-    const rootFd = openSync(`/proc/${pid}/root`, O_PATH | constants.O_DIRECTORY);
-    opened.push(rootFd);
-    const hostMounts = readHostMounts();
-    rootGuardOf(pid, hostMounts)(rootFd);
-    const guard = guardOf(pid, hostMounts);
-    const dev = devOf(pid, rootFd, hostMounts, guard);
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
-    const hints = { spec, granted: [] };
-    const read = { startTime, ...place, dev: dev.kind, rootFd, pidfd, hostMounts, hints, guard };
-    const handle = handleOf({ containerId, pid, ...read });
+    const handle = handleOf({ containerId, pid, startTime, ...place, pidfd, files, hints: { spec, granted: [] } });
     return lookOnly ? handle : thawed(handle);
   } catch (err) {
-    for (const fd of opened) closeSync(fd);
-    if (hasCode(err, 'EWOULDBLOCK')) throw unanswering(containerId, err);
+    if (pidfd !== undefined) closeSync(pidfd);
     if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;
     throw ended(containerId, pid, err);
   }
@@ -75,14 +59,6 @@ function ended(containerId: string, pid: number, cause?: unknown): Error {
   return fail('ContainerNotReady', `Cannot use container "${containerId}": its init process ${pid} has ended`, cause);
 }
 
-function unanswering(containerId: string, cause: unknown): Error {
-  return fail(
-    'ContainerUnsupported',
-    `Cannot use container "${containerId}": its root directory is on a file system that may never answer`,
-    cause,
-  );
-}
-
 /** A worker that was killed while it had the container frozen is why it would hang for ever. */
 function thawed(container: OpenContainer): OpenContainer {
   thawIfLeftFrozen(container);
@@ -95,7 +71,7 @@ function handleOf(data: Omit<OpenContainer, 'isAlive' | 'close'>): OpenContainer
     ...data,
     isAlive: () => open && !pidfdHasEnded(data.pidfd),
     close: () => {
-      if (open) for (const fd of [data.pidfd, data.rootFd]) closeSync(fd);
+      if (open) closeSync(data.pidfd);
       open = false;
     },
   };

@@ -1,23 +1,34 @@
+import { closeSync } from 'node:fs';
+import { fail } from '../../contract/failures.ts';
 import { type CgroupRoots, findCgroupRoots } from './cgroup-roots.ts';
 import { type OpenContainer, openContainer } from './container.ts';
 import type { ContainerHandle, KernelEngine } from './engine.ts';
 import { grant, hasDrifted, plan, revoke } from './grant.ts';
+import { HelperPool } from './helper-pool.ts';
 import { hostDevice } from './host-device.ts';
 import { inspect } from './inspect.ts';
 import { killUsers } from './kill-users.ts';
 import { devicesOf } from './live-devices.ts';
 import { accessTo } from './policy.ts';
-import { refuseOldKernel } from './safe-path.ts';
+import { pidfdOpen } from './process.ts';
+import { hasCode } from './syscall.ts';
+import { TenantFiles } from './tenant-files.ts';
 import { usersOf } from './users.ts';
 
-/** Where the host's cgroup hierarchies are mounted; found in /proc/self/mountinfo when not given. */
 export interface EngineOptions {
+  /** Where the host's cgroup hierarchies are mounted; found in /proc/self/mountinfo when not given. */
   readonly cgroupRoots?: CgroupRoots;
+  /** Who looks into containers. One that starts at its first use when not given. */
+  readonly helpers?: HelperPool;
 }
 
 /** The engine on this machine's kernel. Throws `Internal` in a cgroup namespace of its own, and before Linux 5.3. */
-export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions = {}): KernelEngine {
+export function createEngine({
+  cgroupRoots = findCgroupRoots(),
+  helpers = new HelperPool(),
+}: EngineOptions = {}): KernelEngine {
   refuseOldKernel();
+  const files = new TenantFiles(helpers);
   /** Handles are made here only, so this is where the engine's part of one is found again. */
   const opened = new WeakMap<ContainerHandle, OpenContainer>();
   const mine = (handle: ContainerHandle): OpenContainer => {
@@ -27,7 +38,7 @@ export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions 
   };
   return {
     openContainer(query) {
-      const container = openContainer(query, cgroupRoots);
+      const container = openContainer(query, cgroupRoots, files);
       opened.set(container, container);
       return container;
     },
@@ -42,4 +53,17 @@ export function createEngine({ cgroupRoots = findCgroupRoots() }: EngineOptions 
     accessTo: (handle, device) => accessTo(mine(handle), [device])[0] ?? '',
     hostDevice,
   };
+}
+
+/**
+ * Throws `Internal` on kernels before 5.3, where a process can only be named by a pid, which may be used again. Asked of the
+ * kernel: distributions add system calls to older versions. What later kernels have is tried where it is needed.
+ */
+function refuseOldKernel(): void {
+  try {
+    closeSync(pidfdOpen(process.pid));
+  } catch (err) {
+    if (!hasCode(err, 'ENOSYS')) throw err;
+    throw fail('Internal', 'Cannot change containers: the kernel must have pidfd_open (Linux 5.3), has not', err);
+  }
 }

@@ -1,11 +1,11 @@
 import { chmodSync } from 'node:fs';
-import { fail } from '../../contract/failures.ts';
 import { deviceAt, isSameDevice, S_IFBLK, S_IFCHR } from './device-at.ts';
 import { makedev } from './device-number.ts';
 import type { DeviceId, DeviceNode } from './engine.ts';
 import { AT_EMPTY_PATH, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, RENAME_NOREPLACE } from './flags.ts';
 import { isSameMount, type MountGuard } from './mount-guard.ts';
 import { withPath } from './open-in-root.ts';
+import { Refusal } from './refusal.ts';
 import { statNow } from './stat-now.ts';
 import { hasCode, syscall } from './syscall.ts';
 
@@ -37,7 +37,7 @@ export const temporaryName = (name: string): string => `.${name}.devmnt`;
 function finishNode(fd: number, directoryFd: number, device: DeviceNode): void {
   const made = statNow(fd).device;
   if (made === undefined || !isSameDevice(made, device) || !isSameMount(fd, directoryFd)) {
-    throw fail(
+    throw new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${device.path}": the container replaces it by another file`,
     );
@@ -49,26 +49,30 @@ function finishNode(fd: number, directoryFd: number, device: DeviceNode): void {
 
 export function unwritable(path: string, err: unknown): unknown {
   if (hasCode(err, 'EEXIST')) {
-    return fail('ContainerUnsupported', `Cannot make device node "${path}": the container has another file there`, err);
+    return new Refusal(
+      'ContainerUnsupported',
+      `Cannot make device node "${path}": the container has another file there`,
+      err,
+    );
   }
   if (hasCode(err, 'EWOULDBLOCK')) {
-    return fail(
+    return new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${path}": the container has a file system there that may never answer`,
       err,
     );
   }
   if (hasCode(err, 'EROFS'))
-    return fail('ContainerUnsupported', `Cannot make device node "${path}": it is read-only there`, err);
+    return new Refusal('ContainerUnsupported', `Cannot make device node "${path}": it is read-only there`, err);
   if (hasCode(err, 'ENOENT')) {
-    return fail(
+    return new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${path}": the container has no such directory or takes away what is made there`,
       err,
     );
   }
   if (hasCode(err, 'ELOOP', 'ENOTDIR')) {
-    return fail(
+    return new Refusal(
       'ContainerUnsupported',
       `Cannot make device node "${path}": a part of the path is not a directory`,
       err,
@@ -76,7 +80,11 @@ export function unwritable(path: string, err: unknown): unknown {
   }
   // What else a container can bring about: a full or immutable /dev, a mount that is gone again.
   if (hasCode(err, 'EACCES', 'EBUSY', 'EDQUOT', 'EINVAL', 'ENOSPC', 'EOPNOTSUPP', 'EPERM')) {
-    return fail('ContainerUnsupported', `Cannot make device node "${path}": the kernel answers ${err.code} there`, err);
+    return new Refusal(
+      'ContainerUnsupported',
+      `Cannot make device node "${path}": the kernel answers ${err.code} there`,
+      err,
+    );
   }
   return err;
 }

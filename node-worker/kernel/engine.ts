@@ -5,7 +5,9 @@ import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
  * What the node worker can do to a container. Order of a mount: `openContainer`, `plan`, write the plan to disk, `grant`.
  * Order of an unmount: `openContainer`, `usersOf`, `revoke`, `usersOf` again, `killUsers` or `grant` back.
  * The engine keeps no state of its own: the plan and the kernel's objects are the state. Make one with `createEngine()`
- * of create-engine.ts. Every method throws a failure of contract/failures.ts.
+ * of create-engine.ts. Every method throws a failure of contract/failures.ts. Whatever is asked of a container's files and
+ * processes is asked by helper processes: a method that answers with a promise may take seconds, and may throw
+ * `ContainerStuck`, but keeps nothing else waiting.
  */
 export interface KernelEngine {
   /** Finds a running container by its id and proves it is the one meant. Close the handle when done. */
@@ -14,21 +16,27 @@ export interface KernelEngine {
    * Says what `grant` will do for `owner`, and what is there now, without changing anything. `others` are the live grants
    * of other owners on the same container: what they made is counted as ours, not as found.
    */
-  plan(container: ContainerHandle, owner: string, devices: readonly DeviceNode[], others: readonly Grant[]): Grant;
+  plan(
+    container: ContainerHandle,
+    owner: string,
+    devices: readonly DeviceNode[],
+    others: readonly Grant[],
+  ): Promise<Grant>;
   /** Rules first, then nodes, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. */
   grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;
   /**
    * Exact undo of `grant` as far as `others` do not need it: rules first, then nodes. Undo of nothing succeeds. It may be
-   * called before `grant` was, in the middle of it, and again.
+   * called before `grant` was, in the middle of it, and again. The rules are gone before anything of the container's is
+   * waited for, and where its files do not answer its nodes stay: without a rule they are no use.
    */
   revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<RevokeReport>;
-  /** True when the kernel no longer gives what `grants` (all live grants of this container) say. Tens of microseconds. */
-  drifted(container: ContainerHandle, grants: readonly Grant[]): boolean;
+  /** True when the kernel no longer gives what `grants` (all live grants of this container) say. */
+  drifted(container: ContainerHandle, grants: readonly Grant[]): Promise<boolean>;
   /** Processes of the container (its cgroup and all below) that hold one of `devices` open or mapped. */
-  usersOf(container: ContainerHandle, devices: readonly DeviceId[]): readonly DeviceUser[];
+  usersOf(container: ContainerHandle, devices: readonly DeviceId[]): Promise<readonly DeviceUser[]>;
   /**
    * Ends the users of `devices`, the container's init too: TERM, up to `graceMs`, KILL, and again until none is left or
-   * `limitMs` have passed; through pidfds. Returns every process that was signalled; `usersOf` tells which are left.
+   * `limitMs` have passed; through pidfds. Where the container cannot be looked into, all of it. Returns every process that was signalled; `usersOf` tells which are left.
    */
   killUsers(
     container: ContainerHandle,
@@ -36,11 +44,12 @@ export interface KernelEngine {
     options: KillOptions,
   ): Promise<readonly DeviceUser[]>;
   /** Device nodes in the container's /dev that it may open, with the access its device policy gives. Default nodes left out. */
-  devicesOf(container: ContainerHandle): readonly DeviceNode[];
+  devicesOf(container: ContainerHandle): Promise<readonly DeviceNode[]>;
   /**
    * Every rule and program that decides over the container's devices, and two answers for each node of its /dev, each
    * device of `grants` and each of `more`: what the engine reads out of the rules, and what the kernel itself says to a
-   * process of ours under the same rules. Changes nothing of the container. Takes a tenth of a second.
+   * process of ours under the same rules. Changes nothing of the container. Takes a tenth of a second, or as long as the
+   * container likes: this process itself looks into it.
    */
   inspect(container: ContainerHandle, grants?: readonly Grant[], more?: readonly DeviceId[]): Inspection;
   /** What the container may do with the device now, as the kernel would answer: any of r, w, m. */
@@ -91,8 +100,6 @@ export interface ContainerHandle {
     /** Where init is: `path` or below (crun, systemd as init); absolute. */
     readonly initPath: string;
   };
-  /** How nodes get into its /dev. `shared`: its /dev is the host's and is never written. */
-  readonly dev: 'own' | 'shared' | 'user-namespace' | 'read-only';
   /** False once init has ended. */
   isAlive(): boolean;
   close(): void;
@@ -139,7 +146,8 @@ export interface DeviceUser {
   /** Kernel's name of the process, at most 15 bytes. */
   readonly command: string;
   readonly containerInit: boolean;
-  readonly via: 'fd' | 'map';
+  /** `unknown`: it could not be found out, and is taken for a user. */
+  readonly via: 'fd' | 'map' | 'unknown';
   /** `c 10:229`. */
   readonly device: string;
 }
@@ -151,11 +159,14 @@ export interface KillOptions {
   readonly limitMs?: number;
 }
 
+/** What a container's /dev is, which decides how a node gets into it. `shared`: it is the host's and is never written. */
+export type ContainerDev = 'own' | 'shared' | 'user-namespace' | 'read-only';
+
 export interface Inspection {
   readonly containerId: string;
   readonly pid: number;
   readonly cgroup: ContainerHandle['cgroup'];
-  readonly dev: ContainerHandle['dev'];
+  readonly dev: ContainerDev;
   /** v1: each cgroup's devices.list. v2: each attached program, outermost cgroup first. */
   readonly policies: readonly DevicePolicy[];
   readonly nodes: readonly (DeviceNode & InspectedDevice & { readonly ours: boolean })[];

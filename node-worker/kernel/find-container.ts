@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fail } from '../../contract/failures.ts';
 import { isContainerDirectory } from '../cgroup/path.ts';
 import type { CgroupRoots } from './cgroup-roots.ts';
-import { cgroupTree } from './cgroup-v1.ts';
+import { childrenOf, membersOf } from './cgroup-tree.ts';
 import { processStat } from './process.ts';
 import { hasCode } from './syscall.ts';
 
@@ -40,30 +40,6 @@ function findContainerCgroup(root: string, containerId: string): string | undefi
     level = children.map(({ path }) => path);
   }
   return undefined;
-}
-
-function childrenOf(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (err) {
-    if (hasCode(err, 'ENOENT', 'ENODEV')) return [];
-    throw err;
-  }
-}
-
-/** Processes in a cgroup and below it, in no order. */
-export function membersOf(cgroup: string): readonly number[] {
-  return cgroupTree(cgroup).flatMap((path) => {
-    try {
-      return readFileSync(`${path}/cgroup.procs`, 'latin1').split('\n').filter(Boolean).map(Number);
-    } catch (err) {
-      // EOPNOTSUPP: a threaded cgroup of v2, whose processes are listed by the domain above it.
-      if (hasCode(err, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'ENOTSUP')) return [];
-      throw err;
-    }
-  });
 }
 
 /**

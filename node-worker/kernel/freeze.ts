@@ -10,44 +10,36 @@ export interface Freezer {
 
 /** Put on the cgroup while we have it frozen, so that a freeze is known as ours after a crash; cgroupfs keeps it. */
 const MARK = 'trusted.device_mounter.frozen';
+/** Paths of what this process has frozen now. */
+const frozenByUs = new Set<string>();
 /** A process in an uninterruptible wait delays the freeze; then the scan runs without it being complete. */
 const FREEZE_WAIT_MS = 2_000;
-/** This process does nothing else meanwhile. */
-const FREEZE_NOW_MS = 200;
 const POLL_MS = 2;
 
 /**
  * Runs `use` while no process of the container does, so that a scan sees all there are. A container that somebody else
  * has frozen stays so. Without a freezer `use` just runs.
  */
-export async function whileFrozen<T>({ freezer }: { readonly freezer: Freezer | undefined }, use: () => T): Promise<T> {
+export async function whileFrozen<T>(
+  { freezer }: { readonly freezer: Freezer | undefined },
+  use: () => T | Promise<T>,
+): Promise<T> {
   if (freezer === undefined || isFrozen(freezer)) return use();
   try {
+    frozenByUs.add(freezer.path);
     freeze(freezer);
     const end = performance.now() + FREEZE_WAIT_MS;
     while (!isFrozen(freezer) && performance.now() < end) await delay(POLL_MS);
-    return use();
+    return await use();
   } finally {
-    thaw(freezer);
-  }
-}
-
-/** `whileFrozen` for who cannot wait for long: processes that are not frozen by then run on. */
-export function whileFrozenNow<T>({ freezer }: { readonly freezer: Freezer | undefined }, use: () => T): T {
-  if (freezer === undefined || isFrozen(freezer)) return use();
-  try {
-    freeze(freezer);
-    const end = performance.now() + FREEZE_NOW_MS;
-    while (!isFrozen(freezer) && performance.now() < end);
-    return use();
-  } finally {
+    frozenByUs.delete(freezer.path);
     thaw(freezer);
   }
 }
 
 /** Ends a freeze that an earlier run of this program began and did not end. */
 export function thawIfLeftFrozen({ freezer }: { readonly freezer: Freezer | undefined }): void {
-  if (freezer !== undefined && isMarked(freezer)) thaw(freezer);
+  if (freezer !== undefined && !frozenByUs.has(freezer.path) && isMarked(freezer)) thaw(freezer);
 }
 
 function freeze(freezer: Freezer): void {

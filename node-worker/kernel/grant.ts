@@ -1,22 +1,23 @@
-import { fail } from '../../contract/failures.ts';
+import { type FailureType, fail, failureOf } from '../../contract/failures.ts';
 import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import { stillAllowed } from '../cgroup/still-allowed.ts';
 import type { OpenContainer } from './container.ts';
-import { hasNode, placeNode, planNode, takeNode } from './container-nodes.ts';
+import type { NodePlan } from './container-nodes.ts';
 import type { DeviceNode, Grant, GrantedDevice, GrantReport, RevokeReport } from './engine.ts';
 import { accessTo, allow, checkGrantable, disallow, listedBefore } from './policy.ts';
 
 /** See `KernelEngine.plan`. */
-export function plan(
+export async function plan(
   opened: OpenContainer,
   owner: string,
   devices: readonly DeviceNode[],
   others: readonly Grant[],
-): Grant {
+): Promise<Grant> {
   const container = withHints(opened, others);
   const { spec } = container.hints;
   checkGrantable(container, devices);
   const access = accessTo(container, devices);
+  const nodes = await container.files.planNodes(container, devices);
   return {
     owner,
     containerId: container.containerId,
@@ -32,19 +33,21 @@ export function plan(
         mode,
         uid,
         gid,
-        ...planDevice(container, device, access[index] ?? '', devicesIn(container, others)),
+        ...planDevice(container, device, access[index] ?? '', nodes[index] ?? NOTHING, devicesIn(container, others)),
       };
     }),
   };
 }
 
+const NOTHING: NodePlan = { node: 'found', madeDirectories: [] };
+
 function planDevice(
   container: OpenContainer,
   device: DeviceNode,
   accessNow: string,
+  node: NodePlan,
   others: readonly GrantedDevice[],
 ): Pick<GrantedDevice, 'accessBefore' | 'listedBefore' | 'node' | 'madeDirectories'> {
-  const node = planNode(container, device);
   const shared = others.find((other) => deviceKey(other) === deviceKey(device));
   const sharedNode = others.find((other) => other.path === device.path && other.node === 'made');
   const directories = others
@@ -70,10 +73,9 @@ export async function grant(opened: OpenContainer, wanted: Grant, others: readon
   requireSameContainer(container, wanted);
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
-    const nodesMade: string[] = [];
-    for (const device of wanted.devices) if (placeNode(container, device)) nodesMade.push(device.path);
-    verify(container, wanted.devices);
-    return { rulesChanged, nodesMade };
+    const { made, missing } = await container.files.placeNodes(container, wanted.devices);
+    verify(container, wanted.devices, missing);
+    return { rulesChanged, nodesMade: made };
   } catch (err) {
     await revoke(container, wanted, others);
     requireAlive(container);
@@ -82,7 +84,7 @@ export async function grant(opened: OpenContainer, wanted: Grant, others: readon
 }
 
 /** Looks at the result with the kernel's own objects, not with what was meant to be written. */
-function verify(container: OpenContainer, devices: readonly GrantedDevice[]): void {
+function verify(container: OpenContainer, devices: readonly GrantedDevice[], missing: string | null): void {
   const access = accessTo(container, devices);
   const lacking = devices.find((device, index) => lacks(access[index] ?? '', device.access));
   if (lacking !== undefined) {
@@ -91,11 +93,10 @@ function verify(container: OpenContainer, devices: readonly GrantedDevice[]): vo
       `Cannot allow "${deviceKey(lacking)}": another rule of the container's cgroups refuses it`,
     );
   }
-  const missing = devices.find((device) => !hasNode(container, device));
-  if (missing === undefined) return;
+  if (missing === null) return;
   throw fail(
     'ContainerUnsupported',
-    `Cannot make device node "${missing.path}": the container takes away what is made there`,
+    `Cannot make device node "${missing}": the container takes away what is made there`,
   );
 }
 
@@ -108,18 +109,36 @@ export async function revoke(opened: OpenContainer, taken: Grant, others: readon
   const kept = devicesIn(container, others);
   const rulesChanged = disallow(container, taken.devices, kept);
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
-  const nodesRemoved: string[] = [];
-  for (const device of removable) if (takeNode(container, device)) nodesRemoved.push(device.path);
+  const nodesRemoved = await unless(GONE_OR_STUCK, [], () => container.files.takeNodes(container, removable));
   return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
 }
 
+/** A container that has ended took its nodes with it; one that does not answer has no use for them without their rules. */
+const GONE_OR_STUCK: readonly FailureType[] = ['ContainerNotReady', 'ContainerStuck', 'ContainerUnsupported'];
+
+async function unless<T>(types: readonly FailureType[], otherwise: T, use: () => Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (err) {
+    const type = failureOf(err)?.type;
+    if (type === undefined || !types.includes(type)) throw err;
+    return otherwise;
+  }
+}
+
 /** See `KernelEngine.drifted`. */
-export function hasDrifted(opened: OpenContainer, grants: readonly Grant[]): boolean {
+export async function hasDrifted(opened: OpenContainer, grants: readonly Grant[]): Promise<boolean> {
   const container = withHints(opened, grants);
   const devices = devicesIn(container, grants);
   const access = accessTo(container, devices);
-  return devices.some((device, index) => lacks(access[index] ?? '', device.access) || !hasNode(container, device));
+  if (devices.some((device, index) => lacks(access[index] ?? '', device.access))) return true;
+  return !(await unless(['ContainerNotReady'], false, () => container.files.hasNodes(container, distinct(devices))));
 }
+
+/** Mounts of one container share nodes. */
+const distinct = (devices: readonly DeviceNode[]): readonly DeviceNode[] => [
+  ...new Map(devices.map((device) => [`${device.path} ${deviceKey(device)}`, device])).values(),
+];
 
 /** The container with all that its grants tell of its programs. */
 export function withHints(container: OpenContainer, grants: readonly Grant[]): OpenContainer {

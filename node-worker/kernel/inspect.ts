@@ -4,19 +4,22 @@ import { ProgramError } from '../cgroup/rewrite.ts';
 import { deviceKey } from '../cgroup/rule.ts';
 import { askKernel, type Deciding, decidingOver } from './ask-kernel.ts';
 import type { CgroupRoots } from './cgroup-roots.ts';
-import { cgroupTree, readDeviceListText } from './cgroup-v1.ts';
+import { cgroupTree } from './cgroup-tree.ts';
+import { readDeviceListText } from './cgroup-v1.ts';
 import { programsOf } from './cgroup-v2.ts';
 import type { OpenContainer } from './container.ts';
+import { devOf } from './container-dev.ts';
+import { withRoot } from './container-root.ts';
+import { nodesBelowDev } from './dev-nodes.ts';
 import type { DeviceId, DevicePolicy, Grant, InspectedDevice, Inspection } from './engine.ts';
 import { withHints } from './grant.ts';
-import { nodesOf } from './live-devices.ts';
 import { accessTo } from './policy.ts';
 
 /** Somebody changes the rules while they are looked at: start over, but not for ever. */
 const MAX_ATTEMPTS = 5;
 const UNKNOWN = '?';
 
-/** See `KernelEngine.inspect`. Changes nothing of the container. */
+/** See `KernelEngine.inspect`. Changes nothing of the container, and reads its files itself: not for the node worker. */
 export function inspect(
   opened: OpenContainer,
   roots: CgroupRoots,
@@ -24,11 +27,11 @@ export function inspect(
   more: readonly DeviceId[] = [],
 ): Inspection {
   const container = withHints(opened, grants);
-  const { containerId, pid, cgroup, dev } = container;
+  const { containerId, pid, cgroup } = container;
+  const { dev, nodes } = withRoot(container, (root) => ({ dev: devOf(root), nodes: nodesBelowDev(root) }));
   const rules = grants.filter((grant) => grant.containerId === containerId).flatMap(({ devices }) => devices);
   const policies = cgroup.version === 1 ? listPolicies(cgroup.path) : programPolicies(container);
   const ours = policies.flatMap((policy) => ('ours' in policy ? policy.ours : []));
-  const nodes = nodesOf(container, false);
   const devices = distinct([...nodes, ...rules, ...ours, ...more]);
   const { access, kernel, unasked } = bothAnswers(container, roots, devices);
   const answered = new Map(

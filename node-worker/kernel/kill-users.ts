@@ -1,12 +1,13 @@
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { failureOf } from '../../contract/failures.ts';
 import type { OpenContainer } from './container.ts';
 import type { DeviceId, DeviceUser, KillOptions } from './engine.ts';
 import { whileFrozen } from './freeze.ts';
 import { pidfdHasEnded } from './process.ts';
 import { signalUser } from './signal-user.ts';
-import { usersOf } from './users.ts';
+import { suspectsIn, usersOf } from './users.ts';
 
 /** A process that was killed is gone once the kernel has taken it down; drivers may take seconds for a GPU context. */
 const LIMIT_MS = 10_000;
@@ -24,25 +25,35 @@ export async function killUsers(
 ): Promise<readonly DeviceUser[]> {
   const end = performance.now() + limitMs;
   const signalled = new Map<string, DeviceUser>();
-  const signal = (name: 'SIGTERM' | 'SIGKILL'): readonly number[] => {
-    const users = usersOf(container, devices);
+  const signal = async (name: 'SIGTERM' | 'SIGKILL'): Promise<readonly number[]> => {
+    const users = await (name === 'SIGTERM' ? usersIfTold(container, devices) : suspectsIn(container, devices));
     for (const user of users) signalled.set(`${user.pid} ${user.startTime} ${user.device}`, user);
     return distinct(users).flatMap((user) => signalUser(user, constants.signals[name]));
   };
   if (graceMs > 0) {
     const graceEnd = Math.min(end, performance.now() + graceMs);
-    await closingAfter(signal('SIGTERM'), (pidfds) => waitUntilGone(pidfds, graceEnd));
+    await closingAfter(await signal('SIGTERM'), (pidfds) => waitUntilGone(pidfds, graceEnd));
   }
   let stands = false;
   for (let round = 1; ; round++) {
-    const kill = (): readonly number[] => signal('SIGKILL');
+    const kill = (): Promise<readonly number[]> => signal('SIGKILL');
     stands ||= round >= FREEZE_FROM_ROUND;
-    const pidfds: readonly number[] = stands ? await whileFrozen(container, kill) : kill();
+    const pidfds: readonly number[] = stands ? await whileFrozen(container, kill) : await kill();
     const noneLeft = pidfds.length === 0 && stands;
     // A process that was not found may have forked, or moved its descriptor: the last look is at a frozen container.
     stands = pidfds.length === 0;
     await closingAfter(pidfds, (fds) => waitUntilGone(fds, end));
     if (noneLeft || round === MAX_ROUNDS || performance.now() >= end) return [...signalled.values()];
+  }
+}
+
+/** None where the container cannot be looked into: it may only be slow just now, and is asked once more before KILL. */
+async function usersIfTold(container: OpenContainer, devices: readonly DeviceId[]): Promise<readonly DeviceUser[]> {
+  try {
+    return await usersOf(container, devices);
+  } catch (err) {
+    if (failureOf(err)?.type !== 'ContainerStuck') throw err;
+    return [];
   }
 }
 

@@ -1,54 +1,73 @@
 import { readFileSync } from 'node:fs';
+import { linesOf } from './lines.ts';
 import { statNow } from './stat-now.ts';
 import { SyscallError } from './syscall.ts';
 
 /**
- * Throws `SyscallError` EWOULDBLOCK when a descriptor is on a file system that may keep who asks it waiting. Given to whatever
- * opens a tenant's file, before anything is asked of that file: a tenant can mount a file system of its own (FUSE) that never
- * answers, and this program would never end a system call.
+ * Throws `SyscallError` EWOULDBLOCK when a descriptor is on a file system that may keep who asks it waiting: a tenant can mount
+ * one of its own (FUSE) that never answers. Given to whatever opens a tenant's file, before anything is asked of that file.
+ * `parentFd` is the directory that it was opened in and has passed itself.
  */
-export type MountGuard = (fd: number) => void;
+export type MountGuard = (fd: number, parentFd: number) => void;
 
 /** File systems in the kernel's memory, which a container's /dev and what it mounts in it are. */
 const IN_MEMORY = /^(tmpfs|devtmpfs|ramfs|devpts|mqueue)$/;
 /** Served by a program or by another machine; everything else can be the root of an image. */
 const SERVED = /^(fuse|nfs|cifs|smb|9p|virtiofs|ceph|afs|coda|autofs|lustre|gfs|ocfs|orangefs|pvfs)/;
 
-interface Mount {
+/** One line of proc_pid_mountinfo(5). */
+export interface Mount {
+  readonly id: string;
   /** `0:25`, as stat(2) tells it of its files. */
   readonly device: string;
-  /** Undefined: not listed, because it lies outside of the root directory that init has changed to. */
-  readonly type: string | undefined;
+  readonly type: string;
 }
 
 /**
- * Passes what is in memory, and what the host has mounted, too: that its administrator answers for. `pid` is a process in the
- * container's mount namespace, `hostMounts` the host's mountinfo.
+ * Passes what is in memory, and what is mounted on the host, too, unless a program serves it. `pid` is a process in the
+ * container's mount namespace, `rootFd` its root directory. Mounts are read anew for each descriptor and after it was opened:
+ * the numbers of mounts and file systems are used again, but not while a descriptor holds them.
  */
-export function guardOf(pid: number, hostMounts: string): MountGuard {
-  return guard(pid, ({ type = '', device }) => IN_MEMORY.test(type) || hostMounts.includes(` ${device} `));
+export function guardOf(pid: number, rootFd: number): MountGuard {
+  return (fd, parentFd) => {
+    // More may be the root directory than what may be found in it.
+    if (parentFd !== rootFd && isSameMount(fd, parentFd)) return;
+    const type = mountOf(pid, fd)?.type ?? hostMountOf(fd)?.type;
+    if (type !== undefined && IN_MEMORY.test(type)) return;
+    if (type === undefined || SERVED.test(type) || hostMountOf(fd) === undefined) refuse(type);
+  };
 }
 
-/** The same for the root directory, which may be on any disk: not every runtime mounts it where the host sees it. */
-export function rootGuardOf(pid: number, hostMounts: string): MountGuard {
-  return guard(
-    pid,
-    ({ type, device }) => (type !== undefined && !SERVED.test(type)) || hostMounts.includes(` ${device} `),
-  );
+/** The same for the root directory, which may be on any disk, and on what a program of the administrator's serves. */
+export function checkRoot(pid: number, rootFd: number): void {
+  const type = mountOf(pid, rootFd)?.type;
+  if ((type === undefined || SERVED.test(type)) && hostMountOf(rootFd) === undefined) refuse(type);
 }
 
 /** For directories of a mount that was checked and has no other in it. */
 export const unguarded: MountGuard = () => undefined;
 
-function guard(pid: number, passes: (mount: Mount) => boolean): MountGuard {
-  let mounts: ReadonlyMap<string, Mount> = new Map();
-  return (fd) => {
-    const id = mountIdOf(fd);
-    // Mounted after the last look.
-    if (!mounts.has(id)) mounts = parseMounts(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'));
-    const mount = mounts.get(id) ?? { type: undefined, device: statNow(fd).fileSystem };
-    if (!passes(mount)) throw new SyscallError('openat', 'EWOULDBLOCK', `on ${mount.type ?? 'an unknown mount'}`);
-  };
+function refuse(type = 'an unknown mount'): never {
+  throw new SyscallError('openat', 'EWOULDBLOCK', `on ${type}`);
+}
+
+/** Undefined when it is not listed: it lies outside of the root directory that init has changed to, or is unmounted. */
+function mountOf(pid: number, fd: number): Mount | undefined {
+  const wanted = mountIdOf(fd);
+  return findMount(pid, ({ id }) => id === wanted);
+}
+
+function hostMountOf(fd: number): Mount | undefined {
+  const { fileSystem } = statNow(fd);
+  return findMount(1, ({ device }) => device === fileSystem);
+}
+
+function findMount(pid: number, isMeant: (mount: Mount) => boolean): Mount | undefined {
+  for (const line of linesOf(`/proc/${pid}/mountinfo`)) {
+    const mount = parseMount(line);
+    if (mount !== undefined && isMeant(mount)) return mount;
+  }
+  return undefined;
 }
 
 /** Whether nothing was mounted on a file below a directory in between. */
@@ -63,14 +82,10 @@ function mountIdOf(fd: number): string {
   return /^mnt_id:\t(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
 }
 
-/** Mounts by id, from the text of proc_pid_mountinfo(5). */
-export function parseMounts(mountinfo: string): ReadonlyMap<string, Mount> {
-  return new Map(
-    mountinfo.split('\n').flatMap((line) => {
-      const [before = '', after = ''] = line.split(' - ');
-      const [id = '', , device = ''] = before.split(' ');
-      const [type = ''] = after.split(' ');
-      return type === '' ? [] : [[id, { device, type }] as const];
-    }),
-  );
+/** Undefined for what is no line of proc_pid_mountinfo(5). */
+export function parseMount(line: string): Mount | undefined {
+  const [before = '', after = ''] = line.split(' - ');
+  const [id = '', , device = ''] = before.split(' ');
+  const [type = ''] = after.split(' ');
+  return type === '' ? undefined : { id, device, type };
 }

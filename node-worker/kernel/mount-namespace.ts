@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import type { OpenContainer } from './container.ts';
+import type { ContainerRoot } from './container-root.ts';
 import { O_DIRECTORY, O_PATH } from './flags.ts';
 import { SyscallError, syscall } from './syscall.ts';
 
@@ -8,7 +8,7 @@ const CLONE_FS = 0x200;
 export const CLONE_NEWNS = 0x20000;
 
 /** Runs `use` in the mount namespace of a container, as `inMountNamespace`. Once init has ended nobody sees that any more: ESRCH. */
-export function inNamespaceOf<T>(container: OpenContainer, use: () => T): T {
+export function inNamespaceOf<T>(container: ContainerRoot, use: () => T): T {
   const namespace = openSync(`/proc/${container.pid}/ns/mnt`, constants.O_RDONLY);
   try {
     // So the process of this pid was still the container's when its namespace was opened.

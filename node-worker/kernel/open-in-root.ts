@@ -42,7 +42,7 @@ export function openInRoot(
 function openName(directory: number, name: string, flags: number, mode: number, guard: MountGuard): number {
   const fd = syscall('openat', [directory, name, flags | O_NOFOLLOW | O_CLOEXEC, mode], name);
   try {
-    guard(fd);
+    guard(fd, directory);
     return fd;
   } catch (err) {
     closeSync(fd);

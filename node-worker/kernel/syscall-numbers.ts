@@ -11,6 +11,7 @@ const NUMBERS = {
   fchownat: { x64: 260, arm64: 54 },
   flock: { x64: 73, arm64: 32 },
   getxattr: { x64: 191, arm64: 8 },
+  kcmp: { x64: 312, arm64: 272 },
   mkdirat: { x64: 258, arm64: 34 },
   mknodat: { x64: 259, arm64: 33 },
   mount: { x64: 165, arm64: 40 },

@@ -1,5 +1,5 @@
 import { accessSync, closeSync, constants } from 'node:fs';
-import type { OpenContainer } from './container.ts';
+import type { ContainerRoot } from './container-root.ts';
 import { AT_EMPTY_PATH } from './flags.ts';
 import { inNamespaceOf } from './mount-namespace.ts';
 import { hasCode, SyscallError, stableBytes, syscall } from './syscall.ts';
@@ -25,7 +25,7 @@ export function isReadOnly(directoryFd: number): boolean {
  * the container's file system, whose own mount stays read-only, and the other mounts in it are not seen. Throws
  * `SyscallError`; EROFS when the file system itself is read-only, or the kernel has no mount_setattr(2) (Linux 5.12).
  */
-export function withWritableMount<T>(container: OpenContainer, directoryFd: number, use: (fd: number) => T): T {
+export function withWritableMount<T>(container: ContainerRoot, directoryFd: number, use: (fd: number) => T): T {
   // Only a mount of the own namespace can be cloned.
   const clone = inNamespaceOf(container, () =>
     syscall('open_tree', [directoryFd, '', OPEN_TREE_CLONE | AT_EMPTY_PATH], 'of /dev'),

@@ -80,7 +80,7 @@ async function whenDrifted(
   grants: readonly Grant[],
   wanted: boolean,
 ): Promise<number> {
-  while (engine.drifted(handle, grants) !== wanted) await pause(POLL_MS);
+  while ((await engine.drifted(handle, grants)) !== wanted) await pause(POLL_MS);
   return performance.now();
 }
 

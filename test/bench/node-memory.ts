@@ -26,6 +26,7 @@ export async function benchMemory(): Promise<readonly Figure[]> {
       if (/"level":[56]0/.test(worker.said)) throw new Error(`the node worker has problems: ${worker.said}`);
       return [
         atMost('node.100-mounts.process-rss', after.rssMiB, 'MiB', 128),
+        atMost('node.100-mounts.with-helpers-rss', after.withHelpersMiB, 'MiB', 160),
         atMost('node.100-mounts.process-idle-cpu', percent, '%', 1),
       ];
     } finally {

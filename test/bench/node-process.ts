@@ -20,7 +20,9 @@ const TICKS = 100;
 export interface Usage {
   /** VmRSS of /proc/PID/status. */
   readonly rssMiB: number;
-  /** User and system time since its start. */
+  /** The same with what its helper processes have for themselves; their files are its own: Node's binary and libraries. */
+  readonly withHelpersMiB: number;
+  /** User and system time of it and its helpers since their start. */
   readonly cpuSeconds: number;
 }
 
@@ -62,10 +64,11 @@ export class NodeProcess {
   }
 
   get usage(): Usage {
-    const read = (file: string): string => readFileSync(`/proc/${this.#child.pid}/${file}`, 'latin1');
-    const fields = read('stat').slice(read('stat').lastIndexOf(')')).split(' ');
-    const rssKiB = Number(/^VmRSS:\s+(\d+) kB$/m.exec(read('status'))?.[1]);
-    return { rssMiB: rssKiB / 1024, cpuSeconds: (Number(fields[12]) + Number(fields[13])) / TICKS };
+    const pid = this.#child.pid ?? 0;
+    const helpers = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+    const ofHelpers = helpers.reduce((sum, helper) => sum + memoryOf(helper, 'RssAnon'), 0);
+    const cpuSeconds = [pid, ...helpers].reduce((sum, one) => sum + cpuSecondsOf(one), 0);
+    return { rssMiB: memoryOf(pid, 'VmRSS'), withHelpersMiB: memoryOf(pid, 'VmRSS') + ofHelpers, cpuSeconds };
   }
 
   /** What it has logged. */
@@ -93,6 +96,17 @@ export class NodeProcess {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
+}
+
+function memoryOf(pid: number, what: 'VmRSS' | 'RssAnon'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  return Number(new RegExp(`^${what}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024;
+}
+
+function cpuSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')')).split(' ');
+  return (Number(fields[12]) + Number(fields[13])) / TICKS;
 }
 
 function isReady(): Promise<boolean> {

@@ -77,7 +77,7 @@ async function attach(
 ): Promise<{ readonly stepMs: number; readonly wholeMs: number }> {
   const start = performance.now();
   const handle = engine.openContainer({ containerId: id, pid });
-  const plan = engine.plan(handle, 'bench', [FUSE], []);
+  const plan = await engine.plan(handle, 'bench', [FUSE], []);
   const stepMs = await timed(() => engine.grant(handle, plan, []));
   const wholeMs = performance.now() - start;
   await engine.revoke(handle, plan, []);
@@ -104,15 +104,15 @@ async function benchDrift(
   name: string,
 ): Promise<readonly Figure[]> {
   const handle = engine.openContainer({ containerId: id });
-  const plan = engine.plan(handle, 'bench', [FUSE], []);
+  const plan = await engine.plan(handle, 'bench', [FUSE], []);
   await engine.grant(handle, plan, []);
   const check = (): Promise<number> => timed(() => engine.drifted(handle, [plan]));
   const checks = await rounds(ROUNDS, check);
   const heal = async (): Promise<number> => {
     if (cgroupVersion === 2) takeBack(cgroup);
     else await engine.revoke(handle, plan, []);
-    if (!engine.drifted(handle, [plan])) throw new Error('the rules were not taken away');
-    return timed(() => engine.drifted(handle, [plan]) && engine.grant(handle, plan, []));
+    if (!(await engine.drifted(handle, [plan]))) throw new Error('the rules were not taken away');
+    return timed(async () => (await engine.drifted(handle, [plan])) && engine.grant(handle, plan, []));
   };
   const heals = await rounds(SLOW_ROUNDS, heal);
   await engine.revoke(handle, plan, []);
@@ -136,7 +136,7 @@ async function benchManyMounts(engine: KernelEngine): Promise<readonly Figure[]>
     const grants: Grant[] = [];
     for (let index = 0; index < MOUNTS; index++) {
       const device: DeviceNode = { ...CARD, path: `/dev/dri/card${index}`, minor: index };
-      const plan = engine.plan(handle, `mount-${index}`, [device], grants);
+      const plan = await engine.plan(handle, `mount-${index}`, [device], grants);
       await engine.grant(handle, plan, grants);
       grants.push(plan);
     }

@@ -61,7 +61,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
           const given = letters[index] ?? '';
           return given === '' ? [] : [{ ...device, access: given }];
         });
-        const plan = engine.plan(handle, 'a', wanted, []);
+        const plan = await engine.plan(handle, 'a', wanted, []);
         await engine.grant(handle, plan, []);
         const meant = NUMBERS.map(([, , usual], index) =>
           ['r', 'w'].filter((letter) => (usual + (letters[index] ?? '')).includes(letter)).join(''),
@@ -76,12 +76,12 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   });
 
   test('nothing allowed is ever refused while rules are replaced', async () => {
-    const fuse = engine.plan(handle, 'fuse', [FUSE], []);
+    const fuse = await engine.plan(handle, 'fuse', [FUSE], []);
     await engine.grant(handle, fuse, []);
     await container.run(
       'echo >/tmp/go; (n=0; while test -e /tmp/go; do (: </dev/fuse) 2>/dev/null || echo >/tmp/refused; : </dev/null; n=$((n+1)); done; echo $n >/tmp/count) &',
     );
-    const card = engine.plan(handle, 'card', [CARD], [fuse]);
+    const card = await engine.plan(handle, 'card', [CARD], [fuse]);
     for (let round = 0; round < REPLACEMENTS / 2; round++) {
       await engine.grant(handle, card, [fuse]);
       await engine.revoke(handle, card, [fuse]);

@@ -37,7 +37,7 @@ async function stop(): Promise<void> {
 async function grantOrRefusal(device: DeviceNode): Promise<{ plan?: Grant; refusal?: string }> {
   let plan: Grant | undefined;
   try {
-    plan = engine.plan(handle, 'a', [device], []);
+    plan = await engine.plan(handle, 'a', [device], []);
     await engine.grant(handle, plan, []);
     return { plan };
   } catch (err) {
@@ -109,7 +109,7 @@ describe.each(
 
   test.each(BETWEEN)('by %s keeps nothing', async (_, line, device) => {
     const policy = policyOf(container);
-    const plan = engine.plan(handle, 'a', [device], []);
+    const plan = await engine.plan(handle, 'a', [device], []);
     await engine.grant(handle, plan, []);
     await container.run(line.replaceAll('HOST', canary.path));
     await engine.revoke(handle, plan, []);
@@ -178,12 +178,12 @@ test('hostile programs of the image are never run', async () => {
     }
   };
   await start({ cgroupVersion: 2, prepare, args: ['/bin/busybox', 'sh'] });
-  const plan = engine.plan(handle, 'a', [FUSE], []);
+  const plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);
   await container.run('sleep 1000 3<>/dev/fuse &');
   await engine.killUsers(handle, [FUSE], { graceMs: 100 });
   engine.inspect(handle);
-  engine.devicesOf(handle);
+  await engine.devicesOf(handle);
   await engine.revoke(handle, plan, []);
   expect(() => readFileSync(join(container.rootfs, 'tmp/run'))).toThrow('ENOENT');
   await stop();

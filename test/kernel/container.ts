@@ -14,7 +14,8 @@ import {
 import { join } from 'node:path';
 import { cgroupHost, hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
 import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
-import { findInit, membersOf } from '../../node-worker/kernel/find-container.ts';
+import { membersOf } from '../../node-worker/kernel/cgroup-tree.ts';
+import { findInit } from '../../node-worker/kernel/find-container.ts';
 import { parseContainerInfo } from '../../node-worker/runtime/container-info.ts';
 import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';

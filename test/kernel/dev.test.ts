@@ -60,9 +60,9 @@ const READ_ONLY_DEV = { destination: '/dev', type: 'tmpfs', source: 'tmpfs', opt
 describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   test("a /dev that is the host's gets rules, and is never written", async () => {
     await start({ mounts: [bind('/dev', '/dev')] }, cgroupVersion);
-    expect(handle.dev).toBe('shared');
-    expect(() => engine.plan(handle, 'a', [CARD], [])).toThrow("the directory is the host's");
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    expect(engine.inspect(handle).dev).toBe('shared');
+    await expect(engine.plan(handle, 'a', [CARD], [])).rejects.toThrow("the directory is the host's");
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     expect(plan.devices[0]?.node).toBe('found');
     await engine.grant(handle, plan, []);
     expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
@@ -72,7 +72,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
 
   test("a directory below /dev that is the host's is never written, also when a plan says so", async () => {
     await start({}, cgroupVersion);
-    const plan = engine.plan(handle, 'a', [CARD], []);
+    const plan = await engine.plan(handle, 'a', [CARD], []);
     await container.stop();
     handle.close();
     await start({ mounts: [bind(canary.path, '/dev/dri')] }, cgroupVersion);
@@ -92,10 +92,10 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   ] as const)('a container %s', (_, options) => {
     test('whose /dev is read-only gets its device, and its /dev stays as it was', async () => {
       await start({ ...options, mounts: [READ_ONLY_DEV] }, cgroupVersion);
-      expect(handle.dev).toBe('userNamespaceBase' in options ? 'user-namespace' : 'read-only');
+      expect(engine.inspect(handle).dev).toBe('userNamespaceBase' in options ? 'user-namespace' : 'read-only');
       const before = await container.run('ls -a /dev; cat /proc/mounts');
       expect(await container.run('touch /dev/x')).toContain('Read-only file system');
-      const plan = engine.plan(handle, 'a', [FUSE, { ...CARD, uid: 3, gid: 4 }], []);
+      const plan = await engine.plan(handle, 'a', [FUSE, { ...CARD, uid: 3, gid: 4 }], []);
       expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: ['/dev/fuse', '/dev/dri/card0'] });
       expect(
         await container.run('stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; true <>/dev/fuse && echo opened'),
@@ -110,7 +110,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
 
     test('whose root is read-only gets its device', async () => {
       await start({ ...options, readOnlyRoot: true }, cgroupVersion);
-      const plan = engine.plan(handle, 'a', [FUSE], []);
+      const plan = await engine.plan(handle, 'a', [FUSE], []);
       await engine.grant(handle, plan, []);
       expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
       await engine.revoke(handle, plan, []);
@@ -122,20 +122,20 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
     const options = ['nosuid', 'mode=755', 'nr_inodes=40'];
     await start({ mounts: [{ ...READ_ONLY_DEV, options }] }, cgroupVersion);
     await container.run('i=0; while touch /dev/$i; do i=$((i+1)); done 2>/dev/null');
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await expect(engine.grant(handle, plan, [])).rejects.toThrow('the kernel answers ENOSPC there');
     expect(policyOf(container)).toEqual(policy);
   });
 
   test('a /dev that nobody may change any more loses the rules, and gets no device', async () => {
     await start({ capabilities: ['CAP_LINUX_IMMUTABLE'], prepare: addImmutable }, cgroupVersion);
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     expect(await container.run('immutable /dev && rm /dev/fuse')).toContain('Operation not permitted');
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
     expect(policyOf(container)).toEqual(policy);
     expect(await container.run('true </dev/fuse')).toContain('Operation not permitted');
-    const other = engine.plan(handle, 'a', [{ ...CARD, path: '/dev/card0' }], []);
+    const other = await engine.plan(handle, 'a', [{ ...CARD, path: '/dev/card0' }], []);
     await expect(engine.grant(handle, other, [])).rejects.toThrow('the kernel answers EPERM there');
     expect(policyOf(container)).toEqual(policy);
   });
@@ -143,7 +143,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   test('a /dev whose file system itself is read-only is refused, and nothing is left', async () => {
     await start({ capabilities: ['CAP_SYS_ADMIN'] }, cgroupVersion);
     expect(await container.run('mount -o remount,ro /dev')).toBe('');
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await expect(engine.grant(handle, plan, [])).rejects.toThrow('it is read-only there');
     expect(policyOf(container)).toEqual(policy);
   });
@@ -151,7 +151,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   test("a read-only volume of the host's that is mounted over /dev while we work is never written", async () => {
     const volume = { ...bind(canary.path, '/volume'), options: ['rbind', 'ro'] };
     await start({ capabilities: ['CAP_SYS_ADMIN'], mounts: [volume] }, cgroupVersion);
-    const plan = engine.plan(handle, 'a', [FUSE, { ...CARD, path: '/dev/a/b' }], []);
+    const plan = await engine.plan(handle, 'a', [FUSE, { ...CARD, path: '/dev/a/b' }], []);
     expect(await container.run('mount -o bind /volume /dev; touch /dev/x')).toContain('Read-only file system');
     await expect(engine.grant(handle, { ...plan, devices: plan.devices.slice(1) }, [])).rejects.toMatchObject({
       type: 'ContainerUnsupported',

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { ALU, CLASS, type Instruction, JUMP, type Program } from '../../node-worker/cgroup/instruction.ts';
 import { attachedPrograms, type ProgramInfo, programInfo, withProgram } from '../../node-worker/kernel/bpf.ts';
-import { cgroupTree } from '../../node-worker/kernel/cgroup-v1.ts';
+import { cgroupTree } from '../../node-worker/kernel/cgroup-tree.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import type { DeviceNode } from '../../node-worker/kernel/engine.ts';
 
@@ -39,10 +39,10 @@ export function programsOf({ cgroup }: Pick<Policed, 'cgroup'>): readonly Progra
 }
 
 /** Polls a condition of the kernel's, which nothing announces. Throws with the last value after 10 s. */
-export async function until<T>(look: () => T, holds: (value: T) => boolean): Promise<T> {
+export async function until<T>(look: () => T | Promise<T>, holds: (value: T) => boolean): Promise<T> {
   const end = performance.now() + 10_000;
   for (;;) {
-    const value = look();
+    const value = await look();
     if (holds(value)) return value;
     if (performance.now() > end) throw new Error(`waited 10 s in vain, last: ${JSON.stringify(value)}`);
     await new Promise((resolve) => {

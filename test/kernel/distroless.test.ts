@@ -67,13 +67,13 @@ describe.each(
     handle = engine.openContainer({ containerId: container.id });
     const before = policyOf(container);
     expect(await container.run('open /dev/fuse')).toBe('No such file or directory\n');
-    const plan = engine.plan(handle, 'a', [FUSE, CARD], []);
+    const plan = await engine.plan(handle, 'a', [FUSE, CARD], []);
     expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: ['/dev/fuse', '/dev/dri/card0'] });
     expect(await container.run('open /dev/dri/card0')).toBe('No such device or address\n');
     expect(await container.run('open /dev/fuse')).toBe('opened\n');
-    expect(engine.usersOf(handle, [FUSE])).toMatchObject([{ command: 'app', containerInit: true, via: 'fd' }]);
+    expect(await engine.usersOf(handle, [FUSE])).toMatchObject([{ command: 'app', containerInit: true, via: 'fd' }]);
     expect(await container.run('drop')).toBe('');
-    expect(engine.usersOf(handle, [FUSE])).toEqual([]);
+    expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/fuse', '/dev/dri/card0'] });
     expect(await container.run('open /dev/fuse')).toBe('No such file or directory\n');
     expect(policyOf(container)).toEqual(before);

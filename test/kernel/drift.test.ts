@@ -31,17 +31,17 @@ async function startAndGrant(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2): Pr
   container = await startContainer({ cgroupVersion, runtime });
   handle = engine.openContainer({ containerId: container.id });
   before = policyOf(container);
-  plan = engine.plan(handle, 'a', [FUSE], []);
+  plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);
 }
 const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
 
 async function expectMended(): Promise<void> {
   expect(await opens()).toBe(false);
-  expect(engine.drifted(handle, [plan])).toBe(true);
+  expect(await engine.drifted(handle, [plan])).toBe(true);
   await engine.grant(handle, plan, []);
   expect(await opens()).toBe(true);
-  expect(engine.drifted(handle, [plan])).toBe(false);
+  expect(await engine.drifted(handle, [plan])).toBe(false);
 }
 
 /** What the runtime was told at the start, as containerd sends it again with every update. */
@@ -94,7 +94,7 @@ describe('on cgroup v2, programs that others', () => {
     await startAndGrant('runc', 2);
     attach(ALLOW_ALL);
     const ids = attached();
-    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.drifted(handle, [plan])).toBe(false);
     expect((await engine.grant(handle, plan, [])).rulesChanged).toBe(0);
     expect(attached()).toEqual(ids);
   });
@@ -111,7 +111,7 @@ describe('on cgroup v2, programs that others', () => {
     await startAndGrant('runc', 2);
     detachAllBut('');
     expect(attached()).toEqual([]);
-    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.drifted(handle, [plan])).toBe(false);
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ rulesChanged: 0, nodesRemoved: ['/dev/fuse'] });
   });
 });

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { membersOf } from '../../node-worker/kernel/cgroup-tree.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import { membersOf } from '../../node-worker/kernel/find-container.ts';
 import { processStat } from '../../node-worker/kernel/process.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
@@ -47,7 +47,7 @@ describe.each(CGROUP_VERSIONS)('the init of a container on cgroup v%i', (cgroupV
     expect(found()).toBe(container.pid);
 
     const handle = engine.openContainer({ containerId: container.id });
-    await engine.grant(handle, engine.plan(handle, 'a', [FUSE], []), []);
+    await engine.grant(handle, await engine.plan(handle, 'a', [FUSE], []), []);
     await container.run('exec 4<>/dev/fuse; sleep 1000 4>&- 5<>/dev/fuse &');
     const users = await until(
       () => engine.usersOf(handle, [FUSE]),

@@ -68,7 +68,7 @@ let plan: Grant;
 beforeAll(cleanUp);
 afterAll(cleanUp);
 
-const users = (): readonly DeviceUser[] => engine.usersOf(handle, [FUSE]);
+const users = (): Promise<readonly DeviceUser[]> => engine.usersOf(handle, [FUSE]);
 
 describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
@@ -78,7 +78,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
       prepare: (rootfs) => buildProgram(HOLDER, join(rootfs, 'bin/holder')),
     });
     handle = engine.openContainer({ containerId: container.id });
-    plan = engine.plan(handle, 'a', [FUSE], []);
+    plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
   });
   afterEach(async () => {
@@ -102,7 +102,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
       await engine.revoke(handle, plan, []);
       await engine.killUsers(handle, [FUSE], { graceMs: 50 });
       // Who forks all the time may be missed by one look.
-      for (let look = 0; look < LOOKS; look++) expect(users()).toEqual([]);
+      for (let look = 0; look < LOOKS; look++) expect(await users()).toEqual([]);
       expect(await container.run('echo alive; true </dev/fuse')).toMatch(/^alive\n.*(no such file|not permitted)/i);
     },
     20_000,

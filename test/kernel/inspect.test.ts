@@ -67,7 +67,7 @@ describe.each(possible(KINDS))('inspect() of a container %s', (_, options) => {
     const look = (): Inspection => engine.inspect(handle, [], [FUSE, CARD]);
     const first = look();
     expect([answers(first, FUSE), answers(first, NULL)]).toEqual(['m m', 'rwm rwm']);
-    const plan = engine.plan(handle, 'a', [FUSE, { ...CARD, access: 'r' }], []);
+    const plan = await engine.plan(handle, 'a', [FUSE, { ...CARD, access: 'r' }], []);
     await engine.grant(handle, plan, []);
     const granted = policyOf(container);
     const second = look();
@@ -105,7 +105,7 @@ describe('inspect() of programs', () => {
   ])('that the kernel blinds (kptr_restrict=%s) knows ours', async (kptr, expected) => {
     setSysctls({ 'net/core/bpf_jit_harden': '2', 'kernel/kptr_restrict': kptr });
     await start({ cgroupVersion: 2 });
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     forgetProved();
     const inspection = engine.inspect(handle, [plan], []);

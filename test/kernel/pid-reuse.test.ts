@@ -36,7 +36,7 @@ async function replacedContainer(cgroupVersion: 1 | 2) {
   for (let attempt = 0; attempt < 10; attempt++) {
     const container = await startContainer({ cgroupVersion });
     const handle = engine.openContainer({ containerId: container.id });
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     await container.stop();
     const stranger = await processWithPid(handle.pid);
@@ -56,7 +56,7 @@ describe.each(CGROUP_VERSIONS)('a pid that was used again, on cgroup v%i', (cgro
       expect(() => engine.openContainer({ containerId: id, pid: user.pid })).toThrow('no cgroup of its process');
       await expect(engine.grant(handle, plan, [])).rejects.toMatchObject({ type: 'ContainerNotReady' });
       expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
-      expect(engine.usersOf(handle, [FUSE])).toEqual([]);
+      expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
       expect(signalUser(user, constants.signals.SIGKILL)).toEqual([]);
       expect(stranger.exitCode ?? stranger.signalCode).toBeNull();
     } finally {

@@ -74,9 +74,9 @@ describe.each(['runc', 'crun'] as const)('programs of %s', (runtime) => {
     await start(runtime);
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump?.some(({ dst }) => dst === 11)).toBe(true);
-    const fuse = engine.plan(handle, 'a', [FUSE], []);
+    const fuse = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, fuse, []);
-    const card = engine.plan(handle, 'b', [CARD], [fuse]);
+    const card = await engine.plan(handle, 'b', [CARD], [fuse]);
     await engine.grant(handle, card, [fuse]);
     expect(await opens()).toBe(true);
     await engine.revoke(handle, card, [fuse]);
@@ -93,7 +93,7 @@ describe('a program whose instructions the kernel hides', () => {
     await start(runtime);
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump).toBeUndefined();
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     expect(await opens()).toBe(true);
     // A worker that starts anew has only the plan.
@@ -109,16 +109,16 @@ describe('a program whose instructions the kernel hides', () => {
     handle = engine.openContainer({ containerId: container.id, spec: container.spec });
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump).toBeUndefined();
-    const fuse = engine.plan(handle, 'a', [FUSE], []);
+    const fuse = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, fuse, []);
-    const twin = engine.plan(handle, 'b', [{ ...CARD, path: '/dev/b', major: 195 }], [fuse]);
+    const twin = await engine.plan(handle, 'b', [{ ...CARD, path: '/dev/b', major: 195 }], [fuse]);
     await engine.grant(handle, twin, [fuse]);
     expect(await opens()).toBe(true);
     // A worker that starts anew has the plans, and nobody tells it the spec.
     handle.close();
     handle = engine.openContainer({ containerId: container.id });
     forgetProved();
-    expect(engine.drifted(handle, [twin, fuse])).toBe(false);
+    expect(await engine.drifted(handle, [twin, fuse])).toBe(false);
     forgetProved();
     await engine.revoke(handle, twin, [fuse]);
     expect(await opens()).toBe(true);
@@ -132,13 +132,13 @@ describe('a program whose instructions the kernel hides', () => {
     container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
     handle = engine.openContainer({ containerId: container.id });
     const before = policyOf(container);
-    expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+    await expect(engine.plan(handle, 'a', [FUSE], [])).rejects.toThrow('the kernel hides its instructions');
     expect(engine.inspect(handle)).toMatchObject({
       policies: [{ readable: false }],
       nodes: expect.arrayContaining([expect.objectContaining({ path: '/dev/dri/card0', access: '?' })]),
     });
     const foreign = engine.openContainer({ containerId: container.id, spec: [everything(false), allow('c', 226, 1)] });
-    expect(() => engine.plan(foreign, 'a', [FUSE], [])).toThrow('the kernel hides its instructions');
+    await expect(engine.plan(foreign, 'a', [FUSE], [])).rejects.toThrow('the kernel hides its instructions');
     foreign.close();
     expect(policyOf(container)).toEqual(before);
     expect(await container.run('ls /dev')).not.toContain('fuse');
@@ -164,7 +164,7 @@ test('a program that a link owns is wrapped through the link', async () => {
   );
   try {
     const before = policyOf(container);
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     expect(await opens()).toBe(true);
     await engine.revoke(handle, plan, []);
@@ -178,15 +178,16 @@ test('a program of a cgroup above the container that refuses is left alone, and 
   await start();
   const above = dirname(container.cgroup);
   const before = policyOf(container);
-  withLoaded(DENY_FUSE, 'above', (fd) => {
+  const id = withLoaded(DENY_FUSE, 'above', (fd) => {
     withCgroup(above, (cgroupFd) => attachProgram(cgroupFd, fd, MULTI));
-    try {
-      expect(() => engine.plan(handle, 'a', [FUSE], [])).toThrow('of a cgroup above the container refuses it');
-      expect(() => engine.plan(handle, 'a', [CARD], [])).not.toThrow();
-    } finally {
-      withCgroup(above, (cgroupFd) => detachProgram(cgroupFd, fd));
-    }
+    return programInfo(fd).id;
   });
+  try {
+    await expect(engine.plan(handle, 'a', [FUSE], [])).rejects.toThrow('of a cgroup above the container refuses it');
+    await engine.plan(handle, 'a', [CARD], []);
+  } finally {
+    withProgram(id, (fd) => withCgroup(above, (cgroupFd) => detachProgram(cgroupFd, fd)));
+  }
   expect(policyOf(container)).toEqual(before);
 });
 
@@ -197,7 +198,7 @@ test('a program that refuses others beside it is replaced with the same flags', 
     withLoaded(DENY_FUSE, 'alone', (fd) => attachProgram(cgroupFd, fd, NO_MULTI));
   });
   const before = policyOf(container);
-  const plan = engine.plan(handle, 'a', [FUSE], []);
+  const plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);
   expect(await opens()).toBe(true);
   await engine.revoke(handle, plan, []);
@@ -235,6 +236,6 @@ test('a kernel that cannot replace a program at once gets it in two steps, witho
   expect(await container.run('rm /tmp/go; wait; test -e /tmp/refused && echo refused; cat /tmp/count')).toMatch(
     /^\d\d+\n$/,
   );
-  await engine.revoke(handle, engine.plan(handle, 'a', [FUSE], []), []);
+  await engine.revoke(handle, await engine.plan(handle, 'a', [FUSE], []), []);
   expect(policyOf(container)).toEqual(before);
 });

@@ -111,7 +111,7 @@ describe.each(
     'and %s, nothing of the host changes',
     async (_, line, device) => {
       const policy = policyOf(container);
-      const plan = engine.plan(handle, 'a', [device], []);
+      const plan = await engine.plan(handle, 'a', [device], []);
       await container.run(line.replaceAll('HOST', canary.path));
       for (let round = 0; round < ROUNDS; round++) {
         try {

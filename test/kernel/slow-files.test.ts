@@ -8,6 +8,7 @@ import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf, until } from './devices.ts';
+import { LOCKED_DIRECTORY, SLOW_EXEC } from './slow-programs.ts';
 
 /**
  * Mounts a file system on a path, whose root is of the mode it is told, and never answers a request of the kernel's. Then it
@@ -57,6 +58,8 @@ async function start(options: Omit<StartOptions, 'cgroupVersion'> = {}): Promise
     devices: [{ ...FUSE, path: '/tmp/fuse', access: 'rwm' }],
     prepare: (rootfs) => {
       buildProgram(NEVER_ANSWERS, join(rootfs, 'bin/never-answers'));
+      buildProgram(SLOW_EXEC, join(rootfs, 'bin/slow-exec'));
+      buildProgram(LOCKED_DIRECTORY, join(rootfs, 'bin/locked-directory'));
       // Also for the root of a user namespace.
       chmodSync(join(rootfs, 'tmp'), 0o777);
     },
@@ -65,12 +68,15 @@ async function start(options: Omit<StartOptions, 'cgroupVersion'> = {}): Promise
   handle = engine.openContainer({ containerId: container.id });
 }
 
-const mountSlow = async (path: string, rootMode = '40000'): Promise<void> => {
+/** Runs a program in the background until it has said what it is to say. */
+async function begin(program: string, word: string): Promise<void> {
   const said = await container.run(
-    `mkfifo /tmp/up; never-answers ${path} ${rootMode} >/tmp/up 2>&1 & read said </tmp/up; echo $said`,
+    `rm -f /tmp/up; mkfifo /tmp/up; ${program} >/tmp/up 2>&1 & read said </tmp/up; echo $said`,
   );
-  expect(said).toBe('up\n');
-};
+  expect(said).toBe(`${word}\n`);
+}
+
+const mountSlow = (path: string, rootMode = '40000'): Promise<void> => begin(`never-answers ${path} ${rootMode}`, 'up');
 
 /** Milliseconds: far less than until the file system goes away, with room for a busy machine. */
 const PROMPTLY = 2000;
@@ -89,7 +95,7 @@ async function expectRefused(device: DeviceNode, planned?: Grant): Promise<void>
   const refusal = await promptly(async () => {
     const opened = engine.openContainer({ containerId: container.id });
     try {
-      return await engine.grant(opened, planned ?? engine.plan(opened, 'a', [device], []), []);
+      return await engine.grant(opened, planned ?? (await engine.plan(opened, 'a', [device], [])), []);
     } catch (err) {
       return failureOf(err);
     } finally {
@@ -109,7 +115,7 @@ describe('a file system that never answers', () => {
   ] as const)('%s is refused, not waited for', async (_, path, rootMode, device) => {
     await start();
     const policy = policyOf(container);
-    const plan = engine.plan(handle, 'a', [device], []);
+    const plan = await engine.plan(handle, 'a', [device], []);
     await container.run('mkdir -p /dev/dri/by; touch /dev/dri/card0');
     await mountSlow(path, rootMode);
     await expectRefused(device);
@@ -120,7 +126,7 @@ describe('a file system that never answers', () => {
   test('that comes over /dev after the mount keeps nothing from being taken back', async () => {
     await start();
     const policy = policyOf(container);
-    const plan = engine.plan(handle, 'a', [CARD], []);
+    const plan = await engine.plan(handle, 'a', [CARD], []);
     await engine.grant(handle, plan, []);
     await mountSlow('/dev');
     expect(await promptly(() => engine.drifted(handle, [plan]))).toBe(true);
@@ -142,14 +148,116 @@ describe('a file system that never answers', () => {
     );
     expect(users.map(({ via }) => via)).toEqual(['fd', 'fd']);
     await promptly(() => engine.killUsers(handle, [FUSE], { graceMs: 500 }));
-    expect(engine.usersOf(handle, [FUSE])).toEqual([]);
+    expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
   });
 
   test('of a user namespace, which may not even be asked by us, is refused', async () => {
     await start({ userNamespaceBase: 1_000_000, devices: [] });
     await container.run('mkdir -p /dev/dri');
-    await engine.grant(handle, engine.plan(handle, 'fuse', [FUSE], []), []);
+    await engine.grant(handle, await engine.plan(handle, 'fuse', [FUSE], []), []);
     await mountSlow('/dev/dri');
     await expectRefused(CARD);
   });
+
+  test('is refused also where it has the number of a mount that was looked at before', async () => {
+    await start();
+    await container.run('mkdir -p /dev/dri');
+    const id = (): Promise<string> => container.run("grep ' /dev/dri ' /proc/self/mountinfo | cut -d ' ' -f 1");
+    let [plan, before] = [await engine.plan(handle, 'a', [CARD], []), ''];
+    for (let attempt = 0; attempt < 50; attempt++) {
+      await container.run('mount -t tmpfs none /dev/dri');
+      before = await id();
+      // By each helper process.
+      for (let look = 0; look < 4; look++) plan = await engine.plan(handle, 'a', [CARD], []);
+      await container.run('umount /dev/dri');
+      await mountSlow('/dev/dri');
+      if ((await id()) === before) break;
+      await container.run('umount -l /dev/dri; kill $!');
+    }
+    expect(await id()).toBe(before);
+    await expectRefused(CARD);
+    await expectRefused(CARD, plan);
+  });
+
+  test('that keeps an exec waiting is given up, and keeps nobody else waiting', async () => {
+    await start();
+    await container.run('mkdir /tmp/slow');
+    await begin('slow-exec /tmp/slow', 'slow');
+    const other = await startContainer({ cgroupVersion: 2 });
+    const look = waiting(engine.usersOf(handle, [FUSE]));
+    await expectServed(other);
+    expect(look.done).toBe(false);
+    await other.stop();
+    await expect(look.promise).rejects.toMatchObject({ type: 'ContainerStuck' });
+    await container.run('kill -9 $!');
+    await until(
+      async () => typeOf(engine.usersOf(handle, [FUSE])),
+      (type) => type === undefined,
+    );
+  });
+
+  test('that keeps an exec waiting hides no user of a device: the container ends', async () => {
+    await start();
+    await container.run('mkdir /tmp/slow; sleep 1000 3<>/tmp/fuse &');
+    await begin('slow-exec /tmp/slow', 'slow');
+    const ended = await engine.killUsers(handle, [FUSE], { graceMs: 0 });
+    expect(ended.filter(({ containerInit }) => containerInit)).toMatchObject([{ via: 'unknown' }]);
+    expect(handle.isAlive()).toBe(false);
+    await until(
+      () => engine.usersOf(handle, [FUSE]),
+      (users) => users.length === 0,
+    );
+  });
 });
+
+test('a directory that a process keeps locked for ever keeps no rule, and nobody else waiting', async () => {
+  await start({ capabilities: ['CAP_SYS_PTRACE'], devices: [] });
+  const policy = policyOf(container);
+  const plan = await engine.plan(handle, 'a', [CARD], []);
+  await engine.grant(handle, plan, []);
+  await begin('locked-directory /dev/dri', 'slow');
+  const other = await startContainer({ cgroupVersion: 2 });
+  const revoked = waiting(engine.revoke(handle, plan, []));
+  expect(policyOf(container)).toEqual(policy);
+  await expectServed(other);
+  expect(revoked.done).toBe(false);
+  await other.stop();
+  expect(await revoked.promise).toMatchObject({ nodesRemoved: [] });
+  expect(await typeOf(engine.grant(handle, plan, []))).toBe('ContainerStuck');
+  expect(policyOf(container)).toEqual(policy);
+  await container.run('kill -9 $!');
+  await until(
+    () => typeOf(engine.grant(handle, plan, [])),
+    (type) => type === undefined,
+  );
+  expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/dri/card0'] });
+});
+
+/** What has not been answered yet. */
+function waiting<T>(promise: Promise<T>): { readonly promise: Promise<T>; done: boolean } {
+  const state = { promise, done: false };
+  const end = (): void => {
+    state.done = true;
+  };
+  promise.then(end, end);
+  return state;
+}
+
+async function typeOf(answer: Promise<unknown>): Promise<string | undefined> {
+  return answer.then(
+    () => undefined,
+    (err: unknown) => failureOf(err)?.type ?? String(err),
+  );
+}
+
+/** Everything that is asked of a container's files and processes. */
+async function expectServed({ id }: TestContainer): Promise<void> {
+  const opened = engine.openContainer({ containerId: id });
+  const plan = await engine.plan(opened, 'other', [CARD], []);
+  await engine.grant(opened, plan, []);
+  expect(await engine.drifted(opened, [plan])).toBe(false);
+  expect(await engine.devicesOf(opened)).toMatchObject([{ path: CARD.path }]);
+  expect(await engine.usersOf(opened, [FUSE])).toEqual([]);
+  expect(await engine.revoke(opened, plan, [])).toMatchObject({ nodesRemoved: [CARD.path] });
+  opened.close();
+}

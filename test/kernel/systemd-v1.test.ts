@@ -28,7 +28,7 @@ async function start(): Promise<void> {
   container = await startContainer({ cgroupVersion: 1, systemd });
   handle = engine.openContainer({ containerId: container.id });
   before = policyOf(container);
-  plan = engine.plan(handle, 'a', [FUSE], []);
+  plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);
 }
 const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
@@ -54,7 +54,7 @@ describe('a container in a scope of systemd on cgroup v1', () => {
       await until(() => engine.drifted(handle, [plan]), Boolean);
       expect(await opens()).toBe(false);
       expect((await engine.grant(handle, plan, [])).rulesChanged).toBe(1);
-      expect(engine.drifted(handle, [plan])).toBe(false);
+      expect(await engine.drifted(handle, [plan])).toBe(false);
       expect(await opens()).toBe(true);
     }
     await engine.revoke(handle, plan, []);

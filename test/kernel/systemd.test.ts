@@ -32,7 +32,7 @@ describe('a container in a scope of systemd', () => {
     container = await startContainer({ cgroupVersion: 2, runtime, systemd });
     handle = engine.openContainer({ containerId: container.id });
     before = programsOf(container);
-    plan = engine.plan(handle, 'a', [FUSE], []);
+    plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
   };
   afterEach(async () => {
@@ -96,7 +96,7 @@ describe('a container in a scope of systemd', () => {
     await start('crun');
     systemd.systemctl('daemon-reload');
     systemd.systemctl('set-property', '--runtime', unit(), 'TasksMax=150');
-    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.drifted(handle, [plan])).toBe(false);
     expect(await opens()).toBe(true);
   });
 
@@ -105,7 +105,7 @@ describe('a container in a scope of systemd', () => {
     // The unified hierarchy of a hybrid host has no controllers, so the runtime fails once systemd has done its part.
     expect(() => container.update({ cpu: { shares: 512 } })).toThrow('cpu.weight');
     expect(await opens()).toBe(false);
-    expect(engine.drifted(handle, [plan])).toBe(true);
+    expect(await engine.drifted(handle, [plan])).toBe(true);
     await engine.grant(handle, plan, []);
     expect(await opens()).toBe(true);
     await engine.revoke(handle, plan, []);

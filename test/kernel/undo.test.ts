@@ -29,7 +29,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
     beforeEach(() => start({ cgroupVersion }));
 
     test('leaves policy and nodes as they were', async () => {
-      const plan = engine.plan(handle, 'a', [FUSE, NULL_TWIN], []);
+      const plan = await engine.plan(handle, 'a', [FUSE, NULL_TWIN], []);
       await engine.grant(handle, plan, []);
       expect(await container.run('stat -c "%a %u %g %t:%T" /dev/sub/dir/full; stat -c %a /dev/sub')).toBe(
         '640 7 8 1:7\n755\n',
@@ -42,15 +42,15 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
     });
 
     test('of nothing changes nothing', async () => {
-      const plan = engine.plan(handle, 'a', [FUSE], []);
+      const plan = await engine.plan(handle, 'a', [FUSE], []);
       expect(await engine.revoke(handle, plan, [])).toEqual({ rulesChanged: 0, nodesRemoved: [], stillAllowed: [] });
       expect(policyOf(container)).toEqual(before);
     });
 
     test('leaves what another owner still has, whoever ends first', async () => {
-      const reader = engine.plan(handle, 'reader', [{ ...FUSE, access: 'r' }, CARD], []);
+      const reader = await engine.plan(handle, 'reader', [{ ...FUSE, access: 'r' }, CARD], []);
       await engine.grant(handle, reader, []);
-      const writer = engine.plan(handle, 'writer', [FUSE], [reader]);
+      const writer = await engine.plan(handle, 'writer', [FUSE], [reader]);
       await engine.grant(handle, writer, [reader]);
       expect(engine.accessTo(handle, FUSE)).toContain('rw');
       expect(await engine.revoke(handle, reader, [writer])).toMatchObject({
@@ -66,7 +66,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
 
     test('leaves a node that the container had, and takes only the rule', async () => {
       await container.run('mknod /dev/fuse c 10 229');
-      const plan = engine.plan(handle, 'a', [FUSE], []);
+      const plan = await engine.plan(handle, 'a', [FUSE], []);
       expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: [] });
       expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
       expect(await container.run('stat -c %t:%T /dev/fuse; true <>/dev/fuse')).toMatch(
@@ -75,7 +75,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
     });
 
     test('happens by itself when a node cannot be made', async () => {
-      const plan = engine.plan(handle, 'a', [FUSE, CARD], []);
+      const plan = await engine.plan(handle, 'a', [FUSE, CARD], []);
       await container.run('mkdir -p /dev/dri; echo mine >/dev/dri/card0');
       await expect(engine.grant(handle, plan, [])).rejects.toMatchObject({ type: 'ContainerUnsupported' });
       expect(policyOf(container)).toEqual(before);
@@ -83,7 +83,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
     });
 
     test('removes what a killed grant left under its temporary name', async () => {
-      const plan = engine.plan(handle, 'a', [FUSE], []);
+      const plan = await engine.plan(handle, 'a', [FUSE], []);
       await container.run('mknod /dev/.fuse.devmnt c 10 229');
       await engine.revoke(handle, plan, []);
       expect(await container.run('ls -a /dev')).not.toContain('devmnt');
@@ -92,7 +92,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
 
   test('of a container that had part of the access leaves that part', async () => {
     await start({ cgroupVersion, devices: [{ path: '/dev/fuse', type: 'c', major: 10, minor: 229, access: 'r' }] });
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
     // It has lost the right to write: who has it open for that is a user.
@@ -105,7 +105,7 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
 
   test('of a privileged container changes no rule and tells so', async () => {
     await start({ cgroupVersion, privileged: true });
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: ['/dev/fuse'] });
     expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
     expect(await engine.revoke(handle, plan, [])).toEqual({
@@ -118,14 +118,14 @@ describe.each(CGROUP_VERSIONS)('undo on cgroup v%i', (cgroupVersion) => {
 
   test('drift is found and mended', async () => {
     await start({ cgroupVersion });
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     await container.run('rm /dev/fuse');
-    expect(engine.drifted(handle, [plan])).toBe(true);
+    expect(await engine.drifted(handle, [plan])).toBe(true);
     expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: ['/dev/fuse'] });
-    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.drifted(handle, [plan])).toBe(false);
     await engine.revoke(handle, plan, []);
-    expect(engine.drifted(handle, [plan])).toBe(true);
+    expect(await engine.drifted(handle, [plan])).toBe(true);
   });
 });
 
@@ -135,7 +135,7 @@ if (CGROUP_VERSIONS.includes(1)) {
     const nested = container.nest('a/b', ['deny c 1:7 rwm', 'allow c 1:7 r']);
     const own = (): string => readFileSync(`${nested}/devices.list`, 'utf8').split('\n').sort().join('\n');
     const list = own();
-    const plan = engine.plan(handle, 'a', [FUSE, NULL_TWIN], []);
+    const plan = await engine.plan(handle, 'a', [FUSE, NULL_TWIN], []);
     await engine.grant(handle, plan, []);
     expect(own()).toContain('c 10:229 rw');
     expect(own()).toContain('c 1:7 rw');

@@ -35,8 +35,8 @@ describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i'
 
   test('gets nodes of its own ids and gives them back', async () => {
     const mine = whereabouts();
-    expect(handle.dev).toBe('user-namespace');
-    const plan = engine.plan(
+    expect(engine.inspect(handle).dev).toBe('user-namespace');
+    const plan = await engine.plan(
       handle,
       'a',
       [
@@ -50,7 +50,7 @@ describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i'
       await container.run('stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; true <>/dev/fuse && echo opened'),
     ).toBe('600 0 0 a:e5\n660 3 4 e2:0\nopened\n');
     expect(await container.run('true </dev/dri/card0')).toContain('No such device or address');
-    expect(engine.drifted(handle, [plan])).toBe(false);
+    expect(await engine.drifted(handle, [plan])).toBe(false);
     expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: [] });
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/fuse', '/dev/dri/card0'] });
     expect(await container.run('ls -a /dev')).not.toMatch(/fuse|dri/);
@@ -64,13 +64,13 @@ describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i'
   test('is refused where something else is in the way, and keeps it', async () => {
     await container.run('echo mine >/dev/fuse; ln -s /etc /dev/dri');
     for (const device of [FUSE, CARD])
-      expect(() => engine.plan(handle, 'a', [device], [])).toThrow('Cannot make device node');
+      await expect(engine.plan(handle, 'a', [device], [])).rejects.toThrow('Cannot make device node');
     expect(await container.run('cat /dev/fuse; ls /etc')).toBe('mine\n');
     expect(policyOf(container)).toEqual(before);
   });
 
   test('loses what an interrupted grant left', async () => {
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await container.run('touch /dev/fuse; chmod 000 /dev/fuse');
     await engine.revoke(handle, plan, []);
     expect(await container.run('ls -a /dev')).not.toMatch(/fuse/);

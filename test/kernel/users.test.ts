@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceUser } from '../../node-worker/kernel/engine.ts';
+import { type Freezer, whileFrozen } from '../../node-worker/kernel/freeze.ts';
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
@@ -22,6 +23,10 @@ int main(int count, char **words) {
 
 const addMapDevice = (rootfs: string): void => buildProgram(MAP_DEVICE, `${rootfs}/bin/map-device`);
 
+const freezerOf = (handle: ContainerHandle): Freezer => (handle as ContainerHandle & { freezer: Freezer }).freezer;
+const stateOf = ({ version, path }: Freezer): string =>
+  readFileSync(`${path}/${version === 1 ? 'freezer.state' : 'cgroup.events'}`, 'latin1');
+
 const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
@@ -32,17 +37,17 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion, prepare: addMapDevice });
     handle = engine.openContainer({ containerId: container.id, pid: container.pid });
-    await engine.grant(handle, engine.plan(handle, 'a', [FUSE], []), []);
+    await engine.grant(handle, await engine.plan(handle, 'a', [FUSE], []), []);
   });
   afterEach(async () => {
     handle.close();
     await container.stop();
   });
-  const users = (): readonly DeviceUser[] => engine.usersOf(handle, [FUSE]);
+  const users = (): Promise<readonly DeviceUser[]> => engine.usersOf(handle, [FUSE]);
   const untilUsed = (count: number): Promise<readonly DeviceUser[]> => until(users, (found) => found.length === count);
 
   test('are found by what they hold, also after the node is gone', async () => {
-    expect(users()).toEqual([]);
+    expect(await users()).toEqual([]);
     await container.run('sleep 1000 3<>/dev/fuse &');
     await untilUsed(1);
     await container.run('rm /dev/fuse');
@@ -60,7 +65,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
     const killed = await engine.killUsers(handle, [FUSE], { graceMs: 200 });
     // The shell's next child holds the device too, until it has closed it.
     expect(killed.length).toBeGreaterThanOrEqual(2);
-    expect(users()).toEqual([]);
+    expect(await users()).toEqual([]);
     expect(await container.run('echo alive')).toBe('alive\n');
   });
 
@@ -68,18 +73,18 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
     await container.run('sleep 1000 3<>/dev/fuse & exec 4<>/dev/fuse');
     expect((await untilUsed(2)).filter(({ containerInit }) => containerInit)).toHaveLength(1);
     expect(await engine.killUsers(handle, [FUSE], { graceMs: 50 })).toHaveLength(2);
-    expect(users()).toEqual([]);
+    expect(await users()).toEqual([]);
     expect(handle.isAlive()).toBe(false);
   });
 
   test('are all ended although they fork faster than they are found', async () => {
-    const plan = engine.plan(handle, 'a', [FUSE], []);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
     await container.run("echo 'trap : TERM; sh /tmp/bomb & sh /tmp/bomb & wait' >/tmp/bomb");
     await container.run('sh /tmp/bomb 3<>/dev/fuse 2>/dev/null &');
     await until(users, (found) => found.length > 20);
     await engine.revoke(handle, plan, []);
     await engine.killUsers(handle, [FUSE], { graceMs: 50 });
-    expect(users()).toEqual([]);
+    expect(await users()).toEqual([]);
     expect(handle.isAlive()).toBe(true);
   });
 
@@ -92,11 +97,20 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
     );
     expect(user).toMatchObject({ command: 'map-device', device: 'c 1:5', containerInit: false });
     await engine.killUsers(handle, [zero], { graceMs: 1000 });
-    expect(engine.usersOf(handle, [zero])).toEqual([]);
+    expect(await engine.usersOf(handle, [zero])).toEqual([]);
+  });
+
+  test('stay frozen while they are looked at, whoever opens the container meanwhile', async () => {
+    const state = await whileFrozen({ freezer: freezerOf(handle) }, async () => {
+      engine.openContainer({ containerId: container.id }).close();
+      return stateOf(freezerOf(handle));
+    });
+    expect(state).toMatch(/FROZEN|frozen 1/);
+    expect(await container.run('echo alive')).toBe('alive\n');
   });
 
   test('go on when a worker was killed while it had them frozen', async () => {
-    const { freezer } = handle as ContainerHandle & { freezer: { version: 1 | 2; path: string } };
+    const freezer = freezerOf(handle);
     const module = new URL('../../node-worker/kernel/freeze.ts', import.meta.url).href;
     const script = `const { whileFrozen } = await import('${module}');
       await whileFrozen({ freezer: ${JSON.stringify(freezer)} }, () => process.kill(process.pid, 'SIGKILL'));`;
@@ -104,9 +118,8 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
       encoding: 'utf8',
     });
     expect(killed).toMatchObject({ signal: 'SIGKILL', stderr: '' });
-    const state = freezer.version === 1 ? 'freezer.state' : 'cgroup.events';
     await until(
-      () => readFileSync(`${freezer.path}/${state}`, 'latin1'),
+      () => stateOf(freezer),
       (text) => /FROZEN|frozen 1/.test(text),
     );
     engine.openContainer({ containerId: container.id }).close();

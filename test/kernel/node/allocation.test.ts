@@ -118,10 +118,10 @@ describe.each(CGROUP_VERSIONS)('a device is never granted twice: on cgroup v%i',
     await target.run('sleep 1000 3<>/dev/fuse &');
     await until(users, (count) => count > 0);
   }
-  function users(): number {
+  async function users(): Promise<number> {
     const handle = node.deps.engine.openContainer({ containerId: target.id });
     try {
-      return node.deps.engine.usersOf(handle, [{ type: 'c', major: 10, minor: 229 }]).length;
+      return (await node.deps.engine.usersOf(handle, [{ type: 'c', major: 10, minor: 229 }])).length;
     } finally {
       handle.close();
     }
@@ -178,7 +178,7 @@ describe.each(CGROUP_VERSIONS)('a device is never granted twice: on cgroup v%i',
       (count) => count > 0,
     );
     expect(node.told).toMatchObject([{ signal: 'slaveEnding' }]);
-    expect(users()).toBe(0);
+    expect(await users()).toBe(0);
     await expectNothingGranted();
   });
 
@@ -211,7 +211,7 @@ describe.each(CGROUP_VERSIONS)('a device is never granted twice: on cgroup v%i',
       expect(JSON.stringify(node.told)).toContain(
         'NotAllocated: the kubelet has given a device of hostdev.k8s.io/dev_fuse to the pod other-uid',
       );
-      expect(users()).toBe(0);
+      expect(await users()).toBe(0);
       await expectNothingGranted();
       expect(node.deps.store.buried(SLAVE.uid)).toBe(true);
     },

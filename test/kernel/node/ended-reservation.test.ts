@@ -75,7 +75,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     await node.attach(slave, { resources: { [RESOURCE]: '1' } });
     handle = node.deps.engine.openContainer({ containerId: target.id });
     toldOf = [];
-    const tellOwner = async (): Promise<void> => void toldOf.push(users().length);
+    const tellOwner = async (): Promise<void> => void toldOf.push((await users()).length);
     guard = new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 100 });
   });
   afterEach(async () => {
@@ -100,7 +100,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     await target.run('sleep 1000 3<>/dev/loop-control & exec 4<>/dev/loop-control');
     await untilUsed(2);
     await endSlave();
-    expect([toldOf, users(), handle.isAlive()]).toEqual([[0], [], false]);
+    expect([toldOf, await users(), handle.isAlive()]).toEqual([[0], [], false]);
     expect(node.deps.store.records()).toEqual([]);
     expect(node.memory.events).toEqual([expect.stringMatching(/^Pod web-0 EndDeviceUsers: .*\(sh\).*main process/)]);
   });
@@ -109,7 +109,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     await target.run('sleep 1000 3<>/dev/loop-control &');
     await untilUsed(1);
     await endSlave();
-    expect([toldOf, users(), policyOf(target)]).toEqual([[0], [], before]);
+    expect([toldOf, await users(), policyOf(target)]).toEqual([[0], [], before]);
     expect(await target.run('true </dev/loop-control; echo alive')).toContain('alive');
   });
 
@@ -125,7 +125,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     await node.attach(again, { name: 'm3' });
     guard.slaveEnded(again.uid, 'it is being deleted');
     await guard.idle();
-    expect([toldOf, holders().length, node.memory.events]).toEqual([[0], 2, []]);
+    expect([toldOf, (await holders()).length, node.memory.events]).toEqual([[0], 2, []]);
     expect(await target.run('true </tmp/fuse && echo opened')).toBe('opened\n');
   });
 
@@ -155,7 +155,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
       () => node.deps.store.records().length,
       (count) => count === 0,
     );
-    expect(users()).toEqual([]);
+    expect(await users()).toEqual([]);
     expect(await node.deps.metrics.text()).toContain('device_mounter_node_devices_still_used 0');
   });
 
@@ -168,7 +168,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     expect(await target.run('echo again >&4 || true; echo alive')).toContain('alive');
     const { mounts } = await detachNow(true);
     expect(mounts[0]?.ended).toContain('is the main process of the container');
-    expect([users(), handle.isAlive()]).toEqual([[], false]);
+    expect([await users(), handle.isAlive()]).toEqual([[], false]);
   });
 
   test('by somebody who may not end processes, they are left until the slave ends', async () => {
@@ -178,9 +178,9 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     await until(users, (found) => found.length > 0);
     const step = () => detach(node.deps, { mounts: [MOUNT], slaves: [slave], force: true });
     expect(await step()).toMatchObject({ mounts: [{ inUse: true }] });
-    expect([users().length, policyOf(target)]).toEqual([1, before]);
+    expect([(await users()).length, policyOf(target)]).toEqual([1, before]);
     node.memory.endPod('s1');
     expect((await step()).mounts[0]?.inUse).toBeUndefined();
-    expect([users(), await target.run('cat /tmp/asked')]).toEqual([[], 'asked\n']);
+    expect([await users(), await target.run('cat /tmp/asked')]).toEqual([[], 'asked\n']);
   });
 });

@@ -54,7 +54,7 @@ describe.each(CGROUP_VERSIONS)('a node worker that starts, on cgroup v%i', (cgro
     const { engine } = node.deps;
     const handle = engine.openContainer({ containerId: target.id });
     const live = node.deps.store.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
-    await engine.grant(handle, engine.plan(handle, 'nobody', [CARD], live), live);
+    await engine.grant(handle, await engine.plan(handle, 'nobody', [CARD], live), live);
     handle.close();
   }
 

@@ -60,8 +60,8 @@ describe.each(CGROUP_VERSIONS)('a split mount with runc on cgroup v%i', (cgroupV
     try {
       const fuse = node.deps.store.get(MOUNT)?.devices[0]?.grant.devices ?? [];
       await until(
-        () => engine.usersOf(handle, fuse).length,
-        (count) => count > 0,
+        () => engine.usersOf(handle, fuse),
+        (users) => users.length > 0,
       );
     } finally {
       handle.close();

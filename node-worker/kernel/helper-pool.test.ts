@@ -1,0 +1,167 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { getPriority, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { failureOf } from '../../contract/failures.ts';
+import { AT_FDCWD } from './flags.ts';
+import { type HelperLimits, HelperPool } from './helper-pool.ts';
+import type { UserLook } from './look-for-users.ts';
+import { syscall } from './syscall.ts';
+
+// Helpers start as slowly as the machine is busy.
+jest.setTimeout(60_000);
+
+/** include/uapi/linux/stat.h */
+const S_IFIFO = 0o010000;
+const NEVER_MS = 600_000;
+const LIMITS: HelperLimits = {
+  ready: 1,
+  most: 3,
+  slowMs: 5,
+  waitMs: 5,
+  deadlineMs: NEVER_MS,
+  killMs: NEVER_MS,
+  spareMs: NEVER_MS,
+};
+
+let folder: string;
+let pool: HelperPool;
+let killed: string[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'helpers-'));
+  killed = [];
+});
+afterEach(async () => {
+  for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
+  await until(() => pool.pids.length === 0);
+  rmSync(folder, { recursive: true });
+});
+
+function use(limits: Partial<HelperLimits> = {}): void {
+  pool = new HelperPool((containerId) => void killed.push(containerId), { ...LIMITS, ...limits });
+}
+
+/** A look into a "cgroup" of no process. */
+function quick(containerId: string): Promise<string> {
+  const cgroup = mkdtempSync(join(folder, containerId));
+  writeFileSync(join(cgroup, 'cgroup.procs'), '');
+  return pool.ask(containerId, lineOf(cgroup));
+}
+
+/** A look that waits in the kernel until `let go` is called. */
+function slow(containerId: string): { readonly answer: Promise<string>; readonly letGo: () => void } {
+  const cgroup = mkdtempSync(join(folder, containerId));
+  const file = join(cgroup, 'cgroup.procs');
+  syscall('mknodat', [AT_FDCWD, file, S_IFIFO | 0o600, 0]);
+  const answer = pool.ask(containerId, lineOf(cgroup));
+  // What is refused in the end is looked at by those who ask for it.
+  answer.catch(() => undefined);
+  return { answer, letGo: () => closeSync(openSync(file, 'w')) };
+}
+
+function lineOf(cgroup: string): string {
+  const look: UserLook = { cgroup, init: 1, devices: [], frozen: true };
+  return JSON.stringify([['lookForUsers', look]]);
+}
+
+const NOBODY = '[{"result":{"users":[],"restless":false}}]\n';
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 2);
+    });
+  }
+}
+
+async function typeOfRefusal(answer: Promise<string>): Promise<string | undefined> {
+  return answer.then(
+    () => 'none',
+    (err: unknown) => failureOf(err)?.type,
+  );
+}
+
+const isBlocked = (pid: number): boolean => readFileSync(`/proc/${pid}/wchan`, 'latin1') === 'wait_for_partner';
+
+describe('HelperPool', () => {
+  test('ask() answers for others while a container does not answer', async () => {
+    use();
+    const stuck = slow('a');
+    expect(await quick('b')).toBe(NOBODY);
+    expect(await quick('c')).toBe(NOBODY);
+    stuck.letGo();
+    expect(await stuck.answer).toBe(NOBODY);
+    expect(killed).toEqual([]);
+  });
+
+  test('ask() refuses what is not done in time, and kills its helper', async () => {
+    use({ deadlineMs: 1_000 });
+    pool.start();
+    const [pid = 0] = pool.pids;
+    expect(await typeOfRefusal(slow('a').answer)).toBe('ContainerStuck');
+    expect(killed).toEqual(['a']);
+    await until(() => !pool.pids.includes(pid));
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+    expect(await quick('a')).toBe(NOBODY);
+  });
+
+  test('has never more helpers than it may, and the slowest give way', async () => {
+    // Long enough that nothing quick is taken for slow on a busy machine.
+    use({ slowMs: 1_000 });
+    const answers = ['a', 'b', 'c', 'd', 'e'].map((id) => slow(id).answer);
+    let most = 0;
+    const counting = setInterval(() => {
+      most = Math.max(most, pool.pids.length);
+    }, 1);
+    for (const id of ['x', 'y', 'z']) expect(await quick(id)).toBe(NOBODY);
+    clearInterval(counting);
+    expect(most).toBeLessThanOrEqual(LIMITS.most);
+    expect(killed.length).toBeGreaterThan(0);
+    for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
+    expect(await typeOfRefusal(answers[0] ?? Promise.resolve(''))).toBe('ContainerStuck');
+  });
+
+  test('does one step at a time for one container', async () => {
+    use();
+    const first = slow('a');
+    const second = slow('a');
+    expect(await quick('b')).toBe(NOBODY);
+    await until(() => pool.pids.some(isBlocked));
+    expect(pool.pids.filter(isBlocked)).toHaveLength(1);
+    first.letGo();
+    expect(await first.answer).toBe(NOBODY);
+    second.letGo();
+    expect(await second.answer).toBe(NOBODY);
+  });
+
+  test('gives slow steps a low priority until they are done, and their place to another helper', async () => {
+    use();
+    pool.start();
+    const [pid = 0] = pool.pids;
+    const stuck = slow('a');
+    await until(() => getPriority(pid) === 10);
+    // Another is there before anybody needs it.
+    await until(() => pool.pids.length === 2);
+    stuck.letGo();
+    await stuck.answer;
+    expect(getPriority(pid)).toBe(0);
+  });
+
+  test('goes on after a helper was ended by somebody else', async () => {
+    use();
+    const stuck = slow('a');
+    await until(() => pool.pids.some(isBlocked));
+    for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
+    expect(await typeOfRefusal(stuck.answer)).toBe('ContainerStuck');
+    expect(await quick('a')).toBe(NOBODY);
+  });
+
+  test('ends helpers that nobody needs any more', async () => {
+    use({ spareMs: 1 });
+    const stuck = slow('a');
+    expect(await quick('b')).toBe(NOBODY);
+    stuck.letGo();
+    await stuck.answer;
+    await until(() => pool.pids.length === LIMITS.ready);
+  });
+});

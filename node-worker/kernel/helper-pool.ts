@@ -1,0 +1,227 @@
+import { fail } from '../../contract/failures.ts';
+import { Locks } from '../state/locks.ts';
+import { Helper } from './helper.ts';
+
+export interface HelperLimits {
+  /** Helpers that start, are free or are at quick steps, always: so there is one for whoever comes next. */
+  readonly ready: number;
+  /** Helpers of all kinds, so that no number of slow containers takes all memory. */
+  readonly most: number;
+  /** A step that takes longer is slow, and another helper takes the place of its own. */
+  readonly slowMs: number;
+  /** Whoever waits longer, while no step ends, gets a new helper, or that of the slowest step. */
+  readonly waitMs: number;
+  /** A step that takes longer is given up, and its helper killed. */
+  readonly deadlineMs: number;
+  /** How long a helper that was killed may take to end before it counts as stuck. */
+  readonly killMs: number;
+  /** Helpers that are free and more than `ready` end after this time. */
+  readonly spareMs: number;
+}
+
+/** A helper takes 11 MiB of its own; the DaemonSet's limit is 512 MiB, of which the node worker takes 120. */
+const LIMITS: HelperLimits = {
+  ready: 2,
+  most: 24,
+  slowMs: 100,
+  waitMs: 25,
+  deadlineMs: 5_000,
+  killMs: 1_000,
+  spareMs: 10_000,
+};
+
+interface Step {
+  readonly containerId: string;
+  readonly helper: Helper;
+  readonly sinceMs: number;
+  slow: boolean;
+}
+
+interface Waiting {
+  readonly containerId: string;
+  readonly helper: PromiseWithResolvers<Helper>;
+}
+
+/**
+ * Helper processes, which do what a tenant can make slow or endless. One container has one of them at a time, and each step a
+ * deadline; a helper that is late is killed and replaced. Slow steps run with a low priority, keep no others waiting,
+ * and give way when helpers run out.
+ */
+export class HelperPool {
+  readonly #limits: HelperLimits;
+  readonly #onKill: (containerId: string, why: string) => void;
+  readonly #turns = new Locks();
+  /** All that the kernel still has. */
+  readonly #all = new Set<Helper>();
+  /** Not ready yet. */
+  readonly #starting = new Set<Helper>();
+  readonly #idle: Helper[] = [];
+  readonly #steps = new Set<Step>();
+  readonly #queue: Waiting[] = [];
+  /** Helpers that were killed and are not gone, by container: the kernel keeps them waiting for the tenant. */
+  readonly #stuck = new Map<Helper, string>();
+  /** Containers whose last step was slow: others come first. */
+  readonly #slow = new Set<string>();
+
+  constructor(
+    onKill: (containerId: string, why: string) => void = () => undefined,
+    limits: Partial<HelperLimits> = {},
+  ) {
+    this.#onKill = onKill;
+    this.#limits = { ...LIMITS, ...limits };
+  }
+
+  /** Process ids of all helpers there are. */
+  get pids(): readonly number[] {
+    return [...this.#all].flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
+  }
+
+  /** Whether the last step for a container was slow. */
+  isSlow(containerId: string): boolean {
+    return this.#slow.has(containerId);
+  }
+
+  /** Whether a helper that was killed at a step for it is not gone. */
+  isStuck(containerId: string): boolean {
+    return [...this.#stuck.values()].includes(containerId);
+  }
+
+  /** Starts helpers where there are too few. */
+  start(): void {
+    while (this.#all.size < Math.min(this.#slowOnes + this.#limits.ready, this.#limits.most)) this.#make();
+  }
+
+  /** Resolves to the line that a helper answers. Steps for one container run one after the other. Throws `ContainerStuck`. */
+  async ask(containerId: string, line: string, deadlineMs = this.#limits.deadlineMs): Promise<string> {
+    return this.#turns.run([containerId], () => this.#ask(containerId, line, deadlineMs));
+  }
+
+  async #ask(containerId: string, line: string, deadlineMs: number): Promise<string> {
+    const helper = await this.#take(containerId);
+    const step: Step = { containerId, helper, sinceMs: performance.now(), slow: false };
+    this.#steps.add(step);
+    const slow = setTimeout(() => this.#becomeSlow(step), this.#limits.slowMs);
+    const late = setTimeout(() => this.#kill(step, `not done within ${deadlineMs / 1000} s`), deadlineMs);
+    try {
+      return await helper.ask(line);
+    } catch (err) {
+      throw stuck(containerId, err);
+    } finally {
+      clearTimeout(slow);
+      clearTimeout(late);
+      this.#steps.delete(step);
+      if (!step.slow) this.#slow.delete(containerId);
+      this.#release(step);
+    }
+  }
+
+  async #take(containerId: string): Promise<Helper> {
+    this.start();
+    await this.#refuseStuck(containerId);
+    const idle = this.#idle.shift();
+    if (idle !== undefined) return idle;
+    const waiting: Waiting = { containerId, helper: Promise.withResolvers() };
+    this.#queue.push(waiting);
+    const more = setInterval(() => this.#makeRoom(containerId), this.#limits.waitMs);
+    const late = setTimeout(() => this.#giveUp(waiting), this.#limits.deadlineMs);
+    try {
+      return await waiting.helper.promise;
+    } finally {
+      clearInterval(more);
+      clearTimeout(late);
+    }
+  }
+
+  /** Most end at once when they are killed. */
+  async #refuseStuck(containerId: string): Promise<void> {
+    const [helper] = [...this.#stuck].find(([, id]) => id === containerId) ?? [];
+    if (helper === undefined || (await helper.isGoneWithin(this.#limits.killMs))) return;
+    throw stuck(containerId, new Error('an earlier look at it still waits'));
+  }
+
+  /** For who has waited: one helper more, or, unless it is a slow container itself, that of the slowest step. */
+  #makeRoom(containerId: string): void {
+    if (!this.#isBlocked) return;
+    if (this.#all.size < this.#limits.most) {
+      if (this.#starting.size < this.#queue.length) this.#make();
+    } else if (!this.#slow.has(containerId)) {
+      const [slowest] = [...this.#steps].filter(({ slow }) => slow);
+      if (slowest !== undefined) this.#kill(slowest, 'too many containers are slow at once');
+    }
+  }
+
+  /** No step was begun for a while. Many quick ones after one another need no more helpers. */
+  get #isBlocked(): boolean {
+    const since = performance.now() - this.#limits.waitMs;
+    return this.#steps.size > 0 && [...this.#steps].every(({ sinceMs }) => sinceMs < since);
+  }
+
+  #giveUp(waiting: Waiting): void {
+    this.#queue.splice(this.#queue.indexOf(waiting), 1);
+    waiting.helper.reject(stuck(waiting.containerId, new Error('no helper process was free')));
+  }
+
+  #becomeSlow(step: Step): void {
+    step.slow = true;
+    this.#slow.add(step.containerId);
+    step.helper.slowDown();
+    if (this.#slowOnes > this.#limits.most - this.#limits.ready)
+      this.#kill(step, 'too many containers are slow at once');
+    this.start();
+  }
+
+  #kill({ containerId, helper }: Step, why: string): void {
+    this.#stuck.set(helper, containerId);
+    helper.kill(why);
+    this.#onKill(containerId, why);
+  }
+
+  #release({ helper, slow }: Step): void {
+    if (helper.ended || this.#stuck.has(helper)) return;
+    if (slow) helper.speedUp();
+    this.#give(helper);
+  }
+
+  /** To who has waited longest, those behind whose containers are slow. */
+  #give(helper: Helper): void {
+    const first = this.#queue.find(({ containerId }) => !this.#slow.has(containerId)) ?? this.#queue[0];
+    if (first === undefined) {
+      this.#idle.push(helper);
+      if (this.#idle.length > this.#limits.ready) setTimeout(() => this.#trim(), this.#limits.spareMs).unref();
+      return;
+    }
+    this.#queue.splice(this.#queue.indexOf(first), 1);
+    first.helper.resolve(helper);
+  }
+
+  #trim(): void {
+    while (this.#idle.length > this.#limits.ready) this.#idle.shift()?.close();
+  }
+
+  /** Those at slow steps, among them those that were killed and are not gone. */
+  get #slowOnes(): number {
+    return [...this.#steps].filter(({ slow, helper }) => slow && !this.#stuck.has(helper)).length + this.#stuck.size;
+  }
+
+  #make(): void {
+    const helper: Helper = new Helper({
+      onReady: () => {
+        this.#starting.delete(helper);
+        this.#give(helper);
+      },
+      onEnd: () => {
+        for (const place of [this.#all, this.#starting, this.#stuck]) place.delete(helper);
+        const index = this.#idle.indexOf(helper);
+        if (index >= 0) this.#idle.splice(index, 1);
+      },
+    });
+    this.#all.add(helper);
+    this.#starting.add(helper);
+  }
+}
+
+function stuck(containerId: string, cause: unknown): Error {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const message = `Cannot look into container "${containerId.slice(0, 12)}": its files or processes do not answer (${why})`;
+  return fail('ContainerStuck', message, cause);
+}
