@@ -14,7 +14,7 @@ export const MUTATIONS = {
   /** Devices that are detached stay in the container. */
   'detach-does-nothing': {
     file: 'node-worker/activities/grants.ts',
-    from: '    await engine.revoke(handle, grant, others);\n',
+    from: '  await engine.revoke(handle, all, rest.reduce(without, without(others, first)));\n',
     to: '',
   },
   /** A mount that fails leaves its slave behind, until the reconciler finds it. */

@@ -24,22 +24,22 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-const run = (pod: string, from: number, to: number, node = 'n'): Run => {
+const usable = (pod: string, from: number, to: number, node = 'n'): Run => {
   return { pod, node, how: 'open', could: true, tries: 9, firstMs: [from, from + 1], lastMs: [to - 1, to] };
 };
 const why = (runs: readonly Run[], absences: Parameters<typeof excusesOf>[0] = []): (string | undefined)[] =>
   judgedOverlaps(runs, history, excusesOf(absences)).map(({ excuse }) => excuse?.why);
 
 test('a slave that was deleted by force excuses its target, on its node, for a while', () => {
-  expect(why([run('a', 0, 1_500), run('b', 1_200, 2_000)])).toEqual(['a slave was deleted by force']);
-  expect(why([run('c', 0, 1_500), run('b', 1_200, 2_000)])).toEqual([undefined]);
-  expect(why([run('a', 0, 900), run('b', 500, 2_000)])).toEqual([undefined]);
-  expect(why([run('a', 0, 1_500, 'm'), run('b', 1_200, 2_000, 'm')])).toEqual([undefined]);
-  expect(why([run('a', 0, 99_000), run('b', 50_000, 90_000)])).toEqual([undefined]);
+  expect(why([usable('a', 0, 1_500), usable('b', 1_200, 2_000)])).toEqual(['a slave was deleted by force']);
+  expect(why([usable('c', 0, 1_500), usable('b', 1_200, 2_000)])).toEqual([undefined]);
+  expect(why([usable('a', 0, 900), usable('b', 500, 2_000)])).toEqual([undefined]);
+  expect(why([usable('a', 0, 1_500, 'm'), usable('b', 1_200, 2_000, 'm')])).toEqual([undefined]);
+  expect(why([usable('a', 0, 99_000), usable('b', 50_000, 90_000)])).toEqual([undefined]);
 });
 
 test('a node worker that was away excuses its node only once an ending slave has waited in vain', () => {
-  const runs = [run('c', 0, 80_000), run('b', 60_000, 70_000)];
+  const runs = [usable('c', 0, 80_000), usable('b', 60_000, 70_000)];
   expect(why(runs, [{ node: 'n', fromMs: 30_000, toMs: 65_000 }])).toEqual(['node worker away']);
   expect(why(runs, [{ node: 'n', fromMs: 50_000, toMs: 65_000 }])).toEqual([undefined]);
   expect(why(runs, [{ node: 'n', fromMs: 40_000, toMs: 90_000 }])).toEqual([undefined]);

@@ -3,31 +3,31 @@ import { excuseOf, type Overlap, overlapsIn } from './overlap.ts';
 import { parseRuns, type Run } from './runs.ts';
 
 /** Tries of 1 ms, the first from `from`, the last until `to`. */
-const run = (pod: string, from: number, to: number, more: Partial<Run> = {}): Run => {
+const usable = (pod: string, from: number, to: number, more: Partial<Run> = {}): Run => {
   const tries = to - from > 1 ? 2 : 1;
   return { pod, node: 'n', how: 'open', could: true, tries, firstMs: [from, from + 1], lastMs: [to - 1, to], ...more };
 };
 
 describe('overlapsIn()', () => {
   test.each<[string, readonly Run[], readonly (readonly [number, number])[]]>([
-    ['one after the other', [run('a', 0, 10), run('b', 10, 20)], []],
-    ['tries at the edge that may have been one after the other', [run('a', 0, 10), run('b', 8, 20)], []],
-    ['both in the middle', [run('a', 0, 10), run('b', 5, 20)], [[6, 9]]],
-    ['one within the other', [run('a', 0, 100), run('b', 50, 60)], [[51, 59]]],
+    ['one after the other', [usable('a', 0, 10), usable('b', 10, 20)], []],
+    ['tries at the edge that may have been one after the other', [usable('a', 0, 10), usable('b', 8, 20)], []],
+    ['both in the middle', [usable('a', 0, 10), usable('b', 5, 20)], [[6, 9]]],
+    ['one within the other', [usable('a', 0, 100), usable('b', 50, 60)], [[51, 59]]],
     [
       'the second of two within a long one',
-      [run('a', 0, 100), run('b', 10, 20), run('c', 30, 40)],
+      [usable('a', 0, 100), usable('b', 10, 20), usable('c', 30, 40)],
       [
         [11, 19],
         [31, 39],
       ],
     ],
-    ['a single try within', [run('a', 0, 100), run('b', 50, 51)], [[50, 51]]],
-    ['a single try at the edge', [run('a', 0, 100), run('b', 98.5, 99.5)], []],
-    ['kept open while the other opens', [run('a', 0, 100, { how: 'hold' }), run('b', 50, 60)], [[51, 59]]],
-    ['the same pod', [run('a', 0, 10), run('a', 0, 10, { how: 'hold' })], []],
-    ['another node', [run('a', 0, 10), run('b', 0, 10, { node: 'other' })], []],
-    ['only tries that failed', [run('a', 0, 10), run('b', 0, 10, { could: false })], []],
+    ['a single try within', [usable('a', 0, 100), usable('b', 50, 51)], [[50, 51]]],
+    ['a single try at the edge', [usable('a', 0, 100), usable('b', 98.5, 99.5)], []],
+    ['kept open while the other opens', [usable('a', 0, 100, { how: 'hold' }), usable('b', 50, 60)], [[51, 59]]],
+    ['the same pod', [usable('a', 0, 10), usable('a', 0, 10, { how: 'hold' })], []],
+    ['another node', [usable('a', 0, 10), usable('b', 0, 10, { node: 'other' })], []],
+    ['only tries that failed', [usable('a', 0, 10), usable('b', 0, 10, { could: false })], []],
   ])('%s', (_name, runs, expected) => {
     for (const order of [runs, runs.toReversed()])
       expect(overlapsIn(order).map(({ fromMs, toMs }) => [fromMs, toMs])).toEqual(expected);
