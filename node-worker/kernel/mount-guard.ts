@@ -32,16 +32,19 @@ export function guardOf(pid: number, rootFd: number): MountGuard {
   return (fd, parentFd) => {
     // More may be the root directory than what may be found in it.
     if (parentFd !== rootFd && isSameMount(fd, parentFd)) return;
-    const type = mountOf(pid, fd)?.type ?? hostMountOf(fd)?.type;
+    const mount = mountOf(pid, fd);
+    const host = hostMountOf(fd, mount);
+    const type = mount?.type ?? host?.type;
     if (type !== undefined && IN_MEMORY.test(type)) return;
-    if (type === undefined || SERVED.test(type) || hostMountOf(fd) === undefined) refuse(type);
+    if (type === undefined || SERVED.test(type) || host === undefined) refuse(type);
   };
 }
 
 /** The same for the root directory, which may be on any disk, and on what a program of the administrator's serves. */
 export function checkRoot(pid: number, rootFd: number): void {
-  const type = mountOf(pid, rootFd)?.type;
-  if ((type === undefined || SERVED.test(type)) && hostMountOf(rootFd) === undefined) refuse(type);
+  const mount = mountOf(pid, rootFd);
+  const type = mount?.type;
+  if ((type === undefined || SERVED.test(type)) && hostMountOf(rootFd, mount) === undefined) refuse(type);
 }
 
 /** For directories of a mount that was checked and has no other in it. */
@@ -57,8 +60,9 @@ function mountOf(pid: number, fd: number): Mount | undefined {
   return findMount(pid, ({ id }) => id === wanted);
 }
 
-function hostMountOf(fd: number): Mount | undefined {
-  const { fileSystem } = statNow(fd);
+/** By what the mount tells, where it is known: files of a btrfs subvolume tell another number. */
+function hostMountOf(fd: number, mount: Mount | undefined): Mount | undefined {
+  const fileSystem = mount?.device ?? statNow(fd).fileSystem;
   return findMount(1, ({ device }) => device === fileSystem);
 }
 

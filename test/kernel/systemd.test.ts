@@ -82,7 +82,7 @@ describe('a container in a scope of systemd', () => {
       expect(await opens()).toBe(false);
       // As a worker that starts only now.
       forgetProved();
-      expect(engine.drifted(handle, [plan])).toBe(true);
+      expect(await engine.drifted(handle, [plan])).toBe(true);
       await engine.grant(handle, plan, []);
       expect(await opens()).toBe(true);
     }
