@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { attachInput, MemoryNode, USER } from './memory-node.ts';
@@ -65,6 +66,23 @@ describe('SlaveGuard', () => {
       'Pod web-0 EndDeviceUsers: Ended processes that still used devices: pid 1 (app) uses c 10:229, is the main process ' +
         'of the container. Reason: the slave pod has ended: it is being deleted (mount m1 of jane)',
     ]);
+  });
+
+  test('takes processes that were killed for users until it can look into the container again', async () => {
+    const guard = guardOf();
+    const { usersOf } = node.engine;
+    let isStuck = true;
+    node.engine.users.set('c1', [USER]);
+    node.engine.usersOf = async (container, devices) => {
+      if (isStuck && node.engine.killed.length > 0) throw fail('ContainerStuck', 'Cannot look into container "c1"');
+      return usersOf(container, devices);
+    };
+    guard.slaveEnded(slave.uid, 'it is being deleted');
+    await guard.idle();
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'revoked', leftToDo: 'endUsers' });
+    expect(node.events[0]).toContain('DeviceStillUsed');
+    isStuck = false;
+    await until(() => node.deps.store.records().length === 0);
   });
 
   test('ends no user of a device that the container has by itself', async () => {

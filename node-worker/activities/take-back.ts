@@ -1,4 +1,5 @@
-import type { ContainerHandle } from '../kernel/engine.ts';
+import { failureOf } from '../../contract/failures.ts';
+import type { ContainerHandle, DeviceUser } from '../kernel/engine.ts';
 import type { MountRecord, RecordedDevice } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
@@ -57,7 +58,7 @@ export async function takeBack(
       const ends = policy === 'end' || policy === 'endForGood';
       const ended = ends ? await deps.engine.killUsers(handle, lost, FIRST) : [];
       // Also those that have opened a device between the first look and the revocation.
-      const left = await deps.engine.usersOf(handle, lost);
+      const left = await leftOf(deps, handle, lost, ended);
       reportEnded(deps, first.record, { ended, left }, why);
       if (left.length > 0 && (policy === 'refuse' || policy === 'end')) throw busy(left);
       return { ended, left };
@@ -74,11 +75,26 @@ export async function takeBack(
 export async function endUsers(deps: Deps, record: MountRecord, why: string): Promise<Users> {
   return withUsersOf(deps, record, async (handle, lost) => {
     const ended = await deps.engine.killUsers(handle, lost, record.killed === true ? AGAIN : FIRST);
-    const left = await deps.engine.usersOf(handle, lost);
+    const left = await leftOf(deps, handle, lost, ended);
     if (left.length > 0 && record.killed !== true) await deps.store.put({ ...record, killed: true });
     reportEnded(deps, record, { ended, left }, why);
     return { ended, left };
   });
+}
+
+/** Where the container cannot be looked into, those that were killed count as left until it can. */
+async function leftOf(
+  { engine }: Deps,
+  handle: ContainerHandle,
+  lost: Lost,
+  ended: readonly DeviceUser[],
+): Promise<readonly DeviceUser[]> {
+  try {
+    return await engine.usersOf(handle, lost);
+  } catch (err) {
+    if (failureOf(err)?.type === 'ContainerStuck' && ended.length > 0) return ended;
+    throw err;
+  }
 }
 
 /** Processes that still use what was taken back before. */
