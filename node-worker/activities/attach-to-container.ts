@@ -48,7 +48,7 @@ export async function attachToContainer(
       signed,
       slaves,
       containerId: container.id,
-      init: { pid: handle.pid, startTime: handle.startTime },
+      init: { pid: handle.pid },
       devices,
       since,
     };

@@ -42,7 +42,7 @@ describe('attach()', () => {
       devices: [{ id: '/dev/fuse', resource: FUSE_RESOURCE, slave: 's1', nodes: [fuse] }],
     });
     expect(usable()).toEqual(['/dev/fuse']);
-    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'attached', init: { pid: 1, startTime: '1' } });
+    expect(node.deps.store.get(MOUNT)).toMatchObject({ phase: 'attached', init: { pid: 1 } });
     expect(node.engine.opened).toBe(0);
   });
 

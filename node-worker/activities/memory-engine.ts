@@ -34,7 +34,6 @@ export class MemoryEngine
     return {
       containerId,
       pid: 1,
-      startTime: '1',
       cgroup: { version: 2, path: `/${containerId}`, initPath: `/${containerId}` },
       isAlive: () => this.containers.has(containerId),
       close: () => {

@@ -2,14 +2,16 @@ import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import { O_PATH } from './flags.ts';
 import { checkRoot, guardOf, type MountGuard } from './mount-guard.ts';
 import { pidfdHasEnded, pidfdOpen, processStat } from './process.ts';
+import { isOfContainer } from './process-of-container.ts';
 import { Refusal } from './refusal.ts';
 import { hasCode } from './syscall.ts';
 
-/** Which container's files are meant: its init process, which with the start time is one for ever. Plain JSON. */
+/** Which container's files are meant: those of its init process. Plain JSON. */
 export interface ContainerPlace {
   readonly containerId: string;
   readonly pid: number;
-  readonly startTime: string;
+  /** Tells processes of one pid apart; where it is not given, the cgroup must name the container. */
+  readonly startTime?: string;
 }
 
 /** The files of a container, for as long as one step works with them. */
@@ -38,7 +40,9 @@ function openRoot({ containerId, pid, startTime }: ContainerPlace, opened: numbe
   try {
     const pidfd = pidfdOpen(pid);
     opened.push(pidfd);
-    if (processStat(pid).startTime !== startTime) throw ended(containerId, pid);
+    const isMeant =
+      startTime === undefined ? isOfContainer(pid, containerId) : processStat(pid).startTime === startTime;
+    if (!isMeant) throw ended(containerId, pid);
     const rootFd = openSync(`/proc/${pid}/root`, O_PATH | constants.O_DIRECTORY);
     opened.push(rootFd);
     checkRoot(pid, rootFd);
@@ -46,7 +50,7 @@ function openRoot({ containerId, pid, startTime }: ContainerPlace, opened: numbe
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
     const guard = guardOf(pid, rootFd);
-    return { containerId, pid, startTime, rootFd, guard, inUserNamespace, isAlive: () => !pidfdHasEnded(pidfd) };
+    return { containerId, pid, rootFd, guard, inUserNamespace, isAlive: () => !pidfdHasEnded(pidfd) };
   } catch (err) {
     if (hasCode(err, 'EWOULDBLOCK')) throw unanswering(containerId, err);
     if (!hasCode(err, 'ESRCH', 'ENOENT')) throw err;

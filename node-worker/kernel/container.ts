@@ -5,7 +5,8 @@ import type { CgroupRoots } from './cgroup-roots.ts';
 import type { ContainerHandle, ContainerQuery } from './engine.ts';
 import { findInit } from './find-container.ts';
 import { type Freezer, thawIfLeftFrozen } from './freeze.ts';
-import { pidfdHasEnded, pidfdOpen, processStat } from './process.ts';
+import { pidfdHasEnded, pidfdOpen } from './process.ts';
+import { isOfContainer } from './process-of-container.ts';
 import { type Hints } from './recover.ts';
 import { hasCode } from './syscall.ts';
 import type { TenantFiles } from './tenant-files.ts';
@@ -27,15 +28,14 @@ export function openContainer(
 ): OpenContainer {
   if (!isContainerId(containerId))
     throw fail('Invalid', `Cannot find container "${containerId}": it is not a container id`);
-  const pid = told ?? liveInit(init) ?? findInit(containerId, roots);
+  const pid = told ?? liveInit(init, containerId) ?? findInit(containerId, roots);
   let pidfd: number | undefined;
   try {
     pidfd = pidfdOpen(pid);
-    const { startTime } = processStat(pid);
     const place = placeOf(pid, containerId, roots);
     // Still the process of the pidfd: so all that was read in between was about it, and not about a later one of its pid.
     if (pidfdHasEnded(pidfd)) throw ended(containerId, pid);
-    const handle = handleOf({ containerId, pid, startTime, ...place, pidfd, files, hints: { spec, granted: [] } });
+    const handle = handleOf({ containerId, pid, ...place, pidfd, files, hints: { spec, granted: [] } });
     return lookOnly ? handle : thawed(handle);
   } catch (err) {
     if (pidfd !== undefined) closeSync(pidfd);
@@ -44,11 +44,12 @@ export function openContainer(
   }
 }
 
-function liveInit(init: ContainerQuery['init']): number | undefined {
+/** Nothing here waits for the process, as its /proc/PID/stat does while it is in an execve(2). */
+function liveInit(init: ContainerQuery['init'], containerId: string): number | undefined {
   if (init === undefined) return undefined;
   try {
-    const { startTime, state } = processStat(init.pid);
-    return startTime === init.startTime && state !== 'Z' ? init.pid : undefined;
+    const isZombie = /^State:\tZ/m.test(readFileSync(`/proc/${init.pid}/status`, 'latin1'));
+    return !isZombie && isOfContainer(init.pid, containerId) ? init.pid : undefined;
   } catch (err) {
     if (hasCode(err, 'ENOENT', 'ESRCH')) return undefined;
     throw err;

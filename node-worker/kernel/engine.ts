@@ -79,7 +79,7 @@ export interface ContainerQuery {
   /** The init process as the runtime tells it; must agree with the cgroup found by the id. Looked up when not given. */
   readonly pid?: number;
   /** Its init process as a handle once told it. One that has ended is looked up like one that was not given. */
-  readonly init?: Pick<ContainerHandle, 'pid' | 'startTime'> | undefined;
+  readonly init?: Pick<ContainerHandle, 'pid'> | undefined;
   /** Device rules of its OCI spec as the runtime tells them, for kernels that hide device programs. Not trusted. */
   readonly spec?: readonly RuntimeRule[] | undefined;
   /** Change nothing of it: a freeze that a killed process of ours has left stays. */
@@ -91,8 +91,6 @@ export interface ContainerHandle {
   readonly containerId: string;
   /** Init of the container, in the host's pid namespace. */
   readonly pid: number;
-  /** Field 22 of /proc/PID/stat, clock ticks since boot: differs when the pid was used again. */
-  readonly startTime: string;
   readonly cgroup: {
     readonly version: 1 | 2;
     /** The container's own cgroup on the host, the topmost directory named after the container; absolute. */
@@ -141,7 +139,7 @@ export interface RevokeReport {
 
 export interface DeviceUser {
   readonly pid: number;
-  /** Field 22 of /proc/PID/stat. */
+  /** Field 22 of /proc/PID/stat; empty where it could not be found out. */
   readonly startTime: string;
   /** Kernel's name of the process, at most 15 bytes. */
   readonly command: string;

@@ -28,7 +28,7 @@ export async function killUsers(
   const signal = async (name: 'SIGTERM' | 'SIGKILL'): Promise<readonly number[]> => {
     const users = await (name === 'SIGTERM' ? usersIfTold(container, devices) : suspectsIn(container, devices));
     for (const user of users) signalled.set(`${user.pid} ${user.startTime} ${user.device}`, user);
-    return distinct(users).flatMap((user) => signalUser(user, constants.signals[name]));
+    return distinct(users).flatMap((user) => signalUser(container.containerId, user.pid, constants.signals[name]));
   };
   if (graceMs > 0) {
     const graceEnd = Math.min(end, performance.now() + graceMs);

@@ -1,19 +1,19 @@
 import { closeSync } from 'node:fs';
-import type { DeviceUser } from './engine.ts';
-import { pidfdOpen, pidfdSignal, processStat } from './process.ts';
+import { pidfdOpen, pidfdSignal } from './process.ts';
+import { isOfContainer } from './process-of-container.ts';
 import { hasCode } from './syscall.ts';
 
-/** Signals through a pidfd that was proved to mean the process that was seen; returns it while the process may live. */
-export function signalUser(user: Pick<DeviceUser, 'pid' | 'startTime'>, signal: number): readonly number[] {
+/** Signals through a pidfd that was proved to mean a process of the container; returns it while the process may live. */
+export function signalUser(containerId: string, pid: number, signal: number): readonly number[] {
   let pidfd: number;
   try {
-    pidfd = pidfdOpen(user.pid);
+    pidfd = pidfdOpen(pid);
   } catch (err) {
     if (hasCode(err, 'ESRCH')) return [];
     throw err;
   }
   try {
-    if (processStat(user.pid).startTime === user.startTime) {
+    if (isOfContainer(pid, containerId)) {
       pidfdSignal(pidfd, signal);
       return [pidfd];
     }

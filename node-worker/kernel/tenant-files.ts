@@ -126,4 +126,8 @@ class HelperError extends Error {
 }
 
 /** Only what a helper needs of a handle. */
-const placeOf = ({ containerId, pid, startTime }: ContainerPlace): ContainerPlace => ({ containerId, pid, startTime });
+const placeOf = ({ containerId, pid, startTime }: ContainerPlace): ContainerPlace => ({
+  containerId,
+  pid,
+  ...(startTime !== undefined && { startTime }),
+});

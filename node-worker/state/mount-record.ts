@@ -55,8 +55,8 @@ export interface MountRecord {
   readonly signed: Signed<MountRequest>;
   readonly slaves: readonly SlaveRef[];
   readonly containerId: string;
-  /** Main process of the container, by pid and start time as the kernel tells them; absent in earlier records. */
-  readonly init?: Pick<ContainerHandle, 'pid' | 'startTime'>;
+  /** Main process of the container, by pid as the host sees it; absent in earlier records. */
+  readonly init?: Pick<ContainerHandle, 'pid'>;
   readonly devices: readonly RecordedDevice[];
   /** RFC 3339; when the record was begun. */
   readonly since: string;
@@ -73,7 +73,7 @@ const RECORD = z.looseObject({
   signed: z.looseObject({ request: z.looseObject({ kind: z.literal('mount') }), signature: z.string() }),
   slaves: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string() })),
   containerId: z.string().min(1),
-  init: z.object({ pid: z.number(), startTime: z.string() }).optional(),
+  init: z.looseObject({ pid: z.number() }).optional(),
   devices: z.array(
     z.looseObject({
       id: z.string(),

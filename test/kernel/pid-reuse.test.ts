@@ -49,15 +49,15 @@ async function replacedContainer(cgroupVersion: 1 | 2) {
 describe.each(CGROUP_VERSIONS)('a pid that was used again, on cgroup v%i', (cgroupVersion) => {
   test('is no container, gets nothing and is not killed', async () => {
     const { id, handle, plan, stranger } = await replacedContainer(cgroupVersion);
-    const user = { pid: handle.pid, startTime: handle.startTime };
+    const { pid } = handle;
     try {
       expect(processStat(handle.pid).command).toBe('sleep');
       expect(handle.isAlive()).toBe(false);
-      expect(() => engine.openContainer({ containerId: id, pid: user.pid })).toThrow('no cgroup of its process');
+      expect(() => engine.openContainer({ containerId: id, pid })).toThrow('no cgroup of its process');
       await expect(engine.grant(handle, plan, [])).rejects.toMatchObject({ type: 'ContainerNotReady' });
       expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
       expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
-      expect(signalUser(user, constants.signals.SIGKILL)).toEqual([]);
+      expect(signalUser(id, pid, constants.signals.SIGKILL)).toEqual([]);
       expect(stranger.exitCode ?? stranger.signalCode).toBeNull();
     } finally {
       stranger.kill('SIGKILL');
