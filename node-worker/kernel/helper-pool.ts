@@ -60,7 +60,7 @@ export class HelperPool {
   readonly #queue: Waiting[] = [];
   /** Helpers that were killed and are not gone, by container: the kernel keeps them waiting for the tenant. */
   readonly #stuck = new Map<Helper, string>();
-  /** Containers whose last step was slow: others come first. */
+  /** Containers whose last step was very slow or was given up: others come first. */
   readonly #slow = new Set<string>();
 
   constructor(
@@ -76,7 +76,7 @@ export class HelperPool {
     return [...this.#all].flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
   }
 
-  /** Whether the last step for a container was slow. */
+  /** Whether the last step for a container was very slow or was given up. */
   isSlow(containerId: string): boolean {
     return this.#slow.has(containerId);
   }
@@ -110,9 +110,16 @@ export class HelperPool {
       clearTimeout(slow);
       clearTimeout(late);
       this.#steps.delete(step);
-      if (!step.slow) this.#slow.delete(containerId);
+      this.#judge(step);
       this.#release(step);
     }
+  }
+
+  /** Ten times as long as a slow step: so nobody is taken for slow because the machine is busy. */
+  #judge({ containerId, helper, sinceMs }: Step): void {
+    if (this.#stuck.has(helper)) return;
+    if (performance.now() - sinceMs > 10 * this.#limits.slowMs) this.#slow.add(containerId);
+    else this.#slow.delete(containerId);
   }
 
   async #take(containerId: string): Promise<Helper> {
@@ -163,7 +170,6 @@ export class HelperPool {
 
   #becomeSlow(step: Step): void {
     step.slow = true;
-    this.#slow.add(step.containerId);
     step.helper.slowDown();
     if (this.#slowOnes > this.#limits.most - this.#limits.ready)
       this.#kill(step, 'too many containers are slow at once');
@@ -172,6 +178,7 @@ export class HelperPool {
 
   #kill({ containerId, helper }: Step, why: string): void {
     this.#stuck.set(helper, containerId);
+    this.#slow.add(containerId);
     helper.kill(why);
     this.#onKill(containerId, why);
   }
