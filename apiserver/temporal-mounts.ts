@@ -183,15 +183,25 @@ export class TemporalMounts implements Mounts {
     }
   }
 
-  async #unfinished({ input, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
+  /**
+   * What there is when the patience is over: its end may have come while this process was held up.
+   * @throws what `repeatOf` throws when it has ended
+   */
+  async #unfinished({ input, fingerprint, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = input.request;
-    if (pastDeadline) {
-      const message = `Cannot mount "${name}": not mounted within ${deadlineSeconds} s`;
+    const earlier = await this.#earlier(target.namespace, name);
+    const mount = earlier?.mount ?? first;
+    if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
+    if (mount.status.phase === 'Mounted') return { state: 'mounted', mount };
+    // Its time began when Temporal took it, which may have been late.
+    const isOver = Date.now() >= Date.parse(mount.metadata.creationTimestamp) + deadlineSeconds * 1_000;
+    if (pastDeadline && isOver) {
+      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
       throw fail('Timeout', message, undefined, [
         { reason: 'RollingBack', message: 'what was begun is still being undone' },
       ]);
     }
-    return { state: 'pending', mount: (await this.get(target.namespace, name)) ?? first };
+    return { state: 'pending', mount };
   }
 
   #ask(handle: WorkflowHandle): Promise<DeviceMount> {

@@ -14,6 +14,8 @@ test.each([
   ['failed, and it has', failed, FAILED, undefined],
   ['failed, and nobody knows it', failed, undefined, undefined],
   ['failed, and it was mounted', failed, MOUNT, /answered InsufficientDevices and is Released/],
+  ['failing, and it has for another reason', { ...failed, failure: 'Timeout', early: true }, FAILED, undefined],
+  ['failing, and it was mounted', { ...failed, early: true }, MOUNT, /and is Released/],
   ['failed for another reason', { ...failed, failure: 'Timeout' }, FAILED, /Timeout and has failed with Insufficient/],
 ])('problemOf() of a mount that was answered as %s', (_name, outcome, mount, problem) => {
   const told = problemOf(outcome, mount);

@@ -25,7 +25,10 @@ interface Ended {
 }
 
 /** @param mount as its workflow has left it; absent when Temporal knows none of that name */
-export function problemOf({ name, result, uid, failure }: Outcome, mount: Ended | undefined): string | undefined {
+export function problemOf(
+  { name, result, uid, failure, early }: Outcome,
+  mount: Ended | undefined,
+): string | undefined {
   if (result === 'mounted') {
     if (mount?.status.mountedAt === undefined) return `mount ${name} was answered as mounted and never was`;
     return mount.metadata.uid === uid
@@ -36,5 +39,7 @@ export function problemOf({ name, result, uid, failure }: Outcome, mount: Ended 
   if (mount === undefined) return undefined;
   const { phase, reason } = mount.status;
   if (phase !== 'Failed') return `mount ${name} was answered ${failure} and is ${phase}`;
-  return reason === failure ? undefined : `mount ${name} was answered ${failure} and has failed with ${reason}`;
+  return early === true || reason === failure
+    ? undefined
+    : `mount ${name} was answered ${failure} and has failed with ${reason}`;
 }

@@ -23,6 +23,8 @@ export interface Outcome {
   readonly result: 'mounted' | 'failed';
   readonly uid?: string;
   readonly failure?: string;
+  /** It was answered before it had ended, which may then be for another reason. */
+  readonly early?: boolean;
 }
 
 export interface ClientOptions {
@@ -148,7 +150,7 @@ export class ClientLoop {
     if (!isPromise && this.#unclear && failure !== 'MountEnded')
       return this.#abandon(`mount ${wanted.name} was answered ${failure} after a try without an answer`);
     if (!isPromise) return this.#settledUnmount(wanted, true);
-    this.outcomes.push({ name: wanted.name, result: 'failed', failure });
+    this.outcomes.push({ name: wanted.name, result: 'failed', failure, ...(isGoingOn && { early: true }) });
     if (isGoingOn) return this.#awaitRollback(wanted, failure);
     this.#beginQuiet(wanted, `its failure with ${failure}`, call.toMs);
     await this.#expectNoSlave(wanted, failure);

@@ -4,6 +4,7 @@ import { mountWorkflowId } from '../../contract/names.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { Replica } from './replica.ts';
 import { mountRequest, NAMESPACE } from './requests.ts';
 
 jest.setTimeout(120_000);
@@ -33,4 +34,40 @@ test('a mount whose caller was told that its time was over is not made, whenever
   });
   expect(phase).toMatchObject({ phase: 'Failed', reason: 'Timeout' });
   expect(harness.leftOf('late', node)).toEqual([]);
+});
+
+test('a replica that was held up past the deadline answers what has become of the mount meanwhile', async () => {
+  await harness.addNode('held', 1);
+  const attaching = harness.gates.stop(mountWorkflowId(NAMESPACE, 'held-m'), {
+    activity: 'attachDevices',
+    when: 'before',
+  });
+  const replica = new Replica(harness.server.address, newMount(mountRequest('held', { deadlineSeconds: 2 })));
+  await attaching;
+  const overMs = Date.now() + 8_000;
+  replica.hold();
+  harness.gates.open();
+  await eventually(
+    async () => (await harness.statusOf('held-m')) === 'RUNNING' && harness.eventsOf('held').length === 1,
+  );
+  await eventually(() => Date.now() > overMs);
+  replica.release();
+  expect(await replica.answer).toMatchObject({ state: 'mounted', mount: { status: { phase: 'Mounted' } } });
+});
+
+test('a mount that Temporal has taken late is told to go on, as it does', async () => {
+  await harness.addNode('young', 1);
+  const attaching = harness.gates.stop(mountWorkflowId(NAMESPACE, 'young-m'), {
+    activity: 'attachDevices',
+    when: 'before',
+  });
+  const mounts = new TemporalMounts(harness.client);
+  const backMs = Date.now() + 7_000;
+  harness.server.hold();
+  const told = mounts.mount(newMount(mountRequest('young', { deadlineSeconds: 4 })), 40_000);
+  await eventually(() => Date.now() > backMs);
+  harness.server.release();
+  await attaching;
+  expect(await told).toMatchObject({ state: 'pending' });
+  harness.gates.open();
 });

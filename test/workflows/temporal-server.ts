@@ -49,6 +49,15 @@ export class TemporalServer {
     await this.#ready();
   }
 
+  /** It answers nobody until it is released. */
+  hold(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  release(): void {
+    this.#process?.kill('SIGCONT');
+  }
+
   /** Ends it as a crash would. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');

@@ -1,0 +1,18 @@
+import { Client, Connection } from '@temporalio/client';
+import type { NewMount } from '../../apiserver/mounts.ts';
+import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import { failureOf } from '../../contract/failures.ts';
+
+/** The process of replica.ts: tells its parent the answer, or the failure. */
+const PATIENCE_MS = 40_000;
+const [address = '', wanted = ''] = process.argv.slice(2);
+
+const connection = await Connection.connect({ address });
+const mounts = new TemporalMounts(new Client({ connection }));
+try {
+  process.send?.(await mounts.mount(JSON.parse(wanted) as NewMount, PATIENCE_MS));
+} catch (err) {
+  process.send?.({ failure: failureOf(err)?.type ?? String(err) });
+}
+await connection.close();
+process.disconnect();

@@ -1,0 +1,24 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { NewMount } from '../../apiserver/mounts.ts';
+
+/** A process that asks Temporal for a mount as a replica of the apiserver does, and can be held up. */
+export class Replica {
+  readonly answer: Promise<unknown>;
+  readonly #process;
+
+  constructor(address: string, wanted: NewMount) {
+    const script = join(import.meta.dirname, 'replica-process.ts');
+    this.#process = fork(script, [address, JSON.stringify(wanted)], { execArgv: ['--no-warnings'] });
+    this.answer = once(this.#process, 'message').then(([answer]) => answer as unknown);
+  }
+
+  hold(): void {
+    this.#process.kill('SIGSTOP');
+  }
+
+  release(): void {
+    this.#process.kill('SIGCONT');
+  }
+}
