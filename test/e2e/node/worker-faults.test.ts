@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../../contract/names.ts';
 import { nodeWorkerPid } from '../cluster.ts';
@@ -18,7 +18,12 @@ const target = (): Promise<string> => targets.start(node.name);
 const nodeWorkerReady = (): Promise<void> => daemonPodReady('device-mounter-node', node.name);
 
 beforeEach(nodeWorkerReady);
-afterEach(() => targets.remove());
+/** One that still waits would hold this process. */
+const tracers: ChildProcess[] = [];
+afterEach(async () => {
+  for (const tracer of tracers.splice(0)) tracer.kill();
+  await targets.remove();
+});
 afterAll(expectNoPods);
 
 async function leaseLapsed(): Promise<boolean> {
@@ -28,20 +33,34 @@ async function leaseLapsed(): Promise<boolean> {
 }
 
 /**
- * Kills the process with SIGKILL at the moment it enters the system call `name`: strace injects the signal, so that the
- * product needs no switch for this test.
+ * Kills the node worker with SIGKILL at the moment one of its helper processes enters the system call `name`: strace stops the helper
+ * there, so that the product needs no switch for this test. What is left of the helper is the container runtime's to end.
  */
 async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promise<void> }> {
-  const strace = spawn('strace', ['-f', '-p', String(pid), '-e', `trace=${name}`, '-e', `inject=${name}:signal=KILL`]);
+  const watched = [pid, ...childrenOf(pid)].flatMap((one) => ['-p', String(one)]);
+  const strace = spawn('strace', ['-f', ...watched, '-e', `trace=${name}`, '-e', `inject=${name}:signal=STOP`]);
+  tracers.push(strace);
   strace.stderr.setEncoding('utf8');
   let output = '';
   strace.stderr.on('data', (text: string) => {
     output += text;
   });
-  const exited = once(strace, 'exit').then(() => undefined);
-  await until('strace to be attached', async () => /attached/.test(output), 10_000);
-  return { killed: exited };
+  const isAttached = (): boolean => (output.match(/ attached/g)?.length ?? 0) >= watched.length / 2;
+  await until('strace to be attached', async () => isAttached(), 10_000);
+  return {
+    killed: until('a helper process to be stopped', async () => output.includes('stopped by SIGSTOP'), 30_000, 5).then(
+      () => {
+        process.kill(pid, 'SIGKILL');
+        strace.kill();
+      },
+    ),
+  };
 }
+
+const childrenOf = (pid: number): readonly string[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean),
+  );
 
 // The node's kind makes no difference to these: the nodes share them.
 if (isMine(0))
