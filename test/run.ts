@@ -17,19 +17,19 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  */
 const BEFORE: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 45, run: () => jest('unit') },
+  { name: 'unit', budgetSeconds: 60, run: () => jest('unit') },
   // They mostly wait, each file for a Temporal of its own.
   { name: 'workflows', budgetSeconds: 135, run: () => jest('workflows', '--maxWorkers=3') },
   { name: 'fuzz', budgetSeconds: 30, run: fuzz },
 ];
 /** Beside those above. It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 195, run: () => jest('kernel', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 300, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 270,
+  budgetSeconds: 300,
   run: () => jest(name, '--runInBand'),
 }));
-const LAST: Suite = { name: 'e2e', budgetSeconds: 345, run: () => jest('e2e', '--runInBand') };
+const LAST: Suite = { name: 'e2e', budgetSeconds: 360, run: () => jest('e2e', '--runInBand') };
 const START: Suite = { name: 'cluster start', budgetSeconds: 60, run: startCluster };
 
 async function check(): Promise<Result> {
