@@ -17,7 +17,7 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  */
 const BEFORE: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 60, run: () => jest('unit') },
+  { name: 'unit', budgetSeconds: 75, run: () => jest('unit') },
   // They mostly wait, each file for a Temporal of its own.
   { name: 'workflows', budgetSeconds: 135, run: () => jest('workflows', '--maxWorkers=3') },
   { name: 'fuzz', budgetSeconds: 30, run: fuzz },
@@ -26,7 +26,7 @@ const BEFORE: readonly Suite[] = [
 const KERNEL: Suite = { name: 'kernel', budgetSeconds: 300, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 300,
+  budgetSeconds: 310,
   run: () => jest(name, '--runInBand'),
 }));
 const LAST: Suite = { name: 'e2e', budgetSeconds: 360, run: () => jest('e2e', '--runInBand') };

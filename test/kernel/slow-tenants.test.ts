@@ -20,7 +20,7 @@ const ATTACKS = [
 ];
 const TENANTS = 50;
 const ROUNDS = 20;
-/** Of the issue. */
+/** Far more than a revocation takes, far less than anybody notices. */
 const MOST_DELAY_MS = 100;
 const START_MS = 300_000;
 
