@@ -49,6 +49,7 @@ export default {
       testPathIgnorePatterns: [LONG, ...V1, ...BTRFS],
       setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
     }),
+    long('kernel', ['test/kernel/**/*.long.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
     lane('node-1'),
     lane('node-2'),
     lane('node-3'),

@@ -23,7 +23,7 @@ const BEFORE: readonly Suite[] = [
   { name: 'fuzz', budgetSeconds: 30, run: fuzz },
 ];
 /** Beside those above. It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 300, run: () => jest('kernel', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 285, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
   budgetSeconds: 310,

@@ -106,10 +106,15 @@ test(
       }
     };
     const attacks = tenants.map((tenant) => attack(tenant.handle));
-    const attacked = await revocations();
-    over.abort();
+    let attacked: Awaited<ReturnType<typeof revocations>>;
+    try {
+      attacked = await revocations();
+    } finally {
+      // What goes on would be in the way of all tests that follow.
+      over.abort();
+      await Promise.all(attacks);
+    }
     expect(looks).toBeGreaterThan(0);
-    await Promise.all(attacks);
     expect(attacked.rulesMs - quiet.rulesMs).toBeLessThan(MOST_DELAY_MS);
     expect(attacked.wholeMs - quiet.wholeMs).toBeLessThan(MOST_DELAY_MS);
     expect([...outcomes.keys()].toSorted()).toEqual(['ContainerStuck', 'answered']);
