@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { SLAVE_LABELS } from '../../contract/names.ts';
 import { CLUSTER } from '../e2e/cluster.ts';
 import { FUSE, KMSG } from '../e2e/pods.ts';
@@ -37,8 +38,6 @@ export interface ClientOptions {
   readonly targets: TargetPods;
   readonly gate: Gate;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Mounts, queues, renews, unmounts and cancels for one target after another, as long as it is wanted. */
 export class ClientLoop {

@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { CLUSTER, NODES } from '../e2e/cluster.ts';
 import { loadStaticImage } from '../e2e/opener/image.ts';
 import { FUSE } from '../e2e/pods.ts';
@@ -229,8 +230,6 @@ const findingOf = ({ node, pods, fromMs, toMs }: Overlap): Finding => {
   const what = `${pods.join(' and ')} had the device of ${node} at once, for ${(toMs - fromMs).toFixed(0)} ms`;
   return { what, atMs: fromMs };
 };
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Runs the schedule of a seed on the running cluster; answers whether nothing was wrong. */
 export async function runChaos(options: ChaosOptions): Promise<boolean> {

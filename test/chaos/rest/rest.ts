@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { NODES } from '../../e2e/cluster.ts';
 import { bringBack } from '../../e2e/nodes.ts';
@@ -57,7 +58,7 @@ export async function rest({ history, temporal, targets, when, mounts }: RestOpt
       if (problems.length > TOLD) history.violation(`At rest, ${when}: ${problems.length - TOLD} more`);
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await pause(LOOK_MS);
   }
 }
 
