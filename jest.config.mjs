@@ -49,7 +49,10 @@ export default {
       testPathIgnorePatterns: [LONG, ...V1, ...BTRFS],
       setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
     }),
-    long('kernel', ['test/kernel/**/*.long.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
+    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,races}.test.ts'], {
+      setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
+      globals: { raceMs: 5_000 },
+    }),
     lane('node-1'),
     lane('node-2'),
     lane('node-3'),

@@ -30,7 +30,7 @@ const onCluster = (name: string, budgetMinutes: number, ...args: readonly string
 
 const LONG: readonly Part[] = [
   { name: 'workflows', budgetSeconds: 600, onCluster: false, run: () => jest('workflows-long', '--runInBand') },
-  { name: 'kernel', budgetSeconds: 120, onCluster: false, run: () => jest('kernel-long', '--runInBand') },
+  { name: 'kernel', budgetSeconds: 420, onCluster: false, run: () => jest('kernel-long', '--runInBand') },
   { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: () => script('fuzz-long', 'fuzz/run.ts') },
   onCluster('burst', 12, 'burst'),
   ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '-t', `every ${part} `)),

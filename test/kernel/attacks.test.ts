@@ -8,10 +8,9 @@ import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
 import { possible } from './places.ts';
+import { rounds } from './rounds.ts';
 
 const engine = createEngine();
-/** How often a race is run. */
-const ROUNDS = 300;
 let canary: Canary;
 let untouched: readonly string[];
 let container: TestContainer;
@@ -124,7 +123,7 @@ describe.each(
     await container.run(
       `mkdir -p /dev/real; (while :; do ln -s ${canary.path} /dev/dri; rm /dev/dri; mv /dev/real /dev/dri; mv /dev/dri /dev/real; done) >/dev/null 2>&1 & echo $! >/tmp/swapper`,
     );
-    for (let round = 0; round < ROUNDS; round++) {
+    for (const _ of rounds()) {
       const { plan } = await grantOrRefusal(CARD);
       if (plan !== undefined) await engine.revoke(handle, plan, []);
     }
@@ -137,7 +136,7 @@ describe.each(
     await container.run(
       `(while :; do mv /dev/.fuse.devmnt /dev/kept; ln -s ${canary.path}/file /dev/.fuse.devmnt; rm -f /dev/.fuse.devmnt; test -L /dev/fuse && rm /dev/fuse; done) >/dev/null 2>&1 & echo $! >/tmp/swapper`,
     );
-    for (let round = 0; round < ROUNDS; round++) {
+    for (const _ of rounds()) {
       const { plan } = await grantOrRefusal(FUSE);
       if (plan !== undefined) await engine.revoke(handle, plan, []);
     }

@@ -9,6 +9,7 @@ import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
 import { possible } from './places.ts';
+import { rounds } from './rounds.ts';
 
 /** Does one thing as fast as it can until it is killed: exchanges two names, or mounts a directory on another and takes it away. */
 const RACER = `
@@ -28,7 +29,6 @@ int main(int count, char **words) {
   }
 }`;
 
-const ROUNDS = 60;
 const NESTED: DeviceNode = { ...CARD, path: '/dev/a/b/card0' };
 
 /** `HOST` is the canary's path, which means nothing inside, `/volume` the same directory as a volume that can be written. */
@@ -113,7 +113,7 @@ describe.each(
       const policy = policyOf(container);
       const plan = await engine.plan(handle, 'a', [device], []);
       await container.run(line.replaceAll('HOST', canary.path));
-      for (let round = 0; round < ROUNDS; round++) {
+      for (const _ of rounds()) {
         try {
           await engine.grant(handle, plan, []);
         } catch (err) {
