@@ -5,24 +5,24 @@ import { readTraces } from '../deploy/local/traces.ts';
 import { withoutBtrfs, withoutV1 } from './kernel/places.ts';
 import { startCluster, stopCluster } from './run/cluster.ts';
 import { RESULTS, ROOT, runCommand } from './run/command.ts';
-import { jest } from './run/jest.ts';
+import { BESIDE, jest, jestBeside } from './run/jest.ts';
 import { prepare } from './run/prepare.ts';
 import { Report } from './run/report.ts';
 import { type Result, resultOf, type Suite } from './run/suite.ts';
 
 /**
- * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. The cluster of the
- * end-to-end tests starts while the suites before them run; then each node has its own lane of tests, side by side; what concerns
- * the whole cluster comes last, one after the other.
+ * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. What needs the machine
+ * runs one after the other: the kernel suite, while the cluster of the end-to-end tests starts; a lane of tests for each node, side by
+ * side; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that need nothing.
  */
-const BEFORE: readonly Suite[] = [
+const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 75, run: () => jest('unit') },
+  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit') },
   // They mostly wait, each file for a Temporal of its own.
-  { name: 'workflows', budgetSeconds: 135, run: () => jest('workflows', '--maxWorkers=3') },
-  { name: 'fuzz', budgetSeconds: 30, run: fuzz },
+  { name: 'workflows', budgetSeconds: 180, run: () => jestBeside('workflows', '--maxWorkers=3') },
+  { name: 'fuzz', budgetSeconds: 45, run: fuzz },
 ];
-/** Beside those above. It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
+/** It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
 const KERNEL: Suite = { name: 'kernel', budgetSeconds: 285, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
@@ -34,21 +34,21 @@ const START: Suite = { name: 'cluster start', budgetSeconds: 60, run: startClust
 
 async function check(): Promise<Result> {
   const logFile = join(RESULTS, 'check.log');
-  return resultOf(await runCommand(logFile, 'npm', ['run', '--silent', 'check']), logFile);
+  return resultOf(await runCommand(logFile, 'npm', ['run', '--silent', 'check'], { niceness: BESIDE }), logFile);
 }
 
 /** A short run; each operation of the API counts once. `npm run test:long` has the long one. */
 async function fuzz(): Promise<Result> {
   const [logFile, counts] = [join(RESULTS, 'fuzz.log'), join(RESULTS, 'fuzz.json')];
   const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '20', counts];
-  const code = await runCommand(logFile, process.execPath, args);
+  const code = await runCommand(logFile, process.execPath, args, { niceness: BESIDE });
   if (code !== 0) return resultOf(code, logFile);
   const { passed, failed } = JSON.parse(readFileSync(counts, 'utf8')) as Pick<Result, 'passed' | 'failed'>;
   return { passed, failed, tests: [], logFile };
 }
 
 const names = process.argv.slice(2);
-const known = [...BEFORE, KERNEL, ...LANES, LAST].map(({ name }) => name);
+const known = [...BESIDES, KERNEL, ...LANES, LAST].map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${known.join(', ')}`);
 const isWanted = ({ name }: Suite): boolean => names.length === 0 || names.includes(name);
@@ -62,9 +62,8 @@ report.note(withoutBtrfs());
 const traces = await readTraces(statePaths(process.env));
 const lanes = LANES.filter(isWanted);
 const starting = lanes.length > 0 || isWanted(LAST) ? report.run(START) : undefined;
-const kernel = isWanted(KERNEL) ? report.run(KERNEL) : undefined;
-for (const suite of BEFORE.filter(isWanted)) if (!interrupted) await report.run(suite);
-await kernel;
+const besides = runBesides();
+if (isWanted(KERNEL)) await report.run(KERNEL);
 if (starting !== undefined) {
   if ((await starting) && !interrupted) {
     await Promise.all(lanes.map((suite) => report.run(suite)));
@@ -72,4 +71,9 @@ if (starting !== undefined) {
   }
   await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 }
+await besides;
 process.exitCode = report.end();
+
+async function runBesides(): Promise<void> {
+  for (const suite of BESIDES.filter(isWanted)) if (!interrupted) await report.run(suite);
+}

@@ -52,7 +52,7 @@ async function local(checkout: string, ...args: readonly string[]): Promise<void
   const script = join(checkout, 'deploy', 'local', 'main.ts');
   const env = { DEVICE_MOUNTER_STATE: paths.root };
   console.log(`npm ${args.join(' ')}`);
-  const code = await runCommand(log, process.execPath, ['--no-warnings', script, ...args], env);
+  const code = await runCommand(log, process.execPath, ['--no-warnings', script, ...args], { env });
   if (code !== 0) throw new Error(`Cannot ${args[0]} the cluster: see ${log}`);
 }
 

@@ -21,7 +21,7 @@ beforeEach(nodeWorkerReady);
 /** One that still waits would hold this process. */
 const tracers: ChildProcess[] = [];
 afterEach(async () => {
-  for (const tracer of tracers.splice(0)) tracer.kill();
+  for (const tracer of tracers.splice(0)) tracer.kill('SIGKILL');
   await targets.remove();
 });
 afterAll(expectNoPods);
@@ -51,7 +51,8 @@ async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promi
     killed: until('a helper process to be stopped', async () => output.includes('stopped by SIGSTOP'), 30_000, 5).then(
       () => {
         process.kill(pid, 'SIGKILL');
-        strace.kill();
+        // On SIGTERM it would detach in turn, and wait for ever for a thread that has just been killed.
+        strace.kill('SIGKILL');
       },
     ),
   };
