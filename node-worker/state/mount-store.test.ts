@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mountRequest } from '../activities/memory-node.ts';
+import { mountRequest } from '../../test/node-worker/memory-node.ts';
 import type { MountRecord } from './mount-record.ts';
 import { FileMountStore } from './mount-store.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { UnmountRequest } from '../../contract/requests.ts';
 import { requestDigest } from '../../contract/signature.ts';
-import { unmountRequest } from '../activities/memory-node.ts';
+import { unmountRequest } from '../../test/node-worker/memory-node.ts';
 import { DurableFiles } from './durable-files.ts';
 import { UsedRequests } from './used-requests.ts';
 

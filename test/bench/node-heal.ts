@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { Healer, LOOK_PERIOD_MS } from '../../node-worker/activities/healer.ts';
+import { Healer, LOOK_PERIOD_MS } from '../../node-worker/guards/healer.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import type { TestContainer } from '../kernel/container.ts';
 import { KernelNode } from '../kernel/node/node.ts';

@@ -13,7 +13,7 @@ interface Mutation {
 export const MUTATIONS = {
   /** Devices that are detached stay in the container. */
   'detach-does-nothing': {
-    file: 'node-worker/activities/grants.ts',
+    file: 'node-worker/mounts/grants.ts',
     from: '  await engine.revoke(handle, all, rest.reduce(without, without(others, first)));\n',
     to: '',
   },
@@ -25,7 +25,7 @@ export const MUTATIONS = {
   },
   /** An unmount without force does not look whether the device is in use before it takes it. */
   'check-left-out': {
-    file: 'node-worker/activities/take-back.ts',
+    file: 'node-worker/mounts/take-back.ts',
     from: '  if (users.length > 0) throw busy(users);\n',
     to: '',
   },

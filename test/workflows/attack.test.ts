@@ -1,13 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
-import { attach } from '../../node-worker/activities/attach.ts';
-import {
-  attachInput,
-  MemoryNode as RealNode,
-  unmountRequest as unmounting,
-} from '../../node-worker/activities/memory-node.ts';
-import { createNodeActivities } from '../../node-worker/activities/node-activities.ts';
+import { attach } from '../../node-worker/steps/attach.ts';
+import { createNodeActivities } from '../../node-worker/steps/node-activities.ts';
+import { attachInput, MemoryNode as RealNode, unmountRequest as unmounting } from '../node-worker/memory-node.ts';
 import { OWN_RUN } from './attack-workflow.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';

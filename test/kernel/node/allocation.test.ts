@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { ANNOTATIONS } from '../../../contract/names.ts';
-import { AllocationGuard } from '../../../node-worker/activities/allocation-guard.ts';
-import { FUSE_RESOURCE } from '../../../node-worker/activities/memory-node.ts';
-import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
 import { SlaveWatch } from '../../../node-worker/cluster/slave-watch.ts';
+import { AllocationGuard } from '../../../node-worker/guards/allocation-guard.ts';
+import { SlaveGuard } from '../../../node-worker/guards/slave-guard.ts';
 import { Changes } from '../../../node-worker/kubelet/changes.ts';
+import { FUSE_RESOURCE } from '../../node-worker/memory-node.ts';
 import { cleanUp } from '../container.ts';
 import { policyOf, until } from '../devices.ts';
 import { CGROUP_VERSIONS } from '../places.ts';

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../../contract/device-mount.ts';
-import { detach } from '../../../node-worker/activities/detach.ts';
-import { unmountRequest } from '../../../node-worker/activities/memory-node.ts';
-import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
+import { SlaveGuard } from '../../../node-worker/guards/slave-guard.ts';
 import type { ContainerHandle } from '../../../node-worker/kernel/engine.ts';
 import { processStat } from '../../../node-worker/kernel/process.ts';
+import { detach } from '../../../node-worker/steps/detach.ts';
+import { unmountRequest } from '../../node-worker/memory-node.ts';
 import { buildProgram } from '../c-program.ts';
 import { cleanUp } from '../container.ts';
 import { FUSE, policyOf, until } from '../devices.ts';

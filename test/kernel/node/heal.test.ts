@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { detach } from '../../../node-worker/activities/detach.ts';
+import { detach } from '../../../node-worker/steps/detach.ts';
 import { cleanUp } from '../container.ts';
 import { CARD, FUSE, policyOf } from '../devices.ts';
 import { CGROUP_VERSIONS } from '../places.ts';

@@ -1,13 +1,13 @@
 import type { SlaveRef } from '../../../contract/device-mount.ts';
 import type { MountRequest } from '../../../contract/requests.ts';
-import { attach } from '../../../node-worker/activities/attach.ts';
-import type { NodeDependencies } from '../../../node-worker/activities/dependencies.ts';
-import { Healer } from '../../../node-worker/activities/healer.ts';
-import { attachInput, MemoryNode, TARGET } from '../../../node-worker/activities/memory-node.ts';
-import { SlaveGuard } from '../../../node-worker/activities/slave-guard.ts';
+import { Healer } from '../../../node-worker/guards/healer.ts';
+import { SlaveGuard } from '../../../node-worker/guards/slave-guard.ts';
 import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
+import type { NodeDependencies } from '../../../node-worker/mounts/dependencies.ts';
 import type { PlacedContainer, RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
 import type { Notice } from '../../../node-worker/state/mount-record.ts';
+import { attach } from '../../../node-worker/steps/attach.ts';
+import { attachInput, MemoryNode, TARGET } from '../../node-worker/memory-node.ts';
 import { type StartOptions, startContainer, type TestContainer } from '../container.ts';
 
 const engine = createEngine();

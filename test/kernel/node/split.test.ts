@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../../contract/device-mount.ts';
-import { attach } from '../../../node-worker/activities/attach.ts';
-import { detach } from '../../../node-worker/activities/detach.ts';
-import { FUSE_RESOURCE, mountRequest } from '../../../node-worker/activities/memory-node.ts';
+import { attach } from '../../../node-worker/steps/attach.ts';
+import { detach } from '../../../node-worker/steps/detach.ts';
+import { FUSE_RESOURCE, mountRequest } from '../../node-worker/memory-node.ts';
 import { cleanUp } from '../container.ts';
 import { policyOf, until } from '../devices.ts';
 import { CGROUP_VERSIONS } from '../places.ts';

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { attachInput, FUSE_RESOURCE, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attach } from '../steps/attach.ts';
 import { AllocationGuard } from './allocation-guard.ts';
-import { attach } from './attach.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode } from './memory-node.ts';
 
 let node: MemoryNode;
 let slave: SlaveRef;

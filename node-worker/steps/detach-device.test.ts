@@ -1,8 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { DetachInput } from '../../contract/node-activities.ts';
-import { attach, attachAgain } from './attach.ts';
-import { detach } from './detach.ts';
 import {
   attachInput,
   FUSE_RESOURCE,
@@ -11,9 +9,11 @@ import {
   restartContainer,
   USER,
   unmountRequest,
-} from './memory-node.ts';
-import { recover } from './recover.ts';
-import { SlaveGuard } from './slave-guard.ts';
+} from '../../test/node-worker/memory-node.ts';
+import { recover } from '../guards/recover.ts';
+import { SlaveGuard } from '../guards/slave-guard.ts';
+import { attach, attachAgain } from './attach.ts';
+import { detach } from './detach.ts';
 
 const KVM_RESOURCE = 'hostdev.k8s.io/dev_kvm';
 

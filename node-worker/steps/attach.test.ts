@@ -2,8 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
-import { attach } from './attach.ts';
-import { detach } from './detach.ts';
 import {
   attachInput,
   FUSE_RESOURCE,
@@ -12,7 +10,9 @@ import {
   restartContainer,
   TARGET,
   unmountRequest,
-} from './memory-node.ts';
+} from '../../test/node-worker/memory-node.ts';
+import { attach } from './attach.ts';
+import { detach } from './detach.ts';
 
 let node: MemoryNode;
 let slave: SlaveRef;

@@ -1,11 +1,11 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
+import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { endOfSlaveNow } from '../mounts/ownership.ts';
+import { reportLeft } from '../mounts/report-users.ts';
+import { endUsers, takeBack } from '../mounts/take-back.ts';
+import type { Users } from '../mounts/users.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
-import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { endOfSlaveNow } from './ownership.ts';
-import { reportLeft } from './report-users.ts';
-import { endUsers, takeBack } from './take-back.ts';
-import type { Users } from './users.ts';
 
 export interface SlaveGuardOptions {
   readonly deps: NodeDependencies;

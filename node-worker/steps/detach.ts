@@ -1,13 +1,13 @@
 import type { DetachInput, DetachResult, MountRef } from '../../contract/node-activities.ts';
 import type { Signed, UnmountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
+import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { refuseMountsOfLater } from '../mounts/later-release.ts';
+import { endOfSlaveNow } from '../mounts/ownership.ts';
+import { endUsers, type Taking, takeBack, type UsersPolicy, usersLeft } from '../mounts/take-back.ts';
+import { busy, stillUsed, type Users, usersText } from '../mounts/users.ts';
 import { keyOf, type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
-import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { refuseMountsOfLater } from './later-release.ts';
-import { endOfSlaveNow } from './ownership.ts';
 import { ifStillMeant, isFresh } from './replay.ts';
-import { endUsers, type Taking, takeBack, type UsersPolicy, usersLeft } from './take-back.ts';
-import { busy, stillUsed, type Users, usersText } from './users.ts';
 
 /** See `NodeActivities.detachDevices`. */
 export async function detach(deps: NodeDependencies, input: DetachInput): Promise<DetachResult> {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
-import { USER } from './memory-node.ts';
+import { USER } from '../../test/node-worker/memory-node.ts';
 import { busy } from './users.ts';
 
 const causesOf = (count: number): unknown =>

@@ -1,7 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type { NodeActivities } from '../../contract/node-activities.ts';
+import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { attach } from './attach.ts';
-import type { NodeDependencies } from './dependencies.ts';
 import { detach } from './detach.ts';
 import { takenBack } from './taken-back.ts';
 

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { attachInput, MemoryNode, USER, unmountRequest } from '../../test/node-worker/memory-node.ts';
+import { Healer } from '../guards/healer.ts';
+import { recover } from '../guards/recover.ts';
+import { SlaveGuard } from '../guards/slave-guard.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { Healer } from './healer.ts';
-import { attachInput, MemoryNode, USER, unmountRequest } from './memory-node.ts';
-import { recover } from './recover.ts';
-import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
 

@@ -4,11 +4,11 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachInput, AttachResult, DetachInput, DetachResult } from '../../contract/node-activities.ts';
 import { endsAtMs } from '../../contract/requests.ts';
+import { attachInput, MemoryNode, mountRequest, unmountRequest } from '../../test/node-worker/memory-node.ts';
+import { recover } from '../guards/recover.ts';
 import { FileMountStore } from '../state/mount-store.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, MemoryNode, mountRequest, unmountRequest } from './memory-node.ts';
-import { recover } from './recover.ts';
 import { checkFresh } from './replay.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };

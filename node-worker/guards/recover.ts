@@ -1,7 +1,7 @@
+import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { openIfThere } from '../mounts/open-handles.ts';
+import { undoAttach } from '../mounts/take-back.ts';
 import { keyOf, type MountRecord } from '../state/mount-record.ts';
-import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { openIfThere } from './open-handles.ts';
-import { undoAttach } from './take-back.ts';
 
 /**
  * Undoes each attach that was cut off while this process was away; its workflow tries again. Nothing is given to anybody: what

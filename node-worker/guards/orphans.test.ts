@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fail } from '../../contract/failures.ts';
+import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import type { Grant, KernelEngine } from '../kernel/engine.ts';
-import { attach } from './attach.ts';
-import { attachInput, MemoryNode } from './memory-node.ts';
+import { attach } from '../steps/attach.ts';
 import { takeOrphansBackOnce } from './orphans.ts';
 
 let node: MemoryNode;

@@ -5,9 +5,9 @@ import type { MountRequest } from '../../contract/requests.ts';
 import type { Finding } from '../drivers/driver.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
+import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
-import type { NodeDependencies } from './dependencies.ts';
 
 /**
  * Waits until it is known what the slaves have: as soon as the kubelet has allocated it, or for types whose plugins do not

@@ -1,7 +1,7 @@
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
+import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
-import type { NodeDependencies } from './dependencies.ts';
 
 export interface AllocationGuardOptions {
   readonly deps: Pick<NodeDependencies, 'kubelet' | 'store' | 'changes' | 'node' | 'log'>;

@@ -1,12 +1,12 @@
 import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { type FailureType, failureOf } from '../../contract/failures.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
+import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { mend } from '../mounts/mend.ts';
+import { OpenHandles } from '../mounts/open-handles.ts';
 import { keyOf, type MountRecord, type Notice } from '../state/mount-record.ts';
-import { attachAgain } from './attach.ts';
+import { attachAgain } from '../steps/attach.ts';
 import { confirm } from './confirm.ts';
-import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { mend } from './mend.ts';
-import { OpenHandles } from './open-handles.ts';
 
 export interface HealerOptions {
   readonly deps: NodeDependencies;

@@ -1,12 +1,12 @@
 import { failureOf } from '../../contract/failures.ts';
 import { pause } from '../../process/pause.ts';
 import type { Grant } from '../kernel/engine.ts';
+import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { endOfSlaveNow } from '../mounts/ownership.ts';
 import type { PlacedContainer } from '../runtime/cri.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import type { MountRecord } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
-import { lockOf, type NodeDependencies } from './dependencies.ts';
-import { endOfSlaveNow } from './ownership.ts';
 
 type Deps = Pick<NodeDependencies, 'containers' | 'engine' | 'store' | 'locks' | 'log' | 'pods'>;
 

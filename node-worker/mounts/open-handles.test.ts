@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { MemoryEngine } from './memory-engine.ts';
+import { MemoryEngine } from '../../test/node-worker/memory-engine.ts';
 import { OpenHandles } from './open-handles.ts';
 
 const LATER_MS = 10_000;

@@ -2,11 +2,18 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { DetachInput } from '../../contract/node-activities.ts';
 import type { Signed, UnmountRequest } from '../../contract/requests.ts';
+import {
+  attachInput,
+  MemoryNode,
+  mountRequest,
+  TARGET,
+  USER,
+  unmountRequest,
+} from '../../test/node-worker/memory-node.ts';
+import { SlaveGuard } from '../guards/slave-guard.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, MemoryNode, mountRequest, TARGET, USER, unmountRequest } from './memory-node.ts';
-import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
 

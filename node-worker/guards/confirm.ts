@@ -2,9 +2,9 @@ import { fail } from '../../contract/failures.ts';
 import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import { nodesText } from '../drivers/nodes-text.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
+import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { keyOf, type MountRecord } from '../state/mount-record.ts';
-import type { NodeDependencies } from './dependencies.ts';
-import { liveDevices } from './findings.ts';
+import { liveDevices } from '../steps/findings.ts';
 
 /**
  * Compares what was attached at allocation with what the running slaves have. What they lack was granted without right: the

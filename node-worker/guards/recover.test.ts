@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
-import { attach } from './attach.ts';
-import { detach } from './detach.ts';
-import { attachInput, MemoryNode } from './memory-node.ts';
+import { attach } from '../steps/attach.ts';
+import { detach } from '../steps/detach.ts';
 import { recover } from './recover.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };

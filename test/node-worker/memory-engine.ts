@@ -1,6 +1,6 @@
 import { fail } from '../../contract/failures.ts';
-import { deviceKey } from '../cgroup/rule.ts';
-import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../kernel/engine.ts';
+import { deviceKey } from '../../node-worker/cgroup/rule.ts';
+import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
 
 const MINORS: Readonly<Record<string, number>> = { '/dev/fuse': 229, '/dev/kvm': 232 };
 

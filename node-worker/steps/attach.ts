@@ -2,13 +2,13 @@ import { fail } from '../../contract/failures.ts';
 import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { verifiedRequest } from '../../contract/signature.ts';
+import { type Call, lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
+import { refuseMountsOfLater } from '../mounts/later-release.ts';
+import { checkSlave, checkTarget } from '../mounts/ownership.ts';
 import type { MountRecord } from '../state/mount-record.ts';
 import { attachToContainer } from './attach-to-container.ts';
 import { checkAlive } from './await-allocation.ts';
-import { type Call, lockOf, type NodeDependencies } from './dependencies.ts';
 import { awaitFindings } from './findings.ts';
-import { refuseMountsOfLater } from './later-release.ts';
-import { checkSlave, checkTarget } from './ownership.ts';
 import { checkFresh, checkUnclaimed, checkUnused } from './replay.ts';
 
 /** See `NodeActivities.attachDevices`. */

@@ -7,16 +7,16 @@ import type { Finding } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
 import { hostPathsOf } from '../kubelet/host-paths.ts';
+import type { Call, NodeDependencies } from '../mounts/dependencies.ts';
+import { grantDevices, planDevices, revokeDevices } from '../mounts/grants.ts';
+import { checkSlave } from '../mounts/ownership.ts';
+import { undoAttach, usersLeft } from '../mounts/take-back.ts';
+import { busy } from '../mounts/users.ts';
 import type { RuntimeContainer } from '../runtime/cri.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { checkAlive } from './await-allocation.ts';
-import type { Call, NodeDependencies } from './dependencies.ts';
 import { stillFound } from './findings.ts';
-import { grantDevices, planDevices, revokeDevices } from './grants.ts';
-import { checkSlave } from './ownership.ts';
-import { undoAttach, usersLeft } from './take-back.ts';
-import { busy } from './users.ts';
 
 /**
  * Grants what `findings` say to the container that runs now, all or nothing. The lock of the container is held.

@@ -4,7 +4,7 @@ import { slaveIndex } from '../../contract/names.ts';
 import { type MountRequest, sharesOf } from '../../contract/requests.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import { claimOf } from '../kubelet/claim.ts';
-import type { NodeDependencies } from './dependencies.ts';
+import type { NodeDependencies } from '../mounts/dependencies.ts';
 
 type Deps = Pick<NodeDependencies, 'kubelet' | 'changes' | 'endOfSlave' | 'store'>;
 

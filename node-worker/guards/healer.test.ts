@@ -2,11 +2,11 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
+import { attachInput, FUSE_RESOURCE, MemoryNode, restartContainer } from '../../test/node-worker/memory-node.ts';
 import type { Notice } from '../state/mount-record.ts';
-import { attach } from './attach.ts';
-import { detach } from './detach.ts';
+import { attach } from '../steps/attach.ts';
+import { detach } from '../steps/detach.ts';
 import { Healer } from './healer.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode, restartContainer } from './memory-node.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };

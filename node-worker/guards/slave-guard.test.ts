@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
+import { attachInput, MemoryNode, USER } from '../../test/node-worker/memory-node.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
-import { attach } from './attach.ts';
-import { attachInput, MemoryNode, USER } from './memory-node.ts';
+import { attach } from '../steps/attach.ts';
 import { SlaveGuard } from './slave-guard.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
-import { attachInput, MemoryNode } from './memory-node.ts';
 import { takenBack } from './taken-back.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
