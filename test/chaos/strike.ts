@@ -8,6 +8,7 @@ import { podPath } from '../e2e/pods.ts';
 import { NAMESPACE } from './calls.ts';
 import { type FaultKind, partOf } from './faults.ts';
 import type { Frozen } from './frozen.ts';
+import { exceedStorage } from './hard-eviction.ts';
 import type { Struck } from './history.ts';
 import type { Keeper } from './keeper.ts';
 import { type ProductPart, productProcesses, SCRIPTS } from './processes.ts';
@@ -90,7 +91,7 @@ export class Striker {
     if (pod === undefined) return NOTHING;
     const { name } = pod.metadata;
     const target = part === 'target' ? name : pod.metadata.labels?.[SLAVE_LABELS.ownerName];
-    const done = await hitPod(kind, name);
+    const done = await hitPod(kind, pod.metadata, node);
     return done ? { hit: name, ...(target !== undefined && { pod: target }) } : NOTHING;
   }
 }
@@ -98,6 +99,7 @@ export class Striker {
 interface Pod {
   readonly metadata: {
     readonly name: string;
+    readonly uid: string;
     readonly deletionTimestamp?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
@@ -116,8 +118,13 @@ async function podsOf(part: 'slave' | 'target', node: string): Promise<readonly 
     .toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name));
 }
 
-async function hitPod(kind: FaultKind, name: string): Promise<boolean> {
+async function hitPod(kind: FaultKind, pod: Pod['metadata'], node: string): Promise<boolean> {
+  const { name } = pod;
   try {
+    if (kind === 'evict slave hard') {
+      exceedStorage(pod, node);
+      return true;
+    }
     if (kind.startsWith('kill')) {
       process.kill(await containerPid(name), 'SIGKILL');
       return true;
