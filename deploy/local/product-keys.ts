@@ -18,9 +18,9 @@ export interface ProductKeys {
 }
 
 /** The certificate of the apiserver's port and the pair that signs requests; made once in the life of a cluster. */
-export function ensureProductKeys(paths: StatePaths): ProductKeys {
+export async function ensureProductKeys(paths: StatePaths): Promise<ProductKeys> {
   const folder = join(paths.pki, 'product');
-  if (!existsSync(folder)) createKeys(folder);
+  if (!existsSync(folder)) await createKeys(folder);
   const pem = (name: string): string => readFileSync(join(folder, name), 'utf8');
   return {
     folder,
@@ -40,10 +40,10 @@ export function ensureProductKeys(paths: StatePaths): ProductKeys {
 
 const named = (name: string): object => ({ apiVersion: 'v1', metadata: { name, namespace: PRODUCT_NAMESPACE } });
 
-function createKeys(folder: string): void {
-  const authority = createAuthority('device-mounter-serving-ca');
+async function createKeys(folder: string): Promise<void> {
+  const authority = await createAuthority('device-mounter-serving-ca');
   const names = [SERVICE, `${SERVICE}.cluster.local`];
-  const serving = issue(authority, { commonName: SERVICE, usage: 'server', names });
+  const serving = await issue(authority, { commonName: SERVICE, usage: 'server', names });
   const signing = generateKeyPairSync('ed25519', {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },

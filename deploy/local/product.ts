@@ -59,13 +59,13 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
   const ofPods = 'endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io';
   await kubectl(cluster, 'delete', 'endpointslice', `--namespace=${PRODUCT_NAMESPACE}`, `--selector=${ofPods}`);
   await labelNodes(cluster);
-  startHostProduct(cluster, ensureProductKeys(cluster.paths).folder);
+  startHostProduct(cluster, (await ensureProductKeys(cluster.paths)).folder);
   await available(cluster);
 }
 
 /** Applies the namespace and what is in it before anything runs; answers all objects of the manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
-  const keys = ensureProductKeys(cluster.paths);
+  const keys = await ensureProductKeys(cluster.paths);
   const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: keys.servingAuthority };
   const manifests = MANIFESTS.flatMap((name) => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8')));
   const objects = manifests.map((object) => localized(object, values));

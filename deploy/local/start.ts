@@ -90,7 +90,7 @@ async function removeAbandoned({ paths, progress }: StartOptions): Promise<void>
 }
 
 async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[]): Promise<void> {
-  createPki(
+  await createPki(
     paths,
     plans.map(({ name }) => name),
   );

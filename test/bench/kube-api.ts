@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { createAuthority, issue } from '../../deploy/local/pki/certificate.ts';
+import { type Credential, createAuthority, issue } from '../../deploy/local/pki/certificate.ts';
 
 /** Pods as kube-apiserver shows them, kept in memory, and Leases that are only taken note of, over real TLS. */
 export class MemoryKubeApi {
@@ -11,17 +11,17 @@ export class MemoryKubeApi {
   /** How often a Lease was renewed. */
   renewals = 0;
 
-  private constructor(pods: readonly object[]) {
+  private constructor(pods: readonly object[], ca: string, { certificate, key }: Credential) {
     this.#pods = pods;
-    const authority = createAuthority('bench');
-    const { certificate, key } = issue(authority, { commonName: 'kube', usage: 'server', names: ['127.0.0.1'] });
-    this.ca = authority.certificate;
+    this.ca = ca;
     this.#server = createServer({ cert: certificate, key }, (request, response) => this.#answer(request, response));
   }
 
   /** Listens on a loopback port. */
   static async start(pods: readonly object[]): Promise<MemoryKubeApi> {
-    const api = new MemoryKubeApi(pods);
+    const authority = await createAuthority('bench');
+    const serving = await issue(authority, { commonName: 'kube', usage: 'server', names: ['127.0.0.1'] });
+    const api = new MemoryKubeApi(pods, authority.certificate, serving);
     await new Promise<void>((resolve) => api.#server.listen(0, '127.0.0.1', resolve));
     return api;
   }

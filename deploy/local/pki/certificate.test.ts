@@ -5,7 +5,9 @@ import { connect, createServer, type TLSSocket } from 'node:tls';
 import { describe, expect, test } from '@jest/globals';
 import { createAuthority, issue } from './certificate.ts';
 
-const AUTHORITY = createAuthority('test-ca');
+const AUTHORITY = await createAuthority('test-ca');
+const server = await issue(AUTHORITY, { commonName: 'server', usage: 'server', names: ['127.0.0.1', 'a.svc'] });
+const client = await issue(AUTHORITY, { commonName: 'system:node:n', organization: 'system:nodes', usage: 'client' });
 
 describe('createAuthority()', () => {
   test('makes a certificate that signs itself', () => {
@@ -18,13 +20,10 @@ describe('createAuthority()', () => {
 });
 
 describe('issue()', () => {
-  const server = issue(AUTHORITY, { commonName: 'server', usage: 'server', names: ['127.0.0.1', 'a.svc'] });
-  const client = issue(AUTHORITY, { commonName: 'system:node:n', organization: 'system:nodes', usage: 'client' });
-
-  test('is signed by the authority and by no other of the same name', () => {
+  test('is signed by the authority and by no other of the same name', async () => {
     const certificate = new X509Certificate(server.certificate);
     expect(certificate.verify(new X509Certificate(AUTHORITY.certificate).publicKey)).toBe(true);
-    const other = new X509Certificate(createAuthority('test-ca').certificate);
+    const other = new X509Certificate((await createAuthority('test-ca')).certificate);
     expect(certificate.verify(other.publicKey)).toBe(false);
   });
 

@@ -1,6 +1,19 @@
-import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+// oxlint-disable-next-line import/no-unassigned-import -- what the library's dependency injection needs before it is loaded
+import 'reflect-metadata';
+import { webcrypto } from 'node:crypto';
 import { isIPv4 } from 'node:net';
-import { bits, bool, explicit, implicit, integer, octets, oid, sequence, set, time, utf8 } from './der.ts';
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  type JsonName,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
 
 /** A certificate and its P-256 key, both PEM (PKCS #8). */
 export interface Credential {
@@ -11,7 +24,7 @@ export interface Credential {
 /** What signs certificates. */
 export interface Authority extends Credential {
   readonly commonName: string;
-  readonly keyObject: KeyObject;
+  readonly signingKey: webcrypto.CryptoKey;
 }
 
 export interface LeafRequest {
@@ -23,91 +36,66 @@ export interface LeafRequest {
   readonly names?: readonly string[];
 }
 
-const OID = {
-  ecdsaWithSha256: '1.2.840.10045.4.3.2',
-  commonName: '2.5.4.3',
-  organization: '2.5.4.10',
-  basicConstraints: '2.5.29.19',
-  keyUsage: '2.5.29.15',
-  extendedKeyUsage: '2.5.29.37',
-  subjectAltName: '2.5.29.17',
-  server: '1.3.6.1.5.5.7.3.1',
-  client: '1.3.6.1.5.5.7.3.2',
-} as const;
-
+const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+const USAGES = { client: ExtendedKeyUsage.clientAuth, server: ExtendedKeyUsage.serverAuth } as const;
 const LIFETIME_MS = 365 * 24 * 3_600_000;
 /** Clocks of containers and host are one; an hour covers a clock that is set right after boot. */
 const BACKDATED_MS = 3_600_000;
 
-const ALGORITHM = sequence(oid(OID.ecdsaWithSha256));
-const extension = (id: string, critical: boolean, content: Uint8Array): Buffer =>
-  sequence(oid(id), ...(critical ? [bool(true)] : []), octets(content));
-const attribute = (id: string, text: string): Buffer => set(sequence(oid(id), utf8(text)));
-
 /** A self-signed certificate authority. */
-export function createAuthority(commonName: string): Authority {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+export async function createAuthority(commonName: string): Promise<Authority> {
+  const keys = await createKeys();
   const extensions = [
-    extension(OID.basicConstraints, true, sequence(bool(true))),
-    // keyCertSign (bit 5) and cRLSign (bit 6)
-    extension(OID.keyUsage, true, bits(Uint8Array.of(0b0000_0110), 1)),
+    new BasicConstraintsExtension(true, undefined, true),
+    new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
   ];
   const name = nameOf({ commonName });
-  const certificate = signed({ issuer: name, subject: name, publicKey, extensions }, privateKey);
-  return { commonName, keyObject: privateKey, certificate, key: pemOfKey(privateKey) };
+  const certificate = await X509CertificateGenerator.createSelfSigned({ name, keys, extensions, ...common() });
+  const signingKey = keys.privateKey;
+  return { commonName, signingKey, certificate: certificate.toString('pem'), key: await pemOf(signingKey) };
 }
 
 /** A certificate with a key of its own, signed by `authority`. */
-export function issue(authority: Authority, request: LeafRequest): Credential {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const extensions = [
-    // digitalSignature (bit 0)
-    extension(OID.keyUsage, true, bits(Uint8Array.of(0b1000_0000), 7)),
-    extension(OID.extendedKeyUsage, false, sequence(oid(OID[request.usage]))),
+export async function issue(authority: Authority, request: LeafRequest): Promise<Credential> {
+  const { publicKey, privateKey } = await createKeys();
+  const certificate = await X509CertificateGenerator.create({
+    issuer: nameOf({ commonName: authority.commonName }),
+    subject: nameOf(request),
+    publicKey,
+    signingKey: authority.signingKey,
+    extensions: extensionsOf(request),
+    ...common(),
+  });
+  return { certificate: certificate.toString('pem'), key: await pemOf(privateKey) };
+}
+
+function extensionsOf({ usage, names = [] }: LeafRequest): Extension[] {
+  const extensions: Extension[] = [
+    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    new ExtendedKeyUsageExtension([USAGES[usage]]),
   ];
-  const names = request.names ?? [];
-  if (names.length > 0) extensions.push(extension(OID.subjectAltName, false, sequence(...names.map(alternativeName))));
-  const issuer = nameOf({ commonName: authority.commonName });
-  const certificate = signed({ issuer, subject: nameOf(request), publicKey, extensions }, authority.keyObject);
-  return { certificate, key: pemOfKey(privateKey) };
+  if (names.length === 0) return extensions;
+  const alternatives = names.map((value) => ({ type: isIPv4(value) ? ('ip' as const) : ('dns' as const), value }));
+  return [...extensions, new SubjectAlternativeNameExtension(alternatives)];
 }
 
-function nameOf(subject: Pick<LeafRequest, 'commonName' | 'organization'>): Buffer {
-  const { commonName, organization } = subject;
-  const groups = organization === undefined ? [] : [attribute(OID.organization, organization)];
-  return sequence(...groups, attribute(OID.commonName, commonName));
-}
-
-/** GeneralName (RFC 5280 section 4.2.1.6): [2] dNSName, [7] iPAddress. */
-function alternativeName(name: string): Buffer {
-  return isIPv4(name) ? implicit(7, Buffer.from(name.split('.').map(Number))) : implicit(2, Buffer.from(name));
-}
-
-interface ToBeSigned {
-  readonly issuer: Buffer;
-  readonly subject: Buffer;
-  readonly publicKey: KeyObject;
-  readonly extensions: readonly Buffer[];
-}
-
-/** TBSCertificate and Certificate, RFC 5280 section 4.1. */
-function signed({ issuer, subject, publicKey, extensions }: ToBeSigned, signer: KeyObject): string {
+function common() {
   const now = Date.now();
-  const body = sequence(
-    explicit(0, integer(Uint8Array.of(2))),
-    integer(Buffer.concat([Uint8Array.of(1), randomBytes(15)])),
-    ALGORITHM,
-    issuer,
-    sequence(time(new Date(now - BACKDATED_MS)), time(new Date(now + LIFETIME_MS))),
-    subject,
-    publicKey.export({ type: 'spki', format: 'der' }),
-    explicit(3, sequence(...extensions)),
-  );
-  const certificate = sequence(body, ALGORITHM, bits(sign('sha256', body, signer)));
-  const lines = certificate.toString('base64').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+  return {
+    notBefore: new Date(now - BACKDATED_MS),
+    notAfter: new Date(now + LIFETIME_MS),
+    signingAlgorithm: ALGORITHM,
+  };
 }
 
-function pemOfKey(key: KeyObject): string {
-  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
+function nameOf({ commonName, organization }: Pick<LeafRequest, 'commonName' | 'organization'>): JsonName {
+  const groups = organization === undefined ? [] : [{ O: [organization] }];
+  return [...groups, { CN: [commonName] }];
+}
+
+const createKeys = (): Promise<webcrypto.CryptoKeyPair> =>
+  webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+
+async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
+  return `${PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), PemConverter.PrivateKeyTag)}\n`;
 }

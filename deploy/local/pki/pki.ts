@@ -21,23 +21,27 @@ const kubeconfigFile = (paths: StatePaths, user: string): string =>
  * Makes new keys and certificates for the whole cluster, with a front-proxy authority of its own: a client certificate of the
  * cluster must never pass for kube-apiserver speaking for somebody.
  */
-export function createPki(paths: StatePaths, nodes: readonly string[]): void {
+export async function createPki(paths: StatePaths, nodes: readonly string[]): Promise<void> {
   for (const folder of [paths.pki, paths.config]) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const cluster = createAuthority('cluster-ca');
-  const frontProxy = createAuthority('front-proxy-ca');
+  const cluster = await createAuthority('cluster-ca');
+  const frontProxy = await createAuthority('front-proxy-ca');
   writeCredential(paths, 'ca', cluster);
   writeCredential(paths, 'front-proxy-ca', frontProxy);
   writeCredential(
     paths,
     'front-proxy-client',
-    issue(frontProxy, { commonName: 'front-proxy-client', usage: 'client' }),
+    await issue(frontProxy, { commonName: 'front-proxy-client', usage: 'client' }),
   );
   const names = [CONTROL_ADDRESS, KUBERNETES_SERVICE_ADDRESS, 'localhost', 'kubernetes.default.svc'];
-  writeCredential(paths, 'apiserver', issue(cluster, { commonName: 'kube-apiserver', usage: 'server', names }));
+  writeCredential(paths, 'apiserver', await issue(cluster, { commonName: 'kube-apiserver', usage: 'server', names }));
   writeCredential(
     paths,
     'kubelet-client',
-    issue(cluster, { commonName: 'kube-apiserver-kubelet-client', organization: 'system:masters', usage: 'client' }),
+    await issue(cluster, {
+      commonName: 'kube-apiserver-kubelet-client',
+      organization: 'system:masters',
+      usage: 'client',
+    }),
   );
   writeServiceAccountKeys(paths);
   const users = nodes.map((name): [string, Omit<LeafRequest, 'usage'>] => [
@@ -45,7 +49,7 @@ export function createPki(paths: StatePaths, nodes: readonly string[]): void {
     { commonName: `system:node:${name}`, organization: 'system:nodes' },
   ]);
   for (const [user, subject] of [...Object.entries(CLIENTS), ...users]) {
-    const credential = issue(cluster, { ...subject, usage: 'client' });
+    const credential = await issue(cluster, { ...subject, usage: 'client' });
     writeFileSync(kubeconfigFile(paths, user), kubeconfigOf(cluster.certificate, credential), { mode: 0o600 });
     if (user === 'admin') writeCredential(paths, 'admin', credential);
   }
