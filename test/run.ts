@@ -17,13 +17,12 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  */
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit') },
-  // They mostly wait, each file for a Temporal of its own.
-  { name: 'workflows', budgetSeconds: 180, run: () => jestBeside('workflows', '--maxWorkers=3') },
+  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit', '--maxWorkers=1') },
+  { name: 'workflows', budgetSeconds: 210, run: () => jestBeside('workflows', '--maxWorkers=2') },
   { name: 'fuzz', budgetSeconds: 45, run: fuzz },
 ];
 /** It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 285, run: () => jest('kernel', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 240, run: () => jest('kernel', '--runInBand') };
 const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
   budgetSeconds: 310,
