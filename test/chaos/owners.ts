@@ -6,8 +6,7 @@ import type { Run } from './witness/runs.ts';
 /** Ends of a slave that let the next one have its device before the node worker can know, and for how long its target may have it still. */
 const AT_ONCE: Partial<Record<FaultKind, { readonly why: string; readonly ms: number }>> = {
   'delete slave by force': { why: 'a slave was deleted by force', ms: 30_000 },
-  // The kubelet does it some time later.
-  'evict slave hard': { why: 'a slave was evicted without its grace period', ms: 60_000 },
+  'evict slave hard': { why: 'a slave was evicted without its grace period', ms: 30_000 },
 };
 
 export interface Judged extends Overlap {

@@ -20,7 +20,6 @@ import {
 import { Clients } from './clients.ts';
 import { now } from './clock.ts';
 import { Frozen } from './frozen.ts';
-import { limitStorage, unlimitStorage } from './hard-eviction.ts';
 import { History } from './history.ts';
 import { Keeper } from './keeper.ts';
 import { NodeWorkerWatch } from './node-worker-watch.ts';
@@ -100,7 +99,6 @@ class Chaos {
     const { seed, faults, mutation } = this.#options;
     this.#history.add({ type: 'begin', seed, faults, ...(mutation !== undefined && { mutation }) });
     await whole();
-    await limitStorage();
     const image = await loadStaticImage(NODES, WITNESS, ['/witness']);
     this.#keeper.start();
     this.#watch.start();
@@ -214,9 +212,8 @@ class Chaos {
     try {
       await whole();
       await this.#clients.removePods();
-      await unlimitStorage();
     } catch (err) {
-      this.#history.violation(`what the checker has made could not be removed: ${String(err)}`);
+      this.#history.violation(`the pods of the checker could not be removed: ${String(err)}`);
     }
     this.#keeper.stop();
     this.#watch.stop();

@@ -8,7 +8,6 @@ import { podPath } from '../e2e/pods.ts';
 import { NAMESPACE } from './calls.ts';
 import { type FaultKind, partOf } from './faults.ts';
 import type { Frozen } from './frozen.ts';
-import { exceedStorage } from './hard-eviction.ts';
 import type { Struck } from './history.ts';
 import type { Keeper } from './keeper.ts';
 import { type ProductPart, productProcesses, SCRIPTS } from './processes.ts';
@@ -30,6 +29,8 @@ const SERVERS = {
 } as const;
 
 const REQUEST_MS = 5_000;
+/** A hard eviction leaves a pod one second (`immediateEvictionGracePeriodSeconds` of the kubelet's eviction manager), as this does. */
+const GRACE_SECONDS: Partial<Record<FaultKind, number>> = { 'delete slave by force': 0, 'evict slave hard': 1 };
 const NOTHING: Strike = {};
 
 export class Striker {
@@ -91,7 +92,7 @@ export class Striker {
     if (pod === undefined) return NOTHING;
     const { name } = pod.metadata;
     const target = part === 'target' ? name : pod.metadata.labels?.[SLAVE_LABELS.ownerName];
-    const done = await hitPod(kind, pod.metadata, node);
+    const done = await hitPod(kind, name);
     return done ? { hit: name, ...(target !== undefined && { pod: target }) } : NOTHING;
   }
 }
@@ -99,7 +100,6 @@ export class Striker {
 interface Pod {
   readonly metadata: {
     readonly name: string;
-    readonly uid: string;
     readonly deletionTimestamp?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
@@ -118,13 +118,8 @@ async function podsOf(part: 'slave' | 'target', node: string): Promise<readonly 
     .toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name));
 }
 
-async function hitPod(kind: FaultKind, pod: Pod['metadata'], node: string): Promise<boolean> {
-  const { name } = pod;
+async function hitPod(kind: FaultKind, name: string): Promise<boolean> {
   try {
-    if (kind === 'evict slave hard') {
-      exceedStorage(pod, node);
-      return true;
-    }
     if (kind.startsWith('kill')) {
       process.kill(await containerPid(name), 'SIGKILL');
       return true;
@@ -138,11 +133,12 @@ async function hitPod(kind: FaultKind, pod: Pod['metadata'], node: string): Prom
 }
 
 function requestOf(kind: FaultKind, name: string): ReturnType<typeof CLUSTER.api.send> {
-  if (kind.startsWith('evict')) {
+  const graceSeconds = GRACE_SECONDS[kind];
+  if (graceSeconds === undefined && kind.startsWith('evict')) {
     const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: NAMESPACE } };
     return CLUSTER.api.send('POST', `${podPath(name)}/eviction`, body, REQUEST_MS);
   }
-  const query = kind.endsWith('by force') ? '?gracePeriodSeconds=0' : '';
+  const query = graceSeconds === undefined ? '' : `?gracePeriodSeconds=${graceSeconds}`;
   return CLUSTER.api.send('DELETE', `${podPath(name)}${query}`, undefined, REQUEST_MS);
 }
 
