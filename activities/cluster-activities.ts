@@ -1,7 +1,9 @@
 import type { SlaveRef } from '../contract/device-mount.ts';
+import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import { type Adoption, checkAdoption } from './adopt-mount.ts';
 import { type AwaitScheduledInput, awaitScheduled, lookScheduled, type Scheduling } from './await-scheduled.ts';
+import { ClusterError } from './cluster.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -38,7 +40,7 @@ export interface ClusterActivities {
 }
 
 export function createClusterActivities(deps: Dependencies): ClusterActivities {
-  return {
+  return told({
     planMount: (input) => planMount(deps, input),
     createSlave: (input) => createSlave(deps, input),
     awaitScheduled: (input) => awaitScheduled(deps, input),
@@ -54,5 +56,19 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
       void (await deps.owners.signal(namespace, mount, signal, ...args)),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
-  };
+  });
+}
+
+/** What no step has made sense of is told as a failure of the table. */
+function told(steps: ClusterActivities): ClusterActivities {
+  const all = Object.entries(steps).map(([name, step]: [string, (input: never) => Promise<unknown>]) => [
+    name,
+    (input: never) => step(input).catch((err: unknown) => Promise.reject(failureFor(err))),
+  ]);
+  return Object.fromEntries(all) as ClusterActivities;
+}
+
+function failureFor(err: unknown): unknown {
+  if (!(err instanceof ClusterError)) return err;
+  return fail('KubernetesUnavailable', `Cannot ask kube-apiserver: ${err.message}`, err);
 }

@@ -32,10 +32,10 @@ export interface Cluster {
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;
 }
 
-/** An answer of kube-apiserver that is not a success. */
+/** An answer of kube-apiserver that is not a success, or that there was none. */
 export class ClusterError extends Error {
   override readonly name = 'ClusterError';
-  /** HTTP status code. */
+  /** HTTP status code; 0 without an answer. */
   readonly code: number;
   /** `metav1.Status.reason`. */
   readonly reason: string;
@@ -47,5 +47,14 @@ export class ClusterError extends Error {
     this.code = code;
     this.reason = reason;
     this.causes = causes;
+  }
+
+  /**
+   * Whether it says what is, so that asking again changes nothing: not from a kube-apiserver that is busy, away, or has just started and does
+   * not know the roles yet ("RBAC: clusterrole … not found").
+   */
+  get isClear(): boolean {
+    const isRefusal = this.code >= 400 && this.code < 500 && ![401, 408, 429].includes(this.code);
+    return isRefusal && !/\bRBAC: .*not found/.test(this.message);
   }
 }

@@ -63,6 +63,5 @@ function refusal(request: MountRequest, err: ClusterError): Error {
   if (err.causes.includes('NamespaceTerminating') || err.code === 404) {
     return fail('TargetGone', `Cannot mount in namespace "${request.target.namespace}": it is being deleted`, err);
   }
-  const final = err.code >= 400 && err.code < 500 && err.code !== 401 && err.code !== 408 && err.code !== 429;
-  return final ? fail('SlaveRefused', `Cannot create the slave pod: ${err.message}`, err) : err;
+  return err.isClear ? fail('SlaveRefused', `Cannot create the slave pod: ${err.message}`, err) : err;
 }

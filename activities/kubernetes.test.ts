@@ -126,6 +126,12 @@ describe('kubernetesCluster()', () => {
       () => cluster.listPods(''),
       { code: 502, message: 'bad gateway' },
     ],
+    [
+      'that never came',
+      (res) => void res.destroy(),
+      () => cluster.getPod(REF),
+      { code: 0, message: expect.stringMatching(/^it does not answer \(.+\)$/) },
+    ],
   ])('throws the answer %s', async (_name, answer, call, error) => {
     answers = [answer];
     await expect(call()).rejects.toMatchObject({ name: 'ClusterError', ...error });

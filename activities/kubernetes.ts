@@ -78,8 +78,14 @@ async function answered<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (err) {
     if (err instanceof ApiException) throw clusterErrorOf(err.code, err.body);
-    throw err;
+    throw new ClusterError(0, '', `it does not answer (${reasonOf(err)})`);
   }
+}
+
+/** fetch() itself says no more than "fetch failed". */
+function reasonOf(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  return err.cause instanceof Error ? err.cause.message : err.message;
 }
 
 interface Status {

@@ -28,6 +28,7 @@ export interface StatusSubject {
 const RETRY_AFTER_SECONDS: Partial<Record<FailureType, number>> = {
   TooManyRequests: 1,
   TemporalUnavailable: 2,
+  KubernetesUnavailable: 2,
   KubeletUnavailable: 2,
   NodeUnreachable: 10,
   Timeout: 2,

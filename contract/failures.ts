@@ -54,6 +54,8 @@ export const FAILURES = {
   RollbackIncomplete: { code: 500, reason: 'InternalError', retry: false },
   NodeUnreachable: { code: 503, reason: 'ServiceUnavailable', retry: false },
   TemporalUnavailable: { code: 503, reason: 'ServiceUnavailable', retry: true },
+  /** kube-apiserver did not answer, or answered nothing that tells what is. */
+  KubernetesUnavailable: { code: 503, reason: 'ServiceUnavailable', retry: true },
   KubeletUnavailable: { code: 503, reason: 'ServiceUnavailable', retry: true },
   /** What the container shows of itself cannot be read in time; nothing else waits for it. */
   ContainerStuck: { code: 503, reason: 'ServiceUnavailable', retry: true },

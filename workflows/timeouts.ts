@@ -38,10 +38,13 @@ export const ADOPT: ActivityOptions = {
   cancellationType: 'TRY_CANCEL',
 };
 
-/** What makes something: on cancellation its end is waited for, so that the undo meets a settled state. */
+/**
+ * What makes something: on cancellation its end is waited for, so that the undo meets a settled state. Its tries outlast a restart of
+ * kube-apiserver, unless the deadline of the mount comes first.
+ */
 export const CREATE: ActivityOptions = {
   startToCloseTimeout: REQUEST_MS,
-  retry: { ...RETRY, maximumAttempts: 5 },
+  retry: { ...RETRY, maximumAttempts: 8 },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 };
 

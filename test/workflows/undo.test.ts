@@ -62,6 +62,36 @@ describe('mountDevices()', () => {
     expect((await harness.mount(signed(mountRequest('quota', { name: 'quota-2' })))).status.phase).toBe('Mounted');
   });
 
+  test('is made though kube-apiserver has just started, and does not know our role yet', async () => {
+    const node = await harness.addNode('early', 1);
+    const message = 'pods is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "device-mounter:control" not found';
+    harness.cluster.refuse = new ClusterError(403, 'Forbidden', message);
+    const mounting = harness.mount(signed(mountRequest('early')));
+    await eventually(async () => {
+      // Until it has started there is none of that name.
+      const { raw } = await harness
+        .handle('early-m')
+        .describe()
+        .catch(() => ({ raw: undefined }));
+      return raw?.pendingActivities?.some(({ attempt }) => (attempt ?? 0) > 2);
+    });
+    harness.cluster.refuse = undefined;
+    expect((await mounting).status.phase).toBe('Mounted');
+    expect(harness.leftOf('early', node)).toHaveLength(2);
+  });
+
+  test('says so when kube-apiserver gives no clear answer', async () => {
+    const node = await harness.addNode('unwell', 1);
+    harness.cluster.unwell = new ClusterError(500, 'InternalError', 'etcd is not well');
+    const failed = await failureFrom(harness.mount(signed(mountRequest('unwell'))));
+    harness.cluster.unwell = undefined;
+    expect(failed).toMatchObject({
+      type: 'KubernetesUnavailable',
+      message: 'Cannot ask kube-apiserver: etcd is not well',
+    });
+    expect(harness.leftOf('unwell', node)).toEqual([]);
+  });
+
   test('names what it has left when it cannot be undone, and the reconciler frees that', async () => {
     const node = await harness.addNode('half', 1);
     node.refuse = 'ContainerUnsupported';
