@@ -121,6 +121,24 @@ describe('HelperPool', () => {
     expect(await typeOfRefusal(answers[0] ?? Promise.resolve(''))).toBe('ContainerStuck');
   });
 
+  test('keeps a helper for those who were quick, and lets them go first', async () => {
+    use({ ready: 2, most: 2, slowMs: NEVER_MS, waitMs: NEVER_MS });
+    expect(await quick('known')).toBe(NOBODY);
+    const before = slow('before');
+    // So both have started.
+    expect(await quick('known')).toBe(NOBODY);
+    before.letGo();
+    await before.answer;
+    const [first, second] = [slow('first'), slow('second')];
+    const third = quick('third');
+    expect(await quick('known')).toBe(NOBODY);
+    first.letGo();
+    expect(await first.answer).toBe(NOBODY);
+    second.letGo();
+    expect(await second.answer).toBe(NOBODY);
+    expect(await third).toBe(NOBODY);
+  });
+
   test('does one step at a time for one container', async () => {
     use();
     const first = slow('a');

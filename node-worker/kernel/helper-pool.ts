@@ -42,10 +42,13 @@ interface Waiting {
   readonly helper: PromiseWithResolvers<Helper>;
 }
 
+/** Of so many containers the last step is remembered; a node has a few hundred. */
+const REMEMBERED = 4_096;
+
 /**
  * Helper processes, which do what a tenant can make slow or endless. One container has one of them at a time, and each step a
  * deadline; a helper that is late is killed and replaced. Slow steps run with a low priority, keep no others waiting,
- * and give way when helpers run out.
+ * and give way when helpers run out. Who was quick the last time comes first, and one helper is kept for them alone.
  */
 export class HelperPool {
   readonly #limits: HelperLimits;
@@ -60,8 +63,8 @@ export class HelperPool {
   readonly #queue: Waiting[] = [];
   /** Helpers that were killed and are not gone, by container: the kernel keeps them waiting for the tenant. */
   readonly #stuck = new Map<Helper, string>();
-  /** Containers whose last step was very slow or was given up: others come first. */
-  readonly #slow = new Set<string>();
+  /** How long the last step for each container took: `Infinity` when it was given up. The one that was asked longest ago comes first. */
+  readonly #lastMs = new Map<string, number>();
 
   constructor(
     onKill: (containerId: string, why: string) => void = () => undefined,
@@ -76,9 +79,12 @@ export class HelperPool {
     return [...this.#all].flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
   }
 
-  /** Whether the last step for a container was very slow or was given up. */
+  /**
+   * Whether the last step for a container was very slow or was given up: ten times as long as a slow one, so that nobody is taken for slow
+   * because the machine is busy.
+   */
   isSlow(containerId: string): boolean {
-    return this.#slow.has(containerId);
+    return this.#costOf(containerId) > 10 * this.#limits.slowMs;
   }
 
   /** Whether a helper that was killed at a step for it is not gone. */
@@ -115,17 +121,32 @@ export class HelperPool {
     }
   }
 
-  /** Ten times as long as a slow step: so nobody is taken for slow because the machine is busy. */
   #judge({ containerId, helper, sinceMs }: Step): void {
-    if (this.#stuck.has(helper)) return;
-    if (performance.now() - sinceMs > 10 * this.#limits.slowMs) this.#slow.add(containerId);
-    else this.#slow.delete(containerId);
+    if (!this.#stuck.has(helper)) this.#remember(containerId, performance.now() - sinceMs);
+  }
+
+  #remember(containerId: string, tookMs: number): void {
+    this.#lastMs.delete(containerId);
+    this.#lastMs.set(containerId, tookMs);
+    const [oldest] = this.#lastMs.keys();
+    if (this.#lastMs.size > REMEMBERED && oldest !== undefined) this.#lastMs.delete(oldest);
+  }
+
+  /** What its next step may take, in milliseconds. A container that nobody knows may be a slow one. */
+  #costOf(containerId: string): number {
+    return this.#lastMs.get(containerId) ?? this.#limits.slowMs;
+  }
+
+  /** Whether it may have one of this many free helpers. */
+  #mayHave(containerId: string, free: number): boolean {
+    const kept = this.#limits.ready > 1 && this.#costOf(containerId) >= this.#limits.slowMs ? 1 : 0;
+    return free > kept;
   }
 
   async #take(containerId: string): Promise<Helper> {
     this.start();
     await this.#refuseStuck(containerId);
-    const idle = this.#idle.shift();
+    const idle = this.#mayHave(containerId, this.#idle.length) ? this.#idle.shift() : undefined;
     if (idle !== undefined) return idle;
     const waiting: Waiting = { containerId, helper: Promise.withResolvers() };
     this.#queue.push(waiting);
@@ -148,10 +169,11 @@ export class HelperPool {
 
   /** For who has waited: one helper more, or, unless it is a slow container itself, that of the slowest step. */
   #makeRoom(containerId: string): void {
+    this.start();
     if (!this.#isBlocked) return;
     if (this.#all.size < this.#limits.most) {
       if (this.#starting.size < this.#queue.length) this.#make();
-    } else if (!this.#slow.has(containerId)) {
+    } else if (!this.isSlow(containerId)) {
       const [slowest] = [...this.#steps].filter(({ slow }) => slow);
       if (slowest !== undefined) this.#kill(slowest, 'too many containers are slow at once');
     }
@@ -178,7 +200,7 @@ export class HelperPool {
 
   #kill({ containerId, helper }: Step, why: string): void {
     this.#stuck.set(helper, containerId);
-    this.#slow.add(containerId);
+    this.#remember(containerId, Infinity);
     helper.kill(why);
     this.#onKill(containerId, why);
   }
@@ -189,10 +211,10 @@ export class HelperPool {
     this.#give(helper);
   }
 
-  /** To who has waited longest, those behind whose containers are slow. */
+  /** To the quickest; of those to who has waited longest. */
   #give(helper: Helper): void {
-    const first = this.#queue.find(({ containerId }) => !this.#slow.has(containerId)) ?? this.#queue[0];
-    if (first === undefined) {
+    const [first] = this.#queue.toSorted((a, b) => this.#costOf(a.containerId) - this.#costOf(b.containerId));
+    if (first === undefined || !this.#mayHave(first.containerId, this.#idle.length + 1)) {
       this.#idle.push(helper);
       if (this.#idle.length > this.#limits.ready) setTimeout(() => this.#trim(), this.#limits.spareMs).unref();
       return;
