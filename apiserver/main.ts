@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { onChangedFiles } from '../process/changed-files.ts';
 import { ClusterClaim } from '../process/cluster-claim.ts';
-import { awaitIdentity, identityReader } from '../process/cluster-identity.ts';
+import { identityReader } from '../process/cluster-identity.ts';
 import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
@@ -33,10 +33,8 @@ if (signingKey.asymmetricKeyType !== 'ed25519') throw new Error('Cannot use --si
 const cluster = kubeConfigOf(settings.kubeconfig);
 const access = temporalAccess(settings);
 const temporal = temporalClient(access);
-const identity = await awaitIdentity(
-  identityReader(settings['cluster-name'], () => kubeSystemUid(cluster)),
-  (err) => log.warn({ err }, 'cannot read the UID of namespace kube-system yet'),
-);
+/** Not awaited: health and discovery are served without kube-apiserver, too. */
+const identity = identityReader(settings['cluster-name'], () => kubeSystemUid(cluster));
 const claim = new ClusterClaim(identity, { connection: temporal.connection, namespace: access.namespace });
 
 let trust: Trust | undefined;
@@ -51,7 +49,7 @@ const app = createApp({
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal, claim),
-  clusterName: identity.name,
+  clusterName: () => claim.name(),
   signingKey,
   readiness: {
     checks: {
@@ -80,7 +78,11 @@ const applyTrust = (next: Trust) => {
 };
 void watchTrust(clusterTrustSource(cluster), log, applyTrust, ended.signal);
 const port = await server.listen(Number(settings['secure-port']), settings['bind-address']);
-log.info({ port, cluster: identity }, 'serving');
+log.info({ port }, 'serving');
+claim.claim().then(
+  async () => log.info({ cluster: await identity() }, 'the name of the cluster is claimed'),
+  (err: unknown) => log.warn({ err }, 'cannot claim the name of the cluster yet'),
+);
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal));
 onChangedFiles(access.files, FILES_PERIOD_MS, () => void stop('another certificate or key for Temporal'));

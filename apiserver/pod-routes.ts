@@ -33,7 +33,7 @@ export interface PodRoutesDeps {
   readonly getPriority: GetPriority;
   readonly mounts: Mounts;
   /** Name of this cluster. */
-  readonly clusterName: string;
+  readonly clusterName: () => Promise<string>;
   /** Ed25519. */
   readonly signingKey: KeyObject;
 }
@@ -62,7 +62,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const tooHigh = await priorityProblems(deps.getPriority, pod, body.patches);
   refuseProblems([], [...tooHigh, ...splitProblems(body, queue)], { kind: 'DeviceMount', name: body.name ?? '' });
   const query = { ...common, deviceType, queue };
-  const what = { cluster: deps.clusterName, target: targetOf(pod, query.container), query, body };
+  const what = { cluster: await deps.clusterName(), target: targetOf(pod, query.container), query, body };
   const request = mountRequestOf({ ...what, identity, now: new Date() });
   const first = pendingMount(request, pod.node);
   access.mount = `${where.namespace}/${request.name}`;
@@ -97,7 +97,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
   const pod = await reachablePod(deps, where);
   const request: UnmountRequest = {
     kind: 'unmount',
-    cluster: deps.clusterName,
+    cluster: await deps.clusterName(),
     id: randomUUID(),
     target: targetOf(pod, query.container),
     deviceType: query.deviceType,

@@ -42,13 +42,13 @@ const TRIES = 4;
 export class TemporalMounts implements Mounts {
   readonly #temporal: TemporalCalls;
   readonly #client: Client;
-  readonly #cluster: string;
+  readonly #claim: ClusterClaim;
   readonly #keys: KeyClaims;
   readonly #recent = new RecentMounts();
 
   constructor(client: Client, claim: ClusterClaim) {
     this.#client = client;
-    this.#cluster = claim.name;
+    this.#claim = claim;
     this.#temporal = new TemporalCalls(client, claim);
     this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
   }
@@ -111,7 +111,7 @@ export class TemporalMounts implements Mounts {
     const since = new Date(Date.now() - rememberedMs).toISOString();
     const query = [
       `WorkflowType = '${WORKFLOWS.mount}'`,
-      `${SEARCH_ATTRIBUTES.cluster} = '${this.#cluster}'`,
+      `${SEARCH_ATTRIBUTES.cluster} = '${await this.#claim.name()}'`,
       `ExecutionStatus != 'ContinuedAsNew'`,
       `(ExecutionStatus = 'Running' OR CloseTime > '${since}')`,
       ...(namespace === undefined ? [] : [`${SEARCH_ATTRIBUTES.namespace} = '${namespace}'`]),
@@ -159,7 +159,7 @@ export class TemporalMounts implements Mounts {
     patienceMs: number,
   ): Promise<MountAnswer | undefined> {
     if (earlier === undefined) return undefined;
-    const workflowId = this.#idOf(request.target.namespace, request.name);
+    const workflowId = mountWorkflowId(request.cluster, request.target.namespace, request.name);
     const mounted =
       earlier.status.phase === 'Mounted'
         ? earlier
@@ -208,16 +208,13 @@ export class TemporalMounts implements Mounts {
     return { state: 'pending', mount };
   }
 
-  #idOf(namespace: string, name: string): string {
-    return mountWorkflowId(this.#cluster, namespace, name);
-  }
-
   #ask(handle: WorkflowHandle): Promise<DeviceMount> {
     return this.#temporal.call(() => handle.query<DeviceMount>(QUERIES.deviceMount), 'mounts cannot be read');
   }
 
   async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
-    const handle = this.#client.workflow.getHandle(this.#idOf(namespace, name));
+    const workflowId = mountWorkflowId(await this.#claim.name(), namespace, name);
+    const handle = this.#client.workflow.getHandle(workflowId);
     try {
       const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
       const mount = mountOfWorkflow(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);

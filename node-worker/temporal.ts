@@ -74,14 +74,14 @@ export class NodeTaskWorker {
 
   async #serveOnce(): Promise<void> {
     const { access, identity, node, activities, log, keepMs = KEEP_MS } = this.#options;
-    const cluster = await identity();
+    const { name } = await identity();
     const { namespace, dataConverter, apiKey } = access;
     const connection = await NativeConnection.connect({
       ...access.connection,
       ...(apiKey !== undefined && { apiKey: apiKey() }),
     });
-    const claim = new ClusterClaim(cluster, { connection, namespace });
-    const taskQueue = nodeQueue(cluster.name, node);
+    const claim = new ClusterClaim(identity, { connection, namespace });
+    const taskQueue = nodeQueue(name, node);
     const keeping = setInterval(() => void this.#keep(connection, claim), keepMs);
     try {
       // Tasks in a queue of another cluster are not for this node.
@@ -130,20 +130,19 @@ export function ownerTeller(
   const { namespace, dataConverter, apiKey } = access;
   const connection = Connection.lazy({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
   const client = new Client({ connection, namespace, dataConverter });
-  let claim: ClusterClaim | undefined;
-  const signalOwner = async (cluster: ClusterClaim, mount: MountRef, notice: Notice): Promise<void> => {
+  const claim = new ClusterClaim(identity, { connection, namespace });
+  const signalOwner = async (mount: MountRef, notice: Notice): Promise<void> => {
     // The mount of that name in another cluster has nothing to do with it.
-    await cluster.confirm();
-    const handle = client.workflow.getHandle(mountWorkflowId(cluster.name, mount.namespace, mount.name));
+    await claim.confirm();
+    const id = mountWorkflowId(await claim.name(), mount.namespace, mount.name);
+    const handle = client.workflow.getHandle(id);
     await handle.signal(SIGNALS[notice.signal], ...argumentsOf(notice));
   };
   return async (mount, notice) => {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted();
       try {
-        claim ??= new ClusterClaim(await identity(), { connection, namespace });
-        const cluster = claim;
-        await connection.withDeadline(Date.now() + 5_000, () => signalOwner(cluster, mount, notice));
+        await connection.withDeadline(Date.now() + 5_000, () => signalOwner(mount, notice));
         return;
       } catch (err) {
         if (err instanceof WorkflowNotFoundError) return;

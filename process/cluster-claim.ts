@@ -42,15 +42,18 @@ export interface ClaimPlace {
  * that a cluster with other payload keys can read whose the name is.
  */
 export class ClusterClaim {
-  readonly name: string;
-  readonly #identity: ClusterIdentity;
+  readonly #identity: () => Promise<ClusterIdentity>;
   readonly #client: Client;
   #confirmedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(identity: ClusterIdentity, place: ClaimPlace) {
-    this.name = identity.name;
+  /** `identity` rejects while kube-apiserver has not been reached yet. */
+  constructor(identity: () => Promise<ClusterIdentity>, place: ClaimPlace) {
     this.#identity = identity;
     this.#client = new Client({ ...place });
+  }
+
+  async name(): Promise<string> {
+    return (await this.#identity()).name;
   }
 
   /**
@@ -60,10 +63,11 @@ export class ClusterClaim {
    */
   async claim(maxAgeMs = CONFIRMED_MS): Promise<void> {
     if (performance.now() - this.#confirmedAtMs < maxAgeMs) return;
+    const identity = await this.#identity();
     for (let tries = 0; tries < TRIES; tries += 1) {
-      if ((await this.#isOurs()) || (await this.#begun())) return;
+      if ((await this.#isOurs(identity)) || (await this.#begun(identity))) return;
     }
-    throw fail('TemporalUnavailable', `Cannot claim cluster name "${this.name}": others claim it at this moment`);
+    throw fail('TemporalUnavailable', `Cannot claim cluster name "${identity.name}": others claim it at this moment`);
   }
 
   /**
@@ -72,18 +76,18 @@ export class ClusterClaim {
    */
   async confirm(maxAgeMs = CONFIRMED_MS): Promise<void> {
     if (performance.now() - this.#confirmedAtMs < maxAgeMs) return;
-    if (await this.#isOurs()) return;
+    const identity = await this.#identity();
+    if (await this.#isOurs(identity)) return;
     const who = 'the control worker does that when it starts';
-    throw fail('TemporalUnavailable', `Cannot use cluster name "${this.name}": it is not claimed yet, ${who}`);
+    throw fail('TemporalUnavailable', `Cannot use cluster name "${identity.name}": it is not claimed yet, ${who}`);
   }
 
-  async #begun(): Promise<boolean> {
-    const { uid } = this.#identity;
+  async #begun({ name, uid }: ClusterIdentity): Promise<boolean> {
     try {
       await this.#client.workflow.start(WORKFLOWS.claimCluster, {
-        workflowId: clusterWorkflowId(this.name),
+        workflowId: clusterWorkflowId(name),
         workflowIdConflictPolicy: 'FAIL',
-        taskQueue: controlQueue(this.name),
+        taskQueue: controlQueue(name),
         memo: { [UID_MEMO]: uid },
         staticSummary: `kube-system ${uid}`,
       });
@@ -96,17 +100,17 @@ export class ClusterClaim {
   }
 
   /** False when the name is nobody's. @throws NameOfAnotherCluster */
-  async #isOurs(): Promise<boolean> {
-    const holder = await this.#holder();
+  async #isOurs(identity: ClusterIdentity): Promise<boolean> {
+    const holder = await this.#holderOf(identity.name);
     if (holder === undefined) return false;
-    if (holder !== this.#identity.uid) throw new NameOfAnotherCluster(this.#identity, holder);
+    if (holder !== identity.uid) throw new NameOfAnotherCluster(identity, holder);
     this.#confirmedAtMs = performance.now();
     return true;
   }
 
-  async #holder(): Promise<string | undefined> {
+  async #holderOf(name: string): Promise<string | undefined> {
     try {
-      const { status, memo } = await this.#client.workflow.getHandle(clusterWorkflowId(this.name)).describe();
+      const { status, memo } = await this.#client.workflow.getHandle(clusterWorkflowId(name)).describe();
       return status.name === 'RUNNING' ? String(memo?.[UID_MEMO]) : undefined;
     } catch (err) {
       if (err instanceof WorkflowNotFoundError) return undefined;

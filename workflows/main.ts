@@ -105,7 +105,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
   const { namespace, dataConverter } = access;
   const { name: clusterName } = identity;
   const client = new Client({ connection, namespace, dataConverter });
-  const claim = new ClusterClaim(identity, { connection, namespace });
+  const claim = new ClusterClaim(async () => identity, { connection, namespace });
   await claimed(claim);
   const prepare = async (): Promise<void> => {
     if (access.apiKey !== undefined) await connection.setApiKey(access.apiKey()).catch(() => undefined);

@@ -30,7 +30,7 @@ export class ClusterClient {
   }
 
   claim({ connection, options } = this.client): ClusterClaim {
-    return new ClusterClaim(this.identity, { connection, namespace: options.namespace });
+    return new ClusterClaim(async () => this.identity, { connection, namespace: options.namespace });
   }
 
   /** As an apiserver has them. */

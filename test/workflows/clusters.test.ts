@@ -113,7 +113,7 @@ describe('two clusters in one namespace of Temporal, with pods and mounts of the
 
 const STRANGER = (name: string): ClusterIdentity => ({ name, uid: 'uid-of-stranger' });
 const claimFor = (identity: ClusterIdentity): ClusterClaim =>
-  new ClusterClaim(identity, { connection: first.client.connection, namespace: 'default' });
+  new ClusterClaim(async () => identity, { connection: first.client.connection, namespace: 'default' });
 
 const apiserverOf = (identity: ClusterIdentity) => new TemporalMounts(first.client, claimFor(identity));
 

@@ -10,7 +10,10 @@ const PATIENCE_MS = 40_000;
 const [address = '', identity = '', wanted = ''] = process.argv.slice(2);
 
 const connection = await Connection.connect({ address });
-const claim = new ClusterClaim(JSON.parse(identity) as ClusterIdentity, { connection, namespace: 'default' });
+const claim = new ClusterClaim(async () => JSON.parse(identity) as ClusterIdentity, {
+  connection,
+  namespace: 'default',
+});
 const mounts = new TemporalMounts(new Client({ connection }), claim);
 try {
   process.send?.(await mounts.mount(JSON.parse(wanted) as NewMount, PATIENCE_MS));
