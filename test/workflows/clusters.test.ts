@@ -95,7 +95,7 @@ describe('two clusters in one namespace of Temporal, with pods and mounts of the
     expect(first.cluster.slaves(NAMESPACE)).toEqual([]);
   });
 
-  test('leave a mount of another name alone, until somebody unmounts it', async () => {
+  test('leave a mount of a former name alone', async () => {
     const node = await first.addNode('renamed', 1);
     const renamed = await first.beside({ name: 'renamed', uid: first.identity.uid }, first.cluster);
     try {
