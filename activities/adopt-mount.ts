@@ -4,7 +4,7 @@ import { fail } from '../contract/failures.ts';
 import { mountOfRequest } from '../contract/mount-of-request.ts';
 import { ANNOTATIONS } from '../contract/names.ts';
 import type { MountRequest, Signed, Target } from '../contract/requests.ts';
-import { verifiedRequest } from '../contract/signature.ts';
+import { type Verifier, verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
 import { parseAnnotation } from './publish.ts';
 import { hasSlaveLabels, isMadeBy, isOwnedBy, mountNameOf } from './slave-pod.ts';
@@ -61,6 +61,17 @@ export function orphanOf(
   return { signed, mount: { ...mount, status: { ...mount.status, phase: 'Failed', devices: [], slaves: [] } } };
 }
 
+/**
+ * The cluster that authentic requests of slaves were signed for, when that is another one than this: then this one has been
+ * renamed, or shares its key with another.
+ */
+export function otherClusterOf(deps: Dependencies, slaves: readonly V1Pod[]): string | undefined {
+  const signed = parseSigned(slaves[0]?.metadata?.annotations?.[ANNOTATIONS.request]);
+  const cluster = signed?.request.cluster;
+  if (signed === undefined || cluster === undefined || cluster === deps.clusterName) return undefined;
+  return isAuthentic({ ...deps, clusterName: cluster }, signed) ? cluster : undefined;
+}
+
 function parseSigned(text: string | undefined): Signed<MountRequest> | undefined {
   try {
     const value: unknown = JSON.parse(text ?? 'null');
@@ -72,9 +83,9 @@ function parseSigned(text: string | undefined): Signed<MountRequest> | undefined
   }
 }
 
-function isAuthentic(deps: Dependencies, signed: Signed<MountRequest>): boolean {
+function isAuthentic(verifier: Verifier, signed: Signed<MountRequest>): boolean {
   try {
-    return verifiedRequest(signed, deps.publicKeys(), 'goOn').kind === 'mount';
+    return verifiedRequest(signed, verifier, 'goOn').kind === 'mount';
   } catch {
     return false;
   }
@@ -130,7 +141,7 @@ function adoptedMount(
  * @throws InvalidSignature, SlaveEnded
  */
 export async function checkAdoption(deps: Dependencies, { signed, mount }: Adoption): Promise<void> {
-  const { name, target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
+  const { name, target } = verifiedRequest(signed, deps, 'goOn');
   const { metadata, spec, status } = mount;
   const same = metadata.name === name && metadata.namespace === target.namespace && spec.podUid === target.podUid;
   const refused = `Cannot adopt mount "${name}"`;

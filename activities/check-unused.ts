@@ -14,7 +14,7 @@ export async function checkUnused(deps: Dependencies, signed: Signed<MountReques
   const { name, target } = signed.request;
   const { workflowExecution } = Context.current().info;
   const owner = await deps.owners.describe(target.namespace, name);
-  const asks = workflowExecution?.workflowId === mountWorkflowId(target.namespace, name);
+  const asks = workflowExecution?.workflowId === mountWorkflowId(deps.clusterName, target.namespace, name);
   if (!asks || owner?.open !== true || owner.firstRunId !== mountUid) {
     throw fail('Forbidden', `Cannot make a slave for mount "${name}": only its own workflow may ask`);
   }

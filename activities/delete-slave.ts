@@ -46,9 +46,10 @@ export async function deleteSlave(deps: Dependencies, input: DeleteSlaveInput): 
 /** Whoever can write to Temporal can start this step: a mount that has an owner is its owner's, or the apiserver's, to end. */
 async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: V1Pod): Promise<void> {
   const { namespace, mount, targetUid, signed } = input;
-  if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(namespace, mount)) return;
+  if (Context.current().info.workflowExecution?.workflowId === mountWorkflowId(deps.clusterName, namespace, mount))
+    return;
   if (signed !== undefined) {
-    const { target, ...request } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
+    const { target, ...request } = verifiedRequest(signed, deps, 'goOn');
     const means = target.podUid === targetUid && target.container === pod.metadata?.labels?.[SLAVE_LABELS.container];
     const named = request.mount === undefined || request.mount === mount;
     // Of a mount that goes on only its owner knows which slave is meant.

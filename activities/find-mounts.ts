@@ -26,7 +26,7 @@ export interface FoundMount {
  * @throws InvalidSignature, Timeout, NothingMounted, BadRequest for a device that cannot go by itself
  */
 export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
-  const request = verifiedRequest(signed, deps.publicKeys());
+  const request = verifiedRequest(signed, deps);
   const { target } = request;
   checkCurrent(deps, request);
   const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);

@@ -2,11 +2,12 @@ import {
   type Client,
   WorkflowExecutionAlreadyStartedError,
   type WorkflowExecutionInfo,
+  type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { FINGERPRINT_MEMO, fingerprintOf } from '../contract/fingerprint.ts';
-import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { MOUNT_MEMO, QUERIES, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
 
@@ -37,29 +38,21 @@ export interface Owners {
   signal(namespace: string, name: string, signal: string, ...args: unknown[]): Promise<boolean>;
 }
 
-/** Those in the Temporal namespace of `client`. */
-export function temporalOwners(client: Client): Owners {
+/** Those of `cluster` in the Temporal namespace of `client`. */
+export function temporalOwners(client: Client, cluster: string): Owners {
+  const handleOf = (namespace: string, name: string) =>
+    client.workflow.getHandle(mountWorkflowId(cluster, namespace, name));
   return {
-    async describe(namespace: string, name: string): Promise<Owner | undefined> {
-      try {
-        const { status, memo, raw } = await client.workflow.getHandle(mountWorkflowId(namespace, name)).describe();
-        const mount = mountIn(memo);
-        const firstRunId = raw.workflowExecutionInfo?.firstRunId ?? '';
-        return { open: status.name === 'RUNNING', firstRunId, ...(mount !== undefined && { mount }) };
-      } catch (err) {
-        if (err instanceof WorkflowNotFoundError) return undefined;
-        throw err;
-      }
-    },
-    ask: (namespace, name) => ask(client, namespace, name),
+    describe: (namespace, name) => describe(handleOf(namespace, name)),
+    ask: (namespace, name) => ask(handleOf(namespace, name)),
     async ofPod(namespace: string, pod: string): Promise<readonly string[]> {
       const of = [`${SEARCH_ATTRIBUTES.namespace} = "${namespace}"`, `${SEARCH_ATTRIBUTES.pod} = "${pod}"`];
-      const open = await openWorkflows(client, of);
-      return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(namespace, '').length));
+      const open = await openWorkflows(client, cluster, of);
+      return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(cluster, namespace, '').length));
     },
-    all: async () => (await openWorkflows(client, [])).flatMap(({ memo }) => mountIn(memo) ?? []),
+    all: async () => (await openWorkflows(client, cluster)).flatMap(({ memo }) => mountIn(memo) ?? []),
     async usedBefore({ request, signature }: Signed<MountRequest>, firstRunId: string): Promise<boolean> {
-      const query = `WorkflowId = "${mountWorkflowId(request.target.namespace, request.name)}"`;
+      const query = `WorkflowId = "${mountWorkflowId(cluster, request.target.namespace, request.name)}"`;
       for await (const { memo } of client.workflow.list({ query })) {
         // The store does not tell the first run of a chain; the mount does.
         if (memo?.[SIGNATURE_MEMO] === signature && mountIn(memo)?.metadata.uid !== firstRunId) return true;
@@ -70,9 +63,9 @@ export function temporalOwners(client: Client): Owners {
       const { namespace, name } = mount.metadata;
       try {
         await client.workflow.start(WORKFLOWS.mount, {
-          workflowId: mountWorkflowId(namespace, name),
+          workflowId: mountWorkflowId(cluster, namespace, name),
           workflowIdConflictPolicy: 'FAIL',
-          taskQueue: CONTROL_QUEUE,
+          taskQueue: controlQueue(cluster),
           args: [signed, mount],
           // As if its name had been chosen: then who repeats the request finds this mount.
           memo: {
@@ -90,7 +83,7 @@ export function temporalOwners(client: Client): Owners {
     },
     async signal(namespace: string, name: string, signal: string, ...args: unknown[]): Promise<boolean> {
       try {
-        await client.workflow.getHandle(mountWorkflowId(namespace, name)).signal(signal, ...args);
+        await handleOf(namespace, name).signal(signal, ...args);
         return true;
       } catch (err) {
         if (err instanceof WorkflowNotFoundError) return false;
@@ -100,17 +93,34 @@ export function temporalOwners(client: Client): Owners {
   };
 }
 
-async function ask(client: Client, namespace: string, name: string): Promise<DeviceMount | undefined> {
+async function describe(handle: WorkflowHandle): Promise<Owner | undefined> {
   try {
-    return await client.workflow.getHandle(mountWorkflowId(namespace, name)).query<DeviceMount>(QUERIES.deviceMount);
+    const { status, memo, raw } = await handle.describe();
+    const mount = mountIn(memo);
+    const firstRunId = raw.workflowExecutionInfo?.firstRunId ?? '';
+    return { open: status.name === 'RUNNING', firstRunId, ...(mount !== undefined && { mount }) };
   } catch (err) {
     if (err instanceof WorkflowNotFoundError) return undefined;
     throw err;
   }
 }
 
-function openWorkflows(client: Client, more: readonly string[]): Promise<readonly WorkflowExecutionInfo[]> {
-  const query = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"', ...more].join(' AND ');
+async function ask(handle: WorkflowHandle): Promise<DeviceMount | undefined> {
+  try {
+    return await handle.query<DeviceMount>(QUERIES.deviceMount);
+  } catch (err) {
+    if (err instanceof WorkflowNotFoundError) return undefined;
+    throw err;
+  }
+}
+
+function openWorkflows(
+  client: Client,
+  cluster: string,
+  more: readonly string[] = [],
+): Promise<readonly WorkflowExecutionInfo[]> {
+  const open = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"'];
+  const query = [...open, `${SEARCH_ATTRIBUTES.cluster} = "${cluster}"`, ...more].join(' AND ');
   return Array.fromAsync(client.workflow.list({ query }));
 }
 

@@ -40,10 +40,10 @@ export async function planMount(deps: Dependencies, { signed }: PlanMountInput):
  * @throws InvalidSignature, Timeout
  */
 export function verifiedMount(
-  deps: Pick<Dependencies, 'publicKeys' | 'now'>,
+  deps: Pick<Dependencies, 'clusterName' | 'publicKeys' | 'now'>,
   signed: Signed<MountRequest>,
 ): MountRequest {
-  const request = verifiedRequest(signed, deps.publicKeys());
+  const request = verifiedRequest(signed, deps);
   if (deps.now().getTime() <= endsAtMs(request)) return request;
   const { name, requestedAt, deadlineSeconds } = request;
   throw fail('Timeout', `Cannot mount "${name}": the request of ${requestedAt} was good for ${deadlineSeconds} s`);

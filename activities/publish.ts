@@ -47,7 +47,7 @@ export async function publish(deps: Dependencies, { signed, mount, event }: Publ
   const { request } = signed;
   const { namespace } = mount.metadata;
   const { podName: name, podUid } = mount.spec;
-  const { target } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
+  const { target } = verifiedRequest(signed, deps, 'goOn');
   const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
   if (!same || request.name !== mount.metadata.name) {
     throw fail('InvalidSignature', `Cannot tell pod "${name}": the signed request is for another pod or mount`);
@@ -67,7 +67,7 @@ export interface FailedUnmount {
  * @throws InvalidSignature
  */
 export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
-  const { target, user } = verifiedRequest(signed, deps.publicKeys(), 'goOn');
+  const { target, user } = verifiedRequest(signed, deps, 'goOn');
   const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
   await tell(deps, target, { type: 'Warning', reason: 'UnMountDeviceFailed', message: words });
 }

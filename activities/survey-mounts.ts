@@ -2,7 +2,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
 import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
-import { type Adoption, adoptionOf, orphanOf } from './adopt-mount.ts';
+import { type Adoption, adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
@@ -160,6 +160,11 @@ async function ofLiving(
     if (stale.length === 0) return [];
     const why = 'the mount of that name does not need it';
     return [{ ...about, action: 'delete', why, slaves: stale.map(refOf) }];
+  }
+  const other = otherClusterOf(deps, group);
+  if (other !== undefined) {
+    const why = `it was made when this cluster was called "${other}", and unmount frees it`;
+    return [{ ...about, action: 'keep', why }];
   }
   const orphan = orphanOf(deps, group, target, name);
   const free = { ...about, action: 'free', ...(orphan !== undefined && { orphan }) } as const;

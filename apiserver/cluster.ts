@@ -2,25 +2,18 @@ import {
   ApiException,
   AuthenticationV1Api,
   AuthorizationV1Api,
-  type Configuration,
   CoreV1Api,
-  createConfiguration,
   type KubeConfig,
-  type RequestContext,
-  type ResponseContext,
   SchedulingV1Api,
-  ServerConfiguration,
   type V1Container,
   type V1Pod,
 } from '@kubernetes/client-node';
 import { fail } from '../contract/failures.ts';
+import { apiClient } from '../process/kubernetes.ts';
 import type { Review } from './authorization.ts';
 import type { GetPriority } from './priority.ts';
 import type { GetPod, TargetPod } from './target.ts';
 import type { ReviewToken } from './tokens.ts';
-
-/** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
-const CALL_MS = 10_000;
 
 /** Reads pods of the cluster. */
 export function podReader(config: KubeConfig): GetPod {
@@ -106,25 +99,4 @@ export function tokenReviewer(config: KubeConfig, audience: string): ReviewToken
     const { username: name, uid, groups = [], extra = {} } = user;
     return { name, ...(uid !== undefined && { uid }), groups, extra };
   };
-}
-
-/** A client of the cluster whose calls end after `CALL_MS`: client-node has no deadline of its own. */
-export function apiClient<Api>(config: KubeConfig, type: new (configuration: Configuration) => Api): Api {
-  const cluster = config.getCurrentCluster();
-  if (cluster === null) throw new Error('Cannot use the kubeconfig: it must name a cluster');
-  return new type(
-    createConfiguration({
-      baseServer: new ServerConfiguration(cluster.server, {}),
-      authMethods: { default: config },
-      promiseMiddleware: [
-        {
-          pre: async (context: RequestContext) => {
-            context.setSignal(AbortSignal.timeout(CALL_MS));
-            return context;
-          },
-          post: async (context: ResponseContext) => context,
-        },
-      ],
-    }),
-  );
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { fail } from '../contract/failures.ts';
-import { CONTROL_QUEUE, keyWorkflowId } from '../contract/names.ts';
+import { controlQueue, keyWorkflowId } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
 import { WORKFLOWS } from '../contract/workflows.ts';
 import { type Earlier, REMEMBERED_MS } from './repeat.ts';
@@ -40,30 +40,34 @@ export class KeyClaims {
   }
 
   /** @throws IdempotencyKeyReused when the key of the request stands for another mount */
-  async claim({ name, target, idempotencyKey }: MountRequest): Promise<void> {
+  async claim({ cluster, name, target, idempotencyKey }: MountRequest): Promise<void> {
     if (idempotencyKey === undefined) return;
     const digest = createHash('sha256')
       .update(JSON.stringify([target.podUid, idempotencyKey]))
       .digest('base64url');
-    const workflowId = keyWorkflowId(target.namespace, digest);
-    if (await this.#started(workflowId, name, 'REJECT_DUPLICATE')) return;
+    const workflowId = keyWorkflowId(cluster, target.namespace, digest);
+    const start = { workflowId, taskQueue: controlQueue(cluster) };
+    if (await this.#started(start, name, 'REJECT_DUPLICATE')) return;
     const claim = await this.#read(workflowId);
     if (claim?.mountName === name) return;
     const earlier = claim && (await this.#earlier(target.namespace, claim.mountName));
     const free = claim === undefined || isKeyFree(claim, earlier, new Date());
-    if (free && (await this.#started(workflowId, name, 'ALLOW_DUPLICATE'))) return;
+    if (free && (await this.#started(start, name, 'ALLOW_DUPLICATE'))) return;
     const taken =
       claim === undefined ? 'is used by another request at this moment' : `belongs to mount "${claim.mountName}"`;
     throw fail('IdempotencyKeyReused', `Cannot mount "${name}": its idempotencyKey ${taken}`);
   }
 
-  async #started(workflowId: string, mountName: string, workflowIdReusePolicy: Start['workflowIdReusePolicy']) {
+  async #started(
+    start: Pick<Start, 'workflowId' | 'taskQueue'>,
+    mountName: string,
+    workflowIdReusePolicy: NonNullable<Start['workflowIdReusePolicy']>,
+  ) {
     try {
       await this.#temporal.start(WORKFLOWS.claimKey, {
-        workflowId,
+        ...start,
         workflowIdConflictPolicy: 'FAIL',
-        ...(workflowIdReusePolicy !== undefined && { workflowIdReusePolicy }),
-        taskQueue: CONTROL_QUEUE,
+        workflowIdReusePolicy,
         memo: { [MOUNT_NAME_MEMO]: mountName },
         staticSummary: `idempotency key of \`${mountName}\``,
       });

@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { onChangedFiles } from '../process/changed-files.ts';
-import { kubeConfigOf } from '../process/kubernetes.ts';
+import { ClusterClaim } from '../process/cluster-claim.ts';
+import { identityReader } from '../process/cluster-identity.ts';
+import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { createApp } from './app.ts';
@@ -31,6 +33,9 @@ if (signingKey.asymmetricKeyType !== 'ed25519') throw new Error('Cannot use --si
 const cluster = kubeConfigOf(settings.kubeconfig);
 const access = temporalAccess(settings);
 const temporal = temporalClient(access);
+/** Not awaited: health and discovery are served without kube-apiserver, too. */
+const identity = identityReader(settings['cluster-name'], () => kubeSystemUid(cluster));
+const claim = new ClusterClaim(identity, { connection: temporal.connection, namespace: access.namespace });
 
 let trust: Trust | undefined;
 let stopping = false;
@@ -43,7 +48,8 @@ const app = createApp({
   review: metrics.delegated('authz', reviewer(cluster)),
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
-  mounts: new TemporalMounts(temporal),
+  mounts: new TemporalMounts(temporal, claim),
+  clusterName: () => claim.name(),
   signingKey,
   readiness: {
     checks: {
@@ -73,6 +79,10 @@ const applyTrust = (next: Trust) => {
 void watchTrust(clusterTrustSource(cluster), log, applyTrust, ended.signal);
 const port = await server.listen(Number(settings['secure-port']), settings['bind-address']);
 log.info({ port }, 'serving');
+claim.claim().then(
+  async () => log.info({ cluster: await identity() }, 'the name of the cluster is claimed'),
+  (err: unknown) => log.warn({ err }, 'cannot claim the name of the cluster yet'),
+);
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal));
 onChangedFiles(access.files, FILES_PERIOD_MS, () => void stop('another certificate or key for Temporal'));

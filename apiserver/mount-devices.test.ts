@@ -59,8 +59,10 @@ describe('PUT mount', () => {
   test('signs a request that is complete', async () => {
     await mount('device_type=hostdev&container=sidecar&wait_second=7&queue=1');
     const [input] = server.mounts.asked;
-    expect(verifiedRequest(input as never, [{ key: server.keys.publicKey }])).toEqual({
+    const publicKeys = () => [{ key: server.keys.publicKey }];
+    expect(verifiedRequest(input as never, { clusterName: 'test', publicKeys })).toEqual({
       kind: 'mount',
+      cluster: 'test',
       name: expect.any(String),
       target: { namespace: 'default', pod: 'web-0', podUid: WEB.uid, container: 'sidecar' },
       deviceType: 'HOSTDEV',

@@ -140,6 +140,7 @@ export function refuseProblems(
 }
 
 export interface MountRequestParts {
+  readonly cluster: string;
   readonly target: Target;
   readonly query: CommonQuery & { readonly deviceType: DeviceTypeName; readonly queue: boolean };
   readonly body: MountBody;
@@ -148,9 +149,10 @@ export interface MountRequestParts {
 }
 
 /** The complete request to sign. */
-export function mountRequestOf({ target, query, body, identity, now }: MountRequestParts): MountRequest {
+export function mountRequestOf({ cluster, target, query, body, identity, now }: MountRequestParts): MountRequest {
   return {
     kind: 'mount',
+    cluster,
     name: body.name ?? defaultName(target, body.idempotencyKey),
     target,
     deviceType: query.deviceType,

@@ -32,6 +32,8 @@ export interface PodRoutesDeps {
   readonly getPod: GetPod;
   readonly getPriority: GetPriority;
   readonly mounts: Mounts;
+  /** Name of this cluster. */
+  readonly clusterName: () => Promise<string>;
   /** Ed25519. */
   readonly signingKey: KeyObject;
 }
@@ -60,7 +62,8 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const tooHigh = await priorityProblems(deps.getPriority, pod, body.patches);
   refuseProblems([], [...tooHigh, ...splitProblems(body, queue)], { kind: 'DeviceMount', name: body.name ?? '' });
   const query = { ...common, deviceType, queue };
-  const request = mountRequestOf({ target: targetOf(pod, query.container), query, body, identity, now: new Date() });
+  const what = { cluster: await deps.clusterName(), target: targetOf(pod, query.container), query, body };
+  const request = mountRequestOf({ ...what, identity, now: new Date() });
   const first = pendingMount(request, pod.node);
   access.mount = `${where.namespace}/${request.name}`;
   if (query.waitSeconds * 1_000 > LONGEST_ANSWER_MS) {
@@ -94,6 +97,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
   const pod = await reachablePod(deps, where);
   const request: UnmountRequest = {
     kind: 'unmount',
+    cluster: await deps.clusterName(),
     id: randomUUID(),
     target: targetOf(pod, query.container),
     deviceType: query.deviceType,

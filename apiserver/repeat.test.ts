@@ -8,6 +8,7 @@ const NOW = new Date('2026-01-01T12:00:00Z');
 const ago = (minutes: number) => new Date(NOW.getTime() - minutes * 60_000);
 const REQUEST: MountRequest = {
   kind: 'mount',
+  cluster: 'test',
   name: 'm',
   target: { namespace: 'default', pod: 'web-0', podUid: 'u', container: 'main' },
   deviceType: 'HOSTDEV',

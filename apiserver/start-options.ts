@@ -1,7 +1,7 @@
 import type { WorkflowStartOptions } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import { FINGERPRINT_MEMO } from '../contract/fingerprint.ts';
-import { CONTROL_QUEUE, mountWorkflowId, SEARCH_ATTRIBUTES, unmountWorkflowId } from '../contract/names.ts';
+import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES, unmountWorkflowId } from '../contract/names.ts';
 import type { Target } from '../contract/requests.ts';
 import { MOUNT_MEMO, type UnmountInput } from '../contract/workflows.ts';
 import type { NewMount } from './mounts.ts';
@@ -13,17 +13,18 @@ export type Start = WorkflowStartOptions & { readonly workflowIdConflictPolicy: 
  * before another may take its place, so that a repeated request never joins a mount that it has not asked for.
  */
 export function mountStartOptions({ input, first, fingerprint }: NewMount, mayReplace: boolean): Start {
-  const { name, target, deviceType, user } = input.request;
+  const { cluster, name, target, deviceType, user } = input.request;
   const { node, phase } = first.status;
   return {
-    workflowId: mountWorkflowId(target.namespace, name),
+    workflowId: mountWorkflowId(cluster, target.namespace, name),
     workflowIdConflictPolicy: 'FAIL',
     workflowIdReusePolicy: mayReplace ? 'ALLOW_DUPLICATE' : 'REJECT_DUPLICATE',
-    taskQueue: CONTROL_QUEUE,
+    taskQueue: controlQueue(cluster),
     args: [input],
     staticSummary: `mount ${deviceType} for ${containerOf(target)}`,
     memo: { [MOUNT_MEMO]: first, [FINGERPRINT_MEMO]: fingerprint },
     typedSearchAttributes: [
+      keyword('cluster', cluster),
       keyword('namespace', target.namespace),
       keyword('pod', target.pod),
       keyword('deviceType', deviceType),
@@ -35,14 +36,15 @@ export function mountStartOptions({ input, first, fingerprint }: NewMount, mayRe
 }
 
 export function unmountStartOptions(input: UnmountInput): Start {
-  const { id, target, deviceType, user } = input.request;
+  const { cluster, id, target, deviceType, user } = input.request;
   return {
-    workflowId: unmountWorkflowId(target.namespace, id),
+    workflowId: unmountWorkflowId(cluster, target.namespace, id),
     workflowIdConflictPolicy: 'FAIL',
-    taskQueue: CONTROL_QUEUE,
+    taskQueue: controlQueue(cluster),
     args: [input],
     staticSummary: `unmount ${deviceType} from ${containerOf(target)}`,
     typedSearchAttributes: [
+      keyword('cluster', cluster),
       keyword('namespace', target.namespace),
       keyword('pod', target.pod),
       keyword('deviceType', deviceType),

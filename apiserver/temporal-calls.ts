@@ -7,6 +7,7 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import type { Workflow } from '@temporalio/common';
+import type { ClusterClaim } from '../process/cluster-claim.ts';
 import type { Start } from './start-options.ts';
 import { isAbsence, withoutTemporal } from './temporal-connection.ts';
 
@@ -16,18 +17,26 @@ const CALL_MS = 10_000;
 const RETRY_MS = 250;
 const MAYBE_TAKEN = 'the request may have been taken all the same';
 
-/** Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there. */
+/**
+ * Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there, or when the name of this cluster is another's
+ * there.
+ */
 export class TemporalCalls {
   readonly client: Client;
+  readonly #claim: ClusterClaim;
 
-  constructor(client: Client) {
+  constructor(client: Client, claim: ClusterClaim) {
     this.client = client;
+    this.#claim = claim;
   }
 
   /** @throws TemporalUnavailable */
   async call<Result>(call: () => Promise<Result>, consequence: string): Promise<Result> {
     try {
-      return await this.client.connection.withDeadline(Date.now() + CALL_MS, call);
+      return await this.client.connection.withDeadline(Date.now() + CALL_MS, async () => {
+        await this.#claim.claim();
+        return call();
+      });
     } catch (err) {
       throw withoutTemporal(err, consequence);
     }
@@ -74,7 +83,10 @@ export class TemporalCalls {
   ): Promise<Result | undefined> {
     const until = Date.now() + patienceMs;
     try {
-      const handle = await this.client.connection.withDeadline(until, begin);
+      const handle = await this.client.connection.withDeadline(until, async () => {
+        await this.#claim.claim();
+        return begin();
+      });
       return await this.#resultOf(handle, until);
     } catch (err) {
       if (err instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return undefined;

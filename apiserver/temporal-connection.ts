@@ -7,6 +7,7 @@ import {
   makeGrpcRetryInterceptor,
 } from '@temporalio/client';
 import { fail } from '../contract/failures.ts';
+import { NameOfAnotherCluster } from '../process/cluster-claim.ts';
 import type { TemporalAccess } from '../process/temporal-access.ts';
 
 /** Attempts of one call: 0.5 s in all. A client waits for the answer, and whoever repeats the request will try again. */
@@ -58,5 +59,6 @@ export function isAbsence(err: unknown): boolean {
 
 /** Passes failures of ours on; makes `TemporalUnavailable` of what shows that Temporal is not there. */
 export function withoutTemporal(err: unknown, consequence: string): unknown {
+  if (err instanceof NameOfAnotherCluster) return fail('TemporalUnavailable', err.message, err);
   return isAbsence(err) ? fail('TemporalUnavailable', `Cannot reach Temporal: ${consequence}`, err) : err;
 }

@@ -10,7 +10,7 @@ import {
 import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { FINGERPRINT_MEMO, type Fingerprint } from '../contract/fingerprint.ts';
-import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
+import { GROUP_VERSION, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import { isMeant } from '../contract/requests.ts';
 import {
   MOUNT_MEMO,
@@ -23,6 +23,7 @@ import {
   UPDATES,
   WORKFLOWS,
 } from '../contract/workflows.ts';
+import type { ClusterClaim } from '../process/cluster-claim.ts';
 import { KeyClaims } from './key-claims.ts';
 import { keyOf } from './mount-feed.ts';
 import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
@@ -41,12 +42,14 @@ const TRIES = 4;
 export class TemporalMounts implements Mounts {
   readonly #temporal: TemporalCalls;
   readonly #client: Client;
+  readonly #claim: ClusterClaim;
   readonly #keys: KeyClaims;
   readonly #recent = new RecentMounts();
 
-  constructor(client: Client) {
+  constructor(client: Client, claim: ClusterClaim) {
     this.#client = client;
-    this.#temporal = new TemporalCalls(client);
+    this.#claim = claim;
+    this.#temporal = new TemporalCalls(client, claim);
     this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
   }
 
@@ -108,9 +111,10 @@ export class TemporalMounts implements Mounts {
     const since = new Date(Date.now() - rememberedMs).toISOString();
     const query = [
       `WorkflowType = '${WORKFLOWS.mount}'`,
+      `${SEARCH_ATTRIBUTES.cluster} = '${await this.#claim.name()}'`,
       `ExecutionStatus != 'ContinuedAsNew'`,
       `(ExecutionStatus = 'Running' OR CloseTime > '${since}')`,
-      ...(namespace === undefined ? [] : [`MountNamespace = '${namespace}'`]),
+      ...(namespace === undefined ? [] : [`${SEARCH_ATTRIBUTES.namespace} = '${namespace}'`]),
     ].join(' AND ');
     const resourceVersion = String(Date.now());
     const [found, recent] = await Promise.all([
@@ -155,7 +159,7 @@ export class TemporalMounts implements Mounts {
     patienceMs: number,
   ): Promise<MountAnswer | undefined> {
     if (earlier === undefined) return undefined;
-    const workflowId = mountWorkflowId(request.target.namespace, request.name);
+    const workflowId = mountWorkflowId(request.cluster, request.target.namespace, request.name);
     const mounted =
       earlier.status.phase === 'Mounted'
         ? earlier
@@ -209,7 +213,8 @@ export class TemporalMounts implements Mounts {
   }
 
   async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
-    const handle = this.#client.workflow.getHandle(mountWorkflowId(namespace, name));
+    const workflowId = mountWorkflowId(await this.#claim.name(), namespace, name);
+    const handle = this.#client.workflow.getHandle(workflowId);
     try {
       const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
       const mount = mountOfWorkflow(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);

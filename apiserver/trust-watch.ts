@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiException, CoreV1Api, type KubeConfig, type V1ConfigMap, Watch } from '@kubernetes/client-node';
-import { apiClient } from './cluster.ts';
+import { apiClient } from '../process/kubernetes.ts';
 import { parseTrust, type Trust } from './trust.ts';
 
 const NAMESPACE = 'kube-system';

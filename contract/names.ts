@@ -34,12 +34,24 @@ export const ANNOTATIONS = {
   devices: 'device-mounter.io/devices',
 } as const;
 
-/** Task queue of workflows and cluster activities. */
-export const CONTROL_QUEUE = 'device-mounter-control';
+/** How a cluster may be called: no slash, so that no name begins like another one's IDs. */
+export const CLUSTER_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** Task queue of the node worker on `node`. */
-export function nodeQueue(node: string): string {
-  return `device-mounter-node-${node}`;
+const CONTROL_QUEUE_PREFIX = 'device-mounter-control/';
+
+/** Task queue of the workflows and cluster activities of `cluster`. */
+export function controlQueue(cluster: string): string {
+  return `${CONTROL_QUEUE_PREFIX}${cluster}`;
+}
+
+/** The cluster whose workflows are in a queue named by `controlQueue`. */
+export function clusterOfQueue(queue: string): string {
+  return queue.slice(CONTROL_QUEUE_PREFIX.length);
+}
+
+/** Task queue of the node worker on `node` of `cluster`. */
+export function nodeQueue(cluster: string, node: string): string {
+  return `device-mounter-node/${cluster}/${node}`;
 }
 
 /** Name of the `coordination.k8s.io/Lease` by which the node worker on `node` shows that it is alive. */
@@ -65,23 +77,34 @@ export function slaveIndex(name: string): number {
   return Number(/-slave-[0-9a-f]{12}-(\d{1,4})$/.exec(name)?.[1]);
 }
 
-/** Workflow ID that owns the mount `name`. At most 317 characters, Temporal's limit is 1,000. */
-export function mountWorkflowId(namespace: string, name: string): string {
-  return `mount/${namespace}/${name}`;
+/** Workflow ID that owns the mount `name`. At most 387 characters, Temporal's limit is 1,000. */
+export function mountWorkflowId(cluster: string, namespace: string, name: string): string {
+  return `mount/${cluster}/${namespace}/${name}`;
 }
 
 /** Workflow ID of one unmount request. */
-export function unmountWorkflowId(namespace: string, requestId: string): string {
-  return `unmount/${namespace}/${requestId}`;
+export function unmountWorkflowId(cluster: string, namespace: string, requestId: string): string {
+  return `unmount/${cluster}/${namespace}/${requestId}`;
 }
 
 /** Workflow ID that holds an idempotency key; `digest` tells the key and its target apart from others. */
-export function keyWorkflowId(namespace: string, digest: string): string {
-  return `key/${namespace}/${digest}`;
+export function keyWorkflowId(cluster: string, namespace: string, digest: string): string {
+  return `key/${cluster}/${namespace}/${digest}`;
+}
+
+/** Workflow ID that holds the name of a cluster. */
+export function clusterWorkflowId(cluster: string): string {
+  return `cluster/${cluster}`;
+}
+
+/** ID of the Schedule of `reconcileMounts`. */
+export function reconcileSchedule(cluster: string): string {
+  return `device-mounter-reconcile/${cluster}`;
 }
 
 /** Search attributes, all of type Keyword; they must be registered before the first workflow starts. */
 export const SEARCH_ATTRIBUTES = {
+  cluster: 'MountCluster',
   phase: 'MountPhase',
   node: 'MountNode',
   namespace: 'MountNamespace',

@@ -26,6 +26,8 @@ export interface PatchOperation {
 /** An authorised request to mount, parsed and complete: nothing is defaulted after this. */
 export interface MountRequest {
   readonly kind: 'mount';
+  /** Name of the cluster that the target is in: others may trust the same key. */
+  readonly cluster: string;
   /** Name of the DeviceMount, unique in the namespace; a DNS subdomain. */
   readonly name: string;
   readonly target: Target;
@@ -68,6 +70,8 @@ export function sharesOf({
 /** An authorised request to unmount. */
 export interface UnmountRequest {
   readonly kind: 'unmount';
+  /** Name of the cluster that the target is in. */
+  readonly cluster: string;
   /** Identifies the request: last part of its workflow ID. */
   readonly id: string;
   readonly target: Target;

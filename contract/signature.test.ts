@@ -1,12 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import type { UnmountRequest } from './requests.ts';
-import { parsePublicKeys, signRequest, verifiedRequest } from './signature.ts';
+import { type PublicKey, parsePublicKeys, signRequest, type Verifier, verifiedRequest } from './signature.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const stranger = generateKeyPairSync('ed25519');
 const request: UnmountRequest = {
   kind: 'unmount',
+  cluster: 'test',
   id: 'r1',
   target: { namespace: 'default', pod: 'web-0', podUid: 'u1', container: 'main' },
   deviceType: 'HOSTDEV',
@@ -26,17 +27,22 @@ function reversed(value: unknown): unknown {
   return Object.fromEntries(entries.toReversed());
 }
 
+/** A worker of the cluster that the request is for. */
+function by(keys: readonly PublicKey[], clusterName = 'test'): Verifier {
+  return { clusterName, publicKeys: () => keys };
+}
+
 describe('verifiedRequest()', () => {
   test('answers the request whatever the order of its keys', () => {
     const { request: sent, signature } = signRequest(request, privateKey);
     const reordered = reversed(sent) as UnmountRequest;
     expect(JSON.stringify(reordered.target)).not.toBe(JSON.stringify(sent.target));
-    expect(verifiedRequest({ request: reordered, signature }, [{ key: publicKey }])).toEqual(request);
+    expect(verifiedRequest({ request: reordered, signature }, by([{ key: publicKey }]))).toEqual(request);
   });
 
   test('accepts either key during a rotation', () => {
     expect(
-      verifiedRequest(signRequest(request, privateKey), [{ key: stranger.publicKey }, { key: publicKey }]),
+      verifiedRequest(signRequest(request, privateKey), by([{ key: stranger.publicKey }, { key: publicKey }])),
     ).toEqual(request);
   });
 
@@ -46,10 +52,16 @@ describe('verifiedRequest()', () => {
     ['a stranger’s key', signRequest(request, stranger.privateKey)],
     ['no signature', { request, signature: '' }],
   ])('refuses %s', (_name, signed) => {
-    expect(() => verifiedRequest(signed, [{ key: publicKey }])).toThrow(
+    expect(() => verifiedRequest(signed, by([{ key: publicKey }]))).toThrow(
       'Cannot serve a request to unmount: it is not signed by a key that this worker knows',
     );
   });
+});
+
+test('verifiedRequest() refuses a request for another cluster that trusts the same key', () => {
+  expect(() => verifiedRequest(signRequest(request, privateKey), by([{ key: publicKey }], 'other'))).toThrow(
+    'Cannot serve a request to unmount: it is for cluster "test", and this is "other"',
+  );
 });
 
 describe('verifiedRequest() by a retired key', () => {
@@ -57,7 +69,7 @@ describe('verifiedRequest() by a retired key', () => {
 
   test('goes on with what was requested before', () => {
     const earlier = at('2026-01-01T23:59:59Z');
-    expect(verifiedRequest(earlier, keys, 'goOn')).toBe(earlier.request);
+    expect(verifiedRequest(earlier, by(keys), 'goOn')).toBe(earlier.request);
   });
 
   test.each([
@@ -65,7 +77,7 @@ describe('verifiedRequest() by a retired key', () => {
     ['does not go on with what was requested later', '2026-01-02T00:00:01Z', 'goOn'],
     ['does not go on with what was requested at no time', 'then', 'goOn'],
   ] as const)('%s', (_name, requestedAt, use) => {
-    expect(() => verifiedRequest(at(requestedAt), keys, use)).toThrow(
+    expect(() => verifiedRequest(at(requestedAt), by(keys), use)).toThrow(
       'Cannot serve a request to unmount: the key that has signed it is retired',
     );
   });

@@ -8,6 +8,14 @@ export interface PublicKey {
   readonly retiredAtMs?: number;
 }
 
+/** By what a worker believes a request. */
+export interface Verifier {
+  /** Name of its own cluster. */
+  readonly clusterName: string;
+  /** Keys of the apiserver, as they are now; more than one while they are rotated. */
+  readonly publicKeys: () => readonly PublicKey[];
+}
+
 /** What a request is shown for: to begin something, or to go on with what it has begun earlier. */
 export type Use = 'begin' | 'goOn';
 
@@ -59,23 +67,26 @@ export function parsePublicKeys(pem: string): readonly PublicKey[] {
 }
 
 /**
- * Answers the request when one of `publicKeys` signed exactly it and proves that `use`; more than one is accepted while keys
- * are rotated.
+ * Answers the request when a known key signed exactly it, for this cluster, and proves that `use`.
  * @throws InvalidSignature
  */
 export function verifiedRequest<R extends MountRequest | UnmountRequest>(
   signed: Signed<R>,
-  publicKeys: readonly PublicKey[],
+  { clusterName, publicKeys }: Verifier,
   use: Use = 'begin',
 ): R {
   const bytes = Buffer.from(canonicalJson(signed.request));
   const signature = Buffer.from(signed.signature, 'base64');
-  const signer = publicKeys.find(({ key }) => verify(null, bytes, key, signature));
+  const signer = publicKeys().find(({ key }) => verify(null, bytes, key, signature));
   const refused = `Cannot serve a request to ${signed.request.kind}`;
   if (signer === undefined)
     throw fail('InvalidSignature', `${refused}: it is not signed by a key that this worker knows`);
   if (!proves(signer, signed.request.requestedAt, use)) {
     throw fail('InvalidSignature', `${refused}: the key that has signed it is retired`);
+  }
+  const { cluster } = signed.request;
+  if (cluster !== clusterName) {
+    throw fail('InvalidSignature', `${refused}: it is for cluster "${cluster}", and this is "${clusterName}"`);
   }
   return signed.request;
 }

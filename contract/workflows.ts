@@ -7,6 +7,7 @@ export const WORKFLOWS = {
   unmount: 'unmountDevices',
   reconcile: 'reconcileMounts',
   claimKey: 'claimKey',
+  claimCluster: 'claimCluster',
 } as const;
 
 export type MountInput = Signed<MountRequest>;
@@ -30,9 +31,6 @@ export const MOUNT_MEMO = 'deviceMount';
 
 /** Key of the memo that holds the signature of the request, so that the same one does not make a second mount. */
 export const SIGNATURE_MEMO = 'requestSignature';
-
-/** ID of the Schedule of `reconcileMounts`. */
-export const RECONCILE_SCHEDULE = 'device-mounter-reconcile';
 
 export interface ReconcileInput {
   /** Only report what would be done. */

@@ -14,6 +14,7 @@ export const OPTIONS = {
     value: 'name',
   },
   'node-name': { env: 'NODE_NAME', required: true, help: 'Kubernetes name of this node.', value: 'name' },
+  'cluster-name': SHARED_OPTIONS['cluster-name'],
   kubeconfig: SHARED_OPTIONS.kubeconfig,
   'signing-public-keys': {
     default: '/etc/device-mounter/signing-public/public.pem',

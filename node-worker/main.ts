@@ -4,12 +4,14 @@ import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { pino } from 'pino';
 import { onChangedFiles } from '../process/changed-files.ts';
+import { identityReader } from '../process/cluster-identity.ts';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { publicKeysOf } from '../process/public-keys.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { kubernetesEvents } from './cluster/events.ts';
 import { kubeApi, podAccess } from './cluster/kube-api.ts';
+import { kubeSystemUid } from './cluster/kube-system.ts';
 import { kubeconfigAccess } from './cluster/kubeconfig.ts';
 import { LeaseRenewal } from './cluster/lease.ts';
 import { kubernetesPods, kubernetesSlaves } from './cluster/pods.ts';
@@ -54,6 +56,10 @@ const access = temporalAccess(settings);
 const kube = kubeApi(
   settings.kubeconfig === undefined ? podAccess(process.env) : await kubeconfigAccess(settings.kubeconfig),
 );
+/** Not awaited: containers are looked after while kube-apiserver is unreachable, too. */
+const identity = identityReader(settings['cluster-name'], () => kubeSystemUid(kube));
+/** Known before the first task is served. */
+let clusterName = '';
 const kubeletDir = settings['kubelet-dir'];
 const devicePluginDir = settings['device-plugin-dir'];
 const criSocket = settings['cri-socket'] ?? CRI_SOCKETS.find((path) => existsSync(path)) ?? CRI_SOCKETS[0];
@@ -79,6 +85,9 @@ const helpers = new HelperPool((container, why) => log.warn({ container, why }, 
 helpers.start();
 const deps: NodeDependencies = {
   node,
+  get clusterName() {
+    return clusterName;
+  },
   publicKeys: publicKeysOf(settings['signing-public-keys'], (err) =>
     log.error({ err }, 'cannot use the public keys, going on with those before'),
   ),
@@ -102,6 +111,11 @@ const deps: NodeDependencies = {
 };
 const temporal = {
   access,
+  identity: async () => {
+    const known = await identity();
+    clusterName = known.name;
+    return known;
+  },
   node,
   activities: createNodeActivities(deps),
   log,

@@ -17,6 +17,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.forceShutdown());
 
+const identity = async () => ({ name: 'test', uid: 'uid-of-test' });
+
 test('ownerTeller() tries for as long as Temporal refuses, and leaves nothing behind by that', async () => {
   const access = { namespace: 'default', connection: { address }, dataConverter: {}, files: [] };
   const stop = new AbortController();
@@ -28,7 +30,7 @@ test('ownerTeller() tries for as long as Temporal refuses, and leaves nothing be
     AbortSignal.prototype.throwIfAborted.call(stop.signal);
   };
   Object.defineProperty(stop.signal, 'throwIfAborted', { value: throwIfAborted });
-  const tell = ownerTeller({ access, log: pino({ enabled: false }) }, stop.signal, 1);
+  const tell = ownerTeller({ access, identity, log: pino({ enabled: false }) }, stop.signal, 1);
   const telling = tell({ namespace: 'default', name: 'm1' }, { signal: 'slaveEnding' });
   expect(await enough.promise).toBeLessThanOrEqual(1);
   stop.abort(new Error('stopped'));

@@ -4,21 +4,27 @@ import type { Logger } from 'pino';
 import { mountWorkflowId, nodeQueue } from '../contract/names.ts';
 import type { MountRef, NodeActivities } from '../contract/node-activities.ts';
 import { SIGNALS } from '../contract/workflows.ts';
+import { ClusterClaim, NameOfAnotherCluster } from '../process/cluster-claim.ts';
+import type { ClusterIdentity } from '../process/cluster-identity.ts';
 import { pause } from '../process/pause.ts';
 import type { TemporalAccess } from '../process/temporal-access.ts';
 import type { Notice } from './state/mount-record.ts';
 
 export interface TemporalOptions {
   readonly access: TemporalAccess;
+  /** Rejects while kube-apiserver has not been reached yet. */
+  readonly identity: () => Promise<ClusterIdentity>;
   readonly node: string;
   readonly activities: NodeActivities;
   readonly log: Logger;
+  /** How often the name of the cluster is confirmed, in milliseconds. */
+  readonly keepMs?: number;
 }
 
 /** Between two tries to reach Temporal, in milliseconds. */
 const RETRY_MS = 1_000;
-/** How often an API key that may have changed is handed on, in milliseconds. */
-const API_KEY_MS = 15_000;
+/** How often an API key that may have changed is handed on, and the name of the cluster confirmed, in milliseconds. */
+const KEEP_MS = 15_000;
 /** What is being changed ends in milliseconds; an attach that waits for the kubelet is tried again by its workflow. */
 const SHUTDOWN_GRACE = '5s';
 /** The pod has 35 s. */
@@ -28,6 +34,7 @@ const SHUTDOWN_FORCE = '25s';
 export class NodeTaskWorker {
   readonly #options: TemporalOptions;
   #worker: Worker | undefined;
+  #problem = 'not connected to Temporal';
   readonly #stopping = new AbortController();
   #done: Promise<void> | undefined;
 
@@ -37,7 +44,7 @@ export class NodeTaskWorker {
 
   /** What is wrong now, for the readiness check. */
   get problem(): string | undefined {
-    return this.#worker?.getState() === 'RUNNING' ? undefined : 'not connected to Temporal';
+    return this.#worker?.getState() === 'RUNNING' ? undefined : this.#problem;
   }
 
   start(): void {
@@ -53,34 +60,37 @@ export class NodeTaskWorker {
 
   async #serve(): Promise<void> {
     const { signal } = this.#stopping;
-    let lastProblem = '';
     while (!signal.aborted) {
       try {
         await this.#serveOnce();
-        lastProblem = '';
       } catch (err) {
-        const problem = err instanceof Error ? err.message : String(err);
-        if (problem !== lastProblem) this.#options.log.warn({ err }, 'not connected to Temporal, trying again');
-        lastProblem = problem;
+        const problem = `does not serve: ${err instanceof Error ? err.message : String(err)}`;
+        if (problem !== this.#problem) this.#options.log.warn({ err }, 'cannot serve mounts yet, trying again');
+        this.#problem = problem;
       }
       await pause(RETRY_MS, signal);
     }
   }
 
   async #serveOnce(): Promise<void> {
-    const { access, node, activities, log } = this.#options;
+    const { access, identity, node, activities, log, keepMs = KEEP_MS } = this.#options;
+    const { name } = await identity();
     const { namespace, dataConverter, apiKey } = access;
     const connection = await NativeConnection.connect({
       ...access.connection,
       ...(apiKey !== undefined && { apiKey: apiKey() }),
     });
-    const keeping = apiKey && setInterval(() => void connection.setApiKey(apiKey()).catch(() => undefined), API_KEY_MS);
+    const claim = new ClusterClaim(identity, { connection, namespace });
+    const taskQueue = nodeQueue(name, node);
+    const keeping = setInterval(() => void this.#keep(connection, claim), keepMs);
     try {
+      // Tasks in a queue of another cluster are not for this node.
+      await claim.confirm();
       this.#worker = await Worker.create({
         connection,
         namespace,
         dataConverter,
-        taskQueue: nodeQueue(node),
+        taskQueue,
         activities,
         // Each attach that waits for the kubelet holds a slot, and a detach must never wait for those.
         maxConcurrentActivityTaskExecutions: 1_000,
@@ -88,7 +98,7 @@ export class NodeTaskWorker {
         shutdownGraceTime: SHUTDOWN_GRACE,
         shutdownForceTime: SHUTDOWN_FORCE,
       });
-      log.info({ queue: nodeQueue(node) }, 'serving');
+      log.info({ queue: taskQueue }, 'serving');
       if (!this.#stopping.signal.aborted) await this.#worker.run();
     } finally {
       clearInterval(keeping);
@@ -96,25 +106,43 @@ export class NodeTaskWorker {
       await connection.close();
     }
   }
+
+  async #keep(connection: NativeConnection, claim: ClusterClaim): Promise<void> {
+    const { access, log } = this.#options;
+    if (access.apiKey !== undefined) await connection.setApiKey(access.apiKey()).catch(() => undefined);
+    try {
+      await claim.confirm(0);
+    } catch (err) {
+      if (!(err instanceof NameOfAnotherCluster) || this.#worker?.getState() !== 'RUNNING') return;
+      log.error(err.message);
+      // The next try to serve waits until the name is this cluster's again.
+      this.#worker.shutdown();
+    }
+  }
 }
 
 /** Tells a mount's workflow something; tries until Temporal answers or `signal` is aborted. */
 export function ownerTeller(
-  { access, log }: Pick<TemporalOptions, 'access' | 'log'>,
+  { access, identity, log }: Pick<TemporalOptions, 'access' | 'identity' | 'log'>,
   signal: AbortSignal,
   retryMs = RETRY_MS,
 ): (mount: MountRef, notice: Notice) => Promise<void> {
   const { namespace, dataConverter, apiKey } = access;
   const connection = Connection.lazy({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
   const client = new Client({ connection, namespace, dataConverter });
+  const claim = new ClusterClaim(identity, { connection, namespace });
+  const signalOwner = async (mount: MountRef, notice: Notice): Promise<void> => {
+    // The mount of that name in another cluster has nothing to do with it.
+    await claim.confirm();
+    const id = mountWorkflowId(await claim.name(), mount.namespace, mount.name);
+    const handle = client.workflow.getHandle(id);
+    await handle.signal(SIGNALS[notice.signal], ...argumentsOf(notice));
+  };
   return async (mount, notice) => {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted();
       try {
-        const id = mountWorkflowId(mount.namespace, mount.name);
-        await connection.withDeadline(Date.now() + 5_000, () =>
-          client.workflow.getHandle(id).signal(SIGNALS[notice.signal], ...argumentsOf(notice)),
-        );
+        await connection.withDeadline(Date.now() + 5_000, () => signalOwner(mount, notice));
         return;
       } catch (err) {
         if (err instanceof WorkflowNotFoundError) return;

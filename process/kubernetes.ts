@@ -1,4 +1,15 @@
-import { KubeConfig, type RequestContext } from '@kubernetes/client-node';
+import {
+  type Configuration,
+  CoreV1Api,
+  createConfiguration,
+  KubeConfig,
+  type RequestContext,
+  type ResponseContext,
+  ServerConfiguration,
+} from '@kubernetes/client-node';
+
+/** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
+const CALL_MS = 10_000;
 
 /**
  * client-node 2.0.1 makes a new connection pool for each call, so that each call is a TLS handshake. This keeps the first
@@ -20,4 +31,32 @@ export function kubeConfigOf(kubeconfig: string | undefined): KubeConfig {
   if (kubeconfig === undefined) config.loadFromCluster();
   else config.loadFromFile(kubeconfig);
   return config;
+}
+
+/** UID of the namespace `kube-system`. */
+export async function kubeSystemUid(config: KubeConfig): Promise<string> {
+  const { metadata } = await apiClient(config, CoreV1Api).readNamespace({ name: 'kube-system' });
+  if (metadata?.uid === undefined) throw new Error('Cannot tell which cluster this is: kube-system has no UID');
+  return metadata.uid;
+}
+
+/** A client of the cluster whose calls end after `CALL_MS`: client-node has no deadline of its own. */
+export function apiClient<Api>(config: KubeConfig, type: new (configuration: Configuration) => Api): Api {
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) throw new Error('Cannot use the kubeconfig: it must name a cluster');
+  return new type(
+    createConfiguration({
+      baseServer: new ServerConfiguration(cluster.server, {}),
+      authMethods: { default: config },
+      promiseMiddleware: [
+        {
+          pre: async (context: RequestContext) => {
+            context.setSignal(AbortSignal.timeout(CALL_MS));
+            return context;
+          },
+          post: async (context: ResponseContext) => context,
+        },
+      ],
+    }),
+  );
 }

@@ -3,6 +3,7 @@
  * their steps goes behind `patched('<change>')`, with the old way kept; the histories in `test/workflows/histories` show
  * whether one was missed. Record a new shape with `UPDATE_HISTORIES=1 npm run test:workflows -- histories`.
  */
+export { claimCluster } from './claim-cluster.ts';
 export { claimKey } from './claim-key.ts';
 export { mountDevices } from './mount.ts';
 export { reconcileMounts } from './reconcile.ts';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from '@temporalio/client';
 import { type Logger, type LogLevel, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
@@ -12,10 +13,12 @@ import { tellOwners } from '../activities/tell-owners.ts';
 import { tellQueued } from '../activities/tell-queued.ts';
 import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
-import { CONTROL_QUEUE, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import { controlQueue, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import { onChangedFiles } from '../process/changed-files.ts';
+import { ClusterClaim, NameOfAnotherCluster } from '../process/cluster-claim.ts';
+import { awaitIdentity, type ClusterIdentity, identityReader } from '../process/cluster-identity.ts';
 import { serveHealth } from '../process/health.ts';
-import { kubeConfigOf } from '../process/kubernetes.ts';
+import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { publicKeysOf } from '../process/public-keys.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
@@ -71,22 +74,54 @@ async function workflowBundle(logger: Logger): Promise<string> {
   }
 }
 
-async function run(connection: NativeConnection, slaves: PodWatch, code: string): Promise<void> {
+/** Between two tries to claim the name of the cluster. */
+const CLAIM_RETRY_MS = 1_000;
+
+/** Resolves as soon as the name is this cluster's. @throws NameOfAnotherCluster */
+async function claimed(claim: ClusterClaim): Promise<void> {
+  for (;;) {
+    try {
+      await claim.claim(0);
+      return;
+    } catch (err) {
+      if (err instanceof NameOfAnotherCluster) throw err;
+      log.warn({ err }, 'cannot claim the name of the cluster yet');
+      await delay(CLAIM_RETRY_MS);
+    }
+  }
+}
+
+function onClaimError(err: unknown): void {
+  if (!(err instanceof NameOfAnotherCluster)) {
+    log.warn({ err }, 'cannot confirm the name of the cluster');
+    return;
+  }
+  log.error(`${err.message} Stopping.`);
+  process.kill(process.pid, 'SIGTERM');
+}
+
+/** @throws NameOfAnotherCluster */
+async function run(connection: NativeConnection, identity: ClusterIdentity, code: string): Promise<void> {
   const { namespace, dataConverter } = access;
+  const { name: clusterName } = identity;
   const client = new Client({ connection, namespace, dataConverter });
+  const claim = new ClusterClaim(async () => identity, { connection, namespace });
+  await claimed(claim);
   const prepare = async (): Promise<void> => {
     if (access.apiKey !== undefined) await connection.setApiKey(access.apiKey()).catch(() => undefined);
+    // Whoever has lost the name must not go on; Temporal may have lost it, too.
+    await claim.claim(0).catch(onClaimError);
     // Whoever runs Temporal may have kept this right to themselves.
     await ensureSearchAttributes(connection, namespace).catch((err: unknown) =>
       log.warn({ err, names: Object.values(SEARCH_ATTRIBUTES) }, 'cannot register search attributes (Keyword)'),
     );
-    await ensureSchedule(client, Number(settings['reconcile-seconds'])).catch((err: unknown) =>
+    await ensureSchedule(client, clusterName, Number(settings['reconcile-seconds'])).catch((err: unknown) =>
       log.warn({ err }, 'cannot make the Schedule'),
     );
   };
   await prepare();
   const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);
-  const owners = temporalOwners(client);
+  const owners = temporalOwners(client, clusterName);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
   const stopQueue = tellQueued(slaves, owners, (err) => log.warn({ err }, 'cannot tell a mount that waits'));
   const targets = new TargetWatch({
@@ -95,17 +130,19 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
     owners,
     onError: (err) => log.warn({ err }, 'cannot tell an owner about its target'),
   });
+  const taskQueue = controlQueue(clusterName);
   const worker = await Worker.create({
     connection,
     namespace,
     dataConverter,
-    taskQueue: CONTROL_QUEUE,
+    taskQueue,
     workflowBundle: { code },
     activities: createClusterActivities({
       cluster,
       slaves,
       targets,
       owners,
+      clusterName,
       publicKeys,
       namespace: settings.namespace,
       slaveImage: settings['slave-image'],
@@ -119,7 +156,7 @@ async function run(connection: NativeConnection, slaves: PodWatch, code: string)
     workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
     activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
   });
-  log.info({ taskQueue: CONTROL_QUEUE }, 'running');
+  log.info({ taskQueue, cluster: identity }, 'running');
   // Ends after SIGTERM, when what was in flight has ended or was handed over.
   await worker.run();
   clearInterval(period);
@@ -133,7 +170,8 @@ Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN',
 const endEarly = (): never => process.exit(0);
 process.once('SIGTERM', endEarly).once('SIGINT', endEarly);
 
-const cluster = kubernetesCluster(kubeConfigOf(settings.kubeconfig));
+const kubeConfig = kubeConfigOf(settings.kubeconfig);
+const cluster = kubernetesCluster(kubeConfig);
 const slaves = new PodWatch({
   cluster,
   labels: SLAVE_SELECTOR,
@@ -153,9 +191,17 @@ onChangedFiles(access.files, PREPARE_PERIOD_MS, () => {
 });
 slaves.start();
 const code = await workflowBundle(logger);
+const identity = await awaitIdentity(
+  identityReader(settings['cluster-name'], () => kubeSystemUid(kubeConfig)),
+  (err) => log.warn({ err }, 'cannot read the UID of namespace kube-system yet'),
+);
 connection = await connectTemporal(access, (err) => log.warn({ err }, 'cannot reach Temporal yet'));
-process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
-await run(connection, slaves, code);
+const serving = connection;
+await run(serving, identity, code).catch((err: unknown) => {
+  if (!(err instanceof NameOfAnotherCluster)) throw err;
+  log.fatal(err.message);
+  process.exit(1);
+});
 await slaves.stop();
 await connection.close();
 health.close();

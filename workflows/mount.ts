@@ -118,7 +118,10 @@ function reporter(record: StatusRecord, reason: 'MendDevice' | 'DeviceDegraded')
 /** The ID is the lock on the name, which a client of Temporal could otherwise go round. */
 function checkId({ request }: MountInput): void {
   const { workflowId } = workflowInfo();
-  if (workflowId === mountWorkflowId(request.target.namespace, request.name)) return;
+  const { name, target } = request;
+  // Requests from before clusters had names are in recorded histories only: every step refuses them.
+  const { cluster }: { readonly cluster?: string } = request;
+  if (cluster === undefined || workflowId === mountWorkflowId(cluster, target.namespace, name)) return;
   throw fail(
     'BadRequest',
     `Cannot mount "${request.name}": the workflow ID must be that of the mount, is "${workflowId}"`,

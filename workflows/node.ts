@@ -8,10 +8,11 @@ import {
   proxyActivities,
   sleep,
   TimeoutFailure,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { NodeState } from '../activities/node-state.ts';
 import { nodeUnreachable } from '../contract/failures.ts';
-import { nodeQueue } from '../contract/names.ts';
+import { clusterOfQueue, nodeQueue } from '../contract/names.ts';
 import type {
   AttachInput,
   AttachResult,
@@ -87,9 +88,12 @@ export async function detachPatiently(
   });
 }
 
-/** Of the worker on `node`. */
+/** Of the worker on `node` of the cluster whose control worker runs this. */
 export function nodeActivities(node: string, options: ActivityOptions) {
-  return proxyActivities<NodeActivities>({ ...options, taskQueue: nodeQueue(node) });
+  return proxyActivities<NodeActivities>({
+    ...options,
+    taskQueue: nodeQueue(clusterOfQueue(workflowInfo().taskQueue), node),
+  });
 }
 
 /** Repeats `step` until it succeeds, fails for good or often enough, or the node's worker is gone. */

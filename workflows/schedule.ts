@@ -4,8 +4,8 @@ import {
   type ScheduleDescription,
   ScheduleNotFoundError,
 } from '@temporalio/client';
-import { CONTROL_QUEUE } from '../contract/names.ts';
-import { RECONCILE_SCHEDULE, type ReconcileInput, WORKFLOWS } from '../contract/workflows.ts';
+import { controlQueue, reconcileSchedule } from '../contract/names.ts';
+import { type ReconcileInput, WORKFLOWS } from '../contract/workflows.ts';
 
 const MINUTE_MS = 60_000;
 const INPUT: ReconcileInput = {};
@@ -13,37 +13,41 @@ const INPUT: ReconcileInput = {};
 /** A slow run makes the next one late, not double; runs missed while Temporal was away are not made up for. */
 const POLICIES = { overlap: 'SKIP', catchupWindow: MINUTE_MS } as const;
 
-const ACTION = {
-  type: 'startWorkflow',
-  workflowType: WORKFLOWS.reconcile,
-  workflowId: `${RECONCILE_SCHEDULE}-workflow`,
-  taskQueue: CONTROL_QUEUE,
-  args: [INPUT],
-  // A run that hangs would keep all others from beginning.
-  workflowRunTimeout: 10 * MINUTE_MS,
-} as const;
+function actionFor(cluster: string) {
+  return {
+    type: 'startWorkflow',
+    workflowType: WORKFLOWS.reconcile,
+    workflowId: `reconcile/${cluster}`,
+    taskQueue: controlQueue(cluster),
+    args: [INPUT],
+    // A run that hangs would keep all others from beginning.
+    workflowRunTimeout: 10 * MINUTE_MS,
+  } as const;
+}
 
 /**
- * Has `reconcileMounts` run every `periodSeconds`. A Schedule of another release, or that somebody has changed, is set right;
+ * Has `reconcileMounts` of `cluster` run every `periodSeconds`. A Schedule of another release, or that somebody has changed, is set right;
  * whether it is paused is left to the operator.
  */
-export async function ensureSchedule(client: Client, periodSeconds: number): Promise<void> {
-  const wanted = { spec: { intervals: [{ every: periodSeconds * 1_000 }] }, policies: POLICIES, action: ACTION };
-  const schedule = client.schedule.getHandle(RECONCILE_SCHEDULE);
+export async function ensureSchedule(client: Client, cluster: string, periodSeconds: number): Promise<void> {
+  const intervals = [{ every: periodSeconds * 1_000 }];
+  const wanted = { spec: { intervals }, policies: POLICIES, action: actionFor(cluster) };
+  const scheduleId = reconcileSchedule(cluster);
+  const schedule = client.schedule.getHandle(scheduleId);
   try {
     if (isAsWanted(await schedule.describe(), wanted)) return;
     await schedule.update(({ state }) => ({ ...wanted, state }));
   } catch (err) {
     if (!(err instanceof ScheduleNotFoundError)) throw err;
-    await create(client, wanted);
+    await create(client, { scheduleId, ...wanted });
   }
 }
 
-type Wanted = Pick<Parameters<Client['schedule']['create']>[0], 'spec' | 'policies' | 'action'>;
+type Schedule = Pick<Parameters<Client['schedule']['create']>[0], 'scheduleId' | 'spec' | 'policies' | 'action'>;
 
-async function create(client: Client, wanted: Wanted): Promise<void> {
+async function create(client: Client, wanted: Schedule): Promise<void> {
   try {
-    await client.schedule.create({ scheduleId: RECONCILE_SCHEDULE, ...wanted });
+    await client.schedule.create(wanted);
   } catch (err) {
     // Another control worker was faster.
     if (!(err instanceof ScheduleAlreadyRunning)) throw err;
@@ -51,7 +55,7 @@ async function create(client: Client, wanted: Wanted): Promise<void> {
 }
 
 /** Compares what we set, in the order in which we set it; Temporal answers many defaults beside that. */
-function isAsWanted({ spec, policies, action }: ScheduleDescription, wanted: Wanted): boolean {
+function isAsWanted({ spec, policies, action }: ScheduleDescription, wanted: Omit<Schedule, 'scheduleId'>): boolean {
   const calendars = [...(spec.calendars ?? []), ...(spec.skip ?? [])];
   const intervals = spec.intervals?.map(({ every }) => ({ every }));
   const { overlap, catchupWindow } = policies;

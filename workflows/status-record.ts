@@ -22,7 +22,10 @@ export class StatusRecord {
     this.#mount = mount;
     upsertMemo({ [SIGNATURE_MEMO]: signed.signature });
     const { metadata, spec, status } = mount;
+    // A request in a history from before clusters had names has none.
+    const { cluster }: { readonly cluster?: string } = signed.request;
     upsertSearchAttributes([
+      ...(cluster === undefined ? [] : [keyword(SEARCH_ATTRIBUTES.cluster, cluster)]),
       keyword(SEARCH_ATTRIBUTES.namespace, metadata.namespace),
       keyword(SEARCH_ATTRIBUTES.pod, spec.podName),
       keyword(SEARCH_ATTRIBUTES.deviceType, spec.deviceType),

@@ -87,7 +87,7 @@ async function tellOwner(
   { mount: { metadata, status }, device }: FoundMount,
   { request }: UnmountInput,
 ): Promise<void> {
-  const owner = getExternalWorkflowHandle(mountWorkflowId(metadata.namespace, metadata.name));
+  const owner = getExternalWorkflowHandle(mountWorkflowId(request.cluster, metadata.namespace, metadata.name));
   try {
     if (device !== undefined) await owner.signal(SIGNALS.deviceReleased, { device, by: request.user.name });
     else if (status.slaves.length > 0) await owner.signal(SIGNALS.released, { by: request.user.name });

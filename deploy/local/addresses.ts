@@ -27,3 +27,6 @@ export const TEMPORAL_PORTS = { frontend: 7233, ui: 8233 } as const;
 export const TEMPORAL_ADDRESS = `${TEMPORAL_HOST}:${TEMPORAL_PORTS.frontend}`;
 export const TEMPORAL_UI = `http://${TEMPORAL_HOST}:${TEMPORAL_PORTS.ui}`;
 export const APISERVER_URL = `https://${CONTROL_ADDRESS}:${PORTS.apiserver}`;
+
+/** What the local cluster is called in Temporal. */
+export const CLUSTER_NAME = 'local';

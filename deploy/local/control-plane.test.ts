@@ -42,7 +42,7 @@ describe('controlPlaneSpecs()', () => {
 test('temporalSpec() registers what mounts are searched by', () => {
   const { args } = temporalSpec(PATHS, FOLDERS);
   expect(args.filter((argument) => argument.startsWith('--search-attribute='))).toEqual(
-    ['Phase', 'Node', 'Namespace', 'Pod', 'DeviceType', 'User'].map(
+    ['Cluster', 'Phase', 'Node', 'Namespace', 'Pod', 'DeviceType', 'User'].map(
       (name) => `--search-attribute=Mount${name}=Keyword`,
     ),
   );

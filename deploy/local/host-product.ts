@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { CONTROL_ADDRESS } from './addresses.ts';
+import { CLUSTER_NAME, CONTROL_ADDRESS } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS } from './devs.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
@@ -41,6 +41,7 @@ export function hostSpecs(
     KUBECONFIG: cluster.kubeconfig,
     TEMPORAL_ADDRESS: cluster.temporalAddress,
     POD_NAMESPACE: PRODUCT_NAMESPACE,
+    CLUSTER_NAME,
   };
   const program: Program = (folder, args) => ({
     command: join(REPOSITORY, 'node_modules', 'node', 'bin', 'node'),

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadAllYaml } from '@kubernetes/client-node';
 import { NODE_LABEL } from '../../contract/names.ts';
+import { CLUSTER_NAME } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
@@ -100,6 +101,7 @@ function placeByLabel({ metadata, spec }: DaemonSet): void {
 function localVariable(variable: unknown, { temporalAddress }: LocalValues): unknown {
   const { name } = variable as { readonly name: string };
   if (name === 'TEMPORAL_ADDRESS') return { name, value: temporalAddress };
+  if (name === 'CLUSTER_NAME') return { name, value: CLUSTER_NAME };
   if (name === 'SLAVE_IMAGE') return { name, value: PAUSE_IMAGE };
   // Whoever tries what the reconciler repairs would not wait for a minute.
   if (name === 'RECONCILE_SECONDS') return { name, value: '5' };

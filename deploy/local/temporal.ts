@@ -7,6 +7,7 @@ import type { StatePaths } from './state.ts';
 import type { ToolFolders } from './tools.ts';
 
 const SEARCH_ATTRIBUTES = [
+  'MountCluster',
   'MountPhase',
   'MountNode',
   'MountNamespace',

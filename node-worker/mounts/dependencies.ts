@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { PublicKey } from '../../contract/signature.ts';
+import type { Verifier } from '../../contract/signature.ts';
 import type { EventSink } from '../cluster/events.ts';
 import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
@@ -12,10 +12,8 @@ import type { Locks } from '../state/locks.ts';
 import type { MountStore } from '../state/mount-store.ts';
 
 /** What the node activities need; made by main.ts, and in memory by tests. */
-export interface NodeDependencies {
+export interface NodeDependencies extends Verifier {
   readonly node: string;
-  /** Keys that a request may be signed with, as they are now. */
-  readonly publicKeys: () => readonly PublicKey[];
   readonly pods: PodReader;
   readonly events: EventSink;
   readonly kubelet: Kubelet;

@@ -49,7 +49,7 @@ async function attachVerified(
 /** @throws InvalidSignature also for a signed request that is not one to mount */
 function verifiedMount(deps: NodeDependencies, { signed }: AttachInput): MountRequest {
   const isThere = deps.store.records().some((record) => record.signed.signature === signed.signature);
-  const request = verifiedRequest(signed, deps.publicKeys(), isThere ? 'goOn' : 'begin');
+  const request = verifiedRequest(signed, deps, isThere ? 'goOn' : 'begin');
   if (request.kind === 'mount') return request;
   throw fail('InvalidSignature', 'Cannot attach: the apiserver has signed another kind of request');
 }

@@ -23,9 +23,9 @@ export async function detach(deps: NodeDependencies, input: DetachInput): Promis
 /** By a retired key a request is worth no more than none: what it names by slaves is taken back, but no process is ended. */
 function authorised(deps: NodeDependencies, signed: Signed<UnmountRequest>): UnmountRequest | undefined {
   try {
-    return verifiedRequest(signed, deps.publicKeys());
+    return verifiedRequest(signed, deps);
   } catch {
-    verifiedRequest(signed, deps.publicKeys(), 'goOn');
+    verifiedRequest(signed, deps, 'goOn');
     return undefined;
   }
 }

@@ -89,6 +89,7 @@ export class TestServer {
       getPod: async (namespace, name) => this.pods.get(`${namespace}/${name}`),
       getPriority: async (name) => this.priorities.get(name),
       mounts: this.mounts,
+      clusterName: async () => 'test',
       signingKey: this.keys.privateKey,
       readiness: { checks: { test: () => this.ready } },
       log: pino({}, { write: (line) => this.logLines.push(JSON.parse(line) as Record<string, unknown>) }),

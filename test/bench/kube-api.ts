@@ -2,6 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { type Credential, createAuthority, issue } from '../../deploy/local/pki/certificate.ts';
 
+/** UID of the namespace. */
+export const KUBE_SYSTEM = 'uid-of-bench';
+
 /** Pods as kube-apiserver shows them, kept in memory, and Leases that are only taken note of, over real TLS. */
 export class MemoryKubeApi {
   readonly #server: Server;
@@ -40,7 +43,9 @@ export class MemoryKubeApi {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'https://kube');
     response.setHeader('content-type', 'application/json');
-    if (url.pathname.includes('/leases')) this.#answerLease(request, response);
+    if (url.pathname === '/api/v1/namespaces/kube-system')
+      response.end(JSON.stringify({ metadata: { uid: KUBE_SYSTEM } }));
+    else if (url.pathname.includes('/leases')) this.#answerLease(request, response);
     // Nothing ever changes: a watch stays silent and open.
     else if (url.searchParams.has('watch')) response.writeHead(200).flushHeaders();
     else response.end(JSON.stringify({ metadata: { resourceVersion: '1' }, items: this.#pods }));

@@ -4,13 +4,16 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
 import { REPOSITORY } from '../../deploy/local/state.ts';
 import { stripTypes } from '../../deploy/strip-types.ts';
+import { ClusterClaim } from '../../process/cluster-claim.ts';
 import { TemporalServer } from '../workflows/temporal-server.ts';
-import { MemoryKubeApi } from './kube-api.ts';
+import { KUBE_SYSTEM, MemoryKubeApi } from './kube-api.ts';
 
 const NODE = join(REPOSITORY, 'node_modules', 'node', 'bin', 'node');
 const MANIFEST = join(REPOSITORY, 'deploy', 'device-mounter-daemonset.yaml');
+const CLUSTER_NAME = 'bench';
 const HEALTH_PORT = 18_081;
 const READY_MS = 60_000;
 /** Ticks of /proc/PID/stat in a second (getconf CLK_TCK is 100 on every Linux architecture that Node has). */
@@ -53,6 +56,7 @@ export class NodeProcess {
   static async start(stateDir: string, pods: readonly object[]): Promise<NodeProcess> {
     const folder = mkdtempSync(join(tmpdir(), 'bench-node-'));
     const [temporal, kube] = await Promise.all([TemporalServer.start(), MemoryKubeApi.start(pods)]);
+    await claimCluster(temporal.address);
     const node = new NodeProcess(folder, temporal, kube, spawnWorker(folder, stateDir, temporal, kube));
     try {
       await node.#ready();
@@ -118,6 +122,14 @@ function isReady(): Promise<boolean> {
   });
 }
 
+/** As the control worker does. */
+async function claimCluster(address: string): Promise<void> {
+  const connection = await Connection.connect({ address });
+  const identity = { name: CLUSTER_NAME, uid: KUBE_SYSTEM };
+  await new ClusterClaim(async () => identity, { connection, namespace: 'default' }).claim();
+  await connection.close();
+}
+
 function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer, kube: MemoryKubeApi): ChildProcess {
   const keys = join(folder, 'public.pem');
   writeFileSync(keys, generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }));
@@ -144,6 +156,7 @@ function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer,
       PATH: process.env['PATH'],
       ...env,
       TEMPORAL_ADDRESS: temporal.address,
+      CLUSTER_NAME,
       KUBERNETES_SERVICE_HOST: '127.0.0.1',
       KUBERNETES_SERVICE_PORT: String(kube.port),
     },

@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import { mountWorkflowId } from '../../contract/names.ts';
+import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import type { KubeAnswer } from '../../deploy/local/kube-api.ts';
 import { CLUSTER } from '../e2e/cluster.ts';
 import { GROUP } from '../e2e/pods.ts';
@@ -57,7 +58,7 @@ export class Caller {
     const fromMs = now();
     let message: string | undefined;
     try {
-      await this.#temporal.workflow.getHandle(mountWorkflowId(NAMESPACE, wanted.name)).cancel();
+      await this.#temporal.workflow.getHandle(mountWorkflowId(CLUSTER_NAME, NAMESPACE, wanted.name)).cancel();
     } catch (err) {
       message = String(err);
     }

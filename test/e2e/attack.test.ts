@@ -4,6 +4,7 @@ import type { DeviceMount } from '../../contract/device-mount.ts';
 import { mountWorkflowId, nodeQueue, slaveName, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
+import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import { Attacker, forged } from './attacker.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
@@ -68,6 +69,7 @@ const forPrize = (): MountRequest => ({
 });
 const unmountOf = ({ target, deviceType, user }: MountRequest, force: boolean): UnmountRequest => ({
   kind: 'unmount',
+  cluster: CLUSTER_NAME,
   id: randomUUID(),
   target,
   deviceType,
@@ -91,18 +93,25 @@ describe('whoever can do everything with Temporal', () => {
     const signed = make();
     const { name, target } = signed.request;
     const refused = /^(InvalidSignature|MountEnded|Timeout|Forbidden)$/;
-    expect(await attacker.starts(WORKFLOWS.mount, mountWorkflowId('default', name), signed)).toMatch(refused);
+    expect(await attacker.starts(WORKFLOWS.mount, mountWorkflowId(CLUSTER_NAME, 'default', name), signed)).toMatch(
+      refused,
+    );
 
     const mountUid = randomUUID();
     const slave = { namespace: 'default', name: slaveName(target.pod, mountUid, 0), uid: randomUUID() };
     expect(await attacker.runs('createSlave', { signed, mountUid, index: 0, node })).toMatch(refused);
     // Both a slave of nobody and the victim's.
     for (const slaves of [[slave], victim.mounted.status.slaves]) {
-      const attached = await attacker.runs('attachDevices', { signed, slaves }, nodeQueue(node));
+      const attached = await attacker.runs('attachDevices', { signed, slaves }, nodeQueue(CLUSTER_NAME, node));
       expect(attached).toMatch(/^(InvalidSignature|NotAllocated|SlaveEnded|MountEnded|Timeout)$/);
     }
     const mount = { ...victim.mounted, metadata: { ...victim.mounted.metadata, name } };
-    const adopted = await attacker.starts(WORKFLOWS.mount, mountWorkflowId('default', name), signed, mount);
+    const adopted = await attacker.starts(
+      WORKFLOWS.mount,
+      mountWorkflowId(CLUSTER_NAME, 'default', name),
+      signed,
+      mount,
+    );
     expect(adopted).toMatch(/^(InvalidSignature|SlaveEnded)$/);
     await expectNothingDone();
   });
@@ -114,12 +123,12 @@ describe('whoever can do everything with Temporal', () => {
   ])('ends nothing with a request to unmount that is %s', async (_name, make) => {
     const signed = make();
     const { namespace, name } = victim.mounted.metadata;
-    const workflowId = unmountWorkflowId(namespace, signed.request.id);
+    const workflowId = unmountWorkflowId(CLUSTER_NAME, namespace, signed.request.id);
     expect(await attacker.starts(WORKFLOWS.unmount, workflowId, signed)).toBe('InvalidSignature');
     expect(await attacker.runs('findMounts', { signed })).toBe('InvalidSignature');
     const { slaves } = victim.mounted.status;
     const detach = { mounts: [{ namespace, name }], slaves, force: true, signed };
-    expect(await attacker.runs('detachDevices', detach, nodeQueue(node))).toBe('InvalidSignature');
+    expect(await attacker.runs('detachDevices', detach, nodeQueue(CLUSTER_NAME, node))).toBe('InvalidSignature');
     const input = { namespace, name: slaves[0]?.name, mount: name, targetUid: victim.mounted.spec.podUid };
     expect(await attacker.runs('deleteSlave', { ...input, signed })).toMatch(/^(InvalidSignature|Forbidden)$/);
     expect(await attacker.runs('deleteSlave', input)).toBe('Forbidden');
@@ -145,7 +154,7 @@ describe('whoever can do everything with Temporal', () => {
   test('can take a device away, as by Cancel, and yet kills no process', async () => {
     const { namespace, name } = victim.mounted.metadata;
     const detach = { mounts: [{ namespace, name }], slaves: victim.mounted.status.slaves, force: true };
-    await attacker.runs('detachDevices', detach, nodeQueue(node));
+    await attacker.runs('detachDevices', detach, nodeQueue(CLUSTER_NAME, node));
     expect((await inPod(victim.pod, `kill -0 ${victim.holder}`)).code).toBe(0);
     expect(await slavesOf(prize.pod)).toEqual([]);
     expect(await deviceState(prize.pod)).toEqual(prize.state);

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { CONTROL_QUEUE, mountWorkflowId } from '../../contract/names.ts';
+import { controlQueue, mountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { signRequest } from '../../contract/signature.ts';
+import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import { failureFrom } from '../workflows/outcome.ts';
 import { CLUSTER } from './cluster.ts';
 
@@ -42,14 +43,16 @@ export class Attacker {
 
   /** What the apiserver has signed for a mount, as its history shows it. */
   async stolenRequest(name: string): Promise<Signed<MountRequest>> {
-    const { events } = await this.#client.workflow.getHandle(mountWorkflowId('default', name)).fetchHistory();
+    const { events } = await this.#client.workflow
+      .getHandle(mountWorkflowId(CLUSTER_NAME, 'default', name))
+      .fetchHistory();
     const [payload] = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads ?? [];
     if (payload === undefined || payload === null) throw new Error(`Cannot find the input of mount ${name}`);
     return defaultPayloadConverter.fromPayload<Signed<MountRequest>>(payload);
   }
 
   /** Has an activity run on any task queue. Answers the type of its failure, or `none`. */
-  async runs(activity: string, input: unknown, taskQueue = CONTROL_QUEUE): Promise<string> {
+  async runs(activity: string, input: unknown, taskQueue = controlQueue(CLUSTER_NAME)): Promise<string> {
     const args = [taskQueue, activity, input];
     const running = this.#client.workflow.execute('runActivity', {
       workflowId: `attack/${randomUUID()}`,
@@ -61,7 +64,11 @@ export class Attacker {
 
   /** Starts a workflow of the product. Answers the type of its failure, or `none`. */
   async starts(workflow: string, workflowId: string, ...args: readonly unknown[]): Promise<string> {
-    const running = this.#client.workflow.execute(workflow, { workflowId, taskQueue: CONTROL_QUEUE, args: [...args] });
+    const running = this.#client.workflow.execute(workflow, {
+      workflowId,
+      taskQueue: controlQueue(CLUSTER_NAME),
+      args: [...args],
+    });
     return (await failureFrom(running)).type;
   }
 }

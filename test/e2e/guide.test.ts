@@ -2,6 +2,7 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CLUSTER_NAME as CLUSTER } from '../../deploy/local/addresses.ts';
 import { NODES } from './cluster.ts';
 import { inPod } from './exec.ts';
 import { blocksOf, runBlock } from './guide.ts';
@@ -22,12 +23,15 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   // A test that failed half-way must not leave the reconciler asleep.
-  await runBlock("temporal schedule toggle --schedule-id device-mounter-reconcile --unpause --reason 'test'", {});
+  await toggled('unpause');
   await removeTargets([pod, holder]);
   await expectNoPods();
 });
 
-const run = (text: string): Promise<string> => runBlock(text, { MOUNT: `mount/default/${name}`, POD: pod, NODE });
+const idOf = (mount: string): string => `mount/${CLUSTER}/default/${mount}`;
+const run = (text: string): Promise<string> => runBlock(text, { CLUSTER, MOUNT: idOf(name), POD: pod, NODE });
+const toggled = (how: 'pause' | 'unpause'): Promise<string> =>
+  runBlock(`temporal schedule toggle --schedule-id device-mounter-reconcile/${CLUSTER} --${how} --reason 'test'`, {});
 
 async function mounted(): Promise<void> {
   name = (await mountOk(pod, FUSE)).metadata.name;
@@ -60,7 +64,7 @@ const STEPS: readonly Step[] = [
       await mounted();
       await until('the list to show it', async () => (await run(BLOCKS[1]?.text ?? '')).split(name).length === 3);
     },
-    after: async (output) => expect(output).toContain(`mount/default/${name}`),
+    after: async (output) => expect(output).toContain(idOf(name)),
   },
   {
     heading: 'Look at one mount',
@@ -116,7 +120,7 @@ const STEPS: readonly Step[] = [
       const inTheWay = (await mountOk(holder, FUSE)).metadata.name;
       name = (await mountOk(pod, FUSE, '&wait_second=0')).metadata.name;
       await reaches('Failed');
-      await runBlock(`temporal workflow cancel --workflow-id mount/default/${inTheWay}`, {});
+      await runBlock(`temporal workflow cancel --workflow-id ${idOf(inTheWay)}`, {});
       await slavesGone(holder);
     },
     after: () => reaches('Mounted'),
@@ -124,7 +128,7 @@ const STEPS: readonly Step[] = [
   {
     heading: 'Terminate',
     before: async () => {
-      await runBlock("temporal schedule toggle --schedule-id device-mounter-reconcile --pause --reason 'test'", {});
+      await toggled('pause');
     },
     after: () => closed('Terminated'),
   },

@@ -5,6 +5,7 @@ import { Client, Connection, type WorkflowExecutionStatusName, WorkflowNotFoundE
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
 import { MOUNT_MEMO } from '../../contract/workflows.ts';
+import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import { CLUSTER } from './cluster.ts';
 import { NAMESPACE } from './lane.ts';
 import { until } from './until.ts';
@@ -35,7 +36,7 @@ export class Temporal {
   /** `undefined` when Temporal knows none. */
   async workflowOf(name: string, namespace = NAMESPACE): Promise<MountWorkflow | undefined> {
     try {
-      const handle = this.client.workflow.getHandle(mountWorkflowId(namespace, name));
+      const handle = this.client.workflow.getHandle(mountWorkflowId(CLUSTER_NAME, namespace, name));
       const { status, runId, memo } = await handle.describe();
       return { status: status.name, runId, mount: memo?.[MOUNT_MEMO] as DeviceMount | undefined };
     } catch (err) {

@@ -123,6 +123,7 @@ export class MemoryNode {
   #dependencies(store: FileMountStore): NodeDependencies {
     return {
       node: 'n1',
+      clusterName: 'test',
       publicKeys: () => this.publicKeys,
       pods: { get: async (_namespace, name) => this.pods.get(name) },
       events: {
@@ -178,6 +179,7 @@ export function restartContainer(node: MemoryNode, id: string): void {
 export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRequest> {
   const request: MountRequest = {
     kind: 'mount',
+    cluster: 'test',
     name: 'm1',
     target: TARGET,
     deviceType: 'HOSTDEV',
@@ -198,6 +200,7 @@ export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRe
 export function unmountRequest(change: Partial<UnmountRequest> = {}): Signed<UnmountRequest> {
   const request: UnmountRequest = {
     kind: 'unmount',
+    cluster: 'test',
     id: 'r1',
     target: TARGET,
     deviceType: 'HOSTDEV',

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -13,7 +13,7 @@ let harness: Harness;
 let mounts: TemporalMounts;
 beforeAll(async () => {
   harness = await Harness.start(SLOW_LISTS);
-  mounts = new TemporalMounts(harness.client);
+  mounts = harness.mounts();
 }, START_MS);
 afterAll(() => harness.stop(), START_MS);
 

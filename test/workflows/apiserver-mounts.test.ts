@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
 import { temporalClient } from '../../apiserver/temporal-connection.ts';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
@@ -16,7 +16,7 @@ let harness: Harness;
 let mounts: TemporalMounts;
 beforeAll(async () => {
   harness = await Harness.start();
-  mounts = new TemporalMounts(harness.client);
+  mounts = harness.mounts();
 }, START_MS);
 afterAll(() => harness.stop(), START_MS);
 
@@ -139,7 +139,7 @@ describe('TemporalMounts.mount()', () => {
       const request = mountRequest('asked', { queue: true });
       // As the apiserver has it, with its few tries.
       const client = temporalClient(harness.access);
-      const many = new TemporalMounts(client);
+      const many = harness.mounts(client);
       const ask = (patienceMs: number) =>
         Promise.all(Array.from({ length: 20 }, () => many.mount(newMount(request), patienceMs)));
       const asking = ask(PATIENCE_MS);

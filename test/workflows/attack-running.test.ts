@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
-import { CONTROL_QUEUE, mountWorkflowId, nodeQueue } from '../../contract/names.ts';
+import { controlQueue, mountWorkflowId, nodeQueue, reconcileSchedule } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
-import { RECONCILE_SCHEDULE, SIGNALS, WORKFLOWS } from '../../contract/workflows.ts';
+import { SIGNALS, WORKFLOWS } from '../../contract/workflows.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
 import type { MemoryNode } from './memory-node.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
@@ -106,9 +106,9 @@ describe('whoever can do everything with Temporal', () => {
 
   test('gets nothing by a Schedule that starts mounts, and the reconciler’s comes back', async () => {
     const node = await harness.addNode('timed', 1);
-    await ensureSchedule(harness.client, 60);
-    const schedule = harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
-    const workflowId = mountWorkflowId(NAMESPACE, 'timed-m');
+    await ensureSchedule(harness.client, CLUSTER, 60);
+    const schedule = harness.client.schedule.getHandle(reconcileSchedule(CLUSTER));
+    const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, 'timed-m');
     await schedule.update(({ policies, spec, state }) => ({
       policies,
       spec,
@@ -116,7 +116,7 @@ describe('whoever can do everything with Temporal', () => {
       action: {
         type: 'startWorkflow',
         workflowType: WORKFLOWS.mount,
-        taskQueue: CONTROL_QUEUE,
+        taskQueue: controlQueue(CLUSTER),
         workflowId,
         args: [forged(mountRequest('timed'))],
       },
@@ -128,7 +128,7 @@ describe('whoever can do everything with Temporal', () => {
     const run = harness.client.workflow.getHandle(action?.workflowId ?? '', action?.firstExecutionRunId);
     expect((await failureFrom(run.result())).type).toMatch(/^(BadRequest|InvalidSignature)$/);
     expect(harness.leftOf('timed', node)).toEqual([]);
-    await ensureSchedule(harness.client, 60);
+    await ensureSchedule(harness.client, CLUSTER, 60);
     expect((await schedule.describe()).action.workflowType).toBe(WORKFLOWS.reconcile);
   });
 
@@ -143,31 +143,43 @@ describe('whoever can do everything with Temporal', () => {
     const elsewhere = { ...target, podUid: 'another' };
     const attached = { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }], slaves: [], force: true };
     const steps: Readonly<Record<string, readonly [queue: string, input: object, outcome: string]>> = {
-      planMount: [CONTROL_QUEUE, { signed: mine }, 'InvalidSignature'],
-      createSlave: [CONTROL_QUEUE, { signed: mine, mountUid: 'x', index: 0, node: 'steps' }, 'InvalidSignature'],
-      awaitScheduled: [CONTROL_QUEUE, { slave, target: elsewhere }, 'none'],
-      lookScheduled: [CONTROL_QUEUE, { slave, target }, 'none'],
-      deleteSlave: [CONTROL_QUEUE, of, 'Forbidden'],
-      findMounts: [CONTROL_QUEUE, { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
-      nodeState: [CONTROL_QUEUE, { node: 'steps' }, 'none'],
-      targetState: [CONTROL_QUEUE, { target }, 'none'],
-      surveyMounts: [CONTROL_QUEUE, {}, 'none'],
-      adoptMount: [CONTROL_QUEUE, { signed: mine, mount }, 'none'],
-      checkAdoption: [CONTROL_QUEUE, { signed: mine, mount }, 'InvalidSignature'],
-      tellOwner: [CONTROL_QUEUE, { namespace: NAMESPACE, mount: 'nobody', signal: 'release' }, 'none'],
+      planMount: [controlQueue(CLUSTER), { signed: mine }, 'InvalidSignature'],
+      createSlave: [
+        controlQueue(CLUSTER),
+        { signed: mine, mountUid: 'x', index: 0, node: 'steps' },
+        'InvalidSignature',
+      ],
+      awaitScheduled: [controlQueue(CLUSTER), { slave, target: elsewhere }, 'none'],
+      lookScheduled: [controlQueue(CLUSTER), { slave, target }, 'none'],
+      deleteSlave: [controlQueue(CLUSTER), of, 'Forbidden'],
+      findMounts: [controlQueue(CLUSTER), { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
+      nodeState: [controlQueue(CLUSTER), { node: 'steps' }, 'none'],
+      targetState: [controlQueue(CLUSTER), { target }, 'none'],
+      surveyMounts: [controlQueue(CLUSTER), {}, 'none'],
+      adoptMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'none'],
+      checkAdoption: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
+      tellOwner: [controlQueue(CLUSTER), { namespace: NAMESPACE, mount: 'nobody', signal: 'release' }, 'none'],
       publish: [
-        CONTROL_QUEUE,
+        controlQueue(CLUSTER),
         { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },
         'InvalidSignature',
       ],
       publishFailedUnmount: [
-        CONTROL_QUEUE,
+        controlQueue(CLUSTER),
         { signed: forged(unmountRequest('steps')), message: 'x' },
         'InvalidSignature',
       ],
-      attachDevices: [nodeQueue('steps'), { signed: mine, slaves: status.slaves }, 'InvalidSignature'],
-      detachDevices: [nodeQueue('steps'), { ...attached, signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
-      takenBack: [nodeQueue('steps'), { mounts: [{ namespace: NAMESPACE, name: 'steps-m', slaves: [] }] }, 'none'],
+      attachDevices: [nodeQueue(CLUSTER, 'steps'), { signed: mine, slaves: status.slaves }, 'InvalidSignature'],
+      detachDevices: [
+        nodeQueue(CLUSTER, 'steps'),
+        { ...attached, signed: forged(unmountRequest('steps')) },
+        'InvalidSignature',
+      ],
+      takenBack: [
+        nodeQueue(CLUSTER, 'steps'),
+        { mounts: [{ namespace: NAMESPACE, name: 'steps-m', slaves: [] }] },
+        'none',
+      ],
     };
     expect(Object.keys(steps).toSorted()).toEqual(ALL_STEPS);
     const before = harness.leftOf('steps', node);

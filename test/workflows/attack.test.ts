@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
+import { controlQueue, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { createNodeActivities } from '../../node-worker/steps/node-activities.ts';
@@ -7,7 +7,7 @@ import { attachInput, MemoryNode as RealNode, unmountRequest as unmounting } fro
 import { OWN_RUN } from './attack-workflow.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { forged, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, forged, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
@@ -32,7 +32,9 @@ async function startRealSteps(pod: string): Promise<RealNode> {
 /** A control activity or one of the node of `pod`, run by a workflow of any ID. */
 async function attack(activity: string, pod: string, input: unknown, workflowId = `attack/${pod}/${activity}`) {
   const isNode = activity === 'attachDevices' || activity === 'detachDevices';
-  return failureFrom(harness.attack(workflowId, isNode ? nodeQueue(pod) : CONTROL_QUEUE, activity, input));
+  return failureFrom(
+    harness.attack(workflowId, isNode ? nodeQueue(CLUSTER, pod) : controlQueue(CLUSTER), activity, input),
+  );
 }
 
 describe('whoever can do everything with Temporal', () => {
@@ -131,7 +133,7 @@ describe('whoever can do everything with Temporal', () => {
     const node = await harness.addNode(pod, 4);
     const request = signed(mountRequest(pod));
     // The one workflow that may ask is its own, which it can be.
-    const workflowId = mountWorkflowId(NAMESPACE, `${pod}-m`);
+    const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, `${pod}-m`);
     const input = { signed: request, mountUid: OWN_RUN, index: 0, node: pod, ...change };
     expect(await attack('createSlave', pod, input, workflowId)).toMatchObject({ type });
     expect(harness.leftOf(pod, node)).toEqual([]);
@@ -145,7 +147,11 @@ describe('whoever can do everything with Temporal', () => {
     const { status } = await harness.mount(signed(mountRequest(pod)));
     const slaves = uid === undefined ? [] : status.slaves.map((slave) => ({ ...slave, uid }));
     const mounts = [{ namespace: NAMESPACE, name: `${pod}-m` }];
-    await harness.attack(`attack/${pod}/detach`, nodeQueue(pod), 'detachDevices', { mounts, slaves, force: true });
+    await harness.attack(`attack/${pod}/detach`, nodeQueue(CLUSTER, pod), 'detachDevices', {
+      mounts,
+      slaves,
+      force: true,
+    });
     expect(node.attached.size).toBe(1);
   });
 
@@ -156,8 +162,8 @@ describe('whoever can do everything with Temporal', () => {
     const start = (name: string, args: unknown[]) =>
       failureFrom(
         harness.client.workflow.execute(WORKFLOWS.mount, {
-          workflowId: mountWorkflowId(NAMESPACE, name),
-          taskQueue: CONTROL_QUEUE,
+          workflowId: mountWorkflowId(CLUSTER, NAMESPACE, name),
+          taskQueue: controlQueue(CLUSTER),
           args,
         }),
       );

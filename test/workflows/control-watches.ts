@@ -16,8 +16,8 @@ export class ControlWatches {
   readonly targets: TargetWatch;
   readonly #stopTelling: readonly (() => void)[];
 
-  constructor(cluster: MemoryCluster, client: Client) {
-    const owners = temporalOwners(client);
+  constructor(cluster: MemoryCluster, client: Client, clusterName: string) {
+    const owners = temporalOwners(client, clusterName);
     this.slaves = new PodWatch({ cluster, labels: SLAVE_SELECTOR, onError: ignore });
     this.targets = new TargetWatch({ cluster, slaves: this.slaves, owners, onError: ignore });
     this.#stopTelling = [tellOwners(this.slaves, owners, ignore), tellQueued(this.slaves, owners, ignore)];

@@ -18,6 +18,7 @@ afterAll(() => harness.stop());
 function nodeWorker(name: string, node: MemoryNode): NodeTaskWorker {
   const worker = new NodeTaskWorker({
     access: harness.access,
+    identity: async () => harness.identity,
     node: name,
     activities: node.steps,
     log: pino({ enabled: false }),

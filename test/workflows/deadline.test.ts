@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { Replica } from './replica.ts';
-import { mountRequest, NAMESPACE } from './requests.ts';
+import { CLUSTER, mountRequest, NAMESPACE } from './requests.ts';
 
 jest.setTimeout(120_000);
 
@@ -17,11 +16,11 @@ afterAll(() => harness.stop());
 
 test('a mount whose caller was told that its time was over is not made, whenever somebody works on it again', async () => {
   const node = await harness.addNode('late', 1);
-  const attached = harness.gates.stop(mountWorkflowId(NAMESPACE, 'late-m'), {
+  const attached = harness.gates.stop(mountWorkflowId(CLUSTER, NAMESPACE, 'late-m'), {
     activity: 'attachDevices',
     when: 'after',
   });
-  const mounts = new TemporalMounts(harness.client);
+  const mounts = harness.mounts();
   const told = failureFrom(mounts.mount(newMount(mountRequest('late', { deadlineSeconds: 2 })), 40_000));
   await attached;
   await harness.stopControl();
@@ -38,11 +37,11 @@ test('a mount whose caller was told that its time was over is not made, whenever
 
 test('a replica that was held up past the deadline answers what has become of the mount meanwhile', async () => {
   await harness.addNode('held', 1);
-  const attaching = harness.gates.stop(mountWorkflowId(NAMESPACE, 'held-m'), {
+  const attaching = harness.gates.stop(mountWorkflowId(CLUSTER, NAMESPACE, 'held-m'), {
     activity: 'attachDevices',
     when: 'before',
   });
-  const replica = new Replica(harness.server.address, newMount(mountRequest('held', { deadlineSeconds: 2 })));
+  const replica = new Replica(harness, newMount(mountRequest('held', { deadlineSeconds: 2 })));
   await attaching;
   const overMs = Date.now() + 8_000;
   replica.hold();
@@ -57,11 +56,11 @@ test('a replica that was held up past the deadline answers what has become of th
 
 test('a mount that Temporal has taken late is told to go on, as it does', async () => {
   await harness.addNode('young', 1);
-  const attaching = harness.gates.stop(mountWorkflowId(NAMESPACE, 'young-m'), {
+  const attaching = harness.gates.stop(mountWorkflowId(CLUSTER, NAMESPACE, 'young-m'), {
     activity: 'attachDevices',
     when: 'before',
   });
-  const mounts = new TemporalMounts(harness.client);
+  const mounts = harness.mounts();
   const backMs = Date.now() + 7_000;
   harness.server.hold();
   const told = mounts.mount(newMount(mountRequest('young', { deadlineSeconds: 4 })), 40_000);

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
 import { temporalClient } from '../../apiserver/temporal-connection.ts';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { NodeTaskWorker, ownerTeller } from '../../node-worker/temporal.ts';
 import { type TemporalAccess, type TemporalSettings, temporalAccess } from '../../process/temporal-access.ts';
 import { TestCa } from '../apiserver/pki.ts';
@@ -73,6 +72,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
     const node = await harness.addNode('far', 1, false);
     const worker = new NodeTaskWorker({
       access,
+      identity: async () => harness.identity,
       node: 'far',
       activities: node.steps,
       log,
@@ -80,12 +80,12 @@ describe('a Temporal behind mutual TLS and API keys', () => {
     worker.start();
     const client = temporalClient(access);
     try {
-      const mounts = new TemporalMounts(client);
+      const mounts = harness.mounts(client);
       await mounts.check();
       expect((await harness.mount(signed(mountRequest('far')))).status.phase).toBe('Mounted');
       expect(await mounts.get(NAMESPACE, 'far-m')).toMatchObject({ status: { devices: [{ id: '/dev/fuse' }] } });
       await eventually(async () => (await mounts.list(NAMESPACE)).items.length === 1);
-      const tell = ownerTeller({ access, log }, AbortSignal.timeout(10_000));
+      const tell = ownerTeller({ access, identity: async () => harness.identity, log }, AbortSignal.timeout(10_000));
       const argument = { at: '2026-01-01T00:00:00Z', what: '/dev/fuse' };
       await tell({ namespace: NAMESPACE, name: 'far-m' }, { signal: 'driftHealed', argument });
       await eventually(async () => (await mounts.get(NAMESPACE, 'far-m'))?.status.message?.includes('Healed'));
@@ -112,7 +112,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
     write('api-key', 'second\n');
     apiKeys.delete('first');
     try {
-      await new TemporalMounts(client).check();
+      await harness.mounts(client).check();
     } finally {
       apiKeys.add('first');
       await client.connection.close();
@@ -126,7 +126,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
     ['without TLS', { 'temporal-tls': 'false' }],
   ])('is not reached %s', async (_name, change: Partial<TemporalSettings>) => {
     const client = temporalClient(temporalAccess({ ...settings, ...change }));
-    expect(await failureFrom(new TemporalMounts(client).check())).toMatchObject({ type: 'TemporalUnavailable' });
+    expect(await failureFrom(harness.mounts(client).check())).toMatchObject({ type: 'TemporalUnavailable' });
     await client.connection.close();
   });
 });

@@ -1,25 +1,23 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
-import { temporalOwners } from '../../activities/owners.ts';
 import { UsedRequests } from '../../activities/used-requests.ts';
-import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
-import { CONTROL_QUEUE, mountWorkflowId, nodeQueue, unmountWorkflowId } from '../../contract/names.ts';
+import { nodeQueue } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
-import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import type { PublicKey } from '../../contract/signature.ts';
-import { type ReconcileInput, type ReconcileReport, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { SIGNALS } from '../../contract/workflows.ts';
+import type { ClusterIdentity } from '../../process/cluster-identity.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
 import { BUNDLE_FILE } from './bundle-file.ts';
+import { ClusterClient } from './cluster-client.ts';
 import { ControlWatches } from './control-watches.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
-import { FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
+import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { Workers } from './workers.ts';
 
@@ -27,11 +25,12 @@ async function plain(address: string): Promise<TemporalAccess> {
   return temporalAccess({ 'temporal-address': address, 'temporal-namespace': 'default' });
 }
 
+const IDENTITY: ClusterIdentity = { name: CLUSTER, uid: 'uid-of-test' };
+
 /** The control worker and node workers over a real Temporal server and a cluster in memory. */
-export class Harness {
+export class Harness extends ClusterClient {
   readonly server: TemporalServer;
-  readonly cluster = new MemoryCluster();
-  readonly client: Client;
+  readonly cluster: MemoryCluster;
   readonly access: TemporalAccess;
   readonly bundle: string;
   /** Around the steps of all workers. */
@@ -48,18 +47,21 @@ export class Harness {
 
   private constructor(
     server: TemporalServer,
+    identity: ClusterIdentity,
+    cluster: MemoryCluster,
     access: TemporalAccess,
     connection: Connection,
     workers: Workers,
     bundle: string,
   ) {
+    super(new Client({ connection, dataConverter: access.dataConverter }), identity);
     this.server = server;
+    this.cluster = cluster;
     this.access = access;
     this.#connection = connection;
     this.#workers = workers;
     this.bundle = bundle;
-    this.client = new Client({ connection, dataConverter: access.dataConverter });
-    this.#watches = new ControlWatches(this.cluster, this.client);
+    this.#watches = new ControlWatches(this.cluster, this.client, this.identity.name);
   }
 
   /**
@@ -70,31 +72,51 @@ export class Harness {
     const logger = new DefaultLogger('ERROR', () => undefined);
     Runtime.install({ logger });
     const server = await TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value]));
+    return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster());
+  }
+
+  /** Another cluster in the same namespace of Temporal, or the same one by another name. */
+  beside(identity: ClusterIdentity, cluster = new MemoryCluster()): Promise<Harness> {
+    return Harness.#at(this.server, identity, this.access, cluster);
+  }
+
+  static async #at(
+    server: TemporalServer,
+    identity: ClusterIdentity,
+    access: TemporalAccess,
+    cluster: MemoryCluster,
+  ): Promise<Harness> {
     const bundle = readFileSync(BUNDLE_FILE, 'utf8');
-    const access = await reach(server.address);
     const { apiKey } = access;
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
-    const harness = new Harness(server, access, connection, await Workers.connect(access), bundle);
-    await harness.#workers.start(CONTROL_QUEUE, harness.#control(harness.#watches));
+    const harness = new Harness(server, identity, cluster, access, connection, await Workers.connect(access), bundle);
+    await harness.claim().claim();
+    await harness.#workers.start(harness.queue, harness.#control(harness.#watches));
     return harness;
   }
 
   async stop(): Promise<void> {
-    await this.#workers.close();
-    await this.#watches.stop();
-    await this.#connection.close();
+    await this.leave();
     await this.server.stop();
   }
 
+  /** Stops all but the server. */
+  async leave(): Promise<void> {
+    await this.#workers.close();
+    await this.#watches.stop();
+    await this.#connection.close();
+  }
+
   async startControl(): Promise<void> {
-    this.#watches = new ControlWatches(this.cluster, this.client);
-    await this.#workers.start(CONTROL_QUEUE, this.#control(this.#watches));
+    this.#watches = new ControlWatches(this.cluster, this.client, this.identity.name);
+    await this.claim().claim();
+    await this.#workers.start(this.queue, this.#control(this.#watches));
   }
 
   async startSecondControl(): Promise<() => Promise<void>> {
-    const key = `second ${CONTROL_QUEUE}`;
-    const watches = new ControlWatches(this.cluster, this.client);
-    await this.#workers.start(key, this.#control(watches), CONTROL_QUEUE);
+    const key = `second ${this.queue}`;
+    const watches = new ControlWatches(this.cluster, this.client, this.identity.name);
+    await this.#workers.start(key, this.#control(watches), this.queue);
     return async () => {
       await this.#workers.stop(key);
       await watches.stop();
@@ -107,7 +129,8 @@ export class Harness {
       cluster: this.cluster,
       slaves,
       targets,
-      owners: temporalOwners(this.client),
+      owners: this.owners,
+      clusterName: this.identity.name,
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
@@ -126,7 +149,7 @@ export class Harness {
   }
 
   async stopControl(): Promise<void> {
-    await this.#workers.stop(CONTROL_QUEUE);
+    await this.#workers.stop(this.queue);
     await this.#watches.stop();
   }
 
@@ -134,7 +157,7 @@ export class Harness {
   async addNode(name: string, free: number, worker = true): Promise<MemoryNode> {
     this.cluster.addNode(name, { [FUSE]: free });
     this.cluster.addTarget(NAMESPACE, name, name);
-    const node = new MemoryNode(this.cluster, () => this.publicKeys);
+    const node = new MemoryNode(this.cluster, this.dependencies());
     this.#nodes.set(name, node);
     if (worker) await this.startNode(name);
     return node;
@@ -145,7 +168,7 @@ export class Harness {
     const node = this.#nodes.get(name);
     if (node === undefined) throw new Error(`no node ${name}`);
     this.cluster.revive(name);
-    await this.#workers.start(nodeQueue(name), {
+    await this.#workers.start(nodeQueue(this.identity.name, name), {
       activities: this.gates.around(steps ?? node.steps),
       // As the real one: one poller and many slots.
       maxConcurrentActivityTaskExecutions: 1_000,
@@ -154,49 +177,17 @@ export class Harness {
   }
 
   async killControl(): Promise<void> {
-    await this.#workers.kill(CONTROL_QUEUE);
+    await this.#workers.kill(this.queue);
     await this.#watches.stop();
   }
 
   async killNode(name: string): Promise<void> {
-    await this.#workers.kill(nodeQueue(name));
+    await this.#workers.kill(nodeQueue(this.identity.name, name));
   }
 
   async stopNode(name: string): Promise<void> {
     this.cluster.lapse(name);
-    await this.#workers.stop(nodeQueue(name));
-  }
-
-  /** Starts a mount and waits until it is mounted or has failed, as the apiserver does. */
-  async mount(signed: Signed<MountRequest>): Promise<DeviceMount> {
-    const { name, target } = signed.request;
-    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
-      workflowId: mountWorkflowId(target.namespace, name),
-      taskQueue: CONTROL_QUEUE,
-      args: [signed],
-      workflowIdConflictPolicy: 'USE_EXISTING',
-    });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.mounted, { startWorkflowOperation });
-  }
-
-  async unmount(signed: Signed<UnmountRequest>): Promise<DeviceMountList> {
-    const { id, target } = signed.request;
-    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
-      workflowId: unmountWorkflowId(target.namespace, id),
-      taskQueue: CONTROL_QUEUE,
-      args: [signed],
-      workflowIdConflictPolicy: 'USE_EXISTING',
-    });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.released, { startWorkflowOperation });
-  }
-
-  /** One run of the reconciler. */
-  async reconcile(input: ReconcileInput = {}, workflowId = `reconcile/${randomUUID()}`): Promise<ReconcileReport> {
-    return this.client.workflow.execute(WORKFLOWS.reconcile, {
-      workflowId,
-      taskQueue: CONTROL_QUEUE,
-      args: [input],
-    });
+    await this.#workers.stop(nodeQueue(this.identity.name, name));
   }
 
   /** Runs a workflow of somebody who may do everything with Temporal, and nothing else. */
@@ -209,13 +200,17 @@ export class Harness {
     return this.client.workflow.execute('runActivity', { workflowId, taskQueue, args: [queue, activity, input] });
   }
 
-  /** Temporal's database is lost; the workers go on when it is back. */
-  async loseTemporal(): Promise<void> {
-    const nodes = [...this.#nodes.keys()].filter((name) => this.#workers.has(nodeQueue(name)));
+  /** Temporal's database is lost; the workers, also those of other clusters, go on when it is back. */
+  async loseTemporal(...others: readonly Harness[]): Promise<void> {
     await this.server.lose();
     await this.server.restart();
+    await Promise.all([this, ...others].map((each) => each.#again()));
+  }
+
+  async #again(): Promise<void> {
+    const nodes = [...this.#nodes.keys()].filter((name) => this.#workers.has(nodeQueue(this.identity.name, name)));
     const nodeAgain = async (name: string): Promise<void> => {
-      await this.#workers.stop(nodeQueue(name));
+      await this.#workers.stop(nodeQueue(this.identity.name, name));
       await this.startNode(name);
     };
     await Promise.all([this.stopControl().then(() => this.startControl()), ...nodes.map(nodeAgain)]);
@@ -226,38 +221,9 @@ export class Harness {
     this.#watches.slaves.subscribe((now, last) => {
       if (now !== undefined && now.metadata?.deletionTimestamp === undefined) return;
       for (const { namespace, name } of node.slaveEnding(last.metadata?.uid ?? '')) {
-        temporalOwners(this.client)
-          .signal(namespace, name, SIGNALS.slaveEnding)
-          .catch(() => undefined);
+        this.owners.signal(namespace, name, SIGNALS.slaveEnding).catch(() => undefined);
       }
     });
-  }
-
-  /** Begins a mount's workflow anew at its first step. */
-  async reset(name: string): Promise<void> {
-    const { events } = await this.handle(name).fetchHistory();
-    const first = events?.find(({ workflowTaskCompletedEventAttributes: completed }) => completed);
-    await this.client.workflowService.resetWorkflowExecution({
-      namespace: 'default',
-      workflowExecution: { workflowId: mountWorkflowId(NAMESPACE, name) },
-      reason: 'test',
-      workflowTaskFinishEventId: first?.eventId ?? null,
-      requestId: randomUUID(),
-    });
-  }
-
-  handle(name: string) {
-    return this.client.workflow.getHandle(mountWorkflowId(NAMESPACE, name));
-  }
-
-  /** Types of the steps that a mount's workflow has scheduled and that have not ended. */
-  async pendingSteps(name: string): Promise<readonly string[]> {
-    const { raw } = await this.handle(name).describe();
-    return (raw.pendingActivities ?? []).map(({ activityType }) => activityType?.name ?? '');
-  }
-
-  async statusOf(name: string): Promise<string> {
-    return (await this.handle(name).describe()).status.name;
   }
 
   /** What there is of a pod's mounts on its node and in the cluster: nothing, after an undo. */

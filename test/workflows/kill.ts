@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import { newMount } from './apiserver-mount.ts';
@@ -8,7 +8,7 @@ import { Harness } from './harness.ts';
 import type { MemoryNode } from './memory-node.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { waits } from './queue.ts';
-import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(120_000);
 
@@ -43,7 +43,7 @@ let mounts: TemporalMounts;
 export function testKill(who: string, kill: Kill): void {
   beforeAll(async () => {
     harness = await Harness.start();
-    mounts = new TemporalMounts(harness.client);
+    mounts = harness.mounts();
   }, 120_000);
   afterAll(() => harness.stop());
   test(`a kill of ${who} at any step boundary leaves each mount made and each unmount done, once`, async () => {
@@ -81,7 +81,7 @@ async function mountCase(pod: string, boundary: Boundary): Promise<Case> {
   // With a queue the wait for the scheduler is a step of its own, before the attach.
   const queue = boundary.activity === 'lookScheduled';
   const request = () => newMount(mountRequest(pod, { idempotencyKey: 'k1', deadlineSeconds: 100, queue }));
-  const stopped = harness.gates.stop(mountWorkflowId(NAMESPACE, `${pod}-m`), boundary);
+  const stopped = harness.gates.stop(mountWorkflowId(CLUSTER, NAMESPACE, `${pod}-m`), boundary);
   const first = mounts.mount(request(), 60_000).catch(() => undefined);
   return {
     pod,
@@ -119,7 +119,9 @@ async function unmountCase(pod: string, boundary: Boundary, whose: 'unmount' | '
   await eventually(() => harness.eventsOf(pod).length === 1);
   const request = signed(unmountRequest(pod, { deadlineSeconds: 100 }));
   const workflowId =
-    whose === 'owner' ? mountWorkflowId(NAMESPACE, `${pod}-m`) : unmountWorkflowId(NAMESPACE, request.request.id);
+    whose === 'owner'
+      ? mountWorkflowId(CLUSTER, NAMESPACE, `${pod}-m`)
+      : unmountWorkflowId(CLUSTER, NAMESPACE, request.request.id);
   const stopped = harness.gates.stop(workflowId, boundary);
   const first = mounts.unmount(request, 60_000).catch(() => undefined);
   return {

@@ -13,7 +13,7 @@ import type {
   TakenBackResult,
 } from '../../contract/node-activities.ts';
 import { sharesOf } from '../../contract/requests.ts';
-import { type PublicKey, verifiedRequest } from '../../contract/signature.ts';
+import { type Verifier, verifiedRequest } from '../../contract/signature.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
 /** The worker of a node, with what containers can use kept in memory. */
@@ -36,11 +36,11 @@ export class MemoryNode implements NodeActivities {
   readonly #tombstones = new Set<string>();
   readonly #cluster: MemoryCluster;
 
-  readonly #publicKeys: () => readonly PublicKey[];
+  readonly #verifier: Verifier;
 
-  constructor(cluster: MemoryCluster, publicKeys: () => readonly PublicKey[]) {
+  constructor(cluster: MemoryCluster, verifier: Verifier) {
     this.#cluster = cluster;
-    this.#publicKeys = publicKeys;
+    this.#verifier = verifier;
   }
 
   /** For a worker. */
@@ -54,7 +54,7 @@ export class MemoryNode implements NodeActivities {
 
   async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
-    const request = verifiedRequest(signed, this.#publicKeys());
+    const request = verifiedRequest(signed, this.#verifier);
     for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
     if (this.refuse !== undefined) throw fail(this.refuse, `Cannot attach: ${this.refuse}`);
     if (slaves.some(({ uid }) => this.#tombstones.has(uid)))
@@ -71,7 +71,7 @@ export class MemoryNode implements NodeActivities {
   }
 
   async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {
-    if (signed !== undefined) verifiedRequest(signed, this.#publicKeys(), 'goOn');
+    if (signed !== undefined) verifiedRequest(signed, this.#verifier, 'goOn');
     await this.stuck;
     if (this.failing !== undefined) throw fail(this.failing, `Cannot detach: ${this.failing}`);
     if (this.busy && !force && signed?.request.force !== true) {

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { findMounts } from '../../activities/find-mounts.ts';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { MOUNT_MEMO, SIGNALS, SIGNATURE_MEMO } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
@@ -101,7 +100,7 @@ describe('a mount that has not begun', () => {
     await harness.stopControl();
     const mounting = harness.mount(signed(mountRequest('early', { deadlineSeconds: 50 })));
     await eventually(() => harness.statusOf('early-m').catch(() => undefined));
-    const mounts = new TemporalMounts(harness.client);
+    const mounts = harness.mounts();
     const reading = eventually(() =>
       mounts.get(NAMESPACE, 'early-m').then(
         (mount) => mount ?? 'not there',

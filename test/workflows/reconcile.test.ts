@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { temporalOwners } from '../../activities/owners.ts';
-import { ANNOTATIONS, slaveName, unmountWorkflowId } from '../../contract/names.ts';
-import { RECONCILE_SCHEDULE } from '../../contract/workflows.ts';
+import { ANNOTATIONS, reconcileSchedule, slaveName, unmountWorkflowId } from '../../contract/names.ts';
 import { ensureSchedule } from '../../workflows/schedule.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
@@ -132,7 +131,7 @@ describe('reconcileMounts()', () => {
     const node = await harness.addNode('torn', 1);
     await harness.mount(signed(mountRequest('torn')));
     const unmount = signed(unmountRequest('torn'));
-    const unmounting = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const unmounting = harness.client.workflow.getHandle(unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id));
     const detached = harness.gates.stop(unmounting.workflowId, { activity: 'detachDevices', when: 'after' });
     const answer = harness.unmount(unmount).catch(() => 'none');
     await detached;
@@ -202,7 +201,7 @@ describe('a mount that is adopted', () => {
     await eventually(() => harness.eventsOf('unwell').length === 1);
     await harness.handle('unwell-m').terminate('by hand');
     harness.cluster.unwell = new ClusterError(429, 'TooManyRequests', 'try again later');
-    expect(await temporalOwners(harness.client).adopt(request, mount)).toBe(true);
+    expect(await temporalOwners(harness.client, CLUSTER).adopt(request, mount)).toBe(true);
     await eventually(async () => {
       const { raw } = await harness.handle('unwell-m').describe();
       return raw.pendingActivities?.some(({ attempt }) => (attempt ?? 0) > 5) ?? raw.workflowExecutionInfo?.closeTime;
@@ -216,21 +215,21 @@ describe('a mount that is adopted', () => {
   });
 });
 
-const schedule = () => harness.client.schedule.getHandle(RECONCILE_SCHEDULE);
+const schedule = () => harness.client.schedule.getHandle(reconcileSchedule(CLUSTER));
 const updatedAt = async () => (await schedule().describe()).info.lastUpdatedAt?.getTime();
 
 describe('ensureSchedule()', () => {
   test('has it run as often as told', async () => {
-    await Promise.all([ensureSchedule(harness.client, 1), ensureSchedule(harness.client, 1)]);
+    await Promise.all([ensureSchedule(harness.client, CLUSTER, 1), ensureSchedule(harness.client, CLUSTER, 1)]);
     await eventually(async () => (await schedule().describe()).info.numActionsTaken >= 2);
-    await ensureSchedule(harness.client, 3_600);
+    await ensureSchedule(harness.client, CLUSTER, 3_600);
     expect((await schedule().describe()).spec.intervals).toMatchObject([{ every: 3_600_000 }]);
   });
 
   test('changes only what is not as it should be, and leaves a pause alone', async () => {
-    await ensureSchedule(harness.client, 3_600);
+    await ensureSchedule(harness.client, CLUSTER, 3_600);
     const before = await updatedAt();
-    await ensureSchedule(harness.client, 3_600);
+    await ensureSchedule(harness.client, CLUSTER, 3_600);
     expect(await updatedAt()).toBe(before);
     await schedule().pause('looking first');
     await schedule().update(({ policies, action, state }) => ({
@@ -239,7 +238,7 @@ describe('ensureSchedule()', () => {
       state,
       spec: { intervals: [{ every: '1d' }], calendars: [{ hour: 1 }] },
     }));
-    await ensureSchedule(harness.client, 3_600);
+    await ensureSchedule(harness.client, CLUSTER, 3_600);
     expect(await schedule().describe()).toMatchObject({
       spec: { intervals: [{ every: 3_600_000 }], calendars: [] },
       action: { workflowType: 'reconcileMounts', args: [{}], workflowRunTimeout: 600_000 },

@@ -2,6 +2,8 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { signRequest } from '../../contract/signature.ts';
 
+/** What the cluster of most tests is called. */
+export const CLUSTER = 'test';
 export const NAMESPACE = 'apps';
 export const FUSE = 'hostdev.k8s.io/dev_fuse';
 
@@ -15,6 +17,7 @@ export const PUBLIC_KEY = publicKey;
 export function mountRequest(pod: string, more: Partial<MountRequest> = {}): MountRequest {
   return {
     kind: 'mount',
+    cluster: CLUSTER,
     name: `${pod}-m`,
     target: targetOf(pod),
     deviceType: 'HOSTDEV',
@@ -34,6 +37,7 @@ export function mountRequest(pod: string, more: Partial<MountRequest> = {}): Mou
 export function unmountRequest(pod: string, more: Partial<UnmountRequest> = {}): UnmountRequest {
   return {
     kind: 'unmount',
+    cluster: CLUSTER,
     id: randomUUID(),
     target: targetOf(pod),
     deviceType: 'HOSTDEV',

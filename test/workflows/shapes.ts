@@ -1,14 +1,14 @@
 import { temporalOwners } from '../../activities/owners.ts';
-import { unmountWorkflowId } from '../../contract/names.ts';
+import { clusterWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
 import { SIGNALS } from '../../contract/workflows.ts';
 import type { Harness } from './harness.ts';
 import { beforeNewRun, lengthen } from './new-run.ts';
 import { eventually } from './outcome.ts';
 import { begin, waits } from './queue.ts';
-import { FUSE, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, FUSE, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
 
-/** Runs a workflow until it has closed. Answers its ID. */
+/** Runs a workflow until it has closed, or does nothing any more. Answers its ID. */
 type Shape = (harness: Harness, pod: string) => Promise<string>;
 
 const TUN = 'hostdev.k8s.io/dev_net_tun';
@@ -33,7 +33,7 @@ async function closed(harness: Harness, pod: string): Promise<string> {
 async function unmounted(harness: Harness, pod: string, more: Partial<UnmountRequest> = {}): Promise<string> {
   const request = signed(unmountRequest(pod, more));
   await harness.unmount(request);
-  const id = unmountWorkflowId(NAMESPACE, request.request.id);
+  const id = unmountWorkflowId(CLUSTER, NAMESPACE, request.request.id);
   await harness.client.workflow.getHandle(id).result();
   return id;
 }
@@ -174,7 +174,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     await handle.terminate('by hand');
     const keys = harness.publicKeys;
     harness.publicKeys = [{ key: PUBLIC_KEY, retiredAtMs: Date.now() }];
-    await temporalOwners(harness.client).adopt(request, mount);
+    await temporalOwners(harness.client, CLUSTER).adopt(request, mount);
     await handle.query('deviceMount');
     await eventually(async () => (await harness.pendingSteps(`${pod}-m`)).length === 0);
     harness.publicKeys = keys;
@@ -209,8 +209,14 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     node.busy = true;
     const request = signed(unmountRequest(pod));
     await harness.unmount(request).catch(() => undefined);
-    const handle = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, request.request.id));
+    const handle = harness.client.workflow.getHandle(unmountWorkflowId(CLUSTER, NAMESPACE, request.request.id));
     await handle.result().catch(() => undefined);
+    return handle.workflowId;
+  },
+  'cluster-claimed': async ({ client, identity }) => {
+    const handle = client.workflow.getHandle(clusterWorkflowId(identity.name));
+    // Its first step has no answer to wait for.
+    await eventually(async () => ((await handle.describe()).historyLength >= 4 ? true : undefined));
     return handle.workflowId;
   },
   'reconcile-freed': async (harness, pod) => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { WithStartWorkflowOperation } from '@temporalio/client';
-import { CONTROL_QUEUE, unmountWorkflowId } from '../../contract/names.ts';
+import { controlQueue, unmountWorkflowId } from '../../contract/names.ts';
 import { QUERIES, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
-import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
@@ -99,8 +99,8 @@ describe('a mount', () => {
       });
       const unmount = signed(unmountRequest(pod));
       const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
-        workflowId: unmountWorkflowId(NAMESPACE, unmount.request.id),
-        taskQueue: CONTROL_QUEUE,
+        workflowId: unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id),
+        taskQueue: controlQueue(CLUSTER),
         args: [unmount],
         workflowIdConflictPolicy: 'FAIL',
       });

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
 
@@ -47,6 +48,13 @@ export class TemporalServer {
     // It ends with this test run, whatever ends that.
     this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], { stdio: 'ignore' });
     await this.#ready();
+  }
+
+  /** Runs a line of shell with the `temporal` command of this server. */
+  async run(line: string): Promise<void> {
+    const path = `${dirname(temporalBinary())}:${process.env['PATH']}`;
+    const env = { ...process.env, PATH: path, TEMPORAL_ADDRESS: this.address };
+    await promisify(execFile)('sh', ['-c', line], { env });
   }
 
   /** It answers nobody until it is released. */

@@ -65,7 +65,9 @@ function forward(backend: ClientHttp2Session, stream: ServerHttp2Stream, headers
   const { ':authority': _name, ':scheme': _scheme, ...rest } = headers;
   const call = backend.request(rest);
   call.on('response', ({ ':status': code, ...answer }) => {
-    stream.respond({ ':status': code, ...answer }, { waitForTrailers: true });
+    // An answer that has only a status ends with its headers.
+    const how = answer['grpc-status'] === undefined ? { waitForTrailers: true } : { endStream: true };
+    stream.respond({ ':status': code, ...answer }, how);
   });
   let trailers: IncomingHttpHeaders = {};
   call.on('trailers', (sent) => {

@@ -3,7 +3,7 @@ import { findMounts } from '../../activities/find-mounts.ts';
 import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 const TUN = 'hostdev.k8s.io/dev_net_tun';
 
@@ -148,7 +148,7 @@ describe('an unmount that is cancelled', () => {
     await harness.mount(signed(mountRequest('stop-failing')));
     node.failing = 'Internal';
     const unmount = signed(unmountRequest('stop-failing'));
-    const handle = harness.client.workflow.getHandle(unmountWorkflowId(NAMESPACE, unmount.request.id));
+    const handle = harness.client.workflow.getHandle(unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id));
     const begun = harness.gates.stop(handle.workflowId, { activity: 'detachDevices', when: 'before' });
     const unmounting = failureFrom(harness.unmount(unmount));
     await begun;
@@ -166,7 +166,7 @@ describe('an unmount that is cancelled', () => {
     const node = await harness.addNode(pod, 1);
     await harness.mount(signed(mountRequest(pod)));
     const unmount = signed(unmountRequest(pod));
-    const workflowId = unmountWorkflowId(NAMESPACE, unmount.request.id);
+    const workflowId = unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id);
     const stopped = harness.gates.stop(workflowId, { activity: 'detachDevices', when });
     const unmounting = harness.unmount(unmount);
     await stopped;

@@ -11,7 +11,7 @@ const TARGET = {
 };
 const SLAVE = { name: 'a-slave', uid: 'us', mount: 'm', targetUids: ['ua'], ending: false };
 const RECORD = { node: 'n', mount: 'm', phase: 'attached', containerId: 'c1', slaveUids: ['us'], paths: ['/dev/fuse'] };
-const ALL: Snapshot = { targets: [TARGET], slaves: [SLAVE], records: [RECORD], workflows: ['mount/default/m'] };
+const ALL: Snapshot = { targets: [TARGET], slaves: [SLAVE], records: [RECORD], workflows: ['mount/local/default/m'] };
 const BARE = { ...TARGET, could: false, beside: [] };
 
 test('problemsIn() finds none where each part belongs to the one mount, or where there is nothing', () => {
@@ -32,7 +32,11 @@ test.each<[string, Partial<Snapshot>, RegExp]>([
   ['a record of another slave', { records: [{ ...RECORD, slaveUids: ['other'] }] }, /does not name its slave/],
   ['a record that was not finished', { records: [{ ...RECORD, phase: 'attaching' }] }, /says attaching/],
   ['a record of a container that is gone', { records: [{ ...RECORD, containerId: 'c0' }] }, /names another container/],
-  ['an open unmount', { workflows: [...ALL.workflows, 'unmount/default/x'] }, /unmount\/default\/x is open/],
+  [
+    'an open unmount',
+    { workflows: [...ALL.workflows, 'unmount/local/default/x'] },
+    /unmount\/local\/default\/x is open/,
+  ],
   [
     'a rule without a mount',
     { slaves: [], records: [], workflows: [], targets: [{ ...BARE, beside: ['+ c 10:229 rwm'] }] },

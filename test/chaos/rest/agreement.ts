@@ -33,13 +33,13 @@ export interface Snapshot {
   readonly targets: readonly SeenTarget[];
   readonly slaves: readonly SeenSlave[];
   readonly records: readonly SeenRecord[];
-  /** IDs of open workflows, but for the reconciler's. */
+  /** IDs of open workflows, but for the reconciler's and the one that holds the name of the cluster. */
   readonly workflows: readonly string[];
 }
 
 const EXCLUSIVE = '/dev/fuse';
 
-const mountOf = (workflow: string): string | undefined => /^mount\/default\/(.+)$/.exec(workflow)?.[1];
+const mountOf = (workflow: string): string | undefined => /^mount\/local\/default\/(.+)$/.exec(workflow)?.[1];
 
 /** What does not agree, in words; empty when each thing belongs to one living mount, and each mount has all of it. */
 export function problemsIn({ targets, slaves, records, workflows }: Snapshot): string[] {

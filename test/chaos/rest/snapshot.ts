@@ -1,6 +1,5 @@
 import type { Client } from '@temporalio/client';
 import { ANNOTATIONS, SLAVE_LABELS } from '../../../contract/names.ts';
-import { RECONCILE_SCHEDULE } from '../../../contract/workflows.ts';
 import type { ClusterNode } from '../../../deploy/local/node/node.ts';
 import { NODES } from '../../e2e/cluster.ts';
 import { type DeviceState, deviceState } from '../../e2e/device-state.ts';
@@ -77,12 +76,15 @@ function recordIn(node: string, text: string): SeenRecord {
   return { node, mount: mount.name, phase, containerId, slaveUids: slaves.map(({ uid }) => uid), paths };
 }
 
+/** The reconciler begins again and again, and the name of the cluster is held for ever. */
+const ALWAYS_OPEN = /^(reconcile|cluster)\//;
+
 async function openWorkflows(temporal: Client): Promise<string[]> {
   const ids: string[] = [];
   for await (const { workflowId } of temporal.workflow.list({ query: "ExecutionStatus = 'Running'" })) {
     // What has closed since it was listed is not open: lists lag behind.
     const { status } = await temporal.workflow.getHandle(workflowId).describe();
-    if (status.name === 'RUNNING' && !workflowId.startsWith(RECONCILE_SCHEDULE)) ids.push(workflowId);
+    if (status.name === 'RUNNING' && !ALWAYS_OPEN.test(workflowId)) ids.push(workflowId);
   }
   return ids;
 }

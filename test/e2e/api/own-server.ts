@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { CONTROL_ADDRESS, TEMPORAL_ADDRESS } from '../../../deploy/local/addresses.ts';
+import { CLUSTER_NAME, CONTROL_ADDRESS, TEMPORAL_ADDRESS } from '../../../deploy/local/addresses.ts';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { type Pair, TestCa } from '../../apiserver/pki.ts';
 import type { Answer, Endpoint } from '../../apiserver/send.ts';
@@ -55,6 +55,7 @@ export class OwnServer {
         `--signing-key=${join(CLUSTER.paths.pki, 'product', 'private.pem')}`,
         `--kubeconfig=${kubeconfig}`,
         `--temporal-address=${TEMPORAL_ADDRESS}`,
+        `--cluster-name=${CLUSTER_NAME}`,
         ...flags,
       ],
       { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '--no-warnings' } },

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { mountWorkflowId } from '../../../contract/names.ts';
 import { SIGNALS } from '../../../contract/workflows.ts';
+import { CLUSTER_NAME } from '../../../deploy/local/addresses.ts';
 import { deviceState } from '../device-state.ts';
 import { Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
@@ -42,7 +43,7 @@ const MALFORMED = [
 test('malformed signals change nothing: the mount lives, says so, and is unmounted as ever', async () => {
   const target = await all.mountedTarget(node);
   const { name } = target.mounted.metadata;
-  const workflow = ['--workflow-id', mountWorkflowId(NAMESPACE, name)];
+  const workflow = ['--workflow-id', mountWorkflowId(CLUSTER_NAME, NAMESPACE, name)];
   for (const [signal, input] of MALFORMED) {
     await temporalCli('workflow', 'signal', ...workflow, '--name', signal, '--input', input);
     const told = await until(`the mount to tell of ${signal}`, async () => {
@@ -60,7 +61,7 @@ const AT_ONCE = 25;
 
 /** Makes the history of a mount so long that it goes on in a new run; whoever asks meanwhile sees no difference. */
 async function goesOnInNewRun({ metadata }: DeviceMount): Promise<void> {
-  const handle = all.temporal.client.workflow.getHandle(mountWorkflowId(NAMESPACE, metadata.name));
+  const handle = all.temporal.client.workflow.getHandle(mountWorkflowId(CLUSTER_NAME, NAMESPACE, metadata.name));
   const { runId } = await handle.describe();
   const renew = () => handle.signal(SIGNALS.renew, { leaseSeconds: 3_600 });
   await until(
