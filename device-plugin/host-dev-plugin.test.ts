@@ -1,94 +1,24 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  Client,
-  type ClientReadableStream,
-  credentials,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type sendUnaryData,
-  status,
-} from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { callOnce, loadService } from '../proto/services.ts';
+import { KubeletSide } from '../test/device-plugin/kubelet-side.ts';
 import { eventually } from '../test/workflows/outcome.ts';
 import { parseDevs } from './devs.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
 
-interface Registered {
-  readonly version: string;
-  readonly endpoint: string;
-  readonly resourceName: string;
-}
-
-const REGISTRATION = loadService('Registration');
-const DEVICE_PLUGIN = loadService('DevicePlugin');
-
-/** The kubelet's half: registers, dials back inside of the call, follows the devices. */
-class KubeletSide {
-  readonly registered: Registered[] = [];
-  readonly lists = new Map<string, unknown[]>();
-  readonly clients = new Map<string, Client>();
-  readonly streams = new Map<string, ClientReadableStream<{ devices: unknown }>>();
-  readonly #server = new Server();
-  readonly #dir: string;
-
-  constructor(dir: string) {
-    this.#dir = dir;
-  }
-
-  async start(): Promise<void> {
-    // As the real one does: sockets of plugins go when it starts.
-    for (const file of readdirSync(this.#dir)) rmSync(join(this.#dir, file));
-    this.#server.addService(REGISTRATION, {
-      register: (call: ServerUnaryCall<Registered, object>, answer: sendUnaryData<object>) => {
-        this.#dialBack(call.request).then(
-          () => answer(null, {}),
-          (err: Error) => answer({ code: status.UNKNOWN, details: err.message }),
-        );
-      },
-    });
-    await new Promise<void>((resolve, reject) => {
-      this.#server.bindAsync(`unix:${join(this.#dir, 'kubelet.sock')}`, ServerCredentials.createInsecure(), (err) =>
-        err ? reject(err) : resolve(),
-      );
-    });
-  }
-
-  async #dialBack(request: Registered): Promise<void> {
-    const client = new Client(`unix:${join(this.#dir, request.endpoint)}`, credentials.createInsecure());
-    await callOnce(client, DEVICE_PLUGIN, 'GetDevicePluginOptions', {}, { timeoutMs: 2_000 });
-    this.clients.set(request.resourceName, client);
-    const { path, requestSerialize, responseDeserialize } = DEVICE_PLUGIN['ListAndWatch']!;
-    const lists: unknown[] = [];
-    const stream = client.makeServerStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      {},
-    ) as ClientReadableStream<{ devices: unknown }>;
-    stream.on('data', ({ devices }: { devices: unknown }) => lists.push(devices));
-    stream.on('error', () => this.lists.delete(request.resourceName));
-    this.streams.set(request.resourceName, stream);
-    this.lists.set(request.resourceName, lists);
-    this.registered.push(request);
-  }
-
-  allocate(resource: string, ...ids: readonly string[][]): Promise<unknown> {
-    const request = { containerRequests: ids.map((devicesIds) => ({ devicesIds })) };
-    return callOnce(this.clients.get(resource)!, DEVICE_PLUGIN, 'Allocate', request, { timeoutMs: 2_000 });
-  }
-
-  stop(): void {
-    for (const client of this.clients.values()) client.close();
-    this.#server.forceShutdown();
-  }
-}
-
 const FUSE = 'hostdev.k8s.io/dev_fuse';
+const KVM = 'hostdev.k8s.io/dev_kvm';
 let dir = '';
 let devRoot = '';
 let kubelet: KubeletSide;
@@ -110,12 +40,13 @@ afterEach(async () => {
   rmSync(devRoot, { recursive: true });
 });
 
-function startPlugin(devs = '/dev/fuse:rwm,/dev/kvm:rw:2'): HostDevPlugin {
+function startPlugin(devs = '/dev/fuse:rwm,/dev/kvm:rw:2', pauseMs = 100): HostDevPlugin {
   plugin = new HostDevPlugin({
     devs: parseDevs(devs).devs,
     pluginDir: dir,
     devRoot,
-    pollMs: 50,
+    pollMs: 20,
+    pauseMs,
     log: pino({ enabled: false }),
   });
   return plugin;
@@ -179,6 +110,53 @@ describe('HostDevPlugin', () => {
     expect(await next.allocate(FUSE, ['/dev/fuse'])).toBeDefined();
     kubelet.stop();
     kubelet = next;
+  });
+
+  test('loses no device when the kubelet restarts 50 times, and asks each one once', async () => {
+    const running = await started();
+    for (let restart = 1; restart <= 50; restart += 1) {
+      if (restart % 2 === 0) kubelet.stop();
+      else kubelet.kill();
+      kubelet = new KubeletSide(dir);
+      await kubelet.start();
+      await eventually(() => running.registered && kubelet.devices(FUSE) && kubelet.devices(KVM));
+      expect(kubelet.devices(FUSE)).toEqual(['/dev/fuse Healthy']);
+      expect(kubelet.devices(KVM)).toEqual(['/dev/kvm Healthy', '/dev/kvm::1 Healthy']);
+      expect(kubelet.asked).toBe(2);
+    }
+  }, 60_000);
+
+  test('asks a kubelet that refuses it less and less often', async () => {
+    await kubelet.start();
+    kubelet.refusal = 'no such thing';
+    const since = performance.now();
+    startPlugin('/dev/fuse:rwm');
+    await eventually(() => kubelet.asked === 3);
+    // Pauses of 200 and 400 ms; at every look there would have been 30 questions by then.
+    expect(performance.now() - since).toBeGreaterThan(550);
+  });
+
+  test('asks the next kubelet at once, whatever the last one has answered', async () => {
+    await kubelet.start();
+    kubelet.refusal = 'no such thing';
+    startPlugin('/dev/fuse:rwm', 60_000);
+    await eventually(() => kubelet.asked === 1);
+    kubelet.kill();
+    kubelet = new KubeletSide(dir);
+    await kubelet.start();
+    await eventually(() => plugin!.registered);
+    expect(kubelet.asked).toBe(1);
+  });
+
+  test('registers on a socket whose path fits, whatever the length of the name', async () => {
+    const path = `/dev/serial/by-id/usb-${'x'.repeat(60)}`;
+    mkdirSync(join(devRoot, 'serial/by-id'), { recursive: true });
+    symlinkSync('/dev/null', join(devRoot, path.slice('/dev/'.length)));
+    await kubelet.start();
+    startPlugin(`${path}:rw`);
+    await eventually(() => plugin!.registered);
+    expect(kubelet.registered[0]?.resourceName).toHaveLength('hostdev.k8s.io/'.length + 63);
+    expect(kubelet.lists.size).toBe(1);
   });
 
   test('serves again when only its own socket was removed', async () => {

@@ -11,7 +11,8 @@ const plugin = new HostDevPlugin({
   devs: config.devs,
   pluginDir: config.pluginDir,
   devRoot: config.devRoot ?? (existsSync('/host/dev') ? '/host/dev' : '/dev'),
-  pollMs: 2_000,
+  pollMs: 1_000,
+  pauseMs: 2_000,
   log,
 });
 const health = await serveHealth({

@@ -1,83 +1,126 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { HostDev } from './devs.ts';
+import { endpointOf } from './names.ts';
 import { register } from './registration.ts';
 import { type FileIdentity, fileIdentity, isDevice, ResourceServer } from './resource-server.ts';
 
-export interface Folders {
+export interface ResourceSettings {
   /** Device plugin directory of the kubelet. */
   readonly pluginDir: string;
   /** Where the host's /dev is seen. */
   readonly devRoot: string;
+  /**
+   * Pause before the same kubelet is asked again, in milliseconds; doubled up to 16 times as long. Also how long a kubelet may
+   * follow nobody: after a second registration it may end the old stream before it opens the new one.
+   */
+  readonly pauseMs: number;
 }
+
+const LONGEST_PAUSE = 16;
 
 /** Keeps one resource served and registered, whatever the kubelet does. */
 export class ResourcePlugin {
   readonly #dev: HostDev;
-  readonly #folders: Folders;
+  readonly #settings: ResourceSettings;
   readonly #log: Logger;
+  readonly #kubeletSocket: string;
   #server: ResourceServer | undefined;
-  /** The kubelet's socket at the last registration. */
-  #registeredAt: FileIdentity | undefined;
-  #looksWithoutWatcher = 0;
+  /** The kubelet's socket at the last look. A kubelet that starts makes it anew. */
+  #kubelet: FileIdentity | undefined;
+  #registered = false;
+  #serving: Promise<void> | undefined;
+  #pause = 1;
+  #nextAt = 0;
   #lastProblem = '';
 
-  constructor(dev: HostDev, folders: Folders, log: Logger) {
+  constructor(dev: HostDev, settings: ResourceSettings, log: Logger) {
     this.#dev = dev;
-    this.#folders = folders;
+    this.#settings = settings;
     this.#log = log.child({ resource: dev.resource });
+    this.#kubeletSocket = join(settings.pluginDir, 'kubelet.sock');
   }
 
   get registered(): boolean {
-    return this.#registeredAt !== undefined && (this.#server?.watcherCount ?? 0) > 0;
+    return this.#registered && this.#followed;
   }
 
-  /** Compares what is with what should be, and mends it. A problem is logged when it is new and tried again next time. */
-  async ensureServed(): Promise<void> {
-    try {
-      const healthy = isDevice(join(this.#folders.devRoot, this.#dev.path.slice('/dev/'.length)));
-      this.#server?.setHealthy(healthy);
-      const kubelet = fileIdentity(this.#kubeletSocket);
-      if (kubelet === undefined) {
-        this.#registeredAt = undefined;
-        throw new Error(`there is no ${this.#kubeletSocket}: the kubelet is not running`);
-      }
-      if (this.#mustServeAgain(kubelet)) await this.#serve(kubelet, healthy);
-      this.#lastProblem = '';
-    } catch (err) {
-      const problem = err instanceof Error ? err.message : String(err);
-      if (problem !== this.#lastProblem) this.#log.warn({ err }, 'not registered with the kubelet');
-      this.#lastProblem = problem;
+  /** Compares what is with what should be. What is missing is mended in the background, so that no resource waits for another. */
+  look(): void {
+    const now = performance.now();
+    const healthy = isDevice(join(this.#settings.devRoot, this.#dev.path.slice('/dev/'.length)));
+    this.#server?.setHealthy(healthy);
+    if (this.#serving !== undefined) return;
+    this.#lookForKubelet(now);
+    const reachable = this.#server?.reachable ?? false;
+    if (this.#kubelet !== undefined && reachable && this.registered) this.#waitFrom(now, 1);
+    else if (this.#kubelet !== undefined && now >= this.#nextAt) {
+      this.#serving = this.#serve(this.#kubelet, healthy).finally(() => {
+        this.#serving = undefined;
+      });
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#serving;
+    this.#closeServer();
+  }
+
+  get #followed(): boolean {
+    return (this.#server?.watcherCount ?? 0) > 0;
+  }
+
+  /** A new kubelet is asked at once. */
+  #lookForKubelet(now: number): void {
+    const kubelet = fileIdentity(this.#kubeletSocket);
+    if (kubelet === undefined)
+      this.#report(new Error(`there is no ${this.#kubeletSocket}: the kubelet is not running`));
+    if (kubelet !== this.#kubelet) {
+      this.#registered = false;
+      this.#pause = 1;
+      this.#nextAt = now;
+    }
+    this.#kubelet = kubelet;
+  }
+
+  #waitFrom(now: number, pause: number): void {
+    this.#pause = pause;
+    this.#nextAt = now + pause * this.#settings.pauseMs;
+  }
+
+  async #serve(kubelet: FileIdentity, healthy: boolean): Promise<void> {
+    this.#registered = false;
+    try {
+      const endpoint = endpointOf(this.#dev.resource);
+      if (!this.#server?.reachable) await this.#listen(endpoint, healthy);
+      await register(this.#kubeletSocket, endpoint, this.#dev.resource);
+      this.#registered = true;
+      this.#lastProblem = '';
+      this.#log.info({ devices: this.#dev.ids.length, healthy }, 'registered with the kubelet');
+    } catch (err) {
+      this.#report(err);
+    } finally {
+      // It may be another kubelet by now: that is seen at the next look.
+      if (this.#kubelet === kubelet) this.#waitFrom(performance.now(), Math.min(LONGEST_PAUSE, this.#pause * 2));
+    }
+  }
+
+  async #listen(endpoint: string, healthy: boolean): Promise<void> {
+    // A closing server removes its socket file: close the old one before the new one listens.
+    this.#closeServer();
+    const server = new ResourceServer(this.#dev, healthy);
+    await server.listen(join(this.#settings.pluginDir, endpoint));
+    this.#server = server;
+  }
+
+  #closeServer(): void {
     this.#server?.close();
     this.#server = undefined;
   }
 
-  get #kubeletSocket(): string {
-    return join(this.#folders.pluginDir, 'kubelet.sock');
-  }
-
-  #mustServeAgain(kubelet: FileIdentity): boolean {
-    if (this.#server === undefined || !this.#server.reachable || this.#registeredAt !== kubelet) return true;
-    // A kubelet that registers us anew opens the new stream before or after it ends the old: look twice.
-    this.#looksWithoutWatcher = this.#server.watcherCount > 0 ? 0 : this.#looksWithoutWatcher + 1;
-    return this.#looksWithoutWatcher > 2;
-  }
-
-  async #serve(kubelet: FileIdentity, healthy: boolean): Promise<void> {
-    this.#registeredAt = undefined;
-    this.#looksWithoutWatcher = 0;
-    // A closing server removes its socket file: close the old one before the new one listens.
-    this.close();
-    const server = new ResourceServer(this.#dev, healthy);
-    const endpoint = `${this.#dev.resource.replaceAll('/', '_')}.sock`;
-    await server.listen(join(this.#folders.pluginDir, endpoint));
-    this.#server = server;
-    await register(this.#kubeletSocket, endpoint, this.#dev.resource);
-    this.#registeredAt = kubelet;
-    this.#log.info({ devices: this.#dev.ids.length, healthy }, 'registered with the kubelet');
+  #report(err: unknown): void {
+    const problem = err instanceof Error ? err.message : String(err);
+    if (problem !== this.#lastProblem) this.#log.warn({ err }, 'not registered with the kubelet');
+    this.#lastProblem = problem;
   }
 }
