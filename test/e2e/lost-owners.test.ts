@@ -1,4 +1,5 @@
 import { afterAll, afterEach, expect, test } from '@jest/globals';
+import { mountWorkflowId } from '../../contract/names.ts';
 import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import { startWithEmptyTemporal } from './cluster.ts';
 import { deviceState } from './device-state.ts';
@@ -31,7 +32,7 @@ async function terminateOn(node: string): Promise<void> {
   await all.startOther(node);
   const { pod, mounted, before } = await all.mountedTarget(node);
   const { name } = mounted.metadata;
-  await temporalCli('workflow', 'terminate', '--workflow-id', `mount/${CLUSTER_NAME}/default/${name}`);
+  await temporalCli('workflow', 'terminate', '--workflow-id', mountWorkflowId(CLUSTER_NAME, 'default', name));
   expect(await deviceMount(name)).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
   await until('the reconciler to free the device', async () => same(await deviceState(pod), before), RECONCILED_MS);
   await slavesGone(pod);

@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
+import { mountWorkflowId } from '../../../contract/names.ts';
+import { CLUSTER_NAME } from '../../../deploy/local/addresses.ts';
 import { containerIdOf, containerPid, deviceState } from '../device-state.ts';
 import { type Closing, Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
@@ -41,7 +43,7 @@ async function restart(pod: string): Promise<void> {
 }
 
 const cancel = ({ mounted }: Mounted): Promise<string> =>
-  temporalCli('workflow', 'cancel', '--workflow-id', `mount/${NAMESPACE}/${mounted.metadata.name}`);
+  temporalCli('workflow', 'cancel', '--workflow-id', mountWorkflowId(CLUSTER_NAME, NAMESPACE, mounted.metadata.name));
 
 type Way = readonly [name: string, end: (mounted: Mounted) => Promise<unknown>, closing: Closing];
 

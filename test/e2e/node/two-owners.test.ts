@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
+import { mountWorkflowId } from '../../../contract/names.ts';
+import { CLUSTER_NAME } from '../../../deploy/local/addresses.ts';
 import { Ends } from '../ended.ts';
 import { inPod } from '../exec.ts';
 import { ask } from '../kube.ts';
@@ -41,7 +43,8 @@ const WAYS: readonly (readonly [string, (mounted: DeviceMount) => Promise<unknow
   ['delete of its slave', deleteSlave, 'SlaveEnded'],
   [
     'Cancel in Temporal',
-    ({ metadata }) => temporalCli('workflow', 'cancel', '--workflow-id', `mount/${NAMESPACE}/${metadata.name}`),
+    ({ metadata }) =>
+      temporalCli('workflow', 'cancel', '--workflow-id', mountWorkflowId(CLUSTER_NAME, NAMESPACE, metadata.name)),
     'Canceled',
   ],
   ['delete of its slave', deleteSlave, 'SlaveEnded'],
