@@ -6,13 +6,19 @@ export const SUMMARY = 'Offers device files of the host as extended resources ho
 export const OPTIONS = {
   devs: {
     env: 'DEVS',
-    required: true,
-    help: 'Devices to offer: <path>:<permissions>[:<count>], separated by commas. The count says how many containers may share one.',
+    default: '',
+    help: 'Devices to offer, besides those of --config: <path>:<permissions>[:<count>], separated by commas. The count says how many containers may share one.',
     value: 'list',
     check: (value) => {
+      if (value === '') return undefined;
       const { problems } = parseDevs(value);
       return problems.length === 0 ? undefined : `a list of devices; ${problems.join('; ')}`;
     },
+  },
+  config: {
+    env: 'CONFIG',
+    help: 'File with devices to offer, see docs/guides/host-devices.md. It is read again when it changes.',
+    value: 'file',
   },
   'plugin-dir': {
     default: '/var/lib/kubelet/device-plugins',
@@ -34,6 +40,8 @@ export const OPTIONS = {
 
 export interface Config {
   readonly devs: readonly HostDev[];
+  /** Configuration file. */
+  readonly file: string | undefined;
   readonly pluginDir: string;
   readonly devRoot: string | undefined;
   readonly healthPort: number;
@@ -42,12 +50,14 @@ export interface Config {
 /** The typed form of settings that were read with OPTIONS. */
 export function configOf(settings: {
   readonly devs: string;
+  readonly config: string | undefined;
   readonly 'plugin-dir': string;
   readonly 'dev-root': string | undefined;
   readonly 'health-port': string;
 }): Config {
   return {
     devs: parseDevs(settings.devs).devs,
+    file: settings.config,
     pluginDir: settings['plugin-dir'],
     devRoot: settings['dev-root'],
     healthPort: Number(settings['health-port']),

@@ -2,27 +2,30 @@ import { describe, expect, test } from '@jest/globals';
 import { parseDevs } from './devs.ts';
 
 describe('parseDevs()', () => {
-  test('names resource and device after the path', () => {
+  test('names the resource after the path', () => {
     expect(parseDevs('/dev/fuse:rwm, /dev/net/tun:rw')).toEqual({
       devs: [
-        { path: '/dev/fuse', permissions: 'rwm', resource: 'hostdev.k8s.io/dev_fuse', ids: ['/dev/fuse'] },
-        { path: '/dev/net/tun', permissions: 'rw', resource: 'hostdev.k8s.io/dev_net_tun', ids: ['/dev/net/tun'] },
+        {
+          resource: 'hostdev.k8s.io/dev_fuse',
+          count: 1,
+          nodes: [{ path: '/dev/fuse', permissions: 'rwm', optional: false }],
+        },
+        {
+          resource: 'hostdev.k8s.io/dev_net_tun',
+          count: 1,
+          nodes: [{ path: '/dev/net/tun', permissions: 'rw', optional: false }],
+        },
       ],
       problems: [],
     });
   });
 
-  test('offers a device as often as its count says', () => {
-    expect(parseDevs('/dev/fuse:rw:3').devs[0]?.ids).toEqual(['/dev/fuse', '/dev/fuse::1', '/dev/fuse::2']);
-  });
-
-  test('takes a path with colons', () => {
-    expect(parseDevs('/dev/serial/by-path/pci-0:1.0:r:2').devs).toEqual([
+  test('takes a path with colons, and a count', () => {
+    expect(parseDevs('/dev/serial/by-path/pci-0:1.0:r:2').devs).toMatchObject([
       {
-        path: '/dev/serial/by-path/pci-0:1.0',
-        permissions: 'r',
         resource: 'hostdev.k8s.io/dev_serial_by-path_pci-0_1.0',
-        ids: ['/dev/serial/by-path/pci-0:1.0', '/dev/serial/by-path/pci-0:1.0::1'],
+        count: 2,
+        nodes: [{ path: '/dev/serial/by-path/pci-0:1.0', permissions: 'r' }],
       },
     ]);
   });

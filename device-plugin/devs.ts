@@ -1,15 +1,25 @@
-import { idOf, nameOf } from './names.ts';
+import { nameOf } from './names.ts';
 
-/** A device file of the host that is offered as an extended resource. */
-export interface HostDev {
-  /** On the host and in containers, below /dev. */
+/** A device file of the host that a device consists of. */
+export interface NodeSpec {
+  /** On the host, below /dev. */
   readonly path: string;
+  /** Absent: where it is on the host. With a `/` at its end: the folder to put it into, under its own name. */
+  readonly containerPath?: string | undefined;
   /** Any of r, w, m. */
   readonly permissions: string;
+  /** Without this file the device is healthy all the same, and has one file less. */
+  readonly optional: boolean;
+}
+
+/** An extended resource and the devices that are offered under its name. */
+export interface HostDev {
   /** `hostdev.k8s.io/dev_fuse` */
   readonly resource: string;
-  /** Ids of the device, one for each container that may have it at the same time. */
-  readonly ids: readonly string[];
+  /** How many containers may have each device at the same time. */
+  readonly count: number;
+  /** Several files are one device. One file is one device; a wildcard is a device for each match. */
+  readonly nodes: readonly NodeSpec[];
 }
 
 export interface Devs {
@@ -18,7 +28,8 @@ export interface Devs {
 }
 
 /** How many containers may share a device at most: the kubelet keeps every id in memory and in its checkpoint. */
-const MAX_COUNT = 1_000;
+export const MAX_COUNT = 1_000;
+export const DEFAULT_PREFIX = 'hostdev.k8s.io';
 
 /** Reads `<path>:<permissions>[:<count>]`, separated by commas; a path may hold colons. Reports every problem at once. */
 export function parseDevs(text: string): Devs {
@@ -29,26 +40,34 @@ export function parseDevs(text: string): Devs {
     .map(parseDev);
   const devs = parsed.filter((dev) => typeof dev !== 'string');
   const problems = parsed.filter((dev) => typeof dev === 'string');
-  const doubles = devs.filter(({ resource }, index) => devs.findIndex((dev) => dev.resource === resource) !== index);
-  const all = [
-    ...problems,
-    ...doubles.map(({ path, resource }) => `"${path}": another entry is offered as ${resource} already`),
-    ...(parsed.length === 0 ? ['no device is named'] : []),
-  ];
+  const all = [...problems, ...doublesIn(devs), ...(parsed.length === 0 ? ['no device is named'] : [])];
   return { devs, problems: all };
+}
+
+/** What is wrong when two entries are offered under one name. */
+export function doublesIn(devs: readonly HostDev[]): readonly string[] {
+  return devs
+    .filter(({ resource }, index) => devs.findIndex((dev) => dev.resource === resource) !== index)
+    .map(({ nodes, resource }) => `"${nodes[0]?.path}": another entry is offered as ${resource} already`);
 }
 
 /** The device, or what is wrong with the entry. */
 function parseDev(entry: string): HostDev | string {
   const [, path, permissions, count = '1'] = /^(.+):([^:a-z]*[a-z][^:]*)(?::(\d+))?$/.exec(entry) ?? [];
   if (path === undefined || permissions === undefined) return `"${entry}": must be <path>:<permissions>[:<count>]`;
-  if (!/^\/dev(\/[^/]+)+$/.test(path) || path.split('/').some((part) => part === '.' || part === '..')) {
-    return `"${entry}": the path must lie below /dev`;
-  }
-  if (!/^[rwm]{1,3}$/.test(permissions) || new Set(permissions).size !== permissions.length) {
-    return `"${entry}": permissions must be some of r, w, m, is "${permissions}"`;
-  }
+  const problem = pathProblem(path) ?? permissionsProblem(permissions);
+  if (problem !== undefined) return `"${entry}": ${problem}`;
   if (Number(count) < 1 || Number(count) > MAX_COUNT) return `"${entry}": the count must be from 1 to ${MAX_COUNT}`;
-  const ids = Array.from({ length: Number(count) }, (_, index) => idOf(path, index));
-  return { path, permissions, resource: `hostdev.k8s.io/${nameOf(path)}`, ids };
+  const nodes = [{ path, permissions, optional: false }];
+  return { resource: `${DEFAULT_PREFIX}/${nameOf(path)}`, count: Number(count), nodes };
+}
+
+export function pathProblem(path: string): string | undefined {
+  const below = /^\/dev(\/[^/\0]+)+$/.test(path) && !path.split('/').some((part) => part === '.' || part === '..');
+  return below ? undefined : 'the path must lie below /dev';
+}
+
+export function permissionsProblem(permissions: string): string | undefined {
+  if (/^[rwm]{1,3}$/.test(permissions) && new Set(permissions).size === permissions.length) return undefined;
+  return `permissions must be some of r, w, m, is "${permissions}"`;
 }

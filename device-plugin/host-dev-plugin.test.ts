@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -14,22 +15,24 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { KubeletSide } from '../test/device-plugin/kubelet-side.ts';
 import { eventually } from '../test/workflows/outcome.ts';
-import { parseDevs } from './devs.ts';
+import { parseConfigFile } from './config-file.ts';
+import { ConfigSource } from './config-source.ts';
+import { type HostDev, parseDevs } from './devs.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
 
 const FUSE = 'hostdev.k8s.io/dev_fuse';
 const KVM = 'hostdev.k8s.io/dev_kvm';
 let dir = '';
 let devRoot = '';
+let volume = '';
 let kubelet: KubeletSide;
 let plugin: HostDevPlugin | undefined;
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'plugins-'));
   devRoot = mkdtempSync(join(tmpdir(), 'dev-'));
-  // A symlink to a device file counts as one; making a device file needs root.
-  symlinkSync('/dev/null', join(devRoot, 'fuse'));
-  symlinkSync('/dev/null', join(devRoot, 'kvm'));
+  for (const name of ['fuse', 'kvm', 'null']) execFileSync('mknod', [join(devRoot, name), 'c', '1', '3']);
+  volume = mkdtempSync(join(tmpdir(), 'config-'));
   kubelet = new KubeletSide(dir);
 });
 
@@ -38,11 +41,15 @@ afterEach(async () => {
   kubelet.stop();
   rmSync(dir, { recursive: true });
   rmSync(devRoot, { recursive: true });
+  rmSync(volume, { recursive: true });
 });
 
-function startPlugin(devs = '/dev/fuse:rwm,/dev/kvm:rw:2', pauseMs = 100): HostDevPlugin {
+function startPlugin(
+  devs: string | (() => readonly HostDev[]) = '/dev/fuse:rwm,/dev/kvm:rw:2',
+  pauseMs = 100,
+): HostDevPlugin {
   plugin = new HostDevPlugin({
-    devs: parseDevs(devs).devs,
+    devs: typeof devs === 'string' ? () => parseDevs(devs).devs : devs,
     pluginDir: dir,
     devRoot,
     pollMs: 20,
@@ -50,6 +57,17 @@ function startPlugin(devs = '/dev/fuse:rwm,/dev/kvm:rw:2', pauseMs = 100): HostD
     log: pino({ enabled: false }),
   });
   return plugin;
+}
+
+/** Writes the file as the kubelet writes a ConfigMap's volume: new folder, then the link `..data` is exchanged. */
+function configMap(text: string): string {
+  const folder = mkdtempSync(join(volume, '..v'));
+  writeFileSync(join(folder, 'devices.yaml'), text);
+  symlinkSync(folder, join(volume, '..next'));
+  renameSync(join(volume, '..next'), join(volume, '..data'));
+  rmSync(join(volume, 'devices.yaml'), { force: true });
+  symlinkSync('..data/devices.yaml', join(volume, 'devices.yaml'));
+  return join(volume, 'devices.yaml');
 }
 
 async function started(): Promise<HostDevPlugin> {
@@ -87,7 +105,7 @@ describe('HostDevPlugin', () => {
     const health = (): unknown => kubelet.lists.get(FUSE)?.at(-1);
     renameSync(join(devRoot, 'fuse'), join(devRoot, 'away'));
     await eventually(() => JSON.stringify(health()).includes('Unhealthy'));
-    await expect(kubelet.allocate(FUSE, ['/dev/fuse'])).rejects.toThrow('it is no device file of the host now');
+    await expect(kubelet.allocate(FUSE, ['/dev/fuse'])).rejects.toThrow('/dev/fuse is no device file of the host now');
     renameSync(join(devRoot, 'away'), join(devRoot, 'fuse'));
     await eventually(() => JSON.stringify(health()).includes('Healthy'));
   });
@@ -179,6 +197,63 @@ describe('HostDevPlugin', () => {
     writeFileSync(join(dir, 'hostdev.k8s.io_dev_fuse.sock'), '');
     startPlugin();
     await eventually(() => plugin!.registered);
+  });
+
+  test('takes a ConfigMap that changes 50 times, while what stays keeps its stream', async () => {
+    const file = configMap('devices: [{ path: /dev/fuse, count: 2 }]');
+    const source = new ConfigSource([], file, pino({ enabled: false }));
+    await kubelet.start();
+    startPlugin(() => source.look());
+    await eventually(() => kubelet.devices(FUSE));
+    const stream = kubelet.streams.get(FUSE);
+    for (let change = 1; change <= 50; change += 1) {
+      const kvm = change % 2 === 0 ? '' : ', { path: /dev/kvm }';
+      configMap(`devices: [{ path: /dev/fuse, count: ${2 + change} }${kvm}]`);
+      await eventually(() => kubelet.devices(FUSE)?.length === 2 + change && (kvm === '') === !kubelet.lists.has(KVM));
+      const allocated = await kubelet.allocate(FUSE, ['/dev/fuse::1']);
+      expect(allocated).toMatchObject({ containerResponses: [{ devices: [{ hostPath: '/dev/fuse' }] }] });
+    }
+    expect(kubelet.streams.get(FUSE)).toBe(stream);
+    expect(kubelet.registered.filter(({ resourceName }) => resourceName === FUSE)).toHaveLength(1);
+  }, 60_000);
+
+  test('keeps the last good configuration and says what is wrong with the new one', async () => {
+    const file = configMap('devices: [{ path: /dev/fuse }]');
+    const lines: string[] = [];
+    const source = new ConfigSource(
+      parseDevs('/dev/null:r').devs,
+      file,
+      pino({}, { write: (line: string) => lines.push(line) }),
+    );
+    const offered = (): string[] => source.look().map(({ resource }) => resource);
+    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', FUSE]);
+    for (const bad of ['devices: [{ path: /etc/x }]', 'devices: [{ path: /dev/null }]', '{']) {
+      configMap(bad);
+      lines.length = 0;
+      expect([offered(), offered()]).toEqual([offered(), ['hostdev.k8s.io/dev_null', FUSE]]);
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain('the last good one stays in force');
+    }
+    rmSync(file);
+    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', FUSE]);
+    expect(source.problem).toBeUndefined();
+    configMap('devices: [{ path: /dev/kvm }]');
+    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', KVM]);
+  });
+
+  test('a file that was never good offers nothing and is told by readiness', () => {
+    const source = new ConfigSource([], join(dir, 'none'), pino({ enabled: false }));
+    expect(source.look()).toEqual([]);
+    expect(source.problem).toContain('ENOENT');
+  });
+
+  test('refuses two devices for one path in a container', async () => {
+    await kubelet.start();
+    startPlugin(() => parseConfigFile('devices: [{ name: all, path: "/dev/*", containerPath: /dev/it }]').devs);
+    await eventually(() => kubelet.devices('hostdev.k8s.io/all'));
+    await expect(kubelet.allocate('hostdev.k8s.io/all', ['/dev/fuse', '/dev/kvm'])).rejects.toThrow(
+      '/dev/it would be two devices',
+    );
   });
 
   test('close() ends the streams and removes the sockets', async () => {

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { HostDev } from './devs.ts';
+import { devicesOf } from './host-files.ts';
 import { endpointOf } from './names.ts';
 import { register } from './registration.ts';
-import { type FileIdentity, fileIdentity, isDevice, ResourceServer } from './resource-server.ts';
+import { type FileIdentity, fileIdentity, ResourceServer } from './resource-server.ts';
 
 export interface ResourceSettings {
   /** Device plugin directory of the kubelet. */
@@ -21,7 +22,7 @@ const LONGEST_PAUSE = 16;
 
 /** Keeps one resource served and registered, whatever the kubelet does. */
 export class ResourcePlugin {
-  readonly #dev: HostDev;
+  #dev: HostDev;
   readonly #settings: ResourceSettings;
   readonly #log: Logger;
   readonly #kubeletSocket: string;
@@ -45,17 +46,17 @@ export class ResourcePlugin {
     return this.#registered && this.#followed;
   }
 
-  /** Compares what is with what should be. What is missing is mended in the background, so that no resource waits for another. */
-  look(): void {
+  /** Compares what is with what should be, now as in `dev`. What is missing is mended in the background, so that no resource waits for another. */
+  look(dev: HostDev): void {
     const now = performance.now();
-    const healthy = isDevice(join(this.#settings.devRoot, this.#dev.path.slice('/dev/'.length)));
-    this.#server?.setHealthy(healthy);
+    this.#dev = dev;
+    this.#server?.refresh();
     if (this.#serving !== undefined) return;
     this.#lookForKubelet(now);
     const reachable = this.#server?.reachable ?? false;
     if (this.#kubelet !== undefined && reachable && this.registered) this.#waitFrom(now, 1);
     else if (this.#kubelet !== undefined && now >= this.#nextAt) {
-      this.#serving = this.#serve(this.#kubelet, healthy).finally(() => {
+      this.#serving = this.#serve(this.#kubelet).finally(() => {
         this.#serving = undefined;
       });
     }
@@ -88,15 +89,15 @@ export class ResourcePlugin {
     this.#nextAt = now + pause * this.#settings.pauseMs;
   }
 
-  async #serve(kubelet: FileIdentity, healthy: boolean): Promise<void> {
+  async #serve(kubelet: FileIdentity): Promise<void> {
     this.#registered = false;
     try {
       const endpoint = endpointOf(this.#dev.resource);
-      if (!this.#server?.reachable) await this.#listen(endpoint, healthy);
+      if (!this.#server?.reachable) await this.#listen(endpoint);
       await register(this.#kubeletSocket, endpoint, this.#dev.resource);
       this.#registered = true;
       this.#lastProblem = '';
-      this.#log.info({ devices: this.#dev.ids.length, healthy }, 'registered with the kubelet');
+      this.#log.info('registered with the kubelet');
     } catch (err) {
       this.#report(err);
     } finally {
@@ -105,10 +106,10 @@ export class ResourcePlugin {
     }
   }
 
-  async #listen(endpoint: string, healthy: boolean): Promise<void> {
+  async #listen(endpoint: string): Promise<void> {
     // A closing server removes its socket file: close the old one before the new one listens.
     this.#closeServer();
-    const server = new ResourceServer(this.#dev, healthy);
+    const server = new ResourceServer(() => devicesOf(this.#dev, this.#settings.devRoot));
     await server.listen(join(this.#settings.pluginDir, endpoint));
     this.#server = server;
   }

@@ -1,4 +1,5 @@
-import { rmSync, type Stats, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import {
   Server,
   ServerCredentials,
@@ -8,7 +9,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { loadService } from '../proto/services.ts';
-import type { HostDev } from './devs.ts';
+import type { Device } from './host-files.ts';
 
 interface AllocateRequest {
   readonly containerRequests: readonly { readonly devicesIds: readonly string[] }[];
@@ -18,16 +19,17 @@ const DEVICE_PLUGIN = loadService('DevicePlugin');
 
 /** The device plugin API of one resource on one socket. It is made new for each socket: gRPC servers bind once. */
 export class ResourceServer {
-  readonly #dev: HostDev;
   readonly #server = new Server();
   readonly #watchers = new Set<ServerWritableStream<object, object>>();
-  #healthy: boolean;
+  readonly #look: () => readonly Device[];
+  #devices: readonly Device[];
   #file: FileIdentity | undefined;
   #socketPath = '';
 
-  constructor(dev: HostDev, healthy: boolean) {
-    this.#dev = dev;
-    this.#healthy = healthy;
+  /** `look` answers the devices as they are at the moment. */
+  constructor(look: () => readonly Device[]) {
+    this.#look = look;
+    this.#devices = look();
     this.#server.addService(DEVICE_PLUGIN, {
       getDevicePluginOptions: (_call: unknown, answer: sendUnaryData<object>) => answer(null, {}),
       listAndWatch: (call: ServerWritableStream<object, object>) => this.#listAndWatch(call),
@@ -58,11 +60,12 @@ export class ResourceServer {
     return this.#watchers.size;
   }
 
-  /** Tells the kubelet when the health has changed. */
-  setHealthy(healthy: boolean): void {
-    if (healthy === this.#healthy) return;
-    this.#healthy = healthy;
-    for (const watcher of this.#watchers) watcher.write(this.#list());
+  /** Looks at the devices, and tells the kubelet when they have changed. */
+  refresh(): void {
+    const before = this.#list();
+    this.#devices = this.#look();
+    const now = this.#list();
+    if (!isDeepStrictEqual(now, before)) for (const watcher of this.#watchers) watcher.write(now);
   }
 
   close(): void {
@@ -71,8 +74,10 @@ export class ResourceServer {
   }
 
   #list(): object {
-    const health = this.#healthy ? 'Healthy' : 'Unhealthy';
-    return { devices: this.#dev.ids.map((id) => ({ ID: id, health })) };
+    const devices = this.#devices.flatMap(({ ids, problem }) =>
+      ids.map((id) => ({ ID: id, health: problem === undefined ? 'Healthy' : 'Unhealthy' })),
+    );
+    return { devices };
   }
 
   #listAndWatch(call: ServerWritableStream<object, object>): void {
@@ -85,16 +90,34 @@ export class ResourceServer {
   }
 
   #allocate(request: AllocateRequest, answer: sendUnaryData<object>): void {
-    const { path, permissions, ids } = this.#dev;
-    const unknown = request.containerRequests.flatMap(({ devicesIds }) => devicesIds).find((id) => !ids.includes(id));
-    if (unknown !== undefined) {
-      answer({ code: status.NOT_FOUND, details: `Cannot allocate "${unknown}": there is no such device` });
-    } else if (!this.#healthy) {
-      answer({ code: status.UNAVAILABLE, details: `Cannot allocate "${path}": it is no device file of the host now` });
-    } else {
-      const devices = [{ containerPath: path, hostPath: path, permissions }];
-      answer(null, { containerResponses: request.containerRequests.map(() => ({ devices })) });
+    this.refresh();
+    try {
+      const containerResponses = request.containerRequests.map(({ devicesIds }) => ({
+        devices: this.#nodesOf(devicesIds),
+      }));
+      answer(null, { containerResponses });
+    } catch (err) {
+      answer({ code: status.UNAVAILABLE, details: err instanceof Error ? err.message : String(err) });
     }
+  }
+
+  /** Two copies of a device have the same files. */
+  #nodesOf(ids: readonly string[]): readonly Device['nodes'][number][] {
+    const byPath = new Map<string, Device['nodes'][number]>();
+    for (const id of ids) {
+      const device = this.#devices.find((one) => one.ids.includes(id));
+      if (device === undefined) throw new Error(`Cannot allocate "${id}": there is no such device`);
+      if (device.problem !== undefined) throw new Error(`Cannot allocate "${id}": ${device.problem}`);
+      for (const node of device.nodes) {
+        const other = byPath.get(node.containerPath);
+        if (other !== undefined && other.hostPath !== node.hostPath)
+          throw new Error(
+            `Cannot allocate "${id}": ${node.containerPath} would be two devices; use a containerPath that ends with /`,
+          );
+        byPath.set(node.containerPath, node);
+      }
+    }
+    return [...byPath.values()];
   }
 }
 
@@ -105,15 +128,4 @@ export type FileIdentity = string;
 export function fileIdentity(path: string): FileIdentity | undefined {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stats && `${stats.dev}:${stats.ino}:${stats.birthtimeNs}`;
-}
-
-/** Whether `path` leads to a device file; a symlink is followed, as the container runtime does. */
-export function isDevice(path: string): boolean {
-  let stats: Stats | undefined;
-  try {
-    stats = statSync(path, { throwIfNoEntry: false });
-  } catch {
-    return false;
-  }
-  return stats !== undefined && (stats.isCharacterDevice() || stats.isBlockDevice());
 }

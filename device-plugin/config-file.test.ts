@@ -1,0 +1,116 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { parseConfigFile } from './config-file.ts';
+
+const ENTRY = /^(devices\[\d+\]|resourcePrefix|devices|it is no YAML|"|Invalid input|Unrecognized key)/;
+
+describe('parseConfigFile()', () => {
+  test('reads paths, wildcards and groups', () => {
+    const text = `
+resourcePrefix: devices.example.com
+devices:
+- { path: /dev/fuse, permissions: rwm, count: 3 }
+- { name: serial, path: /dev/ttyUSB*, containerPath: /dev/serial/ }
+- name: sound
+  group: [{ path: /dev/snd/controlC0 }, { path: /dev/snd/pcmC0D0p, optional: true }]
+`;
+    const rw = { permissions: 'rw', optional: false };
+    expect(parseConfigFile(text)).toEqual({
+      devs: [
+        {
+          resource: 'devices.example.com/dev_fuse',
+          count: 3,
+          nodes: [{ path: '/dev/fuse', permissions: 'rwm', optional: false }],
+        },
+        {
+          resource: 'devices.example.com/serial',
+          count: 1,
+          nodes: [{ path: '/dev/ttyUSB*', containerPath: '/dev/serial/', ...rw }],
+        },
+        {
+          resource: 'devices.example.com/sound',
+          count: 1,
+          nodes: [
+            { path: '/dev/snd/controlC0', ...rw },
+            { path: '/dev/snd/pcmC0D0p', permissions: 'rw', optional: true },
+          ],
+        },
+      ],
+      problems: [],
+    });
+  });
+
+  test.each([
+    ['devices: [', 'it is no YAML'],
+    ['', 'it is no YAML: expected a document'],
+    ['[]', 'expected object'],
+    ['devices: [{ path: /etc/passwd }]', 'devices[0].path: the path must lie below /dev'],
+    ['devices: [{ path: /dev/../etc/x }]', 'devices[0].path: the path must lie below /dev'],
+    ['devices: [{ path: /dev/fuse, permissions: x }]', 'devices[0].permissions: permissions must be some of r, w, m'],
+    ['devices: [{ path: /dev/fuse, count: 0 }]', 'devices[0].count'],
+    ['devices: [{ path: /dev/fuse, count: 1001 }]', 'devices[0].count'],
+    ['devices: [{ path: /dev/fuse, counts: 2 }]', 'devices[0]: Unrecognized key: "counts"'],
+    ['devices: [{ path: /dev/tty* }]', 'devices[0]: a path with wildcards needs a name'],
+    ['devices: [{ path: /dev/fuse, containerPath: /dev/../x }]', 'devices[0].containerPath: containerPath must be'],
+    ['devices: [{ path: /dev/fuse, name: a/b }]', 'devices[0].name: the name must be one that Kubernetes takes'],
+    ['devices: [{ name: a, group: [{ path: /dev/tty* }] }]', 'devices[0].group[0].path: a group cannot hold wildcards'],
+    ['{ resourcePrefix: a.kubernetes.io, devices: [] }', 'resourcePrefix: this prefix belongs to Kubernetes'],
+    ['devices: [{ path: /dev/a_b }, { path: /dev/a/b }]', 'another entry is offered as hostdev.k8s.io/dev_a_b already'],
+  ])('refuses %s', (text, problem) => {
+    expect(parseConfigFile(text).problems.join('\n')).toContain(problem);
+  });
+
+  test('tells every problem at once', () => {
+    expect(parseConfigFile('devices: [{ path: /x }, { path: /dev/y, count: 0 }]').problems).toHaveLength(2);
+  });
+
+  const word = fc.oneof(
+    fc.constantFrom(
+      'path',
+      'name',
+      'group',
+      'count',
+      'permissions',
+      'optional',
+      'containerPath',
+      'devices',
+      '__proto__',
+    ),
+    fc.string(),
+  );
+  const value = fc.letrec((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4 },
+      fc.constantFrom('/dev/fuse', '/dev/tty*', 'rw', '/dev/..', 1, 1e9, -1, true, null),
+      fc.string(),
+      fc.double(),
+      fc.array(tie('any'), { maxLength: 4 }),
+      fc.dictionary(word, tie('any'), { maxKeys: 5 }),
+    ),
+  })).any;
+  const devices = fc.array(value, { maxLength: 5 }).map((list) => JSON.stringify({ devices: list }));
+
+  test.each([
+    ['text', fc.string({ unit: 'binary', maxLength: 200 })],
+    ['YAML of any shape', value.map((any) => JSON.stringify(any) ?? '')],
+    ['entries of any shape', devices],
+  ])(
+    'offers nothing of malformed %s and says why',
+    (_, texts) => {
+      fc.assert(
+        fc.property(texts, (text) => {
+          const { devs, problems } = parseConfigFile(text);
+          for (const problem of problems) expect(problem).toMatch(ENTRY);
+          for (const { resource, count, nodes } of devs) {
+            expect(resource).toMatch(/^hostdev\.k8s\.io\/[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/);
+            expect(count >= 1 && count <= 1_000 && nodes.length > 0).toBe(true);
+            for (const { path } of nodes) expect(path).toMatch(/^\/dev\//);
+          }
+          expect(devs.length > 0 || problems.length > 0 || /devices"?:\s*\[\s*\]/.test(text)).toBe(true);
+        }),
+        { numRuns: 10_000 },
+      );
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { parseConfigFile } from './config-file.ts';
+import { doublesIn, type HostDev } from './devs.ts';
+
+/** What to offer: the devices of the command line, and those of a file that may change at any time. */
+export class ConfigSource {
+  readonly #fixed: readonly HostDev[];
+  readonly #file: string | undefined;
+  readonly #log: Logger;
+  #content: string | undefined;
+  #good: readonly HostDev[] | undefined;
+  #problem: string | undefined;
+
+  constructor(fixed: readonly HostDev[], file: string | undefined, log: Logger) {
+    this.#fixed = fixed;
+    this.#file = file;
+    this.#log = log;
+  }
+
+  /** Why nothing of the file has ever been offered. A file that was good once goes on being offered as it was then. */
+  get problem(): string | undefined {
+    return this.#file === undefined || this.#good !== undefined ? undefined : (this.#problem ?? 'it was not read yet');
+  }
+
+  /** Reads the file again: a ConfigMap's volume is exchanged by links, which file notifications see as something else. */
+  look(): readonly HostDev[] {
+    if (this.#file !== undefined) this.#read(this.#file);
+    return [...this.#fixed, ...(this.#good ?? [])];
+  }
+
+  #read(file: string): void {
+    let content: string;
+    try {
+      content = readFileSync(file, 'utf8');
+    } catch (err) {
+      this.#content = undefined;
+      this.#report([err instanceof Error ? err.message : String(err)]);
+      return;
+    }
+    if (content === this.#content) return;
+    this.#content = content;
+    const { devs, problems } = parseConfigFile(content);
+    const all = [...problems, ...(problems.length === 0 ? doublesIn([...this.#fixed, ...devs]) : [])];
+    if (all.length > 0) {
+      this.#report(all);
+      return;
+    }
+    this.#good = devs;
+    this.#problem = undefined;
+    this.#log.info({ file, resources: devs.map(({ resource }) => resource) }, 'the configuration is in force');
+  }
+
+  #report(problems: readonly string[]): void {
+    const problem = problems.join('; ');
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    const kept = this.#good === undefined ? 'nothing of it is offered' : 'the last good one stays in force';
+    this.#log.error({ file: this.#file, problems }, `Cannot use the configuration: ${kept}`);
+  }
+}
