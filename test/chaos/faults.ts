@@ -56,7 +56,8 @@ export const FAULTS = {
   'delete slave': pod(7),
   'delete slave by force': pod(2),
   'evict slave': pod(3),
-  'evict slave hard': pod(2),
+  /** As a hard eviction ends a pod (`immediateEvictionGracePeriodSeconds` of the kubelet), which the local nodes do to nobody. */
+  'delete slave within a second': pod(2),
   'kill slave': pod(4),
   'delete target': pod(5),
   'evict target': pod(2),
@@ -69,5 +70,5 @@ export const KINDS = Object.keys(FAULTS) as FaultKind[];
 
 /** What is hit by each kind, without what happens to it: `kube-apiserver`. */
 export function partOf(kind: FaultKind): string {
-  return kind.replace(/^(kill|freeze|delete|evict) /, '').replace(/ (too long|by force|hard)$/, '');
+  return kind.replace(/^(kill|freeze|delete|evict) /, '').replace(/ (too long|by force|within a second)$/, '');
 }

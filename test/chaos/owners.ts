@@ -3,11 +3,13 @@ import type { History } from './history.ts';
 import { type Excuse, excuseOf, type Overlap, overlapsIn } from './witness/overlap.ts';
 import type { Run } from './witness/runs.ts';
 
-/** Ends of a slave that let the next one have its device before the node worker can know, and for how long its target may have it still. */
-const AT_ONCE: Partial<Record<FaultKind, { readonly why: string; readonly ms: number }>> = {
-  'delete slave by force': { why: 'a slave was deleted by force', ms: 30_000 },
-  'evict slave hard': { why: 'a slave was evicted without its grace period', ms: 30_000 },
+/** Ends of a slave that let the next one have its device before the node worker can know. */
+const AT_ONCE: Partial<Record<FaultKind, string>> = {
+  'delete slave by force': 'a slave was deleted by force',
+  'delete slave within a second': 'a slave was deleted within a second',
 };
+/** How long after such an end its target may still have the device. */
+const AT_ONCE_MS = 30_000;
 
 export interface Judged extends Overlap {
   readonly excuse?: Excuse;
@@ -24,8 +26,8 @@ export function judgedOverlaps(runs: readonly Run[], history: History, more: rea
 
 function endedAtOnce(history: History): Excuse[] {
   return history.of('fault').flatMap(({ fault, pod, hit, atMs }) => {
-    const end = AT_ONCE[fault.kind];
-    if (end === undefined || pod === undefined || hit === undefined) return [];
-    return [{ why: end.why, node: fault.node ?? '', pod, fromMs: atMs, toMs: atMs + end.ms }];
+    const why = AT_ONCE[fault.kind];
+    if (why === undefined || pod === undefined || hit === undefined) return [];
+    return [{ why, node: fault.node ?? '', pod, fromMs: atMs, toMs: atMs + AT_ONCE_MS }];
   });
 }

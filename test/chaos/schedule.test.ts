@@ -41,7 +41,7 @@ test.each([
   ['kill kube-apiserver', 'kube-apiserver'],
   ['freeze node worker too long', 'node worker'],
   ['delete slave by force', 'slave'],
-  ['evict slave hard', 'slave'],
+  ['delete slave within a second', 'slave'],
 ] as const)('partOf() of "%s" is %s', (kind, part) => {
   expect(partOf(kind)).toBe(part);
 });

@@ -29,8 +29,11 @@ const SERVERS = {
 } as const;
 
 const REQUEST_MS = 5_000;
-/** A hard eviction leaves a pod one second (`immediateEvictionGracePeriodSeconds` of the kubelet's eviction manager), as this does. */
-const GRACE_SECONDS: Partial<Record<FaultKind, number>> = { 'delete slave by force': 0, 'evict slave hard': 1 };
+/** Of deletions that do not leave the pod its own grace period. */
+const GRACE_SECONDS: Partial<Record<FaultKind, number>> = {
+  'delete slave by force': 0,
+  'delete slave within a second': 1,
+};
 const NOTHING: Strike = {};
 
 export class Striker {
@@ -133,11 +136,11 @@ async function hitPod(kind: FaultKind, name: string): Promise<boolean> {
 }
 
 function requestOf(kind: FaultKind, name: string): ReturnType<typeof CLUSTER.api.send> {
-  const graceSeconds = GRACE_SECONDS[kind];
-  if (graceSeconds === undefined && kind.startsWith('evict')) {
+  if (kind.startsWith('evict')) {
     const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: NAMESPACE } };
     return CLUSTER.api.send('POST', `${podPath(name)}/eviction`, body, REQUEST_MS);
   }
+  const graceSeconds = GRACE_SECONDS[kind];
   const query = graceSeconds === undefined ? '' : `?gracePeriodSeconds=${graceSeconds}`;
   return CLUSTER.api.send('DELETE', `${podPath(name)}${query}`, undefined, REQUEST_MS);
 }
