@@ -1,5 +1,5 @@
 import type { DeviceMount } from './device-mount.ts';
-import { API_GROUP, mountWorkflowId, SLAVE_LABELS } from './names.ts';
+import { API_GROUP, GROUP_VERSION, SLAVE_LABELS } from './names.ts';
 
 /** Version of the DeviceMount objects in kube-apiserver; `v1alpha1` has only the verbs `pods/mount` and `pods/unmount`. */
 export const OBJECT_VERSION = 'v1beta1';
@@ -57,3 +57,28 @@ export type DeviceMountObjectStatus = DeviceMount['status'] & {
   /** RFC 3339. When this was last known to be what the workflow says. */
   readonly confirmedAt: string;
 };
+
+const UNTOLD: DeviceMount['status'] = { phase: 'Pending', user: '', devices: [], slaves: [] };
+
+/** The mount that an object shows, with the object's own UID and version. */
+export function mountOfObject({ metadata, spec, status }: DeviceMountObject): DeviceMount {
+  const { name, namespace, labels, uid = '', resourceVersion = '', creationTimestamp = '' } = metadata;
+  const { phase, user, node, devices, slaves, reason, message, mountedAt, leaseEndsAt } = status ?? UNTOLD;
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: { name, namespace, uid, creationTimestamp, resourceVersion, labels },
+    spec,
+    status: {
+      phase,
+      user,
+      devices,
+      slaves,
+      ...(node !== undefined && { node }),
+      ...(reason !== undefined && { reason }),
+      ...(message !== undefined && { message }),
+      ...(mountedAt !== undefined && { mountedAt }),
+      ...(leaseEndsAt !== undefined && { leaseEndsAt }),
+    },
+  };
+}

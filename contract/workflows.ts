@@ -17,6 +17,8 @@ export type UnmountInput = Signed<UnmountRequest>;
 export const UPDATES = {
   /** On a mount: answers the DeviceMount once mounted; fails once the mount has failed and is undone. */
   mounted: 'mounted',
+  /** On a mount: answers the DeviceMount once its object exists or nobody tries to make it any more; fails as `mounted` before that. */
+  shown: 'shown',
   /** On an unmount: answers the DeviceMountList of what the container has lost. */
   released: 'released',
 } as const;

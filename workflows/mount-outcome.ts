@@ -23,6 +23,10 @@ export class MountOutcome {
     setHandler(defineUpdate<MountedResult>(UPDATES.mounted), () =>
       CancellationScope.nonCancellable(() => this.#answer(record)),
     );
+    // Until there are objects.
+    setHandler(defineUpdate<MountedResult>(UPDATES.shown), async () =>
+      this.#failure === undefined ? record.mount : this.#answer(record),
+    );
   }
 
   async #answer(record: StatusRecord): Promise<MountedResult> {
