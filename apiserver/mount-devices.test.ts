@@ -261,7 +261,8 @@ describe('PUT mount', () => {
   test('finds with dryRun=All that the name is taken', async () => {
     await mount('device_type=HOSTDEV', named(''));
     const other = await mount('device_type=HOSTDEV&dryRun=All', named('"split":true,'));
-    expect(other).toMatchObject({ code: 409, json: { details: { causes: [{ reason: 'NameTaken' }] } } });
+    const json = { reason: 'AlreadyExists', details: { causes: [{ reason: 'NameTaken' }] } };
+    expect(other).toMatchObject({ code: 409, json });
     expect((await mount('device_type=HOSTDEV&dryRun=All', named(''))).code).toBe(200);
   });
 

@@ -31,7 +31,8 @@ export const FAILURES = {
   ContainerNotReady: { code: 409, reason: 'Conflict', retry: false },
   /** The container's kernel, cgroup or /dev cannot be changed from outside, for example Kata or gVisor. */
   ContainerUnsupported: { code: 409, reason: 'Conflict', retry: false },
-  NameTaken: { code: 409, reason: 'Conflict', retry: false },
+  /** Not `Conflict`, which tells clients to read again and repeat. */
+  NameTaken: { code: 409, reason: 'AlreadyExists', retry: false },
   IdempotencyKeyReused: { code: 409, reason: 'Conflict', retry: false },
   MountEnded: { code: 409, reason: 'Conflict', retry: false },
   /** The target pod is ending, has ended, or was replaced by another pod of the same name. */
