@@ -37,16 +37,11 @@ export class InFlight {
       this.#now -= 1;
     }
   }
-
-  get count(): number {
-    return this.#now;
-  }
 }
 
 interface Gate {
   readonly identify: (req: Request) => Promise<Identity>;
-  /** Which of several limits counts the request. */
-  readonly inFlight: (req: Request) => InFlight;
+  readonly inFlight: InFlight;
   readonly subject?: (req: Request) => StatusSubject;
   /** Absent: as long as it takes. */
   readonly answerWithinMs?: number | undefined;
@@ -61,7 +56,7 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
         const identity = await gate.identify(req);
         refuseAnonymous(identity);
         access.user = identity.name.slice(0, 256);
-        await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
+        await gate.inFlight.run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
       });
     } catch (err) {
       sendFailure(req, res, err, gate.subject?.(req));
@@ -73,13 +68,13 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
  * Whatever of the task is still going on then counts on among those in flight, and answers nobody.
  * @throws Timeout
  */
-async function within(limitMs: number | undefined, task: () => Promise<void>): Promise<void> {
+export async function within<T>(limitMs: number | undefined, task: () => Promise<T>): Promise<T> {
   if (limitMs === undefined) return task();
   const late = Promise.withResolvers<never>();
   const message = `Cannot answer within ${limitMs / 1_000} s: the request may have been taken all the same`;
   const timer = setTimeout(() => late.reject(fail('Timeout', message)), limitMs);
   try {
-    await Promise.race([task(), late.promise]);
+    return await Promise.race([task(), late.promise]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from '../../apiserver/mounts.ts';
+import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts.ts';
+import type { Objects } from '../../apiserver/objects.ts';
 import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { fail, nothingMounted } from '../../contract/failures.ts';
 import type { Fingerprint } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
@@ -13,12 +15,27 @@ export class MemoryMounts implements Mounts {
   readonly mounts = new Map<string, DeviceMount>();
   readonly asked: (MountInput | UnmountInput)[] = [];
   readonly patience: number[] = [];
+  /** How long each mount may be waited for to be shown. */
+  readonly shownWithin: number[] = [];
   /** What each call answers instead. */
   failure: Error | undefined;
   /** Awaited by each mount before it is made. */
   gate: Promise<void> = Promise.resolve();
   /** When each mount has ended; by namespace and name. */
   readonly ended = new Map<string, Date>();
+  /** As kube-apiserver has them: all of what there is. */
+  readonly objects: Objects = {
+    get: async (namespace, name) => {
+      const mount = this.mounts.get(`${namespace}/${name}`);
+      return mount && objectOf(mount);
+    },
+    list: async ({ namespace, podUid }) => {
+      const mounts = [...this.mounts.values()].filter(
+        ({ metadata, spec }) => metadata.namespace === namespace && spec.podUid === podUid,
+      );
+      return { metadata: { resourceVersion: String(this.#version) }, items: mounts.map(objectOf) };
+    },
+  };
   readonly #fingerprints = new Map<string, Fingerprint>();
   readonly #names = new Map<string, string>();
   #version = 0;
@@ -38,7 +55,7 @@ export class MemoryMounts implements Mounts {
     );
   }
 
-  async mount({ input, first, fingerprint }: NewMount, patienceMs: number): Promise<MountAnswer> {
+  async mount({ input, first, fingerprint }: NewMount, patienceMs: number, shownMs: number): Promise<MountAnswer> {
     await this.check();
     const { name, target, idempotencyKey = '' } = input.request;
     const key = `${target.namespace}/${name}`;
@@ -53,46 +70,35 @@ export class MemoryMounts implements Mounts {
     }
     this.asked.push(input);
     this.patience.push(patienceMs);
+    this.shownWithin.push(shownMs);
     this.#fingerprints.set(key, fingerprint);
     this.ended.delete(key);
     const started = this.#stored(key, first, { phase: 'Pending' });
-    if (patienceMs === 0) return { state: 'pending', mount: started };
+    if (patienceMs === 0) return { state: 'pending', mount: shown(started), shown: true };
     await this.gate;
     return {
       state: 'mounted',
-      mount: this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' }),
+      mount: shown(this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' })),
+      shown: true,
     };
   }
 
   #joined(key: string, mount: DeviceMount, { request }: MountInput): MountAnswer {
-    if (mount.status.phase === 'Pending') return { state: 'pending', mount };
+    if (mount.status.phase === 'Pending') return { state: 'pending', mount, shown: false };
     const leaseSeconds = renewalOf(mount, request);
-    if (leaseSeconds === undefined) return { state: 'mounted', mount };
+    if (leaseSeconds === undefined) return { state: 'mounted', mount, shown: false };
     const leaseEndsAt = new Date(Date.now() + leaseSeconds * 1_000).toISOString();
-    return { state: 'mounted', mount: this.#stored(key, mount, { leaseEndsAt }) };
+    return { state: 'mounted', mount: this.#stored(key, mount, { leaseEndsAt }), shown: false };
   }
 
-  async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
+  async unmount(input: UnmountInput, patienceMs: number): Promise<DeviceMountList | undefined> {
     await this.check();
     this.asked.push(input);
     this.patience.push(patienceMs);
     const found = [...this.mounts.entries()].filter(([, mount]) => isMeant(mount, input.request));
     if (found.length === 0) throw nothingMounted(input.request);
     const items = found.map(([key, one]) => this.#stored(key, one, { phase: 'Releasing' }));
-    const list = this.#listOf(items);
-    return patienceMs === 0 ? { state: 'releasing', list } : { state: 'released', list };
-  }
-
-  async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
-    await this.check();
-    return this.mounts.get(`${namespace}/${name}`);
-  }
-
-  async list(namespace: string | undefined): Promise<DeviceMountList> {
-    await this.check();
-    return this.#listOf(
-      [...this.mounts.values()].filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace),
-    );
+    return patienceMs === 0 ? undefined : this.#listOf(items);
   }
 
   #stored(key: string, mount: DeviceMount, change: Partial<DeviceMount['status']>): DeviceMount {
@@ -115,4 +121,30 @@ export class MemoryMounts implements Mounts {
       items,
     };
   }
+}
+
+function objectOf({ metadata, spec, status }: DeviceMount): DeviceMountObject {
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata;
+  const identity = { uid: `object of ${uid}`, resourceVersion: `1${resourceVersion}`, creationTimestamp };
+  return {
+    apiVersion: 'device-mounter.io/v1beta1',
+    kind: 'DeviceMount',
+    metadata: { name, namespace, labels: {}, ownerReferences: [], ...identity },
+    spec,
+    status: {
+      ...status,
+      mountUid: uid,
+      workflowId: '',
+      version: resourceVersion,
+      summary: '',
+      conditions: [],
+      confirmedAt: creationTimestamp,
+    },
+  };
+}
+
+/** As a workflow answers it that has made its object. */
+function shown(mount: DeviceMount): DeviceMount {
+  const { uid, resourceVersion } = objectOf(mount).metadata;
+  return { ...mount, metadata: { ...mount.metadata, uid: uid ?? '', resourceVersion: resourceVersion ?? '' } };
 }
