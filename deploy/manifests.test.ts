@@ -3,26 +3,15 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { loadAllYaml, type V1Deployment, type V1ValidatingAdmissionPolicy } from '@kubernetes/client-node';
 
-interface KubeObject {
-  readonly kind: string;
-  readonly metadata: { readonly name: string };
-}
-
-const OBJECTS = loadAllYaml(
-  readFileSync(join(import.meta.dirname, 'device-mounter-apiserver.yaml'), 'utf8'),
-) as KubeObject[];
-
-/** The object `kind/name`, which the test would fail without. */
-function find<T>(kind: string, name: string): T {
-  return OBJECTS.find((object) => object.kind === kind && object.metadata.name === name) as T;
-}
+const MANIFEST = readFileSync(join(import.meta.dirname, 'device-mounter-apiserver.yaml'), 'utf8');
 
 test('the policy lets the account that the control worker runs as write DeviceMounts', () => {
-  const { metadata, spec } = find<V1Deployment>('Deployment', 'device-mounter-control');
-  const { spec: policy } = find<V1ValidatingAdmissionPolicy>(
-    'ValidatingAdmissionPolicy',
-    'devicemounts.device-mounter.io',
+  const objects = loadAllYaml(MANIFEST) as (V1Deployment & V1ValidatingAdmissionPolicy)[];
+  const control = objects.find(
+    ({ kind, metadata }) => kind === 'Deployment' && metadata?.name === 'device-mounter-control',
   );
-  const account = `system:serviceaccount:${metadata?.namespace}:${spec?.template.spec?.serviceAccountName}`;
-  expect(policy?.validations?.[0]?.expression).toContain(`request.userInfo.username == '${account}'`);
+  const policy = objects.find(({ kind }) => kind === 'ValidatingAdmissionPolicy');
+  const { namespace } = control?.metadata ?? {};
+  const account = `system:serviceaccount:${namespace}:${control?.spec?.template.spec?.serviceAccountName}`;
+  expect(policy?.spec?.validations?.[0]?.expression).toContain(`request.userInfo.username == '${account}'`);
 });
