@@ -82,6 +82,8 @@ export interface DeviceMount {
     readonly mountedAt?: string;
     /** RFC 3339. */
     readonly leaseEndsAt?: string;
+    /** The container lacks some of the devices, and the node goes on trying to give them back. `since` is RFC 3339. */
+    readonly degraded?: { readonly since: string; readonly message: string };
   };
 }
 
