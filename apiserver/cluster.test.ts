@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { KubeConfig } from '@kubernetes/client-node';
-import { objectReader } from './cluster.ts';
+import { objectLister } from './cluster.ts';
 
 const TARGET = { namespace: 'apps', pod: 'web-0', podUid: '9c1b-uid', container: 'main' };
 const OBJECT = {
@@ -34,28 +34,19 @@ afterEach(() => {
   kube.close();
 });
 
-const GROUP = '/apis/device-mounter.io/v1beta1/namespaces/apps/devicemounts';
-
-describe('objectReader()', () => {
-  test('list() asks once, for the objects of the pod', async () => {
+describe('objectLister()', () => {
+  test('asks once, for the objects of the pod', async () => {
     answer = { code: 200, body: { metadata: { resourceVersion: '42', continue: '' }, items: [OBJECT] } };
-    expect(await objectReader(config).list(TARGET)).toEqual(answer.body);
-    expect(asked).toEqual([`GET ${GROUP}?labelSelector=device-mounter.io%2Fowner-uid%3D9c1b-uid`]);
-  });
-
-  test('get() answers one, or that there is none', async () => {
-    answer = { code: 200, body: OBJECT };
-    expect(await objectReader(config).get('apps', 'm')).toEqual(OBJECT);
-    answer = { code: 404, body: { kind: 'Status', code: 404, reason: 'NotFound', message: 'not found' } };
-    expect(await objectReader(config).get('apps', 'n')).toBeUndefined();
-    expect(asked).toEqual([`GET ${GROUP}/m`, `GET ${GROUP}/n`]);
+    expect(await objectLister(config)(TARGET)).toEqual(answer.body);
+    const path = '/apis/device-mounter.io/v1beta1/namespaces/apps/devicemounts';
+    expect(asked).toEqual([`GET ${path}?labelSelector=device-mounter.io%2Fowner-uid%3D9c1b-uid`]);
   });
 
   test.each([
     ['there is no such kind', 404],
     ['there is no right', 403],
-  ])('list() rejects where %s', async (_name, code) => {
+  ])('rejects where %s', async (_name, code) => {
     answer = { code, body: { kind: 'Status', code, message: 'no' } };
-    await expect(objectReader(config).list(TARGET)).rejects.toThrow(String(code));
+    await expect(objectLister(config)(TARGET)).rejects.toThrow(String(code));
   });
 });

@@ -9,12 +9,12 @@ import {
   type V1Container,
   type V1Pod,
 } from '@kubernetes/client-node';
-import { type DeviceMountObject, OBJECT_LABELS, OBJECT_VERSION } from '../contract/device-mount-object.ts';
+import { OBJECT_LABELS, OBJECT_VERSION } from '../contract/device-mount-object.ts';
 import { fail } from '../contract/failures.ts';
 import { API_GROUP } from '../contract/names.ts';
 import { apiClient } from '../process/kubernetes.ts';
 import type { Review } from './authorization.ts';
-import type { ObjectList, Objects } from './objects.ts';
+import type { ListObjects, ObjectList } from './objects.ts';
 import type { GetPriority } from './priority.ts';
 import type { GetPod, TargetPod } from './target.ts';
 import type { ReviewToken } from './tokens.ts';
@@ -56,23 +56,13 @@ function isSidecar({ restartPolicy }: V1Container): boolean {
   return restartPolicy === 'Always';
 }
 
-/** Reads DeviceMounts. */
-export function objectReader(config: KubeConfig): Objects {
+/** Lists the DeviceMounts of pods. */
+export function objectLister(config: KubeConfig): ListObjects {
   const objects = apiClient(config, CustomObjectsApi);
   const kind = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' };
-  return {
-    async get(namespace, name) {
-      try {
-        return (await objects.getNamespacedCustomObject({ ...kind, namespace, name })) as DeviceMountObject;
-      } catch (err) {
-        if (err instanceof ApiException && err.code === 404) return undefined;
-        throw err;
-      }
-    },
-    async list({ namespace, podUid }) {
-      const labelSelector = `${OBJECT_LABELS.targetUid}=${podUid}`;
-      return (await objects.listNamespacedCustomObject({ ...kind, namespace, labelSelector })) as ObjectList;
-    },
+  return async ({ namespace, podUid }) => {
+    const labelSelector = `${OBJECT_LABELS.targetUid}=${podUid}`;
+    return (await objects.listNamespacedCustomObject({ ...kind, namespace, labelSelector })) as ObjectList;
   };
 }
 

@@ -9,7 +9,7 @@ import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { createApp } from './app.ts';
-import { objectReader, podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
+import { objectLister, podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { Metrics } from './metrics.ts';
 import { readServingPair, watchServingPair } from './serving-certificate.ts';
@@ -48,7 +48,7 @@ const app = createApp({
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal, claim),
-  objects: objectReader(cluster),
+  listObjects: objectLister(cluster),
   clusterName: () => claim.name(),
   signingKey,
   readiness: {

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import type { ObjectList } from './objects.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -18,36 +18,44 @@ const NAMED = `{"name":"n",${FUSE.slice(1)}`;
 const mount = (query = 'device_type=HOSTDEV', body: string = FUSE) =>
   server.as('jane', { method: 'PUT', path: `${POD}/mount?${query}`, body });
 
-/** Of another mount. */
-const OTHER = {
-  metadata: { uid: 'of another', resourceVersion: '7' },
-  status: { mountUid: 'other' },
-} as unknown as DeviceMountObject;
-
 describe('the answer to PUT mount', () => {
-  test('answers 202 at once with wait_second=0', async () => {
+  test('is 202 at once with wait_second=0', async () => {
     const { code, json } = await mount('device_type=HOSTDEV&wait_second=0');
     expect({ code, json }).toMatchObject({ code: 202, json: { status: { phase: 'Pending' } } });
     expect(server.mounts.asked[0]?.request.deadlineSeconds).toBe(600);
     expect(server.mounts.patience).toEqual([0]);
   });
 
-  test('answers the identity of the object, also to a request that is repeated', async () => {
+  test('has the identity of the object, also to a request that is repeated', async () => {
     const first = await mount('device_type=HOSTDEV', NAMED);
     expect(first.json['metadata']).toMatchObject({ uid: expect.stringMatching(/^object of /) });
     expect((await mount('device_type=HOSTDEV', NAMED)).json['metadata']).toEqual(first.json['metadata']);
   });
 
-  test.each([
-    ['cannot be read', () => Promise.reject(new Error('there is no such kind'))],
-    ['is of an earlier mount', async () => OTHER],
-    ['is not there', async () => undefined],
-  ])('answers a repeated request with what Temporal knows when the object %s', async (_name, get) => {
+  test.each<[string, (list: ObjectList) => ObjectList]>([
+    [
+      'is of an earlier mount',
+      ({ metadata, items }) => ({
+        metadata,
+        items: items.map(({ status, ...item }) => ({
+          ...item,
+          ...(status && { status: { ...status, mountUid: 'x' } }),
+        })),
+      }),
+    ],
+    ['is not there', ({ metadata }) => ({ metadata, items: [] })],
+    [
+      'cannot be read',
+      () => {
+        throw new Error('there is no such kind');
+      },
+    ],
+  ])('is what Temporal knows for a repeated request when the object %s', async (_name, change) => {
     await mount('device_type=HOSTDEV', NAMED);
-    server.objects = { ...server.objects, get };
+    server.listObjects = async (target) => change(await server.mounts.listObjects(target));
     const { code, json } = await mount('device_type=HOSTDEV', NAMED);
-    const uid = server.mounts.mounts.get('default/n')?.metadata.uid;
-    expect([code, json['metadata']]).toMatchObject([200, { uid }]);
+    const { uid, resourceVersion } = server.mounts.mounts.get('default/n')?.metadata ?? {};
+    expect([code, json['metadata']]).toMatchObject([200, { uid, resourceVersion }]);
   });
 
   test.each([

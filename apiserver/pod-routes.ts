@@ -21,7 +21,7 @@ import {
 } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
 import { type Form, formOf } from './negotiation.ts';
-import { listOf, mountsMeant, type Objects, withItsObject, withObjects } from './objects.ts';
+import { type ListObjects, listOf, mountsMeant, withObjects } from './objects.ts';
 import { LONGEST_ANSWER_MS, type Patience, patienceOf } from './patience.ts';
 import { type GetPriority, priorityProblems } from './priority.ts';
 import { readBody } from './request-body.ts';
@@ -33,7 +33,7 @@ export interface PodRoutesDeps {
   readonly getPod: GetPod;
   readonly getPriority: GetPriority;
   readonly mounts: Mounts;
-  readonly objects: Objects;
+  readonly listObjects: ListObjects;
   /** Name of this cluster. */
   readonly clusterName: () => Promise<string>;
   /** Ed25519. */
@@ -81,7 +81,8 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   }
   const { mountedMs, shownMs } = patience(call, query);
   const { state, mount, shown } = await deps.mounts.mount(wanted, mountedMs, shownMs);
-  const value = shown ? mount : await withItsObject(deps.objects, mount);
+  const { items } = shown ? listOf([mount]) : await withObjects(deps.listObjects, [mount], request.target);
+  const [value] = items;
   if (state === 'mounted') answer(call, form, 200, value, `Successfully mounted ${deviceType} devices`);
   else answer(call, form, 202, value, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
 }
@@ -113,7 +114,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     deadlineSeconds: Math.max(query.deadlineSeconds, UNATTENDED_SECONDS),
   };
   if (query.dryRun) {
-    const list = await mountsMeant(deps.objects, request);
+    const list = await mountsMeant(deps.listObjects, request);
     if (list.items.length === 0) throw nothingMounted(request);
     return answer(call, form, 200, list, `Would uninstall ${query.deviceType} devices`);
   }
@@ -121,7 +122,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
   const patienceMs = Math.min(patience(call, query).mountedMs, query.waitSeconds * 1_000);
   const released = await deps.mounts.unmount(signRequest(request, deps.signingKey), patienceMs);
   if (released !== undefined) {
-    const list = await withObjects(deps.objects, released, request.target);
+    const list = await withObjects(deps.listObjects, released.items, request.target);
     return answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
   }
   const sentence = `Uninstalling ${query.deviceType} devices goes on`;
@@ -129,9 +130,9 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
 }
 
 /** The unmount has begun, so that whoever cannot be told which mounts it releases is told at least that. */
-async function releasing({ objects }: PodRoutesDeps, { access, res }: Call, request: UnmountRequest) {
+async function releasing({ listObjects }: PodRoutesDeps, { access, res }: Call, request: UnmountRequest) {
   try {
-    return await mountsMeant(objects, request);
+    return await mountsMeant(listObjects, request);
   } catch (err) {
     access.err = err;
     warn(res, 'the unmount has begun, but its mounts cannot be listed now: this list is empty for that reason');

@@ -45,7 +45,7 @@ export class TemporalMounts implements Mounts {
     this.#client = client;
     this.#claim = claim;
     this.#temporal = new TemporalCalls(client, claim);
-    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
+    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.earlier(namespace, name));
   }
 
   async check(): Promise<void> {
@@ -55,7 +55,7 @@ export class TemporalMounts implements Mounts {
   }
 
   async plan({ input: { request }, fingerprint }: NewMount): Promise<void> {
-    const earlier = await this.#earlier(request.target.namespace, request.name);
+    const earlier = await this.earlier(request.target.namespace, request.name);
     if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
   }
 
@@ -69,7 +69,7 @@ export class TemporalMounts implements Mounts {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const begun = await this.#begin(wanted, mayReplace, goalOf(until - Date.now(), shownMs));
       if (begun !== 'taken') return begun ?? unfinished();
-      const earlier = await this.#earlier(target.namespace, name);
+      const earlier = await this.earlier(target.namespace, name);
       mayReplace = earlier === undefined || repeatOf(earlier, wanted.fingerprint, new Date()) === 'free';
       if (earlier === undefined || mayReplace) continue;
       const joined = await this.#join(earlier.mount, wanted, goalOf(until - Date.now(), shownMs));
@@ -87,11 +87,6 @@ export class TemporalMounts implements Mounts {
     }
     await this.#temporal.start(WORKFLOWS.unmount, start);
     return undefined;
-  }
-
-  /** The mount as its workflow knows it; undefined when there is none. */
-  async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
-    return (await this.#earlier(namespace, name))?.mount;
   }
 
   /** Starts the mount; `taken` when there is one of its name, undefined when the patience was not enough or it has ended. */
@@ -141,7 +136,7 @@ export class TemporalMounts implements Mounts {
    */
   async #unfinished(wanted: NewMount, pastDeadline: boolean, shownMs: number): Promise<MountAnswer> {
     const { cluster, name, target, deadlineSeconds } = wanted.input.request;
-    const earlier = await this.#earlier(target.namespace, name);
+    const earlier = await this.earlier(target.namespace, name);
     if (earlier === undefined) throw fail('TemporalUnavailable', `Cannot reach Temporal in time: ${MAYBE_TAKEN}`);
     repeatOf(earlier, wanted.fingerprint, new Date());
     const { mount } = earlier;
@@ -163,7 +158,8 @@ export class TemporalMounts implements Mounts {
     return this.#temporal.call(() => handle.query<DeviceMount>(QUERIES.deviceMount), 'mounts cannot be read');
   }
 
-  async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
+  /** What has the name, as its workflow knows it; undefined when nothing has. */
+  async earlier(namespace: string, name: string): Promise<Earlier | undefined> {
     const workflowId = mountWorkflowId(await this.#claim.name(), namespace, name);
     const handle = this.#client.workflow.getHandle(workflowId);
     try {

@@ -73,7 +73,7 @@ describe('PUT unmount', () => {
     ['never comes', async () => new Promise<never>(() => undefined)],
   ])('says with 202 that it has begun, also when the list %s', async (_name, list) => {
     await mount();
-    server.objects = { ...server.objects, list };
+    server.listObjects = list;
     const { code, json, headers, text } = await unmount('device_type=HOSTDEV&wait_second=0');
     expect({ code, json }).toMatchObject({ code: 202, json: { kind: 'DeviceMountList', items: [] } });
     expect(headers['warning']).toContain('the unmount has begun, but its mounts cannot be listed now');
@@ -82,14 +82,14 @@ describe('PUT unmount', () => {
 
   test('answers what was released also when kube-apiserver does not list it', async () => {
     const { json: mounted } = await mount();
-    server.objects = { ...server.objects, list: unlisted };
+    server.listObjects = unlisted;
     const { code, json } = await unmount();
     const { name } = mounted['metadata'] as { readonly name: string };
     expect([code, json['items']]).toMatchObject([200, [{ metadata: { name, uid: expect.any(String) } }]]);
   });
 
   test('does not say what dryRun=All would do while kube-apiserver does not list the mounts', async () => {
-    server.objects = { ...server.objects, list: unlisted };
+    server.listObjects = unlisted;
     const { code, json } = await unmount('device_type=HOSTDEV&dryRun=All');
     expect([code, json['details']]).toMatchObject([503, { causes: [{ reason: 'KubernetesUnavailable' }] }]);
   });

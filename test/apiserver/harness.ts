@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { type AppDeps, createApp } from '../../apiserver/app.ts';
 import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
 import { Metrics } from '../../apiserver/metrics.ts';
-import type { Objects } from '../../apiserver/objects.ts';
+import type { ListObjects } from '../../apiserver/objects.ts';
 import type { TargetPod } from '../../apiserver/target.ts';
 import { TlsServer } from '../../apiserver/tls-server.ts';
 import { parseTrust, type Trust } from '../../apiserver/trust.ts';
@@ -78,7 +78,7 @@ export class TestServer {
   ]);
   readonly keys = generateKeyPairSync('ed25519');
   readonly logLines: Record<string, unknown>[] = [];
-  objects: Objects = this.mounts.objects;
+  listObjects: ListObjects = (target) => this.mounts.listObjects(target);
   review: (spec: ReviewSpec) => ReviewStatus | Promise<ReviewStatus> = () => ({ allowed: true });
   trust: Trust | undefined;
   ready: string | undefined;
@@ -98,10 +98,7 @@ export class TestServer {
       getPod: async (namespace, name) => this.pods.get(`${namespace}/${name}`),
       getPriority: async (name) => this.priorities.get(name),
       mounts: this.mounts,
-      objects: {
-        get: (namespace, name) => this.objects.get(namespace, name),
-        list: (target) => this.objects.list(target),
-      },
+      listObjects: (target) => this.listObjects(target),
       clusterName: async () => 'test',
       signingKey: this.keys.privateKey,
       readiness: { checks: { test: () => this.ready } },

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts.ts';
-import type { Objects } from '../../apiserver/objects.ts';
+import type { ObjectList } from '../../apiserver/objects.ts';
 import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
-import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
+import { type DeviceMountObject, mountOfObject, objectOf } from '../../contract/device-mount-object.ts';
 import { fail, nothingMounted } from '../../contract/failures.ts';
 import type { Fingerprint } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
-import { isMeant } from '../../contract/requests.ts';
+import { isMeant, type Target } from '../../contract/requests.ts';
 import type { MountInput, UnmountInput } from '../../contract/workflows.ts';
 
 /** Mounts that are made at once, in memory. */
@@ -23,19 +23,6 @@ export class MemoryMounts implements Mounts {
   gate: Promise<void> = Promise.resolve();
   /** When each mount has ended; by namespace and name. */
   readonly ended = new Map<string, Date>();
-  /** As kube-apiserver has them: all of what there is. */
-  readonly objects: Objects = {
-    get: async (namespace, name) => {
-      const mount = this.mounts.get(`${namespace}/${name}`);
-      return mount && objectOf(mount);
-    },
-    list: async ({ namespace, podUid }) => {
-      const mounts = [...this.mounts.values()].filter(
-        ({ metadata, spec }) => metadata.namespace === namespace && spec.podUid === podUid,
-      );
-      return { metadata: { resourceVersion: String(this.#version) }, items: mounts.map(objectOf) };
-    },
-  };
   readonly #fingerprints = new Map<string, Fingerprint>();
   readonly #names = new Map<string, string>();
   #version = 0;
@@ -101,6 +88,14 @@ export class MemoryMounts implements Mounts {
     return patienceMs === 0 ? undefined : this.#listOf(items);
   }
 
+  /** As kube-apiserver does. */
+  async listObjects({ namespace, podUid }: Target): Promise<ObjectList> {
+    const mounts = [...this.mounts.values()].filter(
+      ({ metadata, spec }) => metadata.namespace === namespace && spec.podUid === podUid,
+    );
+    return { metadata: { resourceVersion: String(this.#version) }, items: mounts.map(objectIn) };
+  }
+
   #stored(key: string, mount: DeviceMount, change: Partial<DeviceMount['status']>): DeviceMount {
     this.#version = Math.max(this.#version + 1, Date.now());
     const metadata = {
@@ -123,28 +118,15 @@ export class MemoryMounts implements Mounts {
   }
 }
 
-function objectOf({ metadata, spec, status }: DeviceMount): DeviceMountObject {
-  const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata;
+/** As it is in kube-apiserver. */
+function objectIn(mount: DeviceMount): DeviceMountObject {
+  const { uid, resourceVersion, creationTimestamp } = mount.metadata;
+  const object = objectOf(mount, { cluster: 'test', at: creationTimestamp });
   const identity = { uid: `object of ${uid}`, resourceVersion: `1${resourceVersion}`, creationTimestamp };
-  return {
-    apiVersion: 'device-mounter.io/v1beta1',
-    kind: 'DeviceMount',
-    metadata: { name, namespace, labels: {}, ownerReferences: [], ...identity },
-    spec,
-    status: {
-      ...status,
-      mountUid: uid,
-      workflowId: '',
-      version: resourceVersion,
-      summary: '',
-      conditions: [],
-      confirmedAt: creationTimestamp,
-    },
-  };
+  return { ...object, metadata: { ...object.metadata, ...identity } };
 }
 
 /** As a workflow answers it that has made its object. */
 function shown(mount: DeviceMount): DeviceMount {
-  const { uid, resourceVersion } = objectOf(mount).metadata;
-  return { ...mount, metadata: { ...mount.metadata, uid: uid ?? '', resourceVersion: resourceVersion ?? '' } };
+  return mountOfObject(objectIn(mount));
 }

@@ -27,7 +27,7 @@ function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): 
 
 /** The mount as its workflow knows it, whatever object shows it. */
 async function known({ name }: MountRequest): Promise<DeviceMount> {
-  const mount = await mounts.get(NAMESPACE, name);
+  const mount = (await mounts.earlier(NAMESPACE, name))?.mount;
   if (mount === undefined) throw new Error(`there is no mount ${name}`);
   return mount;
 }
@@ -66,7 +66,7 @@ describe('TemporalMounts.mount()', () => {
       const { idempotencyKey: _key, ...named } = keyed;
       expect(await failureFrom(mount(named))).toMatchObject({ type: 'NameTaken' });
       expect(await failureFrom(mount(keyed, PATIENCE_MS, false))).toMatchObject({ type: 'IdempotencyKeyReused' });
-      expect((await mounts.get(NAMESPACE, keyed.name))?.status.phase).toBe('Mounted');
+      expect((await mounts.earlier(NAMESPACE, keyed.name))?.mount.status.phase).toBe('Mounted');
     },
     TEST_MS,
   );
@@ -84,7 +84,7 @@ describe('TemporalMounts.mount()', () => {
       const [winner, loser] = settled[0]?.status === 'fulfilled' ? [one, two] : [two, one];
       expect(await failureFrom(mount(loser))).toMatchObject({ type: 'IdempotencyKeyReused' });
       expect((await mount(winner)).state).toBe('mounted');
-      expect(await mounts.get(NAMESPACE, loser.name)).toBeUndefined();
+      expect(await mounts.earlier(NAMESPACE, loser.name)).toBeUndefined();
       // Another pod's requests have keys of their own.
       await harness.addNode('keyed-too', 1);
       expect((await mount(mountRequest('keyed-too', { idempotencyKey: 'k' }))).state).toBe('mounted');

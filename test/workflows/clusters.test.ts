@@ -30,7 +30,8 @@ afterAll(async () => {
 const requestIn = ({ identity }: Harness, pod: string, more: Partial<MountRequest> = {}) =>
   signed(mountRequest(pod, { cluster: identity.name, user: { name: `jane of ${identity.name}` }, ...more }));
 const unmountIn = ({ identity }: Harness, pod: string) => signed(unmountRequest(pod, { cluster: identity.name }));
-const userIn = async (harness: Harness, name: string) => (await harness.mounts().get(NAMESPACE, name))?.status.user;
+const userIn = async (harness: Harness, name: string) =>
+  (await harness.mounts().earlier(NAMESPACE, name))?.mount.status.user;
 
 async function mountedInBoth(pod: string) {
   const nodes = await Promise.all([first, next].map((each) => each.addNode(pod, 1)));
