@@ -12,6 +12,7 @@ import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type Projection, type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
+import { settleMount } from './settle-mount.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
 
@@ -37,6 +38,7 @@ export interface ClusterActivities {
     readonly args?: readonly string[];
   }): Promise<void>;
   projectMount(input: ProjectMountInput): Promise<Projection>;
+  settleMount(input: { readonly namespace: string; readonly name: string }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
   publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
@@ -57,6 +59,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     tellOwner: async ({ namespace, mount, signal, args = [] }) =>
       void (await deps.owners.signal(namespace, mount, signal, ...args)),
     projectMount: (input) => projectMount(deps, input),
+    settleMount: (input) => settleMount(deps, input),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   });

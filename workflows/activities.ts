@@ -2,7 +2,7 @@ import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { ClusterActivities } from '../activities/cluster-activities.ts';
 import { ADOPT, AWAIT, CREATE, DELETE, PLAN, PROJECT, PROJECT_AT_ONCE, PUBLISH, SURVEY } from './timeouts.ts';
 
-export const { planMount, findMounts, nodeState, targetState, adoptMount, tellOwner } =
+export const { planMount, findMounts, nodeState, targetState, adoptMount, settleMount, tellOwner } =
   proxyActivities<ClusterActivities>(PLAN);
 export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
