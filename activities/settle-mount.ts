@@ -11,6 +11,9 @@ import { mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
 /** How long the object of a mount that has ended stays for readers. */
 const ENDED_MS = 10 * 60_000;
 
+/** How old the word may be that an object agrees with its mount. */
+const CONFIRMED_MS = 10 * 60_000;
+
 /** A change is shown within this time, or not by itself. */
 const SHOWN_MS = 10_000;
 
@@ -44,6 +47,27 @@ export function whyNotShown(
   // Of one that does not wait for a device the steps until it is made are not shown.
   const isPending = status.phase === 'Pending' && object.status?.mountUid === metadata.uid;
   return isPending || agrees(object, mount, clusterName) ? undefined : 'its object does not show it';
+}
+
+/** Whether nobody has looked for long whether an object still shows its mount. */
+export function isUnconfirmed({ now }: Pick<Dependencies, 'now'>, { status }: DeviceMountObject): boolean {
+  return now().getTime() - Date.parse(status?.confirmedAt ?? '') >= CONFIRMED_MS;
+}
+
+/** Notes in objects that they show their mounts, where they do. */
+export async function confirmMounts(deps: Dependencies, refs: readonly MountRef[]): Promise<void> {
+  for (const ref of refs) {
+    const [object, owner] = [await deps.cluster.getMount(ref), await deps.owners.describe(ref.namespace, ref.name)];
+    if (object?.status === undefined || owner?.open !== true || owner.mount === undefined) continue;
+    if (!agrees(object, owner.mount, deps.clusterName)) continue;
+    const status = { ...object.status, confirmedAt: deps.now().toISOString() };
+    // Whoever has written in between has confirmed it, too.
+    await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
+  }
+}
+
+function ifUnclear(err: unknown): void {
+  if (!(err instanceof ClusterError) || !err.isClear) throw err;
 }
 
 /** What is to become of an object that no open workflow shows any more. */

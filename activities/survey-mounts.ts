@@ -4,10 +4,11 @@ import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 import type { Target } from '../contract/requests.ts';
 import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { type Adoption, adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
+import type { MountRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
-import { type Fate, fateOf, idOf, objectsById, whyNotShown } from './settle-mount.ts';
+import { type Fate, fateOf, idOf, isUnconfirmed, objectsById, whyNotShown } from './settle-mount.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { endOf, type TargetState, targetState } from './target.ts';
 
@@ -39,6 +40,8 @@ export interface SurveyPage {
   readonly findings: readonly Finding[];
   /** What is mounted and well, as far as can be seen from here. */
   readonly mounted?: readonly Mounted[];
+  /** Whose objects show them, which was last said long ago. */
+  readonly unconfirmed?: readonly MountRef[];
   /** Where the next page begins, if this is not the last. */
   readonly next?: string;
 }
@@ -69,6 +72,7 @@ interface Survey {
   readonly slaves: readonly V1Pod[];
   readonly nodes: Map<string, Promise<NodeState>>;
   readonly mounted: Mounted[];
+  readonly unconfirmed: MountRef[];
 }
 
 /**
@@ -85,7 +89,8 @@ export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInp
     objectsById(deps),
     owners.all(),
   ]);
-  const survey: Survey = { deps, slaves, objects, nodes: new Map(), mounted };
+  const unconfirmed: MountRef[] = [];
+  const survey: Survey = { deps, slaves, objects, nodes: new Map(), mounted, unconfirmed };
   const subjects = subjectsOf(survey, open).filter(({ key }) => key > after);
   const findings: Finding[] = [];
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
@@ -93,9 +98,10 @@ export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInp
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
     const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
     const last = some.at(-1);
-    if (isFull && last !== undefined && last !== subjects.at(-1)) return { findings, mounted, next: last.key };
+    if (isFull && last !== undefined && last !== subjects.at(-1))
+      return { findings, mounted, unconfirmed, next: last.key };
   }
-  return { findings, mounted };
+  return { findings, mounted, unconfirmed };
 }
 
 /** In an order that is the same for each page. */
@@ -208,6 +214,9 @@ async function ofOwner(survey: Survey, namespace: string, name: string): Promise
   const { mount } = owner;
   if (mount === undefined) return [];
   const why = survey.objects && whyNotShown(survey.deps, mount, object);
+  if (why === undefined && object !== undefined && isUnconfirmed(survey.deps, object)) {
+    survey.unconfirmed.push({ namespace, name });
+  }
   const unshown =
     why === undefined ? [] : [{ ...aboutObject(mount, { action: 'project', why }), signal: SIGNALS.project }];
   return [...(await ofOpen(survey, mount)), ...unshown];

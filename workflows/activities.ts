@@ -9,6 +9,6 @@ export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled, lookScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
-export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);
+export const { surveyMounts, confirmMounts } = proxyActivities<ClusterActivities>(SURVEY);
 export const { projectMount } = proxyActivities<ClusterActivities>(PROJECT);
 export const { projectMount: projectMountAtOnce } = proxyLocalActivities<ClusterActivities>(PROJECT_AT_ONCE);

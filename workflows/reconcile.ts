@@ -2,7 +2,7 @@ import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo 
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, nodeState, publish, settleMount, surveyMounts, tellOwner } from './activities.ts';
+import { adoptMount, confirmMounts, nodeState, publish, settleMount, surveyMounts, tellOwner } from './activities.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
@@ -27,11 +27,21 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
     const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
     const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
     report = reportOf(report, await Promise.all(results));
+    if (!dryRun) await confirm(page.unconfirmed ?? []);
     setCurrentDetails(detailsOf(report));
     if (page.next === undefined) return report;
     after = page.next;
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof reconcileMounts>({ dryRun, after, report });
   }
+}
+
+/** For readers of the objects only: what fails is found again. */
+async function confirm(mounts: NonNullable<SurveyPage['unconfirmed']>): Promise<void> {
+  if (mounts.length === 0) return;
+  const summary = `confirm ${mounts.length} objects`;
+  await confirmMounts.executeWithOptions({ summary }, [{ mounts }]).catch((err: unknown) => {
+    log.warn('cannot confirm objects', { err });
+  });
 }
 
 /** Runs that were begun by an earlier release have all findings in a list. */

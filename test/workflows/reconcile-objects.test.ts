@@ -115,6 +115,20 @@ describe('reconcileMounts()', () => {
     expect(await objectOf('old')).toBeUndefined();
   });
 
+  test('says every ten minutes that an object still shows its mount, and not in a dry run', async () => {
+    const { object } = await mounted('sure');
+    const before = object.status?.confirmedAt ?? '';
+    harness.aheadMs = 9 * MINUTE_MS;
+    await harness.reconcile();
+    harness.aheadMs = 11 * MINUTE_MS;
+    await harness.reconcile({ dryRun: true });
+    expect((await objectOf('sure'))?.status?.confirmedAt).toBe(before);
+    expect(await reconciled('sure')).toEqual([]);
+    const after = await objectOf('sure');
+    expect(Date.parse(after?.status?.confirmedAt ?? '') - Date.parse(before)).toBeGreaterThan(10 * MINUTE_MS);
+    expect({ ...after?.status, confirmedAt: before }).toEqual(object.status);
+  });
+
   test('goes on without the CustomResourceDefinition', async () => {
     const { node } = await mounted('bare');
     await harness.handle('bare-m').terminate('by hand');
