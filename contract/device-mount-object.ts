@@ -7,7 +7,7 @@ export type { Condition } from './mount-conditions.ts';
 
 /** Version of the DeviceMount objects in kube-apiserver; `v1alpha1` has only the verbs `pods/mount` and `pods/unmount`. */
 export const OBJECT_VERSION = 'v1beta1';
-const OBJECT_GROUP_VERSION = `${API_GROUP}/${OBJECT_VERSION}`;
+export const OBJECT_GROUP_VERSION = `${API_GROUP}/${OBJECT_VERSION}`;
 
 /** Labels of DeviceMount objects. The target's UID has the label that slaves have, so that one selector finds both. */
 export const OBJECT_LABELS = {
