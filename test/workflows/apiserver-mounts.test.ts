@@ -194,6 +194,8 @@ describe('TemporalMounts.mount()', () => {
       const request = mountRequest('later');
       const begun = await mount(request, 0);
       expect(begun).toMatchObject({ state: 'pending', shown: true });
+      const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: request.name });
+      expect(object?.metadata.uid).toBe(begun.mount.metadata.uid);
       const { state, mount: mounted } = await mount(request);
       expect([state, mounted.metadata.uid]).toEqual(['mounted', begun.mount.metadata.uid]);
     },
