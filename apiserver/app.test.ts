@@ -60,6 +60,8 @@ describe('the server', () => {
     '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/web-0/mount/x',
     '/apis/device-mounter.io/v1alpha1/namespaces/Default/pods/web-0/mount',
     '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/-web/mount',
+    '/apis/device-mounter.io/v1alpha1/devicemounts',
+    '/apis/device-mounter.io/v1alpha1/namespaces/default/devicemounts/x',
     '/api',
     '/',
   ])('knows no path %s', async (path) => {
