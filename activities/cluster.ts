@@ -1,4 +1,5 @@
 import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 
 /** Where a pod is. */
 export interface PodRef {
@@ -29,6 +30,8 @@ export interface Cluster {
   ): Promise<{ readonly items: readonly V1Pod[]; readonly resourceVersion: string }>;
   /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
   watchPods(labels: string, resourceVersion: string, signal: AbortSignal, namespace?: string): AsyncIterable<PodEvent>;
+  /** The DeviceMounts as they are now; arguments as of `listPods`. */
+  listMounts(labels: string, namespace?: string): Promise<{ readonly items: readonly DeviceMountObject[] }>;
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;
 }
 

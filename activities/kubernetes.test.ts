@@ -127,6 +127,12 @@ describe('kubernetesCluster()', () => {
       { code: 502, message: 'bad gateway' },
     ],
     [
+      'that there are no DeviceMounts',
+      (res) => void res.writeHead(404, { 'Content-Type': 'text/plain' }).end('404 page not found\n'),
+      () => cluster.listMounts('a=b', 'apps'),
+      { code: 404, isClear: true },
+    ],
+    [
       'that never came',
       (res) => void res.destroy(),
       () => cluster.getPod(REF),
@@ -136,6 +142,18 @@ describe('kubernetesCluster()', () => {
     answers = [answer];
     await expect(call()).rejects.toMatchObject({ name: 'ClusterError', ...error });
   });
+});
+
+test('kubernetesCluster().listMounts() reads the objects as they are now, of one namespace or of all', async () => {
+  const items = [{ metadata: { namespace: 'apps', name: 'm' } }];
+  answers = [json(200, { kind: 'DeviceMountList', apiVersion: 'device-mounter.io/v1beta1', metadata: {}, items })];
+  expect(await cluster.listMounts('a=b', 'apps')).toMatchObject({ items });
+  expect(await cluster.listMounts('a=b')).toMatchObject({ items });
+  const group = '/apis/device-mounter.io/v1beta1';
+  expect(asked).toEqual([
+    `GET ${group}/namespaces/apps/devicemounts?labelSelector=a%3Db`,
+    `GET ${group}/devicemounts?labelSelector=a%3Db`,
+  ]);
 });
 
 async function seen(signal = new AbortController().signal): Promise<readonly string[]> {

@@ -3,6 +3,7 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   type CoreV1Event,
+  CustomObjectsApi,
   type KubeConfig,
   PatchStrategy,
   setHeaderOptions,
@@ -11,14 +12,18 @@ import {
   type V1Pod,
   Watch,
 } from '@kubernetes/client-node';
+import { type DeviceMountObject, OBJECT_VERSION } from '../contract/device-mount-object.ts';
+import { API_GROUP } from '../contract/names.ts';
 import { type Cluster, ClusterError, type PodEvent, type PodRef } from './cluster.ts';
 
 const FIELD_MANAGER = 'device-mounter';
+const DEVICE_MOUNTS = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' } as const;
 
 /** The cluster of `config`. */
 export function kubernetesCluster(config: KubeConfig): Cluster {
   const core = config.makeApiClient(CoreV1Api);
   const coordination = config.makeApiClient(CoordinationV1Api);
+  const custom = config.makeApiClient(CustomObjectsApi);
   return {
     getPod: (ref: PodRef): Promise<V1Pod | undefined> => found(core.readNamespacedPod(ref)),
     getNode: (name: string): Promise<V1Node | undefined> => found(core.readNode({ name })),
@@ -57,6 +62,16 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
     ): AsyncIterable<PodEvent> => {
       const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
       return podEvents(config, path, { labelSelector: labels, resourceVersion }, signal);
+    },
+    async listMounts(
+      labelSelector: string,
+      namespace?: string,
+    ): Promise<{ readonly items: readonly DeviceMountObject[] }> {
+      return answered(
+        namespace === undefined
+          ? custom.listClusterCustomObject({ ...DEVICE_MOUNTS, labelSelector })
+          : custom.listNamespacedCustomObject({ ...DEVICE_MOUNTS, namespace, labelSelector }),
+      );
     },
     async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
       await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));

@@ -29,6 +29,7 @@ export class MemoryCluster implements Cluster {
   endSlowly = false;
   /** Of each deletion of a pod its name and `gracePeriodSeconds`, in their order. */
   readonly graces: (readonly [pod: string, seconds: number])[] = [];
+  readonly listMounts = (): Promise<never> => Promise.reject(new ClusterError(404, 'NotFound', 'there is no CRD'));
   readonly #pods = new Map<string, V1Pod>();
   readonly #log: { readonly version: number; readonly event: PodEvent }[] = [];
   readonly #changed = new EventTarget();
