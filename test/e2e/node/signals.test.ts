@@ -29,7 +29,10 @@ async function expectUnmounted({ pod, mounted, before }: Mounted): Promise<void>
   });
   expect(await deviceState(pod)).toEqual(before);
   await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'Unmounted' });
-  expect((await deviceMount(mounted.metadata.name))?.status.phase).toBe('Released');
+  await until(
+    'its end to be shown',
+    async () => (await deviceMount(mounted.metadata.name))?.status.phase === 'Released',
+  );
   await all.expectFree(node);
 }
 
