@@ -29,10 +29,6 @@ async function expectUnmounted({ pod, mounted, before }: Mounted): Promise<void>
   });
   expect(await deviceState(pod)).toEqual(before);
   await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'Unmounted' });
-  await until(
-    'its end to be shown',
-    async () => (await deviceMount(mounted.metadata.name))?.status.phase === 'Released',
-  );
   await all.expectFree(node);
 }
 
