@@ -10,6 +10,7 @@ import type { Dependencies } from './dependencies.ts';
 import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
+import { type Projection, type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
@@ -35,6 +36,7 @@ export interface ClusterActivities {
     readonly signal: string;
     readonly args?: readonly string[];
   }): Promise<void>;
+  projectMount(input: ProjectMountInput): Promise<Projection>;
   publish(input: PublishInput): Promise<void>;
   publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
@@ -54,6 +56,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     checkAdoption: (input) => checkAdoption(deps, input),
     tellOwner: async ({ namespace, mount, signal, args = [] }) =>
       void (await deps.owners.signal(namespace, mount, signal, ...args)),
+    projectMount: (input) => projectMount(deps, input),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   });

@@ -7,6 +7,14 @@ export interface PodRef {
   readonly name: string;
 }
 
+/** Where the object of a mount is. */
+export type MountRef = PodRef;
+
+export interface MountPreconditions {
+  readonly uid: string;
+  readonly resourceVersion?: string;
+}
+
 export interface PodEvent {
   /** `BOOKMARK` only brings a newer resource version. */
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
@@ -30,9 +38,18 @@ export interface Cluster {
   ): Promise<{ readonly items: readonly V1Pod[]; readonly resourceVersion: string }>;
   /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
   watchPods(labels: string, resourceVersion: string, signal: AbortSignal, namespace?: string): AsyncIterable<PodEvent>;
-  /** The DeviceMounts as they are now; arguments as of `listPods`. */
-  listMounts(labels: string, namespace?: string): Promise<{ readonly items: readonly DeviceMountObject[] }>;
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;
+  getMount(ref: MountRef): Promise<DeviceMountObject | undefined>;
+  /** `labels` is a label selector, empty for all objects; without `namespace`, of all namespaces. 404 without the CustomResourceDefinition. */
+  listMounts(labels: string, namespace?: string): Promise<{ readonly items: readonly DeviceMountObject[] }>;
+  /** Without its status, which only `replaceMountStatus` writes. */
+  createMount(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** All but the status. An object that has changed since `metadata.resourceVersion` answers 409. */
+  replaceMount(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** Nothing but the status. An object that has changed since `metadata.resourceVersion` answers 409. */
+  replaceMountStatus(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** Succeeds when the object is not there, or is another one than `preconditions` say. */
+  deleteMount(ref: MountRef, preconditions: MountPreconditions): Promise<void>;
 }
 
 /** An answer of kube-apiserver that is not a success, or that there was none. */

@@ -82,6 +82,36 @@ const brokenOff =
     res.write(lines.join(''), () => res.destroy());
   };
 
+/** What kube-apiserver answers of a resource that it does not know. */
+const noPath: Answer = (res) => void res.writeHead(404, { 'Content-Type': 'text/plain' }).end('404 page not found\n');
+
+const mountsListed =
+  (next: string, ...names: readonly string[]): Answer =>
+  (res, req) =>
+    json(200, {
+      kind: 'DeviceMountList',
+      apiVersion: 'device-mounter.io/v1beta1',
+      metadata: { continue: next },
+      items: names.map((name) => ({ metadata: { name } })),
+    })(res, req);
+
+describe('kubernetesCluster().listMounts()', () => {
+  test('reads every page, in one namespace and in all', async () => {
+    for (const [namespace, path] of [
+      ['apps', '/namespaces/apps/devicemounts'],
+      [undefined, '/devicemounts'],
+    ] as const) {
+      asked = [];
+      answers = [mountsListed('next', 'a', 'b'), mountsListed('', 'c')];
+      const { items } = await cluster.listMounts('app=x', namespace);
+      expect(items.map(({ metadata }) => metadata.name)).toEqual(['a', 'b', 'c']);
+      const where = `GET /apis/device-mounter.io/v1beta1${path}?`;
+      const query = 'labelSelector=app%3Dx&limit=500';
+      expect(asked).toEqual([`${where}${query}`, `${where}continue=next&${query}`]);
+    }
+  });
+});
+
 describe('kubernetesCluster()', () => {
   const REF = { namespace: 'apps', name: 'a' };
   const NEW = { metadata: { name: 'a' } };
@@ -90,6 +120,10 @@ describe('kubernetesCluster()', () => {
     ['getPod() of none', refused(404, 'NotFound'), () => cluster.getPod(REF), undefined],
     ['deletePod() of none', refused(404, 'NotFound'), () => cluster.deletePod(REF, 'u', 1), undefined],
     ['deletePod() of another', refused(409, 'Conflict'), () => cluster.deletePod(REF, 'u', 1), undefined],
+    ['getMount() of none', refused(404, 'NotFound'), () => cluster.getMount(REF), undefined],
+    ['getMount() without the CustomResourceDefinition', noPath, () => cluster.getMount(REF), undefined],
+    ['deleteMount() of none', refused(404, 'NotFound'), () => cluster.deleteMount(REF, { uid: 'u' }), undefined],
+    ['deleteMount() of another', refused(409, 'Conflict'), () => cluster.deleteMount(REF, { uid: 'u' }), undefined],
   ])('%s is well', async (_name, answer, call, expected) => {
     answers = [answer];
     expect(await call()).toBe(expected);
@@ -121,16 +155,16 @@ describe('kubernetesCluster()', () => {
       { code: 409, reason: 'Conflict' },
     ],
     [
+      'that there is no CustomResourceDefinition',
+      noPath,
+      () => cluster.listMounts(''),
+      { code: 404, message: '404 page not found\n' },
+    ],
+    [
       'something else than a Status',
       (res) => void res.writeHead(502).end('bad gateway'),
       () => cluster.listPods(''),
       { code: 502, message: 'bad gateway' },
-    ],
-    [
-      'that there are no DeviceMounts',
-      (res) => void res.writeHead(404, { 'Content-Type': 'text/plain' }).end('404 page not found\n'),
-      () => cluster.listMounts('a=b', 'apps'),
-      { code: 404, isClear: true },
     ],
     [
       'that never came',
@@ -142,18 +176,6 @@ describe('kubernetesCluster()', () => {
     answers = [answer];
     await expect(call()).rejects.toMatchObject({ name: 'ClusterError', ...error });
   });
-});
-
-test('kubernetesCluster().listMounts() reads the objects as they are now, of one namespace or of all', async () => {
-  const items = [{ metadata: { namespace: 'apps', name: 'm' } }];
-  answers = [json(200, { kind: 'DeviceMountList', apiVersion: 'device-mounter.io/v1beta1', metadata: {}, items })];
-  expect(await cluster.listMounts('a=b', 'apps')).toMatchObject({ items });
-  expect(await cluster.listMounts('a=b')).toMatchObject({ items });
-  const group = '/apis/device-mounter.io/v1beta1';
-  expect(asked).toEqual([
-    `GET ${group}/namespaces/apps/devicemounts?labelSelector=a%3Db`,
-    `GET ${group}/devicemounts?labelSelector=a%3Db`,
-  ]);
 });
 
 async function seen(signal = new AbortController().signal): Promise<readonly string[]> {

@@ -82,6 +82,12 @@ export interface DeviceMount {
     readonly mountedAt?: string;
     /** RFC 3339. */
     readonly leaseEndsAt?: string;
+    /** The node cannot give the container what it has lost, and goes on trying. */
+    readonly degraded?: {
+      /** RFC 3339. */
+      readonly since: string;
+      readonly message: string;
+    };
   };
 }
 

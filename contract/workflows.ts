@@ -17,10 +17,16 @@ export type UnmountInput = Signed<UnmountRequest>;
 export const UPDATES = {
   /** On a mount: answers the DeviceMount once mounted; fails once the mount has failed and is undone. */
   mounted: 'mounted',
+  /**
+   * On a mount: answers the DeviceMount as soon as its object is in kube-apiserver, or cannot be; fails like `mounted` when the mount has
+   * failed before.
+   */
+  shown: 'shown',
   /** On an unmount: answers the DeviceMountList of what the container has lost. */
   released: 'released',
 } as const;
 export type MountedResult = DeviceMount;
+export type ShownResult = DeviceMount;
 export type ReleasedResult = DeviceMountList;
 
 /** Queries. `deviceMount` answers the DeviceMount as it is now. */
@@ -87,6 +93,8 @@ export const SIGNALS = {
   degraded: 'degraded',
   /** Set the lease to this many seconds from now. */
   renew: 'renew',
+  /** Write the object of the mount in kube-apiserver again: somebody has changed or deleted it. */
+  project: 'project',
 } as const;
 
 export interface ContainerRestartedSignal {

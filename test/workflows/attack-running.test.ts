@@ -159,6 +159,7 @@ describe('whoever can do everything with Temporal', () => {
       adoptMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'none'],
       checkAdoption: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
       tellOwner: [controlQueue(CLUSTER), { namespace: NAMESPACE, mount: 'nobody', signal: 'release' }, 'none'],
+      projectMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
       publish: [
         controlQueue(CLUSTER),
         { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },

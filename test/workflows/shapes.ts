@@ -18,7 +18,8 @@ async function mounted(harness: Harness, pod: string, more: Parameters<typeof mo
   const node = await harness.addNode(pod, 1);
   harness.cluster.addDevices(pod, TUN, 1);
   const request = signed(mountRequest(pod, more));
-  const mount = await harness.mount(request);
+  await harness.mount(request);
+  const mount = await harness.recordOf(`${pod}-m`);
   await eventually(() => harness.eventsOf(pod).length === 1);
   return { node, request, mount, handle: harness.handle(`${pod}-m`) };
 }
