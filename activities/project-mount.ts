@@ -97,7 +97,7 @@ async function create(deps: Dependencies, mount: DeviceMount): Promise<Projectio
   const target = await cluster.getPod({ namespace, name: mount.spec.podName });
   // The garbage collector would take it away again.
   if (target?.metadata?.uid !== mount.spec.podUid) return { final: 'its target is gone' };
-  const made = await cluster.createMount(objectOf(mount, { cluster: deps.clusterName, at: deps.now() }));
+  const made = await cluster.createMount(objectOf(mount, { cluster: deps.clusterName, at: deps.now().toISOString() }));
   return writeMount(deps, made, mount);
 }
 
@@ -109,9 +109,10 @@ export async function writeMount(
 ): Promise<ShownObject> {
   const { cluster, clusterName } = deps;
   if (agrees(before, mount, clusterName)) return shown(before);
-  const about = { cluster: clusterName, at: deps.now() };
+  const about = { cluster: clusterName, at: deps.now().toISOString() };
   const wanted = objectOf(mount, { ...about, before });
-  const { labels, ownerReferences } = wanted.metadata;
+  const { ownerReferences } = wanted.metadata;
+  const labels = { ...before.metadata.labels, ...wanted.metadata.labels };
   const whole = { ...before, metadata: { ...before.metadata, labels, ownerReferences }, spec: wanted.spec };
   const current = isDeepStrictEqual(whole, before) ? before : await cluster.replaceMount(whole);
   // The generation may be another by now.

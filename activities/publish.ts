@@ -1,8 +1,8 @@
 import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
-import { OBJECT_GROUP_VERSION } from '../contract/device-mount-object.ts';
+import { mountOfObject, OBJECT_GROUP_VERSION, OBJECT_LABELS } from '../contract/device-mount-object.ts';
 import { ANNOTATIONS, slaveIndex, slaveName } from '../contract/names.ts';
-import type { MountRequest, Signed, Target, UnmountRequest } from '../contract/requests.ts';
+import { isMeant, type MountRequest, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -54,7 +54,7 @@ export async function publish(deps: Dependencies, { signed, mount, event, object
   const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
   await tell(deps, aboutPod(target), { ...event, message: words });
   if (object === undefined) return;
-  await tell(deps, { apiVersion: OBJECT_GROUP_VERSION, kind: 'DeviceMount', namespace, name, ...object }, event);
+  await tell(deps, aboutObject({ namespace, name, ...object }), event);
 }
 
 export interface FailedUnmount {
@@ -63,13 +63,15 @@ export interface FailedUnmount {
 }
 
 /**
- * Tells the target pod why an unmount has failed: its caller may have been answered long ago that it goes on.
+ * Tells the target pod, and the mounts that were meant, why an unmount has failed: its caller may have been answered long ago that it goes on.
  * @throws InvalidSignature
  */
 export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
   const { target, user } = verifiedRequest(signed, deps, 'goOn');
   const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
-  await tell(deps, aboutPod(target), { type: 'Warning', reason: 'UnMountDeviceFailed', message: words });
+  const event = { type: 'Warning', reason: 'UnMountDeviceFailed', message: words } as const;
+  await tell(deps, aboutPod(target), event);
+  await Promise.all((await meantObjects(deps, signed.request)).map((object) => tell(deps, aboutObject(object), event)));
 }
 
 /** Whom an Event is about. */
@@ -83,6 +85,24 @@ interface Involved {
 
 function aboutPod({ namespace, pod: name, podUid: uid }: Target): Involved {
   return { apiVersion: 'v1', kind: 'Pod', namespace, name, uid };
+}
+
+function aboutObject(object: { readonly namespace: string; readonly name: string; readonly uid: string }): Involved {
+  return { apiVersion: OBJECT_GROUP_VERSION, kind: 'DeviceMount', ...object };
+}
+
+/** Of the mounts that a request to unmount means. */
+async function meantObjects({ cluster }: Dependencies, request: UnmountRequest) {
+  try {
+    const { namespace, podUid } = request.target;
+    const { items } = await cluster.listMounts(`${OBJECT_LABELS.targetUid}=${podUid}`, namespace);
+    const meant = items.filter((object) => isMeant(mountOfObject(object), request));
+    return meant.map(({ metadata: { name, uid = '' } }) => ({ namespace, name, uid }));
+  } catch (err) {
+    // Without the CustomResourceDefinition there are none.
+    if (err instanceof ClusterError && err.isClear) return [];
+    throw err;
+  }
 }
 
 async function tell(deps: Dependencies, involved: Involved, event: PublishInput['event']): Promise<void> {

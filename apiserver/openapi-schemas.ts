@@ -1,21 +1,5 @@
-import { DEVICE_TYPES } from '../contract/device-types.ts';
+import { MOUNT_SPEC, MOUNT_STATUS, map, object, type Schema, TIME, text } from '../contract/device-mount-schema.ts';
 import { API_GROUP, API_VERSION } from '../contract/names.ts';
-
-/** A JSON schema as OpenAPI 2.0 and 3.0 both have it; `ref` names another of `SCHEMAS`. */
-export interface Schema {
-  readonly description?: string;
-  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
-  readonly format?: string;
-  readonly enum?: readonly string[];
-  readonly minimum?: number;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly items?: Schema;
-  readonly additionalProperties?: Schema;
-  readonly ref?: string;
-  readonly 'x-kubernetes-group-version-kind'?: readonly object[];
-  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean;
-}
 
 const OWN = 'io.device-mounter.v1alpha1';
 const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
@@ -27,22 +11,6 @@ export const NAMES = {
 } as const;
 
 export const gvk = (kind: string) => ({ group: API_GROUP, kind, version: API_VERSION });
-const text = (description: string, more: Partial<Schema> = {}): Schema => ({ type: 'string', description, ...more });
-const map = (description: string): Schema => ({
-  type: 'object',
-  description,
-  additionalProperties: { type: 'string' },
-});
-const object = (
-  description: string,
-  properties: Schema['properties'] & object,
-  required: readonly string[] = [],
-): Schema => ({
-  type: 'object',
-  description,
-  properties,
-  ...(required.length > 0 && { required }),
-});
 const listOf = (name: string, description: string): Schema => ({ type: 'array', description, items: { ref: name } });
 const refTo = (name: string): Schema => ({ ref: name });
 
@@ -50,7 +18,6 @@ const TYPE = {
   apiVersion: text('Version of this representation of the object.'),
   kind: text('REST resource that this object represents.'),
 };
-const TIME = { format: 'date-time' };
 
 const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
   [NAMES.mount]: {
@@ -70,45 +37,8 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
     ),
     'x-kubernetes-group-version-kind': [gvk('DeviceMountList')],
   },
-  [`${OWN}.DeviceMountSpec`]: object('What was asked for.', {
-    podName: text('Pod that uses the devices.'),
-    podUid: text('Its uid: a pod that takes over the name is another.'),
-    container: text('Its container.'),
-    deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
-    resources: map('Extended resources and their quantities.'),
-    onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
-    split: { type: 'boolean', description: 'Whether each device has a slave pod, and can be unmounted, by itself.' },
-    leaseSeconds: { type: 'integer', description: 'The mount ends by itself after so many seconds.' },
-  }),
-  [`${OWN}.DeviceMountStatus`]: object('Where the mount stands.', {
-    phase: text('Released and Failed are ends.', { enum: ['Pending', 'Mounted', 'Releasing', 'Released', 'Failed'] }),
-    user: text('Who asked for it.'),
-    node: text('Node of the pod.'),
-    devices: listOf(`${OWN}.MountedDevice`, 'Devices that the container can use.'),
-    slaves: listOf(`${OWN}.SlaveReference`, 'Pods that hold the devices for it.'),
-    reason: text('Why it failed or ended, in one word.'),
-    message: text('The same in a sentence.'),
-    mountedAt: text('Since when the container can use the devices.', TIME),
-    leaseEndsAt: text('When the mount ends by itself.', TIME),
-  }),
-  [`${OWN}.MountedDevice`]: object('A device that the container can use.', {
-    id: text('Id that its device plugin gives it.'),
-    resource: text('Extended resource that it was allocated for.'),
-    slave: text('Name of the pod that holds it.'),
-    nodes: listOf(`${OWN}.DeviceNode`, 'Its device nodes.'),
-  }),
-  [`${OWN}.DeviceNode`]: object('A device node in the container.', {
-    path: text('Path in the container.'),
-    type: text('Character or block device.', { enum: ['c', 'b'] }),
-    major: { type: 'integer', description: 'Major number.' },
-    minor: { type: 'integer', description: 'Minor number.' },
-    access: text('What the container may do: read, write, make nodes.'),
-  }),
-  [`${OWN}.SlaveReference`]: object('A pod that holds devices for another.', {
-    namespace: text('Namespace of the pod.'),
-    name: text('Name of the pod.'),
-    uid: text('Uid of the pod.'),
-  }),
+  [`${OWN}.DeviceMountSpec`]: MOUNT_SPEC,
+  [`${OWN}.DeviceMountStatus`]: MOUNT_STATUS,
   [NAMES.request]: object('What to mount.', {
     ...TYPE,
     metadata: { type: 'object', description: 'Not used.' },

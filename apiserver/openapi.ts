@@ -1,6 +1,7 @@
+import type { Schema } from '../contract/device-mount-schema.ts';
 import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
 import { type Document, documentOf } from './discovery.ts';
-import { gvk, NAMES, SCHEMAS, type Schema } from './openapi-schemas.ts';
+import { gvk, NAMES, SCHEMAS } from './openapi-schemas.ts';
 
 interface Parameter {
   readonly name: string;

@@ -1,5 +1,9 @@
+import { canonicalJson } from './canonical-json.ts';
 import type { DeviceMount } from './device-mount.ts';
+import { type Condition, conditionsOf } from './mount-conditions.ts';
 import { API_GROUP, GROUP_VERSION, mountWorkflowId, SLAVE_LABELS } from './names.ts';
+
+export type { Condition } from './mount-conditions.ts';
 
 /** Version of the DeviceMount objects in kube-apiserver; `v1alpha1` has only the verbs `pods/mount` and `pods/unmount`. */
 export const OBJECT_VERSION = 'v1beta1';
@@ -11,17 +15,7 @@ export const OBJECT_LABELS = {
   node: 'device-mounter.io/node',
   phase: 'device-mounter.io/phase',
 } as const;
-
-/** `metav1.Condition`. */
-export interface Condition {
-  readonly type: 'Mounted' | 'Degraded';
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration?: number;
-  /** RFC 3339, whole seconds. */
-  readonly lastTransitionTime: string;
-}
+const OUR_LABELS: readonly string[] = Object.values(OBJECT_LABELS);
 
 /** A mount as readers see it in kube-apiserver: a projection of what its workflow knows. */
 export interface DeviceMountObject {
@@ -58,96 +52,119 @@ export type DeviceMountObjectStatus = DeviceMount['status'] & {
   readonly confirmedAt: string;
 };
 
-/** The object that shows a mount; of `before`, what it was, the times of its conditions are kept. */
-export function objectOf(
-  mount: DeviceMount,
-  { cluster, at, before }: { readonly cluster: string; readonly at: Date; readonly before?: DeviceMountObject },
-): DeviceMountObject {
-  const { metadata, spec, status } = mount;
-  const { name, namespace, labels, uid: mountUid, resourceVersion: version } = metadata;
-  const known = before?.status?.conditions.find(({ type }) => type === 'Mounted');
-  const is = status.phase === 'Mounted' ? 'True' : 'False';
-  const since = known?.status === is ? known.lastTransitionTime : new Date(Number(version)).toISOString();
-  const observedGeneration = before?.metadata.generation;
-  const observed = { ...(observedGeneration !== undefined && { observedGeneration }) };
+export interface Projection {
+  /** Name of the cluster that the mount is in. */
+  readonly cluster: string;
+  /** RFC 3339. When the mount was known to be so. */
+  readonly at: string;
+  /** The object that is there. */
+  readonly before?: DeviceMountObject | undefined;
+}
+
+/** What the object of a mount is to be. */
+export function objectOf(mount: DeviceMount, projection: Projection): DeviceMountObject {
+  const { metadata, spec } = mount;
+  const target = { apiVersion: 'v1', kind: 'Pod', name: spec.podName, uid: spec.podUid };
   return {
     apiVersion: OBJECT_GROUP_VERSION,
     kind: 'DeviceMount',
     metadata: {
-      name,
-      namespace,
-      labels: {
-        ...labels,
-        [OBJECT_LABELS.targetUid]: spec.podUid,
-        [OBJECT_LABELS.phase]: status.phase,
-        ...(status.node !== undefined && { [OBJECT_LABELS.node]: status.node }),
-      },
-      ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: spec.podName, uid: spec.podUid }],
+      name: metadata.name,
+      namespace: metadata.namespace,
+      labels: { ...metadata.labels, ...labelsOf(mount) },
+      ownerReferences: [target],
     },
     spec,
-    status: {
-      ...status,
-      mountUid,
-      workflowId: mountWorkflowId(cluster, namespace, name),
-      version,
-      summary: status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path)).join(', '),
-      conditions: [
-        {
-          type: 'Mounted',
-          status: is,
-          reason: status.reason ?? status.phase,
-          message: status.message ?? '',
-          lastTransitionTime: since,
-          ...observed,
-        },
-      ],
-      ...observed,
-      confirmedAt: at.toISOString(),
-    },
+    status: statusOf(mount, projection),
   };
 }
 
-/** The mount that an object shows; its identity is the object's. */
+function labelsOf({ spec, status }: DeviceMount): Record<string, string> {
+  const labels = {
+    [OBJECT_LABELS.targetUid]: spec.podUid,
+    [OBJECT_LABELS.node]: status.node ?? '',
+    [OBJECT_LABELS.phase]: status.phase,
+  };
+  // A node's name may be longer than a label's value.
+  return Object.fromEntries(Object.entries(labels).filter(([, { length }]) => length > 0 && length <= 63));
+}
+
+function statusOf(mount: DeviceMount, { cluster, at, before }: Projection): DeviceMountObjectStatus {
+  const { metadata, status } = mount;
+  const generation = before?.metadata.generation;
+  return {
+    ...status,
+    mountUid: metadata.uid,
+    workflowId: mountWorkflowId(cluster, metadata.namespace, metadata.name),
+    version: metadata.resourceVersion,
+    summary: summaryOf(mount),
+    conditions: conditionsOf(mount, before?.status?.conditions ?? [], generation),
+    ...(generation !== undefined && { observedGeneration: generation }),
+    confirmedAt: at,
+  };
+}
+
+/** So many devices are named in a column of `kubectl get`. */
+const SUMMARY_DEVICES = 3;
+
+/** What the container has; in parentheses what it was to have. */
+function summaryOf({ spec, status: { devices } }: DeviceMount): string {
+  if (devices.length === 0) {
+    const asked = Object.entries(spec.resources).map(([resource, quantity]) => `${resource}=${quantity}`);
+    return `(${asked.join(',')})`;
+  }
+  // A path tells more than an id such as GPU-5f3c….
+  const names = devices.slice(0, SUMMARY_DEVICES).map(({ id, nodes: [node] }) => node?.path ?? id);
+  const more = devices.length - names.length;
+  return [...names, ...(more > 0 ? [`+${more}`] : [])].join(',');
+}
+
+/** Whether an object shows all of a mount as it is now, whenever that was confirmed. */
+export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: string): boolean {
+  const { metadata, spec, status } = object;
+  if (status === undefined || status.observedGeneration !== metadata.generation) return false;
+  const wanted = objectOf(mount, { cluster, at: status.confirmedAt, before: object });
+  const others = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
+  const labels = { ...Object.fromEntries(others), ...wanted.metadata.labels };
+  return (
+    canonicalJson([metadata.labels, metadata.ownerReferences, spec, status]) ===
+    canonicalJson([labels, wanted.metadata.ownerReferences, wanted.spec, wanted.status])
+  );
+}
+
+/**
+ * The mount that an object shows, as mount and unmount answer it: its UID and version are the object's. One that has no status yet is
+ * Pending, of nobody.
+ */
 export function mountOfObject({ metadata, spec, status }: DeviceMountObject): DeviceMount {
-  const { name, namespace, uid = '', resourceVersion = '', creationTimestamp = '' } = metadata;
-  const {
-    mountUid: _,
-    workflowId: _w,
-    version: _v,
-    summary: _s,
-    conditions: _c,
-    observedGeneration: _o,
-    confirmedAt: _a,
-    ...shown
-  } = status ?? ({ phase: 'Pending', user: '', devices: [], slaves: [] } as unknown as DeviceMountObjectStatus);
+  const labels = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
   return {
     apiVersion: GROUP_VERSION,
     kind: 'DeviceMount',
-    metadata: { name, namespace, uid, resourceVersion, creationTimestamp },
+    metadata: {
+      name: metadata.name,
+      namespace: metadata.namespace,
+      uid: metadata.uid ?? status?.mountUid ?? '',
+      creationTimestamp: metadata.creationTimestamp ?? '',
+      resourceVersion: metadata.resourceVersion ?? status?.version ?? '',
+      ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+    },
     spec,
-    status: shown,
+    status: status === undefined ? { phase: 'Pending', user: '', devices: [], slaves: [] } : ownStatusOf(status),
   };
 }
 
-/** Whether an object of kube-apiserver shows this mount, unchanged. */
-export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: string): boolean {
-  const { confirmedAt } = object.status ?? {};
-  if (confirmedAt === undefined) return false;
-  const wanted = objectOf(mount, { cluster, at: new Date(confirmedAt), before: object });
-  const { labels, ownerReferences } = object.metadata;
-  const is = { labels, ownerReferences, spec: object.spec, status: object.status };
-  const { metadata, spec, status } = wanted;
-  return equal(is, { labels: metadata.labels, ownerReferences: metadata.ownerReferences, spec, status });
-}
-
-function equal(a: unknown, b: unknown): boolean {
-  return ordered(a) === ordered(b);
-}
-
-function ordered(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).toSorted(([x], [y]) => (x < y ? -1 : 1)))
-      : inner,
-  );
+/** The part of an object's status that the mount has, too. */
+function ownStatusOf(status: DeviceMountObjectStatus): DeviceMount['status'] {
+  const {
+    mountUid: _mountUid,
+    workflowId: _workflowId,
+    version: _version,
+    summary: _summary,
+    conditions: _conditions,
+    observedGeneration: _generation,
+    confirmedAt: _at,
+    ...own
+  } = status;
+  return own;
 }

@@ -82,12 +82,8 @@ export interface DeviceMount {
     readonly mountedAt?: string;
     /** RFC 3339. */
     readonly leaseEndsAt?: string;
-    /** The node cannot give the container what it has lost, and goes on trying. */
-    readonly degraded?: {
-      /** RFC 3339. */
-      readonly since: string;
-      readonly message: string;
-    };
+    /** The container lacks some of the devices, and the node goes on trying to give them back. `since` is RFC 3339. */
+    readonly degraded?: { readonly since: string; readonly message: string };
   };
 }
 

@@ -53,9 +53,10 @@ export interface ReconcileFinding {
   readonly mount: string;
   /**
    * `adopt`: an owner is started for it. `free`: its devices are taken back and its slaves deleted. `delete`: a slave is deleted
-   * that no mount has any more. `tell`: its owner is told of an end that it has missed. `keep`: it is left alone.
+   * that no mount has any more. `tell`: its owner is told of an end that it has missed. `project`: its object in kube-apiserver is made to
+   * show it. `remove`: the object of a mount that has ended is deleted. `keep`: it is left alone.
    */
-  readonly action: 'adopt' | 'free' | 'delete' | 'tell' | 'keep';
+  readonly action: 'adopt' | 'free' | 'delete' | 'tell' | 'project' | 'remove' | 'keep';
   readonly why: string;
   readonly slaves: readonly string[];
 }

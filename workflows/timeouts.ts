@@ -78,12 +78,12 @@ export const PROJECT: ActivityOptions = {
   retry: RETRY,
 };
 
-/** How long the answer that a mount is made, or its end, waits until its object shows that. */
-export const SHOW_MS = { mounted: 2 * SECOND, ended: 10 * SECOND } as const;
+/** How long the answer that a mount is made, or its end, waits until its object shows that; the answer also waits for a try at once. */
+export const SHOW_MS = { mounted: SECOND, ended: 10 * SECOND } as const;
 
 /** One try in the process that has the workflow at hand, while a caller waits: no round through Temporal, and nothing else goes on. */
 export const PROJECT_AT_ONCE: LocalActivityOptions = {
-  startToCloseTimeout: SHOW_MS.mounted,
+  startToCloseTimeout: SECOND,
   retry: { maximumAttempts: 1 },
 };
 

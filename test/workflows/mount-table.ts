@@ -15,7 +15,7 @@ function objectNamed(namespace: string, name: string, group: string): DeviceMoun
     { ...identity },
     { phase: 'Pending', devices: [], slaves: [] },
   );
-  const object = objectOf(mount, { cluster: 'test', at });
+  const object = objectOf(mount, { cluster: 'test', at: at.toISOString() });
   return {
     ...object,
     metadata: { ...object.metadata, labels: { ...object.metadata.labels, group }, ownerReferences: [] },

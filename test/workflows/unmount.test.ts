@@ -31,6 +31,9 @@ describe('unmountDevices()', () => {
     expect(refused).toMatchObject({ type: 'DeviceBusy', causes: ['Process'] });
     expect(node.attached.size).toBe(2);
     await eventually(() => harness.eventsOf('busy').includes('UnMountDeviceFailed'));
+    for (const mount of ['busy-1', 'busy-2']) {
+      await eventually(() => harness.eventsOf(mount).includes('UnMountDeviceFailed'));
+    }
     const { items } = await harness.unmount(signed(unmountRequest('busy', { force: true })));
     const message = 'Ended processes that used the devices: pid 7 (sleep)';
     expect(items.map(({ status }) => [status.phase, status.message])).toEqual([
