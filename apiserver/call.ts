@@ -4,6 +4,7 @@ import { type AccessRecord, accessOf } from './access.ts';
 import { type Attributes, authorize, type Review } from './authorization.ts';
 import { ANONYMOUS, type Identity } from './identity.ts';
 import { Parameters } from './parameters.ts';
+import { within } from './patience.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
 import { sendFailure } from './respond.ts';
 import type { StatusSubject } from './status.ts';
@@ -62,22 +63,6 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
       sendFailure(req, res, err, gate.subject?.(req));
     }
   };
-}
-
-/**
- * Whatever of the task is still going on then counts on among those in flight, and answers nobody.
- * @throws Timeout
- */
-export async function within<T>(limitMs: number | undefined, task: () => Promise<T>): Promise<T> {
-  if (limitMs === undefined) return task();
-  const late = Promise.withResolvers<never>();
-  const message = `Cannot answer within ${limitMs / 1_000} s: the request may have been taken all the same`;
-  const timer = setTimeout(() => late.reject(fail('Timeout', message)), limitMs);
-  try {
-    return await Promise.race([task(), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /**

@@ -3,7 +3,7 @@ import { type DeviceMountObject, mountOfObject } from '../contract/device-mount-
 import { fail } from '../contract/failures.ts';
 import { GROUP_VERSION } from '../contract/names.ts';
 import { isMeant, type Target, type UnmountRequest } from '../contract/requests.ts';
-import { within } from './call.ts';
+import { within } from './patience.ts';
 
 /** Lists the DeviceMounts of a pod as kube-apiserver has them now, also those that have ended a short while ago. */
 export type ListObjects = (target: Target) => Promise<ObjectList>;

@@ -1,3 +1,5 @@
+import { fail } from '../contract/failures.ts';
+
 /**
  * kube-apiserver cuts a request 60 s after it has received it, including up to 15 s in its own queue, so that an answer has to be out by
  * then with some to spare (aggregated requests are never long-running, kubernetes/kubernetes#73421).
@@ -31,4 +33,20 @@ export function patienceOf(waitSeconds: number, timeoutMs: number | undefined, e
   const leftMs = answerWithinMs(timeoutMs, elapsedMs);
   if (waitSeconds === 0) return { mountedMs: 0, shownMs: Math.min(SHOWN_MS, leftMs) };
   return { mountedMs: leftMs, shownMs: Math.min(SHOWN_LATE_MS, leftMs / 4) };
+}
+
+/**
+ * Whatever of the task is still going on then counts on among those in flight, and answers nobody.
+ * @throws Timeout
+ */
+export async function within<T>(limitMs: number | undefined, task: () => Promise<T>): Promise<T> {
+  if (limitMs === undefined) return task();
+  const late = Promise.withResolvers<never>();
+  const message = `Cannot answer within ${limitMs / 1_000} s: the request may have been taken all the same`;
+  const timer = setTimeout(() => late.reject(fail('Timeout', message)), limitMs);
+  try {
+    return await Promise.race([task(), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
