@@ -3,14 +3,16 @@ import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import { type Adoption, checkAdoption } from './adopt-mount.ts';
 import { type AwaitScheduledInput, awaitScheduled, lookScheduled, type Scheduling } from './await-scheduled.ts';
-import { ClusterError } from './cluster.ts';
+import { ClusterError, type MountRef } from './cluster.ts';
 import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
+import { type Projection, type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
+import { confirmMounts, settleMount } from './settle-mount.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
 
@@ -35,6 +37,9 @@ export interface ClusterActivities {
     readonly signal: string;
     readonly args?: readonly string[];
   }): Promise<void>;
+  projectMount(input: ProjectMountInput): Promise<Projection>;
+  confirmMounts(input: { readonly mounts: readonly MountRef[] }): Promise<void>;
+  settleMount(input: { readonly namespace: string; readonly name: string }): Promise<void>;
   publish(input: PublishInput): Promise<void>;
   publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
@@ -54,6 +59,9 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     checkAdoption: (input) => checkAdoption(deps, input),
     tellOwner: async ({ namespace, mount, signal, args = [] }) =>
       void (await deps.owners.signal(namespace, mount, signal, ...args)),
+    projectMount: (input) => projectMount(deps, input),
+    confirmMounts: ({ mounts }) => confirmMounts(deps, mounts),
+    settleMount: (input) => settleMount(deps, input),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   });

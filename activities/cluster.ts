@@ -1,9 +1,18 @@
 import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 
 /** Where a pod is. */
 export interface PodRef {
   readonly namespace: string;
   readonly name: string;
+}
+
+/** Where the object of a mount is. */
+export type MountRef = PodRef;
+
+export interface MountPreconditions {
+  readonly uid: string;
+  readonly resourceVersion?: string;
 }
 
 export interface PodEvent {
@@ -30,6 +39,17 @@ export interface Cluster {
   /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
   watchPods(labels: string, resourceVersion: string, signal: AbortSignal, namespace?: string): AsyncIterable<PodEvent>;
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;
+  getMount(ref: MountRef): Promise<DeviceMountObject | undefined>;
+  /** `labels` is a label selector, empty for all objects; without `namespace`, of all namespaces. 404 without the CustomResourceDefinition. */
+  listMounts(labels: string, namespace?: string): Promise<{ readonly items: readonly DeviceMountObject[] }>;
+  /** Without its status, which only `replaceMountStatus` writes. */
+  createMount(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** All but the status. An object that has changed since `metadata.resourceVersion` answers 409. */
+  replaceMount(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** Nothing but the status. An object that has changed since `metadata.resourceVersion` answers 409. */
+  replaceMountStatus(object: DeviceMountObject): Promise<DeviceMountObject>;
+  /** Succeeds when the object is not there, or is another one than `preconditions` say. */
+  deleteMount(ref: MountRef, preconditions: MountPreconditions): Promise<void>;
 }
 
 /** An answer of kube-apiserver that is not a success, or that there was none. */

@@ -82,6 +82,36 @@ const brokenOff =
     res.write(lines.join(''), () => res.destroy());
   };
 
+/** What kube-apiserver answers of a resource that it does not know. */
+const noPath: Answer = (res) => void res.writeHead(404, { 'Content-Type': 'text/plain' }).end('404 page not found\n');
+
+const mountsListed =
+  (next: string, ...names: readonly string[]): Answer =>
+  (res, req) =>
+    json(200, {
+      kind: 'DeviceMountList',
+      apiVersion: 'device-mounter.io/v1beta1',
+      metadata: { continue: next },
+      items: names.map((name) => ({ metadata: { name } })),
+    })(res, req);
+
+describe('kubernetesCluster().listMounts()', () => {
+  test('reads every page, in one namespace and in all', async () => {
+    for (const [namespace, path] of [
+      ['apps', '/namespaces/apps/devicemounts'],
+      [undefined, '/devicemounts'],
+    ] as const) {
+      asked = [];
+      answers = [mountsListed('next', 'a', 'b'), mountsListed('', 'c')];
+      const { items } = await cluster.listMounts('app=x', namespace);
+      expect(items.map(({ metadata }) => metadata.name)).toEqual(['a', 'b', 'c']);
+      const where = `GET /apis/device-mounter.io/v1beta1${path}?`;
+      const query = 'labelSelector=app%3Dx&limit=500';
+      expect(asked).toEqual([`${where}${query}`, `${where}continue=next&${query}`]);
+    }
+  });
+});
+
 describe('kubernetesCluster()', () => {
   const REF = { namespace: 'apps', name: 'a' };
   const NEW = { metadata: { name: 'a' } };
@@ -90,6 +120,10 @@ describe('kubernetesCluster()', () => {
     ['getPod() of none', refused(404, 'NotFound'), () => cluster.getPod(REF), undefined],
     ['deletePod() of none', refused(404, 'NotFound'), () => cluster.deletePod(REF, 'u', 1), undefined],
     ['deletePod() of another', refused(409, 'Conflict'), () => cluster.deletePod(REF, 'u', 1), undefined],
+    ['getMount() of none', refused(404, 'NotFound'), () => cluster.getMount(REF), undefined],
+    ['getMount() without the CustomResourceDefinition', noPath, () => cluster.getMount(REF), undefined],
+    ['deleteMount() of none', refused(404, 'NotFound'), () => cluster.deleteMount(REF, { uid: 'u' }), undefined],
+    ['deleteMount() of another', refused(409, 'Conflict'), () => cluster.deleteMount(REF, { uid: 'u' }), undefined],
   ])('%s is well', async (_name, answer, call, expected) => {
     answers = [answer];
     expect(await call()).toBe(expected);
@@ -119,6 +153,12 @@ describe('kubernetesCluster()', () => {
       refused(409, 'Conflict'),
       () => cluster.mergePod(REF, {}),
       { code: 409, reason: 'Conflict' },
+    ],
+    [
+      'that there is no CustomResourceDefinition',
+      noPath,
+      () => cluster.listMounts(''),
+      { code: 404, message: '404 page not found\n' },
     ],
     [
       'something else than a Status',

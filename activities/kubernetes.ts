@@ -3,6 +3,7 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   type CoreV1Event,
+  CustomObjectsApi,
   type KubeConfig,
   PatchStrategy,
   setHeaderOptions,
@@ -11,9 +12,21 @@ import {
   type V1Pod,
   Watch,
 } from '@kubernetes/client-node';
-import { type Cluster, ClusterError, type PodEvent, type PodRef } from './cluster.ts';
+import { type DeviceMountObject, OBJECT_VERSION } from '../contract/device-mount-object.ts';
+import { API_GROUP } from '../contract/names.ts';
+import {
+  type Cluster,
+  ClusterError,
+  type MountPreconditions,
+  type MountRef,
+  type PodEvent,
+  type PodRef,
+} from './cluster.ts';
 
 const FIELD_MANAGER = 'device-mounter';
+const MOUNTS = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' } as const;
+/** Objects in one answer to a list. */
+const LIST_LIMIT = 500;
 
 /** The cluster of `config`. */
 export function kubernetesCluster(config: KubeConfig): Cluster {
@@ -26,14 +39,8 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
       found(coordination.readNamespacedLease({ namespace, name })),
     createPod: (namespace: string, body: V1Pod): Promise<V1Pod> =>
       answered(core.createNamespacedPod({ namespace, body, fieldManager: FIELD_MANAGER })),
-    async deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void> {
-      const body = { gracePeriodSeconds: graceSeconds, preconditions: { uid } };
-      try {
-        await answered(core.deleteNamespacedPod({ ...ref, body }));
-      } catch (err) {
-        if (!(err instanceof ClusterError) || (err.code !== 404 && err.code !== 409)) throw err;
-      }
-    },
+    deletePod: (ref: PodRef, uid: string, graceSeconds: number): Promise<void> =>
+      gone(core.deleteNamespacedPod({ ...ref, body: { gracePeriodSeconds: graceSeconds, preconditions: { uid } } })),
     async mergePod(ref: PodRef, body: object): Promise<void> {
       const options = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
       await answered(core.patchNamespacedPod({ ...ref, body, fieldManager: FIELD_MANAGER }, options));
@@ -61,7 +68,60 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
     async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
       await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));
     },
+    ...mountObjects(config.makeApiClient(CustomObjectsApi)),
   };
+}
+
+type MountObjects = Pick<Cluster, Extract<keyof Cluster, `${string}Mount${string}`>>;
+
+/** client-node knows no types of custom resources; the CustomResourceDefinition sees to what they are. */
+function mountObjects(custom: CustomObjectsApi): MountObjects {
+  return {
+    getMount: (ref: MountRef): Promise<DeviceMountObject | undefined> =>
+      found(custom.getNamespacedCustomObject({ ...MOUNTS, ...ref })),
+    async listMounts(labelSelector: string, namespace?: string): Promise<{ items: readonly DeviceMountObject[] }> {
+      const items: DeviceMountObject[] = [];
+      let next: string | undefined;
+      do {
+        const page = { labelSelector, limit: LIST_LIMIT, ...(next !== undefined && { _continue: next }) };
+        const list = await answered<MountList>(
+          namespace === undefined
+            ? custom.listCustomObjectForAllNamespaces({ ...MOUNTS, resourcePlural: MOUNTS.plural, ...page })
+            : custom.listNamespacedCustomObject({ ...MOUNTS, namespace, ...page }),
+        );
+        items.push(...list.items);
+        next = list.metadata.continue;
+      } while (next !== undefined && next !== '');
+      return { items };
+    },
+    createMount: (object: DeviceMountObject): Promise<DeviceMountObject> =>
+      answered(custom.createNamespacedCustomObject(written(object))),
+    replaceMount: (object: DeviceMountObject): Promise<DeviceMountObject> =>
+      answered(custom.replaceNamespacedCustomObject(written(object))),
+    replaceMountStatus: (object: DeviceMountObject): Promise<DeviceMountObject> =>
+      answered(custom.replaceNamespacedCustomObjectStatus(written(object))),
+    deleteMount: (ref: MountRef, preconditions: MountPreconditions): Promise<void> =>
+      gone(custom.deleteNamespacedCustomObject({ ...MOUNTS, ...ref, body: { preconditions } })),
+  };
+}
+
+function written(body: DeviceMountObject) {
+  const { namespace, name } = body.metadata;
+  return { ...MOUNTS, namespace, name, body, fieldManager: FIELD_MANAGER };
+}
+
+interface MountList {
+  readonly metadata: { readonly continue?: string };
+  readonly items: readonly DeviceMountObject[];
+}
+
+/** One that is not there, or is another than was meant, is as good as deleted. */
+async function gone(answer: Promise<unknown>): Promise<void> {
+  try {
+    await answered(answer);
+  } catch (err) {
+    if (!(err instanceof ClusterError) || (err.code !== 404 && err.code !== 409)) throw err;
+  }
 }
 
 async function found<T>(answer: Promise<T>): Promise<T | undefined> {

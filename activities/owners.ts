@@ -5,6 +5,7 @@ import {
   type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
+import { closedMount } from '../contract/closed-mount.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { FINGERPRINT_MEMO, fingerprintOf } from '../contract/fingerprint.ts';
 import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
@@ -16,7 +17,7 @@ export interface Owner {
   readonly open: boolean;
   /** Of the chain of its runs: kept over reset and continue-as-new. */
   readonly firstRunId: string;
-  /** Absent until its first step when whoever started it gave none: `ask` it. */
+  /** With its end, when it is closed. Absent until its first step when whoever started it gave none: `ask` it. */
   readonly mount?: DeviceMount;
 }
 
@@ -95,10 +96,11 @@ export function temporalOwners(client: Client, cluster: string): Owners {
 
 async function describe(handle: WorkflowHandle): Promise<Owner | undefined> {
   try {
-    const { status, memo, raw } = await handle.describe();
+    const { status, closeTime, memo, raw } = await handle.describe();
     const mount = mountIn(memo);
     const firstRunId = raw.workflowExecutionInfo?.firstRunId ?? '';
-    return { open: status.name === 'RUNNING', firstRunId, ...(mount !== undefined && { mount }) };
+    const closed = mount && { mount: closedMount(mount, { status, closeTime }) };
+    return { open: status.name === 'RUNNING', firstRunId, ...closed };
   } catch (err) {
     if (err instanceof WorkflowNotFoundError) return undefined;
     throw err;

@@ -1,11 +1,12 @@
 import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
-import { fail } from '../contract/failures.ts';
+import { mountOfObject, OBJECT_GROUP_VERSION, OBJECT_LABELS } from '../contract/device-mount-object.ts';
 import { ANNOTATIONS, slaveIndex, slaveName } from '../contract/names.ts';
-import type { MountRequest, Signed, Target, UnmountRequest } from '../contract/requests.ts';
+import { isMeant, type MountRequest, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import { verifiedTarget } from './project-mount.ts';
 
 export interface PublishInput {
   /** The request of the mount: only the pod that it names is told. */
@@ -17,6 +18,8 @@ export interface PublishInput {
     readonly reason: string;
     readonly message: string;
   };
+  /** That shows the mount, if there is one. */
+  readonly object?: { readonly uid: string };
 }
 
 /** An item of the annotation that tells the target what it can use; a downward-API volume shows it inside the pod. */
@@ -40,21 +43,18 @@ const MESSAGE_LENGTH = 1_024;
 const WORDS_LENGTH = 600;
 
 /**
- * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date.
+ * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date. The object of the mount
+ * gets the Event, too.
  * @throws InvalidSignature
  */
-export async function publish(deps: Dependencies, { signed, mount, event }: PublishInput): Promise<void> {
-  const { request } = signed;
-  const { namespace } = mount.metadata;
-  const { podName: name, podUid } = mount.spec;
-  const { target } = verifiedRequest(signed, deps, 'goOn');
-  const same = target.podUid === podUid && target.pod === name && target.namespace === namespace;
-  if (!same || request.name !== mount.metadata.name) {
-    throw fail('InvalidSignature', `Cannot tell pod "${name}": the signed request is for another pod or mount`);
-  }
+export async function publish(deps: Dependencies, { signed, mount, event, object }: PublishInput): Promise<void> {
+  const target = verifiedTarget(deps, signed, mount);
   await annotate(deps, mount);
-  const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${mount.metadata.name} of ${mount.status.user})`;
-  await tell(deps, target, { ...event, message: words });
+  const { name, namespace } = mount.metadata;
+  const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
+  await tell(deps, aboutPod(target), { ...event, message: words });
+  if (object === undefined) return;
+  await tell(deps, aboutObject({ namespace, name, ...object }), event);
 }
 
 export interface FailedUnmount {
@@ -63,33 +63,63 @@ export interface FailedUnmount {
 }
 
 /**
- * Tells the target pod why an unmount has failed: its caller may have been answered long ago that it goes on.
+ * Tells the target pod, and the mounts that were meant, why an unmount has failed: its caller may have been answered long ago that it goes on.
  * @throws InvalidSignature
  */
 export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
   const { target, user } = verifiedRequest(signed, deps, 'goOn');
   const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
-  await tell(deps, target, { type: 'Warning', reason: 'UnMountDeviceFailed', message: words });
+  const event = { type: 'Warning', reason: 'UnMountDeviceFailed', message: words } as const;
+  await tell(deps, aboutPod(target), event);
+  await Promise.all((await meantObjects(deps, signed.request)).map((object) => tell(deps, aboutObject(object), event)));
 }
 
-async function tell(deps: Dependencies, target: Target, event: PublishInput['event']): Promise<void> {
+/** Whom an Event is about. */
+interface Involved {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+function aboutPod({ namespace, pod: name, podUid: uid }: Target): Involved {
+  return { apiVersion: 'v1', kind: 'Pod', namespace, name, uid };
+}
+
+function aboutObject(object: { readonly namespace: string; readonly name: string; readonly uid: string }): Involved {
+  return { apiVersion: OBJECT_GROUP_VERSION, kind: 'DeviceMount', ...object };
+}
+
+/** Of the mounts that a request to unmount means. */
+async function meantObjects({ cluster }: Dependencies, request: UnmountRequest) {
   try {
-    await deps.cluster.createEvent(target.namespace, eventOf(deps, target, event));
+    const { namespace, podUid } = request.target;
+    const { items } = await cluster.listMounts(`${OBJECT_LABELS.targetUid}=${podUid}`, namespace);
+    const meant = items.filter((object) => isMeant(mountOfObject(object), request));
+    return meant.map(({ metadata: { name, uid = '' } }) => ({ namespace, name, uid }));
+  } catch (err) {
+    // Without the CustomResourceDefinition there are none.
+    if (err instanceof ClusterError && err.isClear) return [];
+    throw err;
+  }
+}
+
+async function tell(deps: Dependencies, involved: Involved, event: PublishInput['event']): Promise<void> {
+  try {
+    await deps.cluster.createEvent(involved.namespace, eventOf(deps, involved, event));
   } catch (err) {
     // A namespace that is being deleted takes nothing new, and is read by nobody any more.
     if (!(err instanceof ClusterError) || !(err.code === 404 || err.causes.includes('NamespaceTerminating'))) throw err;
   }
 }
 
-function eventOf(
-  { now }: Dependencies,
-  { namespace, pod: name, podUid: uid }: Target,
-  event: PublishInput['event'],
-): CoreV1Event {
+function eventOf({ now }: Dependencies, involvedObject: Involved, event: PublishInput['event']): CoreV1Event {
   const at = now();
+  const { name, namespace } = involvedObject;
   return {
     metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
-    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
+    involvedObject,
     type: event.type,
     reason: event.reason,
     message: event.message.slice(0, MESSAGE_LENGTH),

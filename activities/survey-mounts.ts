@@ -1,11 +1,14 @@
 import type { V1Pod } from '@kubernetes/client-node';
-import type { SlaveRef } from '../contract/device-mount.ts';
+import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
+import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 import type { Target } from '../contract/requests.ts';
 import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { type Adoption, adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
+import type { MountRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
+import { type Fate, fateOf, idOf, isUnconfirmed, objectsById, whyNotShown } from './settle-mount.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { endOf, type TargetState, targetState } from './target.ts';
 
@@ -19,7 +22,7 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
   readonly adoption?: Adoption;
   /** Of what is to be `free`d, for the target, when its slaves carry a request that was signed. */
   readonly orphan?: Adoption;
-  /** To `tell`, and what it brings. */
+  /** To `tell`, or to have it `project`ed by its owner, and what it brings. */
   readonly signal?: string;
   readonly args?: readonly string[];
 };
@@ -37,6 +40,8 @@ export interface SurveyPage {
   readonly findings: readonly Finding[];
   /** What is mounted and well, as far as can be seen from here. */
   readonly mounted?: readonly Mounted[];
+  /** Whose objects show them, which was last said long ago. */
+  readonly unconfirmed?: readonly MountRef[];
   /** Where the next page begins, if this is not the last. */
   readonly next?: string;
 }
@@ -61,8 +66,13 @@ interface Subject {
 /** What several mounts ask for is asked once a page. */
 interface Survey {
   readonly deps: Dependencies;
+  /** The objects of mounts by `namespace/name`; none without the CustomResourceDefinition. */
+  readonly objects: ReadonlyMap<string, DeviceMountObject> | undefined;
+  /** As seen at the beginning. */
+  readonly slaves: readonly V1Pod[];
   readonly nodes: Map<string, Promise<NodeState>>;
   readonly mounted: Mounted[];
+  readonly unconfirmed: MountRef[];
 }
 
 /**
@@ -73,36 +83,49 @@ interface Survey {
 export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInput = {}): Promise<SurveyPage> {
   const endsAtMs = Date.now() + PAGE_MS;
   const mounted: Mounted[] = [];
-  const survey: Survey = { deps, nodes: new Map(), mounted };
-  const subjects = (await subjectsOf(deps)).filter(({ key }) => key > after);
+  const { slaves: watched, cluster, owners } = deps;
+  const [slaves, objects, open] = await Promise.all([
+    watched.synced ? watched.all() : cluster.listPods(SLAVE_SELECTOR).then(({ items }) => items),
+    objectsById(deps),
+    owners.all(),
+  ]);
+  const unconfirmed: MountRef[] = [];
+  const survey: Survey = { deps, slaves, objects, nodes: new Map(), mounted, unconfirmed };
+  const subjects = subjectsOf(survey, open).filter(({ key }) => key > after);
   const findings: Finding[] = [];
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
     const some = subjects.slice(start, start + AT_ONCE);
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
     const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
     const last = some.at(-1);
-    if (isFull && last !== undefined && last !== subjects.at(-1)) return { findings, mounted, next: last.key };
+    if (isFull && last !== undefined && last !== subjects.at(-1))
+      return { findings, mounted, unconfirmed, next: last.key };
   }
-  return { findings, mounted };
+  return { findings, mounted, unconfirmed };
 }
 
 /** In an order that is the same for each page. */
-async function subjectsOf(deps: Dependencies): Promise<readonly Subject[]> {
-  const { slaves, cluster, owners } = deps;
-  const [pods, open] = await Promise.all([
-    slaves.synced ? slaves.all() : cluster.listPods(SLAVE_SELECTOR).then(({ items }) => items),
-    owners.all(),
-  ]);
-  const living = pods.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
+function subjectsOf({ deps, slaves, objects }: Survey, open: readonly DeviceMount[]): readonly Subject[] {
+  const living = slaves.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
   const ofSlaves = [...Map.groupBy(living, keyOf)].map(([key, group]): Subject => {
     const { namespace = '', name = '' } = group[0]?.metadata ?? {};
     const mount = (group[0] && mountNameOf(group[0])) ?? name;
     return { key: `slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
   });
-  const ofOwners = open.map(({ metadata: { namespace, name }, status: { node = '' } }): Subject => {
-    const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
-    return { key: `owner ${node}/${namespace}/${name}`, namespace, mount: name, look };
-  });
+  // Objects also tell of mounts that have closed, or that the store does not show yet.
+  const known = new Map([...(objects?.values() ?? []), ...open].map((each) => [idOf(each), each]));
+  const ofOwners = [...known].map(
+    ([
+      id,
+      {
+        metadata: { namespace, name },
+        status,
+      },
+    ]): Subject => {
+      const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
+      return { key: `owner ${status?.node ?? ''}/${id}`, namespace, mount: name, look };
+    },
+  );
   return [...ofSlaves, ...ofOwners].toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
@@ -183,13 +206,49 @@ async function ofForeign(deps: Dependencies, slave: V1Pod, target: Target): Prom
   return [{ ...about, action: 'keep', why: 'it is of the original device-mounter, and unmount frees it' }];
 }
 
-/** About a mount that is open by the visibility store. */
-async function ofOwner({ deps, nodes, mounted }: Survey, namespace: string, name: string): Promise<readonly Finding[]> {
-  const owner = await deps.owners.describe(namespace, name);
-  const mount = owner?.open === true ? owner.mount : undefined;
-  if (mount?.status.phase !== 'Mounted') return [];
-  const { podName: pod, podUid, container } = mount.spec;
-  const target = { namespace, pod, podUid, container };
+/** About a mount that is open by the visibility store, or that has an object. */
+async function ofOwner(survey: Survey, namespace: string, name: string): Promise<readonly Finding[]> {
+  const owner = await survey.deps.owners.describe(namespace, name);
+  const object = survey.objects?.get(`${namespace}/${name}`);
+  if (owner?.open !== true) return object === undefined ? [] : ofEnded(survey, object, owner);
+  const { mount } = owner;
+  if (mount === undefined) return [];
+  const why = survey.objects && whyNotShown(survey.deps, mount, object);
+  if (why === undefined && object !== undefined && isUnconfirmed(survey.deps, object)) {
+    survey.unconfirmed.push({ namespace, name });
+  }
+  const unshown =
+    why === undefined ? [] : [{ ...aboutObject(mount, { action: 'project', why }), signal: SIGNALS.project }];
+  return [...(await ofOpen(survey, mount)), ...unshown];
+}
+
+/** Of a mount whose workflow is closed or unknown. */
+async function ofEnded(
+  { deps, slaves }: Survey,
+  object: DeviceMountObject,
+  owner: Owner | undefined,
+): Promise<readonly Finding[]> {
+  const { namespace, name } = object.metadata;
+  const isHeld = slaves.some((pod) => pod.metadata?.namespace === namespace && mountNameOf(pod) === name);
+  const fate = await fateOf(deps, object, owner, () => isHeld);
+  return fate === undefined ? [] : [aboutObject(object, fate)];
+}
+
+function aboutObject(of: DeviceMount | DeviceMountObject, { action, why }: Pick<Fate, 'action' | 'why'>): Finding {
+  const { namespace, name } = of.metadata;
+  return { namespace, mount: name, action, why, slaves: [], target: targetIn(of) };
+}
+
+function targetIn({ metadata: { namespace }, spec }: DeviceMount | DeviceMountObject): Target {
+  const { podName: pod, podUid, container } = spec;
+  return { namespace, pod, podUid, container };
+}
+
+/** About the devices of an open mount. */
+async function ofOpen({ deps, nodes, mounted }: Survey, mount: DeviceMount): Promise<readonly Finding[]> {
+  if (mount.status.phase !== 'Mounted') return [];
+  const { namespace, name } = mount.metadata;
+  const target = targetIn(mount);
   const about = { namespace, mount: name, target, slaves: mount.status.slaves, action: 'tell' } as const;
   if ((await stateOfTarget(deps, target)) === 'gone') {
     return [{ ...about, why: 'its target is gone', signal: SIGNALS.targetGone }];

@@ -1,48 +1,16 @@
-import { DEVICE_TYPES } from '../contract/device-types.ts';
+import { MOUNT_SPEC, MOUNT_STATUS, map, object, type Schema, TIME, text } from '../contract/device-mount-schema.ts';
 import { API_GROUP, API_VERSION } from '../contract/names.ts';
 
-/** A JSON schema as OpenAPI 2.0 and 3.0 both have it; `ref` names another of `SCHEMAS`. */
-export interface Schema {
-  readonly description?: string;
-  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
-  readonly format?: string;
-  readonly enum?: readonly string[];
-  readonly minimum?: number;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly items?: Schema;
-  readonly additionalProperties?: Schema;
-  readonly ref?: string;
-  readonly 'x-kubernetes-group-version-kind'?: readonly object[];
-  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean;
-}
-
 const OWN = 'io.device-mounter.v1alpha1';
-const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
+/** Names of ours alone: what kube-apiserver has by the same name in its own document would become another. */
 export const NAMES = {
   mount: `${OWN}.DeviceMount`,
   list: `${OWN}.DeviceMountList`,
   request: `${OWN}.DeviceMountRequest`,
-  status: `${META}.Status`,
+  status: `${OWN}.Status`,
 } as const;
 
 export const gvk = (kind: string) => ({ group: API_GROUP, kind, version: API_VERSION });
-const text = (description: string, more: Partial<Schema> = {}): Schema => ({ type: 'string', description, ...more });
-const map = (description: string): Schema => ({
-  type: 'object',
-  description,
-  additionalProperties: { type: 'string' },
-});
-const object = (
-  description: string,
-  properties: Schema['properties'] & object,
-  required: readonly string[] = [],
-): Schema => ({
-  type: 'object',
-  description,
-  properties,
-  ...(required.length > 0 && { required }),
-});
 const listOf = (name: string, description: string): Schema => ({ type: 'array', description, items: { ref: name } });
 const refTo = (name: string): Schema => ({ ref: name });
 
@@ -50,65 +18,39 @@ const TYPE = {
   apiVersion: text('Version of this representation of the object.'),
   kind: text('REST resource that this object represents.'),
 };
-const TIME = { format: 'date-time' };
 
-const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
+/** Written out where they are used, so that they need no names. */
+const META = {
+  object: object('Metadata of the object.', {
+    name: text('Unique within a namespace.'),
+    namespace: text('Namespace of the object.'),
+    uid: text('Unique in time and space.'),
+    resourceVersion: text('Changes with every change of the object.'),
+    creationTimestamp: text('When it was asked for.', TIME),
+    labels: map('Labels to select by.'),
+  }),
+  list: object('Metadata of the list.', { resourceVersion: text('Where a watch can begin.') }),
+};
+
+/** All schemas of the API by name. */
+export const SCHEMAS: Readonly<Record<string, Schema>> = {
   [NAMES.mount]: {
     ...object('Devices that were mounted, or are to be, into a running container.', {
       ...TYPE,
-      metadata: refTo(`${META}.ObjectMeta`),
+      metadata: META.object,
       spec: refTo(`${OWN}.DeviceMountSpec`),
       status: refTo(`${OWN}.DeviceMountStatus`),
     }),
     'x-kubernetes-group-version-kind': [gvk('DeviceMount')],
   },
   [NAMES.list]: {
-    ...object(
-      'A list of mounts.',
-      { ...TYPE, metadata: refTo(`${META}.ListMeta`), items: listOf(NAMES.mount, 'The mounts.') },
-      ['items'],
-    ),
+    ...object('A list of mounts.', { ...TYPE, metadata: META.list, items: listOf(NAMES.mount, 'The mounts.') }, [
+      'items',
+    ]),
     'x-kubernetes-group-version-kind': [gvk('DeviceMountList')],
   },
-  [`${OWN}.DeviceMountSpec`]: object('What was asked for.', {
-    podName: text('Pod that uses the devices.'),
-    podUid: text('Its uid: a pod that takes over the name is another.'),
-    container: text('Its container.'),
-    deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
-    resources: map('Extended resources and their quantities.'),
-    onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
-    split: { type: 'boolean', description: 'Whether each device has a slave pod, and can be unmounted, by itself.' },
-    leaseSeconds: { type: 'integer', description: 'The mount ends by itself after so many seconds.' },
-  }),
-  [`${OWN}.DeviceMountStatus`]: object('Where the mount stands.', {
-    phase: text('Released and Failed are ends.', { enum: ['Pending', 'Mounted', 'Releasing', 'Released', 'Failed'] }),
-    user: text('Who asked for it.'),
-    node: text('Node of the pod.'),
-    devices: listOf(`${OWN}.MountedDevice`, 'Devices that the container can use.'),
-    slaves: listOf(`${OWN}.SlaveReference`, 'Pods that hold the devices for it.'),
-    reason: text('Why it failed or ended, in one word.'),
-    message: text('The same in a sentence.'),
-    mountedAt: text('Since when the container can use the devices.', TIME),
-    leaseEndsAt: text('When the mount ends by itself.', TIME),
-  }),
-  [`${OWN}.MountedDevice`]: object('A device that the container can use.', {
-    id: text('Id that its device plugin gives it.'),
-    resource: text('Extended resource that it was allocated for.'),
-    slave: text('Name of the pod that holds it.'),
-    nodes: listOf(`${OWN}.DeviceNode`, 'Its device nodes.'),
-  }),
-  [`${OWN}.DeviceNode`]: object('A device node in the container.', {
-    path: text('Path in the container.'),
-    type: text('Character or block device.', { enum: ['c', 'b'] }),
-    major: { type: 'integer', description: 'Major number.' },
-    minor: { type: 'integer', description: 'Minor number.' },
-    access: text('What the container may do: read, write, make nodes.'),
-  }),
-  [`${OWN}.SlaveReference`]: object('A pod that holds devices for another.', {
-    namespace: text('Namespace of the pod.'),
-    name: text('Name of the pod.'),
-    uid: text('Uid of the pod.'),
-  }),
+  [`${OWN}.DeviceMountSpec`]: MOUNT_SPEC,
+  [`${OWN}.DeviceMountStatus`]: MOUNT_STATUS,
   [NAMES.request]: object('What to mount.', {
     ...TYPE,
     metadata: { type: 'object', description: 'Not used.' },
@@ -133,49 +75,24 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     idempotencyKey: text('Requests with the same key make one mount.'),
   }),
-};
-
-const META_SCHEMAS: Readonly<Record<string, Schema>> = {
-  [`${META}.ObjectMeta`]: object('Metadata that every object has.', {
-    name: text('Unique within a namespace.'),
-    namespace: text('Namespace of the object.'),
-    uid: text('Unique in time and space.'),
-    resourceVersion: text('Changes with every change of the object.'),
-    creationTimestamp: text('When it was asked for.', TIME),
-    labels: map('Labels to select by.'),
-    annotations: map('Annotations.'),
-  }),
-  [`${META}.ListMeta`]: object('Metadata that every list has.', {
-    resourceVersion: text('Where a watch can begin.'),
-    continue: text('Token for the next page.'),
-    remainingItemCount: { type: 'integer', format: 'int64', description: 'How many more there are.' },
-  }),
-  [NAMES.status]: {
-    ...object('The answer to a request that failed.', {
-      ...TYPE,
-      metadata: refTo(`${META}.ListMeta`),
-      status: text('Failure.'),
-      message: text('What went wrong.'),
-      reason: text('The same in one word.'),
-      details: refTo(`${META}.StatusDetails`),
-      code: { type: 'integer', format: 'int32', description: 'HTTP status code.' },
+  [NAMES.status]: object('The answer to a request that failed.', {
+    ...TYPE,
+    metadata: object('Empty.', {}),
+    status: text('Failure.'),
+    message: text('What went wrong.'),
+    reason: text('The same in one word.'),
+    details: object('More about a failure.', {
+      name: text('Name of the object.'),
+      group: text('Its group.'),
+      kind: text('Its kind.'),
+      causes: listOf(`${OWN}.StatusCause`, 'Each single problem.'),
+      retryAfterSeconds: { type: 'integer', format: 'int32', description: 'When to try again.' },
     }),
-    'x-kubernetes-group-version-kind': [{ group: '', kind: 'Status', version: 'v1' }],
-  },
-  [`${META}.StatusDetails`]: object('More about a failure.', {
-    name: text('Name of the object.'),
-    group: text('Its group.'),
-    kind: text('Its kind.'),
-    uid: text('Its uid.'),
-    causes: listOf(`${META}.StatusCause`, 'Each single problem.'),
-    retryAfterSeconds: { type: 'integer', format: 'int32', description: 'When to try again.' },
+    code: { type: 'integer', format: 'int32', description: 'HTTP status code.' },
   }),
-  [`${META}.StatusCause`]: object('One problem.', {
+  [`${OWN}.StatusCause`]: object('One problem.', {
     reason: text('In one word.'),
     message: text('In a sentence.'),
     field: text('Field of the request.'),
   }),
 };
-
-/** All schemas of the API by the name that Kubernetes would give them. */
-export const SCHEMAS: Readonly<Record<string, Schema>> = { ...OWN_SCHEMAS, ...META_SCHEMAS };

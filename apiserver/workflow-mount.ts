@@ -1,4 +1,5 @@
 import type { WorkflowExecutionDescription, WorkflowExecutionInfo } from '@temporalio/client';
+import { closedMount } from '../contract/closed-mount.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { MOUNT_MEMO, WORKFLOWS } from '../contract/workflows.ts';
 
@@ -11,19 +12,5 @@ export function mountOfWorkflow(info: Info): DeviceMount | undefined {
   if (info.type !== WORKFLOWS.mount || mount === undefined) return undefined;
   // Before the workflow's first step the memo is what the apiserver could know.
   const uid = mount.metadata.uid === '' ? info.runId : mount.metadata.uid;
-  return closed({ ...mount, metadata: { ...mount.metadata, uid } }, info);
-}
-
-/** A workflow that was terminated, or cancelled before its first step, could not write down its own end. */
-function closed(mount: DeviceMount, { closeTime, status: { name } }: Info): DeviceMount {
-  const { metadata, status } = mount;
-  const knowsItsEnd = status.phase === 'Released' || status.phase === 'Failed';
-  if (closeTime === undefined || name === 'CONTINUED_AS_NEW' || knowsItsEnd) return mount;
-  const resourceVersion = String(Math.max(Number(metadata.resourceVersion) + 1, closeTime.getTime()));
-  const message = 'Its workflow was ended from outside; what it has left is freed by the reconciler';
-  return {
-    ...mount,
-    metadata: { ...metadata, resourceVersion },
-    status: { ...status, phase: 'Failed', reason: name === 'CANCELLED' ? 'Canceled' : 'Terminated', message },
-  };
+  return closedMount({ ...mount, metadata: { ...mount.metadata, uid } }, info);
 }

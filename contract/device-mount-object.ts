@@ -1,9 +1,13 @@
+import { canonicalJson } from './canonical-json.ts';
 import type { DeviceMount } from './device-mount.ts';
-import { API_GROUP, mountWorkflowId, SLAVE_LABELS } from './names.ts';
+import { type Condition, conditionsOf } from './mount-conditions.ts';
+import { API_GROUP, GROUP_VERSION, mountWorkflowId, SLAVE_LABELS } from './names.ts';
+
+export type { Condition } from './mount-conditions.ts';
 
 /** Version of the DeviceMount objects in kube-apiserver; `v1alpha1` has only the verbs `pods/mount` and `pods/unmount`. */
 export const OBJECT_VERSION = 'v1beta1';
-const OBJECT_GROUP_VERSION = `${API_GROUP}/${OBJECT_VERSION}`;
+export const OBJECT_GROUP_VERSION = `${API_GROUP}/${OBJECT_VERSION}`;
 
 /** Labels of DeviceMount objects. The target's UID has the label that slaves have, so that one selector finds both. */
 export const OBJECT_LABELS = {
@@ -11,17 +15,7 @@ export const OBJECT_LABELS = {
   node: 'device-mounter.io/node',
   phase: 'device-mounter.io/phase',
 } as const;
-
-/** `metav1.Condition`. */
-export interface Condition {
-  readonly type: 'Mounted' | 'Degraded';
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration?: number;
-  /** RFC 3339, whole seconds. */
-  readonly lastTransitionTime: string;
-}
+const OUR_LABELS: readonly string[] = Object.values(OBJECT_LABELS);
 
 /** A mount as readers see it in kube-apiserver: a projection of what its workflow knows. */
 export interface DeviceMountObject {
@@ -57,3 +51,120 @@ export type DeviceMountObjectStatus = DeviceMount['status'] & {
   /** RFC 3339. When this was last known to be what the workflow says. */
   readonly confirmedAt: string;
 };
+
+export interface Projection {
+  /** Name of the cluster that the mount is in. */
+  readonly cluster: string;
+  /** RFC 3339. When the mount was known to be so. */
+  readonly at: string;
+  /** The object that is there. */
+  readonly before?: DeviceMountObject | undefined;
+}
+
+/** What the object of a mount is to be. */
+export function objectOf(mount: DeviceMount, projection: Projection): DeviceMountObject {
+  const { metadata, spec } = mount;
+  const target = { apiVersion: 'v1', kind: 'Pod', name: spec.podName, uid: spec.podUid };
+  return {
+    apiVersion: OBJECT_GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name: metadata.name,
+      namespace: metadata.namespace,
+      labels: { ...metadata.labels, ...labelsOf(mount) },
+      ownerReferences: [target],
+    },
+    spec,
+    status: statusOf(mount, projection),
+  };
+}
+
+function labelsOf({ spec, status }: DeviceMount): Record<string, string> {
+  const labels = {
+    [OBJECT_LABELS.targetUid]: spec.podUid,
+    [OBJECT_LABELS.node]: status.node ?? '',
+    [OBJECT_LABELS.phase]: status.phase,
+  };
+  // A node's name may be longer than a label's value.
+  return Object.fromEntries(Object.entries(labels).filter(([, { length }]) => length > 0 && length <= 63));
+}
+
+function statusOf(mount: DeviceMount, { cluster, at, before }: Projection): DeviceMountObjectStatus {
+  const { metadata, status } = mount;
+  const generation = before?.metadata.generation;
+  return {
+    ...status,
+    mountUid: metadata.uid,
+    workflowId: mountWorkflowId(cluster, metadata.namespace, metadata.name),
+    version: metadata.resourceVersion,
+    summary: summaryOf(mount),
+    conditions: conditionsOf(mount, before?.status?.conditions ?? [], generation),
+    ...(generation !== undefined && { observedGeneration: generation }),
+    confirmedAt: at,
+  };
+}
+
+/** So many devices are named in a column of `kubectl get`. */
+const SUMMARY_DEVICES = 3;
+
+/** What the container has; in parentheses what it was to have. */
+function summaryOf({ spec, status: { devices } }: DeviceMount): string {
+  if (devices.length === 0) {
+    const asked = Object.entries(spec.resources).map(([resource, quantity]) => `${resource}=${quantity}`);
+    return `(${asked.join(',')})`;
+  }
+  // A path tells more than an id such as GPU-5f3c….
+  const names = devices.slice(0, SUMMARY_DEVICES).map(({ id, nodes: [node] }) => node?.path ?? id);
+  const more = devices.length - names.length;
+  return [...names, ...(more > 0 ? [`+${more}`] : [])].join(',');
+}
+
+/** Whether an object shows all of a mount as it is now, whenever that was confirmed. */
+export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: string): boolean {
+  const { metadata, spec, status } = object;
+  if (status === undefined) return false;
+  const wanted = objectOf(mount, { cluster, at: status.confirmedAt, before: object });
+  const others = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
+  const labels = { ...Object.fromEntries(others), ...wanted.metadata.labels };
+  return (
+    canonicalJson([metadata.labels, metadata.ownerReferences, spec, status]) ===
+    canonicalJson([labels, wanted.metadata.ownerReferences, wanted.spec, wanted.status])
+  );
+}
+
+/**
+ * The mount that an object shows, as mount and unmount answer it: its UID and version are the object's. One that has no status yet is
+ * Pending, of nobody.
+ */
+export function mountOfObject({ metadata, spec, status }: DeviceMountObject): DeviceMount {
+  const labels = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
+  return {
+    apiVersion: GROUP_VERSION,
+    kind: 'DeviceMount',
+    metadata: {
+      name: metadata.name,
+      namespace: metadata.namespace,
+      uid: metadata.uid ?? status?.mountUid ?? '',
+      creationTimestamp: metadata.creationTimestamp ?? '',
+      resourceVersion: metadata.resourceVersion ?? status?.version ?? '',
+      ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+    },
+    spec,
+    status: status === undefined ? { phase: 'Pending', user: '', devices: [], slaves: [] } : ownStatusOf(status),
+  };
+}
+
+/** The part of an object's status that the mount has, too. */
+function ownStatusOf(status: DeviceMountObjectStatus): DeviceMount['status'] {
+  const {
+    mountUid: _mountUid,
+    workflowId: _workflowId,
+    version: _version,
+    summary: _summary,
+    conditions: _conditions,
+    observedGeneration: _generation,
+    confirmedAt: _at,
+    ...own
+  } = status;
+  return own;
+}

@@ -82,12 +82,14 @@ export interface DeviceMount {
     readonly mountedAt?: string;
     /** RFC 3339. */
     readonly leaseEndsAt?: string;
+    /** The container lacks some of the devices, and the node goes on trying to give them back. `since` is RFC 3339. */
+    readonly degraded?: { readonly since: string; readonly message: string };
   };
 }
 
 export interface DeviceMountList {
   readonly apiVersion: typeof GROUP_VERSION;
   readonly kind: 'DeviceMountList';
-  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly metadata: { readonly resourceVersion: string };
   readonly items: readonly DeviceMount[];
 }

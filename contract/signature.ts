@@ -1,4 +1,5 @@
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { canonicalJson } from './canonical-json.ts';
 import { fail } from './failures.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
 
@@ -21,15 +22,6 @@ export type Use = 'begin' | 'goOn';
 
 /** A line before a key; RFC 7468 allows such text. */
 const RETIRED = /^# *retired\b:?(.*)$/im;
-
-/** JSON with the keys of every object in order, so that equal values have equal bytes wherever they come from. */
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    inner !== null && typeof inner === 'object' && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
-}
 
 /** Names a request by all that it says, in hex: of a signature there may be several spellings. */
 export function requestDigest(request: MountRequest | UnmountRequest): string {

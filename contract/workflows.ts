@@ -17,10 +17,16 @@ export type UnmountInput = Signed<UnmountRequest>;
 export const UPDATES = {
   /** On a mount: answers the DeviceMount once mounted; fails once the mount has failed and is undone. */
   mounted: 'mounted',
+  /**
+   * On a mount: answers the DeviceMount as soon as its object is in kube-apiserver, or cannot be; fails like `mounted` when the mount has
+   * failed before.
+   */
+  shown: 'shown',
   /** On an unmount: answers the DeviceMountList of what the container has lost. */
   released: 'released',
 } as const;
 export type MountedResult = DeviceMount;
+export type ShownResult = DeviceMount;
 export type ReleasedResult = DeviceMountList;
 
 /** Queries. `deviceMount` answers the DeviceMount as it is now. */
@@ -47,9 +53,10 @@ export interface ReconcileFinding {
   readonly mount: string;
   /**
    * `adopt`: an owner is started for it. `free`: its devices are taken back and its slaves deleted. `delete`: a slave is deleted
-   * that no mount has any more. `tell`: its owner is told of an end that it has missed. `keep`: it is left alone.
+   * that no mount has any more. `tell`: its owner is told of an end that it has missed. `project`: its object in kube-apiserver is made to
+   * show it. `remove`: the object of a mount that has ended is deleted. `keep`: it is left alone.
    */
-  readonly action: 'adopt' | 'free' | 'delete' | 'tell' | 'keep';
+  readonly action: 'adopt' | 'free' | 'delete' | 'tell' | 'project' | 'remove' | 'keep';
   readonly why: string;
   readonly slaves: readonly string[];
 }
@@ -87,6 +94,8 @@ export const SIGNALS = {
   degraded: 'degraded',
   /** Set the lease to this many seconds from now. */
   renew: 'renew',
+  /** Write the object of the mount in kube-apiserver again: somebody has changed or deleted it. */
+  project: 'project',
 } as const;
 
 export interface ContainerRestartedSignal {

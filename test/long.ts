@@ -37,6 +37,7 @@ const LONG: readonly Part[] = [
   onCluster('node gone', 5, 'node-gone'),
   onCluster('idle', 3, 'idle'),
   onCluster('patience', 2, 'patience'),
+  onCluster('right after', 5, 'right-after'),
   onCluster('namespaces', 3, 'namespaces'),
   onCluster('blocked', 4, 'blocked'),
   ...[1, 2].map(

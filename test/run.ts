@@ -39,7 +39,7 @@ async function check(): Promise<Result> {
 /** A short run; each operation of the API counts once. `npm run test:long` has the long one. */
 async function fuzz(): Promise<Result> {
   const [logFile, counts] = [join(RESULTS, 'fuzz.log'), join(RESULTS, 'fuzz.json')];
-  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '20', counts];
+  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '50', counts];
   const code = await runCommand(logFile, process.execPath, args, { niceness: BESIDE });
   if (code !== 0) return resultOf(code, logFile);
   const { passed, failed } = JSON.parse(readFileSync(counts, 'utf8')) as Pick<Result, 'passed' | 'failed'>;

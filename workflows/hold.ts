@@ -114,11 +114,13 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
  */
 export function tell(record: StatusRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
   const { mount, signed } = record;
+  const { uid } = record.projection.object ?? {};
+  const object = uid === undefined ? {} : { object: { uid } };
   const telling = async (): Promise<void> => {
     try {
       await CancellationScope.nonCancellable(() =>
         publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
-          { signed, mount, event: { type, reason, message } },
+          { signed, mount, event: { type, reason, message }, ...object },
         ]),
       );
     } catch (err) {

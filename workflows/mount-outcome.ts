@@ -7,13 +7,13 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import { type FailureCause, type FailureType, fail, failureOf } from '../contract/failures.ts';
-import { type MountedResult, UPDATES } from '../contract/workflows.ts';
+import { type MountedResult, type ShownResult, UPDATES } from '../contract/workflows.ts';
 import type { StatusRecord } from './status-record.ts';
-import { ANSWER_MS } from './timeouts.ts';
+import { ANSWER_MS, SHOW_MS } from './timeouts.ts';
 
 type Failure = ApplicationFailure & { readonly type: FailureType };
 
-/** How making a mount goes, and the update `mounted` by which clients wait for that. */
+/** How making a mount goes, and the updates `mounted` and `shown` by which clients wait for that. */
 export class MountOutcome {
   #failure: Failure | undefined;
   #undone = false;
@@ -21,18 +21,36 @@ export class MountOutcome {
   constructor(record: StatusRecord) {
     // Not cancellable: after a Cancel of the workflow the caller is still to be told how it ended.
     setHandler(defineUpdate<MountedResult>(UPDATES.mounted), () =>
-      CancellationScope.nonCancellable(() => this.#answer(record)),
+      CancellationScope.nonCancellable(() => this.#mounted(record)),
+    );
+    setHandler(defineUpdate<ShownResult>(UPDATES.shown), () =>
+      CancellationScope.nonCancellable(() => this.#shown(record)),
     );
   }
 
-  async #answer(record: StatusRecord): Promise<MountedResult> {
+  async #mounted(record: StatusRecord): Promise<MountedResult> {
     await condition(() => record.status.phase !== 'Pending' || this.#failure !== undefined);
-    if (this.#failure !== undefined) {
-      await condition(() => this.#undone, ANSWER_MS);
-      throw answerOf(this.#failure, this.#undone);
+    await this.#checkFailure();
+    if (record.status.phase === 'Mounted') {
+      const { mount, projection } = record;
+      await projection.settled(SHOW_MS.mounted);
+      return projection.withObject(mount);
     }
-    if (record.status.phase === 'Mounted') return record.mount;
     throw fail('MountEnded', `Cannot mount "${record.mount.metadata.name}": it was mounted, and has ended since`);
+  }
+
+  async #shown(record: StatusRecord): Promise<ShownResult> {
+    const { projection } = record;
+    if (projection.object === undefined && !projection.isBusy) projection.show();
+    await condition(() => projection.object !== undefined || !projection.isBusy || this.#failure !== undefined);
+    if (projection.object === undefined) await this.#checkFailure();
+    return projection.withObject(record.mount);
+  }
+
+  async #checkFailure(): Promise<void> {
+    if (this.#failure === undefined) return;
+    await condition(() => this.#undone, ANSWER_MS);
+    throw answerOf(this.#failure, this.#undone);
   }
 
   /** To be told before the undo begins. */

@@ -23,7 +23,8 @@ import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
 import { MountQueue } from './mount-queue.ts';
 import { onSignal } from './signals.ts';
-import { newMount, StatusRecord } from './status-record.ts';
+import { newMount, type StatusChange, StatusRecord } from './status-record.ts';
+import { SHOW_MS } from './timeouts.ts';
 
 /** Of Events of one reason about what the node says, at least. */
 const REPORT_PERIOD_MS = 60_000;
@@ -99,15 +100,27 @@ function handleChanges(record: StatusRecord, ends: MountEnds, refused: (why: str
     if (reapplied) await report(`The container was restarted; its devices are in the new one, ${containerId}`);
     else ends.add({ kind: 'containerRestarted' });
   });
-  onSignal('driftHealed', refused, ({ at, what }) => report(`Healed at ${at}: ${what}`));
-  onSignal('degraded', refused, ({ at, why }) => warn(`Degraded since ${at}: ${why}`));
+  onSignal('driftHealed', refused, ({ at, what }) => report(`Healed at ${at}: ${what}`, { degraded: undefined }));
+  onSignal('degraded', refused, ({ at, why: message }) =>
+    warn(`Degraded since ${at}: ${message}`, { degraded: { since: timeOf(at), message } }),
+  );
+  onSignal('project', refused, () => record.projection.show());
+}
+
+/** RFC 3339, of what anyone may have sent. */
+function timeOf(at: string): string {
+  const ms = Date.parse(at);
+  return new Date(Number.isNaN(ms) ? Date.now() : ms).toISOString();
 }
 
 /** Shows what the node says, in the record and as an Event: not each time, since somebody may do the same again and again. */
-function reporter(record: StatusRecord, reason: 'MendDevice' | 'DeviceDegraded'): (message: string) => Promise<void> {
+function reporter(
+  record: StatusRecord,
+  reason: 'MendDevice' | 'DeviceDegraded',
+): (message: string, change?: StatusChange) => Promise<void> {
   let toldAt = Number.NEGATIVE_INFINITY;
-  return async (message) => {
-    record.change({ message });
+  return async (message, change) => {
+    record.change({ ...change, message });
     // In a history from before there was an Event, there is none.
     if (!patched('mend-event') || Date.now() - toldAt < REPORT_PERIOD_MS) return;
     toldAt = Date.now();
@@ -136,12 +149,9 @@ async function answered(): Promise<void> {
 async function released(record: StatusRecord, end: End): Promise<DeviceMount> {
   const { reason } = ENDS[end.kind];
   record.change({ phase: end.kind === 'slaveEnding' ? 'Failed' : 'Released', reason, devices: [], slaves: [] });
-  await tell(
-    record,
-    end.kind === 'slaveEnding' ? 'Warning' : 'Normal',
-    'UnMountDevice',
-    `Unmounted: ${reason}${byWhom(end)}`,
-  );
+  const type = end.kind === 'slaveEnding' ? 'Warning' : 'Normal';
+  const told = tell(record, type, 'UnMountDevice', `Unmounted: ${reason}${byWhom(end)}`);
+  await Promise.all([told, record.projection.settled(SHOW_MS.ended)]);
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
   if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
@@ -164,7 +174,8 @@ async function failed(record: StatusRecord, outcome: MountOutcome, err: unknown)
     ...(failure.type !== 'RollbackIncomplete' && { slaves: [], devices: [] }),
   });
   await answered();
-  await tell(record, 'Warning', 'MountDeviceFailed', failure.message);
+  const told = tell(record, 'Warning', 'MountDeviceFailed', failure.message);
+  await Promise.all([told, record.projection.settled(SHOW_MS.ended)]);
   if (isCancellation(err)) throw err;
   throw failure;
 }

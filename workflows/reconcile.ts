@@ -2,7 +2,7 @@ import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo 
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, nodeState, publish, surveyMounts, tellOwner } from './activities.ts';
+import { adoptMount, confirmMounts, nodeState, publish, settleMount, surveyMounts, tellOwner } from './activities.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
@@ -15,7 +15,8 @@ const REPORTED = 200;
 type Result = ReconcileReport['findings'][number];
 
 /**
- * Repairs what no owner repairs: slaves whose workflow was terminated or lost, and mounts that have missed an end. Answers what
+ * Repairs what no owner repairs: slaves whose workflow was terminated or lost, mounts that have missed an end, and objects that do not
+ * show how their mounts are. Answers what
  * it found; what it could not do is found again the next time.
  */
 export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
@@ -26,6 +27,7 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
     const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
     const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
     report = reportOf(report, await Promise.all(results));
+    if (!dryRun) await confirm(page.unconfirmed ?? []);
     setCurrentDetails(detailsOf(report));
     if (page.next === undefined) return report;
     after = page.next;
@@ -33,10 +35,19 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
   }
 }
 
+/** For readers of the objects only: what fails is found again. */
+async function confirm(mounts: NonNullable<SurveyPage['unconfirmed']>): Promise<void> {
+  if (mounts.length === 0) return;
+  const summary = `confirm ${mounts.length} objects`;
+  await confirmMounts.executeWithOptions({ summary }, [{ mounts }]).catch((err: unknown) => {
+    log.warn('cannot confirm objects', { err });
+  });
+}
+
 /** Runs that were begun by an earlier release have all findings in a list. */
 async function surveyed(after: string | undefined): Promise<SurveyPage> {
   const answer: SurveyPage | readonly Finding[] = await surveyMounts.executeWithOptions(
-    { summary: 'compare slaves with owners' },
+    { summary: 'compare slaves and objects with owners' },
     after === undefined ? [] : [{ after }],
   );
   return 'findings' in answer ? answer : { findings: answer };
@@ -63,8 +74,10 @@ async function repair(finding: Finding): Promise<void> {
   const { action, namespace, mount, adoption, signal, args = [] } = finding;
   if (action === 'adopt' && adoption !== undefined) {
     await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
-  } else if (action === 'tell' && signal !== undefined) {
+  } else if (signal !== undefined) {
     await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
+  } else if (action === 'project' || action === 'remove') {
+    await settleMount.executeWithOptions({ summary: `${action} ${mount}` }, [{ namespace, name: mount }]);
   } else if (action === 'free') {
     await detach(finding);
     await deleteSlaves(slavesOf(finding));

@@ -50,6 +50,7 @@ const PARSERS = {
     return { at: text(fields, 'at'), why: text(fields, 'why') };
   },
   renew: (input: unknown): RenewSignal => ({ leaseSeconds: lease(fieldsOf(input), 'leaseSeconds') }),
+  project: (): undefined => undefined,
 } as const satisfies Record<keyof typeof SIGNALS, (...args: unknown[]) => unknown>;
 
 /**

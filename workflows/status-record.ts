@@ -6,16 +6,19 @@ import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
 import { MOUNT_MEMO, type MountInput, SIGNATURE_MEMO } from '../contract/workflows.ts';
 import { detailsOf } from './mount-details.ts';
+import { Projection } from './projection.ts';
 
 type Status = DeviceMount['status'];
 /** `undefined` removes a field. */
 export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | undefined };
 
-/** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details. */
+/** The DeviceMount of this workflow, kept where clients and operators look: memo, search attributes, current details, and kube-apiserver. */
 export class StatusRecord {
   readonly signed: MountInput;
   #mount: DeviceMount;
   #turn: Promise<void> = Promise.resolve();
+  /** Of the mount in kube-apiserver. */
+  readonly projection = new Projection(this);
 
   constructor(signed: MountInput, mount: DeviceMount) {
     this.signed = signed;
@@ -34,6 +37,7 @@ export class StatusRecord {
       ...(status.node === undefined ? [] : [keyword(SEARCH_ATTRIBUTES.node, status.node)]),
     ]);
     this.#show();
+    this.projection.show();
   }
 
   get mount(): DeviceMount {
@@ -58,6 +62,7 @@ export class StatusRecord {
       upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.node, status.node)]);
     }
     this.#show();
+    this.projection.changed();
   }
 
   /** Runs `task`, which must not throw, when those before have ended; without one, waits for these. */

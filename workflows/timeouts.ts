@@ -1,4 +1,4 @@
-import type { ActivityOptions } from '@temporalio/workflow';
+import type { ActivityOptions, LocalActivityOptions } from '@temporalio/workflow';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -69,6 +69,22 @@ export const PUBLISH: ActivityOptions = {
   scheduleToCloseTimeout: MINUTE,
   startToCloseTimeout: REQUEST_MS,
   retry: RETRY,
+};
+
+/** The object of a mount is for readers: after that time the reconciler goes on with it. */
+export const PROJECT: ActivityOptions = {
+  scheduleToCloseTimeout: MINUTE,
+  startToCloseTimeout: REQUEST_MS,
+  retry: RETRY,
+};
+
+/** How long the answer that a mount is made, or its end, waits until its object shows that; the answer also waits for a try at once. */
+export const SHOW_MS = { mounted: SECOND, ended: 10 * SECOND } as const;
+
+/** One try in the process that has the workflow at hand, while a caller waits: no round through Temporal, and nothing else goes on. */
+export const PROJECT_AT_ONCE: LocalActivityOptions = {
+  startToCloseTimeout: SECOND,
+  retry: { maximumAttempts: 1 },
 };
 
 /**

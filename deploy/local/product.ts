@@ -12,13 +12,18 @@ import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
 
+/** Applied first: only what kube-apiserver serves already can be written. */
+const CRD_MANIFEST = 'device-mounter-crd.yaml';
 const MANIFESTS = ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml', 'hostdev-plugin-ds.yaml'];
 
 /** Manifests name the image so; each is given the one that was built. */
 const IMAGE_IN_MANIFESTS = 'device-mounter:latest';
 
-/** What runs the product; everything else in the manifests is needed wherever it runs. */
-const WORKLOADS = ['Deployment', 'DaemonSet', 'PodDisruptionBudget'];
+/**
+ * What is only for a product that runs in pods. The binding puts the policy into force that nobody but the control worker's service account
+ * writes DeviceMounts; on this machine the control worker is the cluster's admin.
+ */
+const FOR_PODS = ['Deployment', 'DaemonSet', 'PodDisruptionBudget', 'ValidatingAdmissionPolicyBinding'];
 
 /** What the manifests leave to whoever installs them. */
 interface LocalValues {
@@ -52,9 +57,9 @@ export async function deployProduct(cluster: Cluster, image: string): Promise<vo
 export async function runProductOnHost(cluster: Cluster): Promise<void> {
   await endHostProduct(cluster);
   const objects = await installCommon(cluster, IMAGE_IN_MANIFESTS);
-  for (const { kind, metadata } of objects.filter(isWorkload))
+  for (const { kind, metadata } of objects.filter(isForPods))
     await kubectl(cluster, 'delete', kind, metadata.name, `--namespace=${PRODUCT_NAMESPACE}`, '--ignore-not-found');
-  const rest = objects.filter((object) => !isWorkload(object));
+  const rest = objects.filter((object) => !isForPods(object));
   await apply(cluster, [...rest.map(withoutSelector), hostEndpoints()]);
   // Nobody takes away the endpoints that pods gave to a Service that has lost its selector.
   const ofPods = 'endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io';
@@ -64,15 +69,18 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
   await available(cluster);
 }
 
-/** Applies the namespace and what is in it before anything runs; answers all objects of the manifests with local values. */
+/** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
   const keys = await ensureProductKeys(cluster.paths);
   const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: keys.servingAuthority };
-  const manifests = MANIFESTS.flatMap((name) => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8')));
-  const objects = manifests.map((object) => localized(object, values));
-  await apply(cluster, [...objects.filter(({ kind }) => kind === 'Namespace'), ...keys.objects]);
+  const objects = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
+  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces, ...keys.objects]);
+  await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
   return objects;
 }
+
+const manifest = (name: string): unknown[] => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8'));
 
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
@@ -108,7 +116,7 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
   return variable;
 }
 
-const isWorkload = ({ kind }: KubeObject): boolean => WORKLOADS.includes(kind);
+const isForPods = ({ kind }: KubeObject): boolean => FOR_PODS.includes(kind);
 
 /** A Service without selector keeps the endpoints that it is given. */
 function withoutSelector(object: KubeObject): KubeObject {
@@ -119,6 +127,9 @@ function withoutSelector(object: KubeObject): KubeObject {
 
 const kubectl = (cluster: Cluster, ...args: string[]): Promise<string> =>
   run(cluster.kubectl, ['--kubeconfig', cluster.kubeconfig, ...args]);
+
+const wait = (cluster: Cluster, object: string, ...conditions: string[]): Promise<string> =>
+  kubectl(cluster, 'wait', object, ...conditions.map((condition) => `--for=${condition}`), '--timeout=120s');
 
 async function apply(cluster: Cluster, objects: readonly unknown[]): Promise<void> {
   const file = join(cluster.paths.config, 'product.json');
@@ -142,13 +153,13 @@ async function rollout(cluster: Cluster, { kind, metadata }: KubeObject): Promis
 
 /** Waits until kube-apiserver reaches the product and every node offers its devices. */
 async function available(cluster: Cluster): Promise<void> {
-  const wait = (object: string, condition: string): Promise<string> =>
-    kubectl(cluster, 'wait', object, `--for=${condition}`, '--timeout=120s');
   await Promise.all([
-    wait('apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
+    wait(cluster, 'apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
+    // kube-apiserver makes this one for the CustomResourceDefinition.
+    wait(cluster, 'apiservice/v1beta1.device-mounter.io', 'create', 'condition=Available'),
     ...cluster.nodes.flatMap(({ name }) =>
       Object.entries(LOCAL_RESOURCES).map(([resource, count]) =>
-        wait(`node/${name}`, `jsonpath={.status.allocatable['${resource.replaceAll('.', '\\.')}']}=${count}`),
+        wait(cluster, `node/${name}`, `jsonpath={.status.allocatable['${resource.replaceAll('.', '\\.')}']}=${count}`),
       ),
     ),
   ]);

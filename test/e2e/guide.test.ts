@@ -172,7 +172,11 @@ describe('docs/guides/external-temporal.md', () => {
     try {
       const yaml = blocksOf('external-temporal.md').find(({ language }) => language === 'yaml')?.text ?? '';
       writeFileSync(join(folder, 'kustomization.yaml'), yaml);
-      for (const file of ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml']) {
+      for (const file of [
+        'device-mounter-crd.yaml',
+        'device-mounter-apiserver.yaml',
+        'device-mounter-daemonset.yaml',
+      ]) {
         copyFileSync(join(import.meta.dirname, '..', '..', 'deploy', file), join(folder, file));
       }
       const built = await kubectlOk(['kustomize', folder]);

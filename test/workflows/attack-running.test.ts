@@ -159,6 +159,9 @@ describe('whoever can do everything with Temporal', () => {
       adoptMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'none'],
       checkAdoption: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
       tellOwner: [controlQueue(CLUSTER), { namespace: NAMESPACE, mount: 'nobody', signal: 'release' }, 'none'],
+      projectMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
+      confirmMounts: [controlQueue(CLUSTER), { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }] }, 'none'],
+      settleMount: [controlQueue(CLUSTER), { namespace: NAMESPACE, name: 'steps-m' }, 'none'],
       publish: [
         controlQueue(CLUSTER),
         { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },

@@ -157,7 +157,8 @@ describe('whoever can do everything with Temporal', () => {
 
   test('cannot have a mount adopted that is not there', async () => {
     const node = await harness.addNode('adopted', 1);
-    const { status, ...mount } = await harness.mount(signed(mountRequest('adopted')));
+    await harness.mount(signed(mountRequest('adopted')));
+    const { status, ...mount } = await harness.recordOf('adopted-m');
     const request = mountRequest('adopted', { name: 'thief' });
     const start = (name: string, args: unknown[]) =>
       failureFrom(

@@ -5,7 +5,7 @@ import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { controlQueue, mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
-import { type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { QUERIES, type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { ClusterClaim } from '../../process/cluster-claim.ts';
 import type { ClusterIdentity } from '../../process/cluster-identity.ts';
 import { NAMESPACE } from './requests.ts';
@@ -85,6 +85,11 @@ export class ClusterClient {
 
   handle(name: string) {
     return this.client.workflow.getHandle(mountWorkflowId(this.identity.name, NAMESPACE, name));
+  }
+
+  /** A mount as its workflow has it, with its own UID, that of its object left out. */
+  recordOf(name: string): Promise<DeviceMount> {
+    return this.handle(name).query<DeviceMount>(QUERIES.deviceMount);
   }
 
   /** Types of the steps that a mount's workflow has scheduled and that have not ended. */

@@ -1,6 +1,7 @@
 import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
 import { type Cluster, ClusterError, type PodEvent, type PodRef } from '../../activities/cluster.ts';
 import { ANNOTATIONS, MANAGER, NODE_LABEL, NODE_LEASE_SECONDS, nodeLease, SLAVE_LABELS } from '../../contract/names.ts';
+import { MemoryMounts, matches } from './memory-mounts.ts';
 
 interface MemoryNode {
   readonly free: Map<string, number>;
@@ -12,7 +13,7 @@ interface MemoryNode {
 }
 
 /** Pods, nodes and Leases in memory, with a scheduler, a kubelet and a garbage collector that do their parts at once. */
-export class MemoryCluster implements Cluster {
+export class MemoryCluster extends MemoryMounts implements Cluster {
   readonly events: CoreV1Event[] = [];
   readonly nodes = new Map<string, MemoryNode>();
   /** Refusal of the next pods to be created, as a quota or a webhook would. */
@@ -105,6 +106,7 @@ export class MemoryCluster implements Cluster {
     this.#pods.delete(keyOf(ref));
     this.#emit('DELETED', pod);
     this.#release(pod);
+    if (cascade) this.collect(pod);
     for (const other of cascade ? this.#pods.values() : []) {
       if (other.metadata?.ownerReferences?.some(({ uid }) => uid === pod.metadata?.uid) !== true) continue;
       this.removePod({ namespace: other.metadata.namespace ?? '', name: other.metadata.name ?? '' });
@@ -187,7 +189,8 @@ export class MemoryCluster implements Cluster {
 
   async listPods(labels: string, namespace?: string): Promise<{ items: readonly V1Pod[]; resourceVersion: string }> {
     const items = [...this.#pods.values()].filter(
-      (pod) => matches(pod, labels) && (namespace === undefined || pod.metadata?.namespace === namespace),
+      (pod) =>
+        matches(pod.metadata?.labels, labels) && (namespace === undefined || pod.metadata?.namespace === namespace),
     );
     return { items, resourceVersion: String(this.#version) };
   }
@@ -203,7 +206,7 @@ export class MemoryCluster implements Cluster {
       // Each entry of the log is one version, from 1.
       for (const { version, event } of this.#log.slice(seen)) {
         seen = version;
-        if (!matches(event.pod, labels)) continue;
+        if (!matches(event.pod.metadata?.labels, labels)) continue;
         if (namespace === undefined || event.pod.metadata?.namespace === namespace) yield event;
       }
       if (seen < this.#version || signal.aborted) continue;
@@ -277,15 +280,6 @@ export class MemoryCluster implements Cluster {
 
 function keyOf({ namespace, name }: PodRef): string {
   return `${namespace}/${name}`;
-}
-
-function matches(pod: V1Pod, labels: string): boolean {
-  if (labels === '') return true;
-  const has = pod.metadata?.labels ?? {};
-  return labels.split(',').every((term) => {
-    const [key = '', value] = term.split('=');
-    return has[key] === value;
-  });
 }
 
 function pinOf(pod: V1Pod): string {

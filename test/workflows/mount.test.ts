@@ -27,7 +27,12 @@ describe('mountDevices()', () => {
     expect(mount.status.slaves).toHaveLength(1);
 
     const { status, memo } = await harness.handle('happy-m').describe();
-    expect([status.name, memo?.[MOUNT_MEMO]]).toEqual(['RUNNING', mount]);
+    const { uid, resourceVersion } = (await harness.cluster.getMount({ namespace: NAMESPACE, name: 'happy-m' }))!
+      .metadata;
+    expect(mount.metadata).toMatchObject({ uid, resourceVersion });
+    const record = await harness.recordOf('happy-m');
+    expect([status.name, memo?.[MOUNT_MEMO]]).toEqual(['RUNNING', record]);
+    expect({ ...mount, metadata: record.metadata }).toEqual(record);
     await eventually(() => harness.eventsOf('happy').length === 1);
     const annotations = (await harness.cluster.getPod({ namespace: NAMESPACE, name: 'happy' }))?.metadata?.annotations;
     expect(JSON.parse(annotations?.[ANNOTATIONS.devices] ?? '')).toEqual([

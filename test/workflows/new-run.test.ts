@@ -35,7 +35,8 @@ describe('a mount whose history has become long', () => {
   test('goes on in a new run, whose clients and unmounts find it from the start', async () => {
     const node = await harness.addNode('long', 1);
     const request = signed(mountRequest('long', { leaseSeconds: 600 }));
-    const { metadata } = await harness.mount(request);
+    await harness.mount(request);
+    const { metadata } = await harness.recordOf('long-m');
     const { runId } = await harness.handle('long-m').describe();
     await lengthen(harness, 'long-m');
     await eventually(async () => (await harness.handle('long-m').describe()).runId !== runId);
@@ -102,13 +103,14 @@ describe('a mount that has not begun', () => {
     await eventually(() => harness.statusOf('early-m').catch(() => undefined));
     const mounts = harness.mounts();
     const reading = eventually(() =>
-      mounts.get(NAMESPACE, 'early-m').then(
-        (mount) => mount ?? 'not there',
+      mounts.earlier(NAMESPACE, 'early-m').then(
+        (earlier) => earlier?.mount ?? 'not there',
         () => undefined,
       ),
     );
     await harness.startControl();
-    const { metadata } = await mounting;
+    await mounting;
+    const { metadata } = await harness.recordOf('early-m');
     expect(await reading).toMatchObject({ metadata: { uid: metadata.uid } });
   });
 

@@ -109,7 +109,8 @@ describe('reconcileMounts()', () => {
 
   test('deletes a slave that its mount has given back, and nothing else of it', async () => {
     const node = await harness.addNode('part', 2);
-    const { metadata, status } = await harness.mount(signed(mountRequest('part')));
+    const { status } = await harness.mount(signed(mountRequest('part')));
+    const { metadata } = await harness.recordOf('part-m');
     const kept = await harness.cluster.getPod(status.slaves[0]!);
     const name = slaveName('part', metadata.uid, 1);
     await harness.cluster.createPod(NAMESPACE, { ...kept, metadata: { ...kept?.metadata, name } });
@@ -170,6 +171,7 @@ describe('reconcileMounts()', () => {
     const mounts = await Promise.all(
       names.map((name) => harness.mount(signed(mountRequest('kept', { name, deadlineSeconds: 300 })))),
     );
+    const records = await Promise.all(mounts.map(({ metadata }) => harness.recordOf(metadata.name)));
     // Tenants can write anything into it.
     const annotations = { [ANNOTATIONS.devices]: '[{"mount":"kept-0"},null,{"mount":"kept-1","id":"x","nodes":5}]' };
     await harness.cluster.mergePod({ namespace: NAMESPACE, name: 'kept' }, { metadata: { annotations } });
@@ -179,7 +181,7 @@ describe('reconcileMounts()', () => {
       names.map(() => 'adopt'),
     );
     expect(node.attached.size).toBe(MOUNTS);
-    for (const { metadata, status } of mounts) {
+    for (const { metadata, status } of records) {
       const owner = await eventually(
         async () => (await harness.handle(metadata.name).describe()).memo?.['deviceMount'],
       );
@@ -198,7 +200,8 @@ describe('a mount that is adopted', () => {
   test('waits for a kube-apiserver that is not well, however long, instead of ending', async () => {
     const node = await harness.addNode('unwell', 1);
     const request = signed(mountRequest('unwell'));
-    const mount = await harness.mount(request);
+    await harness.mount(request);
+    const mount = await harness.recordOf('unwell-m');
     await eventually(() => harness.eventsOf('unwell').length === 1);
     await harness.handle('unwell-m').terminate('by hand');
     harness.cluster.unwell = new ClusterError(429, 'TooManyRequests', 'try again later');

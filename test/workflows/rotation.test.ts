@@ -18,7 +18,8 @@ afterAll(() => harness.stop());
 describe('a mount whose signing key was retired', () => {
   test('goes on, finds an owner when Temporal has lost it, and is unmounted', async () => {
     const node = await harness.addNode('turn', 2);
-    const { metadata, status: before } = await harness.mount(signed(mountRequest('turn')));
+    const { status: before } = await harness.mount(signed(mountRequest('turn')));
+    const { metadata } = await harness.recordOf('turn-m');
     await eventually(() => harness.eventsOf('turn').length === 1);
     const early = signed(mountRequest('turn', { name: 'turn-early' }));
     harness.publicKeys = [{ key: next.publicKey }, { key: PUBLIC_KEY, retiredAtMs: Date.now() }];

@@ -1,7 +1,7 @@
 import { temporalOwners } from '../../activities/owners.ts';
 import { clusterWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
-import { SIGNALS } from '../../contract/workflows.ts';
+import { SIGNALS, UPDATES } from '../../contract/workflows.ts';
 import type { Harness } from './harness.ts';
 import { beforeNewRun, lengthen } from './new-run.ts';
 import { eventually } from './outcome.ts';
@@ -18,7 +18,8 @@ async function mounted(harness: Harness, pod: string, more: Parameters<typeof mo
   const node = await harness.addNode(pod, 1);
   harness.cluster.addDevices(pod, TUN, 1);
   const request = signed(mountRequest(pod, more));
-  const mount = await harness.mount(request);
+  await harness.mount(request);
+  const mount = await harness.recordOf(`${pod}-m`);
   await eventually(() => harness.eventsOf(pod).length === 1);
   return { node, request, mount, handle: harness.handle(`${pod}-m`) };
 }
@@ -62,6 +63,18 @@ const BOTH = { resources: { [FUSE]: '1', [TUN]: '1' }, split: true } as const;
 export const SHAPES: Readonly<Record<string, Shape>> = {
   'mount-unmounted': async (harness, pod) => {
     await mounted(harness, pod, { leaseSeconds: 600 });
+    await unmounted(harness, pod);
+    return closed(harness, pod);
+  },
+  'mount-shown': async (harness, pod) => {
+    const request = signed(mountRequest(pod, { queue: true }));
+    await harness.addNode(pod, 0);
+    await begin(harness, request);
+    await harness.handle(`${pod}-m`).executeUpdate(UPDATES.shown);
+    harness.cluster.addDevices(pod, FUSE, 1);
+    await harness.mount(request);
+    await eventually(() => harness.eventsOf(pod).length === 1);
+    await harness.handle(`${pod}-m`).signal(SIGNALS.project);
     await unmounted(harness, pod);
     return closed(harness, pod);
   },

@@ -1,0 +1,125 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { agrees, type DeviceMountObject, objectOf } from '../contract/device-mount-object.ts';
+import { fail } from '../contract/failures.ts';
+import type { MountRequest, Signed, Target } from '../contract/requests.ts';
+import { verifiedRequest } from '../contract/signature.ts';
+import { ClusterError } from './cluster.ts';
+import type { Dependencies } from './dependencies.ts';
+
+export interface ProjectMountInput {
+  /** The request of the mount: only the object of its name is written, for the pod that it names. */
+  readonly signed: Signed<MountRequest>;
+  readonly mount: DeviceMount;
+}
+
+/** The object that shows a mount, as it is since. */
+export interface ShownObject {
+  readonly uid: string;
+  readonly resourceVersion: string;
+}
+
+/** `final`: why there is no such object and trying again would not help. */
+export type Projection = ShownObject | { readonly final: string };
+
+/** Whoever else writes an object does it once. */
+const CONFLICTS = 5;
+
+/** How far the clock of the machine may be behind that of Temporal: a version from beyond that is nobody's. */
+const CLOCK_SKEW_MS = 60_000;
+
+/**
+ * Makes the object of a mount show it. Nothing is written when the object shows a later state, so that tries may overtake each other.
+ * @throws InvalidSignature, and `ClusterError` for what may be different at the next try
+ */
+export async function projectMount(deps: Dependencies, { signed, mount }: ProjectMountInput): Promise<Projection> {
+  verifiedTarget(deps, signed, mount);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await project(deps, mount);
+    } catch (err) {
+      if (!(err instanceof ClusterError)) throw err;
+      const isFinal = err.isClear && err.code !== 409;
+      // Of what is read and then gone, as of what has changed since, the next look tells more.
+      const isLost = err.code === 404 && attempt < CONFLICTS;
+      if (isFinal && !isLost) return { final: err.message };
+      if (!(err.code === 409 || isLost) || attempt === CONFLICTS) throw err;
+    }
+  }
+}
+
+/**
+ * The pod that a mount is about, when a signed request proves that it is.
+ * @throws InvalidSignature
+ */
+export function verifiedTarget(
+  deps: Dependencies,
+  signed: Signed<MountRequest>,
+  { metadata, spec }: DeviceMount,
+): Target {
+  const { name, target } = verifiedRequest(signed, deps, 'goOn');
+  const { podUid, podName: pod } = spec;
+  const same = target.podUid === podUid && target.pod === pod && target.namespace === metadata.namespace;
+  if (same && name === metadata.name) return target;
+  throw fail('InvalidSignature', `Cannot tell of pod "${pod}": the signed request is for another pod or mount`);
+}
+
+async function project(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
+  const { cluster } = deps;
+  const { namespace, name } = mount.metadata;
+  const before = await cluster.getMount({ namespace, name });
+  if (before === undefined) return create(deps, mount);
+  if (isLater(deps, before, mount)) {
+    return isOf(before, mount) ? shown(before) : { final: 'a later mount has its name' };
+  }
+  if (isOf(before, mount)) return writeMount(deps, before, mount);
+  await cluster.deleteMount({ namespace, name }, { uid: before.metadata.uid ?? '' });
+  return create(deps, mount);
+}
+
+/** One without a status was made for the same pod by a try that has not come further. */
+function isOf({ spec, status }: DeviceMountObject, mount: DeviceMount): boolean {
+  return status === undefined ? spec.podUid === mount.spec.podUid : status.mountUid === mount.metadata.uid;
+}
+
+function isLater({ now }: Dependencies, object: DeviceMountObject, mount: DeviceMount): boolean {
+  const { version, mountUid } = object.status ?? {};
+  const theirs = Number(version);
+  const ours = Number(mount.metadata.resourceVersion);
+  if (theirs > now().getTime() + CLOCK_SKEW_MS) return false;
+  // Run ids begin with their time.
+  return theirs > ours || (theirs === ours && mountUid !== undefined && mountUid > mount.metadata.uid);
+}
+
+async function create(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
+  const { cluster } = deps;
+  const { namespace } = mount.metadata;
+  const target = await cluster.getPod({ namespace, name: mount.spec.podName });
+  // The garbage collector would take it away again.
+  if (target?.metadata?.uid !== mount.spec.podUid) return { final: 'its target is gone' };
+  const made = await cluster.createMount(objectOf(mount, { cluster: deps.clusterName, at: deps.now().toISOString() }));
+  return writeMount(deps, made, mount);
+}
+
+/** Makes `before`, as it was read, show `mount`; what agrees already is not written. */
+export async function writeMount(
+  deps: Dependencies,
+  before: DeviceMountObject,
+  mount: DeviceMount,
+): Promise<ShownObject> {
+  const { cluster, clusterName } = deps;
+  if (agrees(before, mount, clusterName)) return shown(before);
+  const about = { cluster: clusterName, at: deps.now().toISOString() };
+  const wanted = objectOf(mount, { ...about, before });
+  const { ownerReferences } = wanted.metadata;
+  const labels = { ...before.metadata.labels, ...wanted.metadata.labels };
+  const whole = { ...before, metadata: { ...before.metadata, labels, ownerReferences }, spec: wanted.spec };
+  const current = isDeepStrictEqual(whole, before) ? before : await cluster.replaceMount(whole);
+  // The generation may be another by now.
+  const { status } = objectOf(mount, { ...about, before: current });
+  return shown(await cluster.replaceMountStatus({ ...current, ...(status !== undefined && { status }) }));
+}
+
+function shown({ metadata: { uid = '', resourceVersion = '' } }: DeviceMountObject): ShownObject {
+  return { uid, resourceVersion };
+}

@@ -1,0 +1,140 @@
+import { hasEnded } from '../contract/closed-mount.ts';
+import type { DeviceMount } from '../contract/device-mount.ts';
+import { agrees, type DeviceMountObject, mountOfObject } from '../contract/device-mount-object.ts';
+import { SLAVE_LABELS } from '../contract/names.ts';
+import { ClusterError, type MountRef } from './cluster.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { Owner } from './owners.ts';
+import { writeMount } from './project-mount.ts';
+import { mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
+
+/** How long the object of a mount that has ended stays for readers. */
+const ENDED_MS = 10 * 60_000;
+
+/** How old the word may be that an object agrees with its mount. */
+const CONFIRMED_MS = 10 * 60_000;
+
+/** A change is shown within this time, or not by itself. */
+const SHOWN_MS = 10_000;
+
+export function idOf({ metadata: { namespace, name } }: DeviceMount | DeviceMountObject): string {
+  return `${namespace}/${name}`;
+}
+
+/** All objects by their `idOf`; `undefined` where they cannot be read, for example without the CustomResourceDefinition. */
+export async function objectsById({
+  cluster,
+}: Pick<Dependencies, 'cluster'>): Promise<ReadonlyMap<string, DeviceMountObject> | undefined> {
+  try {
+    const { items } = await cluster.listMounts('');
+    return new Map(items.map((object) => [idOf(object), object]));
+  } catch (err) {
+    // What is mounted is repaired also where nobody can read of it.
+    if (err instanceof ClusterError && err.isClear) return undefined;
+    throw err;
+  }
+}
+
+/** Why the object of an open mount has to be written again, if it has. */
+export function whyNotShown(
+  { clusterName, now }: Pick<Dependencies, 'clusterName' | 'now'>,
+  mount: DeviceMount,
+  object: DeviceMountObject | undefined,
+): string | undefined {
+  const { metadata, status } = mount;
+  if (now().getTime() - Number(metadata.resourceVersion) < SHOWN_MS) return undefined;
+  if (object === undefined) return 'it has no object';
+  // Of one that does not wait for a device the steps until it is made are not shown.
+  const isPending = status.phase === 'Pending' && object.status?.mountUid === metadata.uid;
+  return isPending || agrees(object, mount, clusterName) ? undefined : 'its object does not show it';
+}
+
+/** Whether nobody has looked for long whether an object still shows its mount. */
+export function isUnconfirmed({ now }: Pick<Dependencies, 'now'>, { status }: DeviceMountObject): boolean {
+  return now().getTime() - Date.parse(status?.confirmedAt ?? '') >= CONFIRMED_MS;
+}
+
+/** Notes in objects that they show their mounts, where they do. */
+export async function confirmMounts(deps: Dependencies, refs: readonly MountRef[]): Promise<void> {
+  for (const ref of refs) {
+    const [object, owner] = [await deps.cluster.getMount(ref), await deps.owners.describe(ref.namespace, ref.name)];
+    if (object?.status === undefined || owner?.open !== true || owner.mount === undefined) continue;
+    if (!agrees(object, owner.mount, deps.clusterName)) continue;
+    const status = { ...object.status, confirmedAt: deps.now().toISOString() };
+    // Whoever has written in between has confirmed it, too.
+    await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
+  }
+}
+
+function ifUnclear(err: unknown): void {
+  if (!(err instanceof ClusterError) || !err.isClear) throw err;
+}
+
+/** What is to become of an object that no open workflow shows any more. */
+export interface Fate {
+  readonly action: 'project' | 'remove';
+  readonly why: string;
+  /** What it is to show. */
+  readonly mount?: DeviceMount;
+}
+
+/** Of an object whose owner is closed, or unknown to Temporal. `hasSlaves`: whether there are slaves, which find an owner by themselves. */
+export async function fateOf(
+  { clusterName, now }: Pick<Dependencies, 'clusterName' | 'now'>,
+  object: DeviceMountObject,
+  owner: Owner | undefined,
+  hasSlaves: () => boolean | Promise<boolean>,
+): Promise<Fate | undefined> {
+  const { status } = object;
+  if (status === undefined) return { action: 'remove', why: 'it shows nothing, and has no workflow' };
+  // Under the same name there may have been another mount since.
+  const mount = owner?.mount?.metadata.uid === status.mountUid ? owner.mount : undefined;
+  if (mount !== undefined && !agrees(object, mount, clusterName)) {
+    return { action: 'project', why: 'its object does not show how it has ended', mount };
+  }
+  if (hasEnded(status)) {
+    const isOver = now().getTime() - Number(status.version) >= ENDED_MS;
+    return isOver ? { action: 'remove', why: 'it has ended ten minutes ago' } : undefined;
+  }
+  if (await hasSlaves()) return undefined;
+  return {
+    action: 'project',
+    why: 'Temporal does not know it, and it has no slaves',
+    mount: lost(object, status, now()),
+  };
+}
+
+function lost(
+  object: DeviceMountObject,
+  { mountUid, version }: { mountUid: string; version: string },
+  at: Date,
+): DeviceMount {
+  const mount = mountOfObject(object);
+  const resourceVersion = String(Math.max(Number(version) + 1, at.getTime()));
+  const message = 'Temporal does not know it any more, and none of its slave pods is left';
+  return {
+    ...mount,
+    metadata: { ...mount.metadata, uid: mountUid, resourceVersion },
+    status: { ...mount.status, phase: 'Failed', reason: 'Lost', message, devices: [], slaves: [] },
+  };
+}
+
+/** Has the object of a mount without an open workflow show its end, or removes it when that was long ago. Looks at everything again. */
+export async function settleMount(deps: Dependencies, ref: MountRef): Promise<void> {
+  const { cluster, owners } = deps;
+  const object = await cluster.getMount(ref);
+  if (object === undefined) return;
+  const owner = await owners.describe(ref.namespace, ref.name);
+  if (owner?.open === true) return;
+  const fate = await fateOf(deps, object, owner, () => hasSlaves(deps, object));
+  if (fate?.action === 'remove') {
+    const { uid = '', resourceVersion } = object.metadata;
+    await cluster.deleteMount(ref, { uid, ...(resourceVersion !== undefined && { resourceVersion }) });
+  } else if (fate?.mount !== undefined) await writeMount(deps, object, fate.mount);
+}
+
+async function hasSlaves({ cluster }: Dependencies, { metadata, spec }: DeviceMountObject): Promise<boolean> {
+  const labels = `${SLAVE_SELECTOR},${SLAVE_LABELS.ownerUid}=${spec.podUid}`;
+  const { items } = await cluster.listPods(labels, metadata.namespace);
+  return items.some((pod) => mountNameOf(pod) === metadata.name);
+}

@@ -1,0 +1,248 @@
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { WithStartWorkflowOperation } from '@temporalio/client';
+import { ClusterError } from '../../activities/cluster.ts';
+import { projectMount } from '../../activities/project-mount.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
+import { mountWorkflowId } from '../../contract/names.ts';
+import type { MountRequest, Signed } from '../../contract/requests.ts';
+import { SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { Harness } from './harness.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+
+jest.setTimeout(60_000);
+
+const ENDING = new ClusterError(403, 'Forbidden', 'the namespace is being terminated', ['NamespaceTerminating']);
+const AWAY = new ClusterError(503, 'ServiceUnavailable', 'etcd has no leader');
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start();
+}, 120_000);
+afterAll(() => harness.stop());
+
+const objectOf = (name: string): Promise<DeviceMountObject | undefined> =>
+  harness.cluster.getMount({ namespace: NAMESPACE, name });
+
+/** Starts a mount, and waits for its object, as an apiserver does whose caller does not wait for the mount. */
+function begin(request: Signed<MountRequest>): Promise<DeviceMount> {
+  const { name } = request.request;
+  const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
+    workflowId: mountWorkflowId(CLUSTER, NAMESPACE, name),
+    taskQueue: harness.queue,
+    args: [request],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+  });
+  return harness.client.workflow.executeUpdateWithStart(UPDATES.shown, { startWorkflowOperation });
+}
+
+/** The object once it shows this phase. */
+function shows(name: string, phase: string): Promise<DeviceMountObject> {
+  return eventually(async () => {
+    const object = await objectOf(name);
+    return object?.status?.phase === phase ? object : undefined;
+  });
+}
+
+async function ended(name: string): Promise<void> {
+  await eventually(async () => (await harness.statusOf(name)) !== 'RUNNING');
+}
+
+describe('the object of a mount', () => {
+  test('is there before "shown" answers, and shows the mount before "mounted" does', async () => {
+    await harness.addNode('early', 0);
+    const begun = await begin(signed(mountRequest('early', { queue: true })));
+    const pending = await objectOf('early-m');
+    expect(pending).toMatchObject({ spec: { podName: 'early' }, status: { phase: 'Pending', user: 'jane' } });
+    expect(begun).toMatchObject({ metadata: { uid: pending?.metadata.uid }, status: { phase: 'Pending' } });
+    const mounting = harness.mount(signed(mountRequest('early', { queue: true })));
+    harness.cluster.addDevices('early', FUSE, 1);
+    const { metadata, status } = await mounting;
+    const object = await objectOf('early-m');
+    expect(object?.status).toMatchObject({ phase: 'Mounted', devices: status.devices, slaves: status.slaves });
+    const { uid, resourceVersion } = object?.metadata ?? {};
+    expect(metadata).toMatchObject({ uid, resourceVersion });
+    expect(uid).toBe(pending?.metadata.uid);
+    const record = await harness.recordOf('early-m');
+    expect(object?.status).toMatchObject({ mountUid: record.metadata.uid, version: record.metadata.resourceVersion });
+  });
+
+  test('shows the end, and gets the Events, too', async () => {
+    await harness.addNode('end', 1);
+    await harness.mount(signed(mountRequest('end')));
+    const { metadata } = await shows('end-m', 'Mounted');
+    await eventually(() => harness.eventsOf('end').length === 1);
+    await harness.unmount(signed(unmountRequest('end')));
+    await ended('end-m');
+    expect(await objectOf('end-m')).toMatchObject({ status: { phase: 'Released', reason: 'Unmounted', devices: [] } });
+    const about = { kind: 'DeviceMount', apiVersion: 'device-mounter.io/v1beta1', uid: metadata.uid };
+    const events = harness.cluster.events.filter(({ involvedObject }) => involvedObject.name === 'end-m');
+    expect(events).toMatchObject([
+      { reason: 'MountDevice', involvedObject: about },
+      { reason: 'UnMountDevice', involvedObject: about },
+    ]);
+  });
+
+  test('shows why a mount was not made', async () => {
+    await harness.addNode('none', 0);
+    expect(await failureFrom(harness.mount(signed(mountRequest('none'))))).toMatchObject({
+      type: 'InsufficientDevices',
+    });
+    await ended('none-m');
+    expect(await objectOf('none-m')).toMatchObject({ status: { phase: 'Failed', reason: 'InsufficientDevices' } });
+  });
+
+  test('shows since when a mount is degraded, until that is healed', async () => {
+    await harness.addNode('torn', 1);
+    await harness.mount(signed(mountRequest('torn')));
+    const handle = harness.handle('torn-m');
+    await handle.signal(SIGNALS.degraded, { at: '2026-01-01T00:00:00Z', why: 'the kernel hides its programs' });
+    const degraded = { since: '2026-01-01T00:00:00.000Z', message: 'the kernel hides its programs' };
+    await eventually(async () => (await objectOf('torn-m'))?.status?.degraded);
+    expect(await objectOf('torn-m')).toMatchObject({ status: { phase: 'Mounted', degraded } });
+    await handle.signal(SIGNALS.driftHealed, { at: 'now', what: 'the rule was missing' });
+    await eventually(async () => (await objectOf('torn-m'))?.status?.degraded === undefined);
+  });
+
+  test('is not made for a request that nobody has signed', async () => {
+    await harness.addNode('forged', 1);
+    const failed = { type: 'InvalidSignature' };
+    expect(await failureFrom(harness.mount(forged(mountRequest('forged'))))).toMatchObject(failed);
+    await ended('forged-m');
+    expect(await objectOf('forged-m')).toBeUndefined();
+  });
+
+  test('is of the mount that has its name now', async () => {
+    await harness.addNode('heir', 1);
+    await harness.mount(signed(mountRequest('heir')));
+    const before = await shows('heir-m', 'Mounted');
+    await harness.unmount(signed(unmountRequest('heir')));
+    await ended('heir-m');
+    await harness.mount(signed(mountRequest('heir', { labels: { app: 'x' } })));
+    const after = await shows('heir-m', 'Mounted');
+    expect(after.metadata.uid).not.toBe(before.metadata.uid);
+    expect(after.status?.mountUid).toBe((await harness.recordOf('heir-m')).metadata.uid);
+  });
+
+  test('comes back when somebody deletes or edits it and the owner hears of that', async () => {
+    const node = await harness.addNode('undone', 1);
+    await harness.mount(signed(mountRequest('undone')));
+    const before = await shows('undone-m', 'Mounted');
+    const ref = { namespace: NAMESPACE, name: 'undone-m' };
+    await harness.cluster.deleteMount(ref, { uid: before.metadata.uid ?? '' });
+    await harness.handle('undone-m').signal(SIGNALS.project);
+    const again = await shows('undone-m', 'Mounted');
+    expect(again.status).toMatchObject({ version: before.status?.version, devices: before.status?.devices });
+    harness.cluster.edit(ref, (object) => ({ ...object, spec: { ...object.spec, container: 'other' } }));
+    await harness.handle('undone-m').signal(SIGNALS.project);
+    await eventually(async () => (await objectOf('undone-m'))?.spec.container === 'main');
+    expect(node.attached.size).toBe(1);
+  });
+});
+
+describe('projectMount()', () => {
+  test('writes nothing over a later state, or over a later mount of the name', async () => {
+    await harness.addNode('late', 1);
+    const request = signed(mountRequest('late'));
+    await begin(request);
+    await harness.mount(request);
+    const early = await harness.recordOf('late-m');
+    await harness.unmount(signed(unmountRequest('late')));
+    await ended('late-m');
+    const released = await objectOf('late-m');
+    const { uid, resourceVersion } = released?.metadata ?? {};
+    const deps = harness.dependencies();
+    expect(await projectMount(deps, { signed: request, mount: early })).toEqual({ uid, resourceVersion });
+    expect(await objectOf('late-m')).toEqual(released);
+    await harness.mount(signed(mountRequest('late', { labels: { app: 'x' } })));
+    const mounted = await shows('late-m', 'Mounted');
+    const late = { signed: request, mount: early };
+    expect(await projectMount(deps, late)).toEqual({ final: 'a later mount has its name' });
+    expect(await objectOf('late-m')).toEqual(mounted);
+  });
+
+  test('writes nothing twice', async () => {
+    await harness.addNode('twice', 1);
+    const request = signed(mountRequest('twice'));
+    await harness.mount(request);
+    const object = await shows('twice-m', 'Mounted');
+    const writes = harness.cluster.mountWrites;
+    await projectMount(harness.dependencies(), { signed: request, mount: await harness.recordOf('twice-m') });
+    expect(harness.cluster.mountWrites).toBe(writes);
+    expect(await objectOf('twice-m')).toEqual(object);
+  });
+
+  test('looks again when somebody has written in between', async () => {
+    await harness.addNode('raced', 1);
+    const request = signed(mountRequest('raced', { leaseSeconds: 600 }));
+    await harness.mount(request);
+    const record = await harness.recordOf('raced-m');
+    let races = 0;
+    harness.cluster.afterRead = (ref) => {
+      const annotations = { race: String(races) };
+      if (races++ < 2) harness.cluster.edit(ref, (now) => ({ ...now, metadata: { ...now.metadata, annotations } }));
+    };
+    const version = String(Number(record.metadata.resourceVersion) + 1);
+    const mount = { ...record, metadata: { ...record.metadata, resourceVersion: version } };
+    await projectMount(harness.dependencies(), { signed: request, mount });
+    harness.cluster.afterRead = undefined;
+    expect([races, (await objectOf('raced-m'))?.status?.version]).toEqual([3, version]);
+  });
+
+  test('makes none for a target that is gone, or that is not in the request', async () => {
+    await harness.addNode('left', 1);
+    const request = signed(mountRequest('left'));
+    await harness.mount(request);
+    const mount = await harness.recordOf('left-m');
+    const deps = harness.dependencies();
+    const others = { ...mount, metadata: { ...mount.metadata, name: 'x' } };
+    expect(await failureFrom(projectMount(deps, { signed: request, mount: others }))).toMatchObject({
+      type: 'InvalidSignature',
+    });
+    harness.cluster.removePod({ namespace: NAMESPACE, name: 'left' });
+    await ended('left-m');
+    expect(await projectMount(deps, { signed: request, mount })).toEqual({ final: 'its target is gone' });
+    expect(await objectOf('left-m')).toBeUndefined();
+  });
+});
+
+describe('a mount', () => {
+  test.each([
+    ['in a namespace that ends', 'ending', () => (harness.cluster.refuseMounts = ENDING)],
+    ['without the CustomResourceDefinition', 'bare', () => (harness.cluster.installed = false)],
+  ])('is made and given back %s', async (_name, pod, spoil) => {
+    const node = await harness.addNode(pod, 1);
+    spoil();
+    try {
+      const request = signed(mountRequest(pod));
+      const begun = await begin(request);
+      expect((await harness.mount(request)).status.phase).toBe('Mounted');
+      expect(begun.metadata.uid).toBe((await harness.recordOf(`${pod}-m`)).metadata.uid);
+      await harness.unmount(signed(unmountRequest(pod)));
+      expect(await harness.handle(`${pod}-m`).result()).toMatchObject({ status: { phase: 'Released' } });
+      expect(harness.leftOf(pod, node)).toEqual([]);
+    } finally {
+      harness.cluster.refuseMounts = undefined;
+      harness.cluster.installed = true;
+    }
+    expect(await objectOf(`${pod}-m`)).toBeUndefined();
+  });
+
+  test('is answered when its object cannot be written in time, and is shown later', async () => {
+    await harness.addNode('slow', 1);
+    harness.cluster.refuseMounts = AWAY;
+    try {
+      expect((await harness.mount(signed(mountRequest('slow')))).status.phase).toBe('Mounted');
+    } finally {
+      harness.cluster.refuseMounts = undefined;
+    }
+    await shows('slow-m', 'Mounted');
+  });
+});
+
+describe('every history of this file', () => {
+  test('replays', async () => {
+    expect(await harness.replayed()).toEqual([]);
+  });
+});

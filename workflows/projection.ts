@@ -1,0 +1,89 @@
+import { CancellationScope, condition, log, patched } from '@temporalio/workflow';
+import type { ShownObject } from '../activities/project-mount.ts';
+import type { DeviceMount, Phase } from '../contract/device-mount.ts';
+import type { MountInput } from '../contract/workflows.ts';
+import { projectMount, projectMountAtOnce } from './activities.ts';
+
+interface Shown {
+  readonly signed: MountInput;
+  readonly mount: DeviceMount;
+}
+
+/** Shows a mount as an object of kube-apiserver: one step at a time, always of the latest state. That it fails changes nothing about the mount. */
+export class Projection {
+  readonly #of: Shown;
+  #object: ShownObject | undefined;
+  #phase: Phase | undefined;
+  #isStale = false;
+  #isBusy = false;
+
+  constructor(of: Shown) {
+    this.#of = of;
+  }
+
+  /** The object as it was last written, once there is one. */
+  get object(): ShownObject | undefined {
+    return this.#object;
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** To be told of every change. One that only lasts until the mount is made, in a moment, is not shown. */
+  changed(): void {
+    const { signed, mount } = this.#of;
+    if (mount.status.phase === 'Pending' && !signed.request.queue) return;
+    this.show();
+  }
+
+  /** Shows the mount as it is, or, while a step is under way, as it will be then. */
+  show(): void {
+    // Mounts of earlier releases are shown from their next change on.
+    if (!patched('projected')) return;
+    this.#isStale = true;
+    if (!this.#isBusy) void CancellationScope.nonCancellable(() => this.#run());
+  }
+
+  /** Waits until the latest state is shown, or cannot be, or the time is over. */
+  async settled(patienceMs: number): Promise<void> {
+    if (!this.#isBusy) return;
+    await CancellationScope.nonCancellable(() => condition(() => !this.#isBusy, patienceMs));
+  }
+
+  /** `mount` as callers get it: with the identity of its object. */
+  withObject(mount: DeviceMount): DeviceMount {
+    return { ...mount, metadata: { ...mount.metadata, ...this.#object } };
+  }
+
+  async #run(): Promise<void> {
+    this.#isBusy = true;
+    while (this.#isStale) {
+      this.#isStale = false;
+      const { signed, mount } = this.#of;
+      try {
+        const answer = await this.#step({ signed, mount });
+        if ('final' in answer) log.warn('cannot show the mount', { why: answer.final });
+        else this.#object = answer;
+      } catch (err) {
+        log.warn('cannot show the mount now', { err });
+      }
+    }
+    this.#isBusy = false;
+  }
+
+  /** The caller of `mounted` waits for the step that shows it. */
+  async #step(input: Shown): ReturnType<typeof projectMount> {
+    const { phase } = input.mount.status;
+    const isAwaited = phase === 'Mounted' && this.#phase === 'Pending';
+    this.#phase = phase;
+    if (isAwaited) {
+      try {
+        return await projectMountAtOnce(input);
+      } catch (err) {
+        log.info('cannot show the mount at once', { err });
+      }
+    }
+    return projectMount.executeWithOptions({ summary: `show ${phase}` }, [input]);
+  }
+}
