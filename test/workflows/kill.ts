@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import { newMount } from './apiserver-mount.ts';
