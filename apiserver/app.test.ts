@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
 import { send } from '../test/apiserver/send.ts';
 import { eventually } from '../test/workflows/outcome.ts';
-import { TlsServer } from './tls-server.ts';
+import { TlsServer } from './server/tls-server.ts';
 
 let cluster: TestCluster;
 let server: TestServer;

@@ -3,21 +3,21 @@ import express, { type ErrorRequestHandler, type Express, type Request, type Req
 import type { Logger } from 'pino';
 import { fail } from '../contract/failures.ts';
 import { API_GROUP, GROUP_VERSION } from '../contract/names.ts';
-import { accessLog } from './access.ts';
-import { authenticate, authenticateWithToken } from './authentication.ts';
+import { healthRoutes, type Readiness } from './answers/health.ts';
+import { publicRoutes } from './answers/public-routes.ts';
+import { sendFailure, sendText } from './answers/respond.ts';
+import type { StatusSubject } from './answers/status.ts';
 import { allow, type Call, InFlight, identified } from './call.ts';
-import { healthRoutes, type Readiness } from './health.ts';
-import type { Identity } from './identity.ts';
-import type { Metrics } from './metrics.ts';
-import { LONGEST_ANSWER_MS } from './patience.ts';
-import { peerOf } from './peer.ts';
+import { authenticate, authenticateWithToken } from './identity/authentication.ts';
+import type { Identity } from './identity/identity.ts';
+import { peerOf } from './identity/peer.ts';
+import type { Tokens } from './identity/tokens.ts';
+import type { Trust } from './identity/trust.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
-import { publicRoutes } from './public-routes.ts';
-import { checkRawPath } from './raw-path.ts';
-import { sendFailure, sendText } from './respond.ts';
-import type { StatusSubject } from './status.ts';
-import type { Tokens } from './tokens.ts';
-import type { Trust } from './trust.ts';
+import { LONGEST_ANSWER_MS } from './requests/patience.ts';
+import { checkRawPath } from './requests/raw-path.ts';
+import { accessLog } from './server/access.ts';
+import type { Metrics } from './server/metrics.ts';
 
 export interface AppDeps extends PodRoutesDeps {
   /** Undefined until it was read once: then nobody is believed. */

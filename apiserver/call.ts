@@ -1,13 +1,13 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { fail, failureOf } from '../contract/failures.ts';
-import { type AccessRecord, accessOf } from './access.ts';
-import { type Attributes, authorize, type Review } from './authorization.ts';
-import { ANONYMOUS, type Identity } from './identity.ts';
-import { Parameters } from './parameters.ts';
-import { within } from './patience.ts';
-import { isLabel, isSubdomain } from './raw-path.ts';
-import { sendFailure } from './respond.ts';
-import type { StatusSubject } from './status.ts';
+import { sendFailure } from './answers/respond.ts';
+import type { StatusSubject } from './answers/status.ts';
+import { type Attributes, authorize, type Review } from './identity/authorization.ts';
+import { ANONYMOUS, type Identity } from './identity/identity.ts';
+import { Parameters } from './requests/parameters.ts';
+import { within } from './requests/patience.ts';
+import { isLabel, isSubdomain } from './requests/raw-path.ts';
+import { type AccessRecord, accessOf } from './server/access.ts';
 
 /** One request by somebody known. */
 export interface Call {

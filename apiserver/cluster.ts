@@ -13,11 +13,11 @@ import { OBJECT_LABELS, OBJECT_VERSION } from '../contract/device-mount-object.t
 import { fail } from '../contract/failures.ts';
 import { API_GROUP } from '../contract/names.ts';
 import { apiClient } from '../process/kubernetes.ts';
-import type { Review } from './authorization.ts';
-import type { ListObjects, ObjectList } from './objects.ts';
-import type { GetPriority } from './priority.ts';
-import type { GetPod, TargetPod } from './target.ts';
-import type { ReviewToken } from './tokens.ts';
+import type { Review } from './identity/authorization.ts';
+import type { ReviewToken } from './identity/tokens.ts';
+import type { ListObjects, ObjectList } from './mounts/objects.ts';
+import type { GetPriority } from './requests/priority.ts';
+import type { GetPod, TargetPod } from './requests/target.ts';
 
 /** Reads pods of the cluster. */
 export function podReader(config: KubeConfig): GetPod {

@@ -11,14 +11,14 @@ import { temporalAccess } from '../process/temporal-access.ts';
 import { createApp } from './app.ts';
 import { objectLister, podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
-import { Metrics } from './metrics.ts';
-import { readServingPair, watchServingPair } from './serving-certificate.ts';
-import { temporalClient } from './temporal-connection.ts';
-import { TemporalMounts } from './temporal-mounts.ts';
-import { TlsServer } from './tls-server.ts';
-import { Tokens } from './tokens.ts';
-import type { Trust } from './trust.ts';
-import { clusterTrustSource, watchTrust } from './trust-watch.ts';
+import { Tokens } from './identity/tokens.ts';
+import type { Trust } from './identity/trust.ts';
+import { clusterTrustSource, watchTrust } from './identity/trust-watch.ts';
+import { temporalClient } from './mounts/temporal-connection.ts';
+import { TemporalMounts } from './mounts/temporal-mounts.ts';
+import { Metrics } from './server/metrics.ts';
+import { readServingPair, watchServingPair } from './server/serving-certificate.ts';
+import { TlsServer } from './server/tls-server.ts';
 
 /** Longer than the answer to any mount or unmount takes. */
 const DRAIN_MS = 60_000;

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
-import type { ObjectList } from './objects.ts';
+import type { ObjectList } from './mounts/objects.ts';
 
 let cluster: TestCluster;
 let server: TestServer;

@@ -6,9 +6,13 @@ import { fingerprintOf } from '../contract/fingerprint.ts';
 import { mountOfRequest } from '../contract/mount-of-request.ts';
 import type { MountRequest, UnmountRequest } from '../contract/requests.ts';
 import { signRequest } from '../contract/signature.ts';
-import { ownAttributes, type Review } from './authorization.ts';
+import { type Form, formOf } from './answers/negotiation.ts';
+import { sendJson, sendText, warn } from './answers/respond.ts';
 import { allow, type Call, nameIn } from './call.ts';
-import { type MountBody, parseMountBody } from './mount-body.ts';
+import { ownAttributes, type Review } from './identity/authorization.ts';
+import type { Mounts } from './mounts/mounts.ts';
+import { type ListObjects, listOf, mountsMeant, withObjects } from './mounts/objects.ts';
+import { type MountBody, parseMountBody } from './requests/mount-body.ts';
 import {
   bodyProblems,
   type CommonQuery,
@@ -18,15 +22,11 @@ import {
   splitProblems,
   UNATTENDED_SECONDS,
   userOf,
-} from './mount-request.ts';
-import type { Mounts } from './mounts.ts';
-import { type Form, formOf } from './negotiation.ts';
-import { type ListObjects, listOf, mountsMeant, withObjects } from './objects.ts';
-import { LONGEST_ANSWER_MS, type Patience, patienceOf } from './patience.ts';
-import { type GetPriority, priorityProblems } from './priority.ts';
-import { readBody } from './request-body.ts';
-import { sendJson, sendText, warn } from './respond.ts';
-import { checkReady, type GetPod, getTarget, targetOf } from './target.ts';
+} from './requests/mount-request.ts';
+import { LONGEST_ANSWER_MS, type Patience, patienceOf } from './requests/patience.ts';
+import { type GetPriority, priorityProblems } from './requests/priority.ts';
+import { readBody } from './requests/request-body.ts';
+import { checkReady, type GetPod, getTarget, targetOf } from './requests/target.ts';
 
 export interface PodRoutesDeps {
   readonly review: Review;

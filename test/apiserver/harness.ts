@@ -1,12 +1,12 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../../apiserver/app.ts';
-import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
-import { Metrics } from '../../apiserver/metrics.ts';
-import type { ListObjects } from '../../apiserver/objects.ts';
-import type { TargetPod } from '../../apiserver/target.ts';
-import { TlsServer } from '../../apiserver/tls-server.ts';
-import { parseTrust, type Trust } from '../../apiserver/trust.ts';
+import type { ReviewSpec, ReviewStatus } from '../../apiserver/identity/authorization.ts';
+import { parseTrust, type Trust } from '../../apiserver/identity/trust.ts';
+import type { ListObjects } from '../../apiserver/mounts/objects.ts';
+import type { TargetPod } from '../../apiserver/requests/target.ts';
+import { Metrics } from '../../apiserver/server/metrics.ts';
+import { TlsServer } from '../../apiserver/server/tls-server.ts';
 import { MemoryMounts } from './memory-mounts.ts';
 import { TestCa } from './pki.ts';
 import { type Answer, type SendOptions, send } from './send.ts';

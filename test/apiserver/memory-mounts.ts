@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts.ts';
-import type { ObjectList } from '../../apiserver/objects.ts';
-import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
+import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts/mounts.ts';
+import type { ObjectList } from '../../apiserver/mounts/objects.ts';
+import { renewalOf, repeatOf } from '../../apiserver/mounts/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { type DeviceMountObject, mountOfObject, objectOf } from '../../contract/device-mount-object.ts';
 import { fail, nothingMounted } from '../../contract/failures.ts';

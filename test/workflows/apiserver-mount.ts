@@ -1,4 +1,4 @@
-import type { NewMount } from '../../apiserver/mounts.ts';
+import type { NewMount } from '../../apiserver/mounts/mounts.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { fingerprintOf } from '../../contract/fingerprint.ts';
 import { mountOfRequest } from '../../contract/mount-of-request.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MountAnswer } from '../../apiserver/mounts.ts';
-import { temporalClient } from '../../apiserver/temporal-connection.ts';
-import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { MountAnswer } from '../../apiserver/mounts/mounts.ts';
+import { temporalClient } from '../../apiserver/mounts/temporal-connection.ts';
+import type { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { newMount } from './apiserver-mount.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Client, WithStartWorkflowOperation } from '@temporalio/client';
 import { type Owners, temporalOwners } from '../../activities/owners.ts';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
 import { controlQueue, mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';

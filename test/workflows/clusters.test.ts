@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { NodeTaskWorker } from '../../node-worker/temporal.ts';

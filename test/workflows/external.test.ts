@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
-import { temporalClient } from '../../apiserver/temporal-connection.ts';
+import { temporalClient } from '../../apiserver/mounts/temporal-connection.ts';
 import { NodeTaskWorker, ownerTeller } from '../../node-worker/temporal.ts';
 import { type TemporalAccess, type TemporalSettings, temporalAccess } from '../../process/temporal-access.ts';
 import { TestCa } from '../apiserver/pki.ts';

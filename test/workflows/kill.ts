@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
 import { newMount } from './apiserver-mount.ts';
@@ -16,9 +16,9 @@ const WHEN = ['before', 'after'] as const;
 const boundaries = (activities: readonly string[]): readonly Boundary[] =>
   activities.flatMap((activity) => WHEN.map((when) => ({ activity, when })));
 
-const MOUNT = boundaries(['planMount', 'createSlave', 'lookScheduled', 'attachDevices', 'publish']);
+const MOUNT = boundaries(['planMount', 'createSlave', 'lookScheduled', 'attachDevices', 'projectMount', 'publish']);
 const UNMOUNT = boundaries(['findMounts', 'detachDevices', 'deleteSlave']);
-const OWNER = boundaries(['deleteSlave', 'publish']);
+const OWNER = boundaries(['deleteSlave', 'projectMount', 'publish']);
 
 export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
 

@@ -1,6 +1,6 @@
 import { Client, Connection } from '@temporalio/client';
-import type { NewMount } from '../../apiserver/mounts.ts';
-import { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { NewMount } from '../../apiserver/mounts/mounts.ts';
+import { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { ClusterClaim } from '../../process/cluster-claim.ts';
 import type { ClusterIdentity } from '../../process/cluster-identity.ts';

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { NewMount } from '../../apiserver/mounts.ts';
+import type { NewMount } from '../../apiserver/mounts/mounts.ts';
 import type { Harness } from './harness.ts';
 
 /** A process that asks Temporal for a mount as a replica of the apiserver does, and can be held up. */

@@ -1,0 +1,199 @@
+import {
+  type Client,
+  WithStartWorkflowOperation,
+  WorkflowExecutionAlreadyStartedError,
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { fail } from '../../contract/failures.ts';
+import { FINGERPRINT_MEMO, type Fingerprint } from '../../contract/fingerprint.ts';
+import { mountWorkflowId } from '../../contract/names.ts';
+import {
+  MOUNT_MEMO,
+  QUERIES,
+  type ReleasedResult,
+  type RenewSignal,
+  SIGNALS,
+  type UnmountInput,
+  UPDATES,
+  WORKFLOWS,
+} from '../../contract/workflows.ts';
+import type { ClusterClaim } from '../../process/cluster-claim.ts';
+import { SHOWN_MS } from '../requests/patience.ts';
+import { KeyClaims } from './key-claims.ts';
+import type { MountAnswer, Mounts, NewMount } from './mounts.ts';
+import { type Earlier, renewalOf, repeatOf } from './repeat.ts';
+import { mountStartOptions, unmountStartOptions } from './start-options.ts';
+import { MAYBE_TAKEN, TemporalCalls } from './temporal-calls.ts';
+import { mountOfWorkflow } from './workflow-mount.ts';
+
+/** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
+const UNDO_PATIENCE_MS = 5_000;
+/** Others that begin and end mounts of the same name at the same moment are few. */
+const TRIES = 4;
+
+/** The mounts as Temporal keeps them: each is an open workflow. */
+export class TemporalMounts implements Mounts {
+  readonly #temporal: TemporalCalls;
+  readonly #client: Client;
+  readonly #claim: ClusterClaim;
+  readonly #keys: KeyClaims;
+
+  constructor(client: Client, claim: ClusterClaim) {
+    this.#client = client;
+    this.#claim = claim;
+    this.#temporal = new TemporalCalls(client, claim);
+    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.earlier(namespace, name));
+  }
+
+  async check(): Promise<void> {
+    const { workflowService } = this.#client.connection;
+    const { namespace } = this.#client.options;
+    await this.#temporal.call(() => workflowService.describeNamespace({ namespace }), 'nothing was begun');
+  }
+
+  async plan({ input: { request }, fingerprint }: NewMount): Promise<void> {
+    const earlier = await this.earlier(request.target.namespace, request.name);
+    if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
+  }
+
+  async mount(wanted: NewMount, patienceMs: number, shownMs = SHOWN_MS): Promise<MountAnswer> {
+    const { name, target, deadlineSeconds } = wanted.input.request;
+    const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
+    const until = Date.now() + Math.min(patienceMs, enoughMs);
+    const unfinished = () => this.#unfinished(wanted, patienceMs > enoughMs, patienceMs > 0 ? shownMs : 0);
+    await this.#keys.claim(wanted.input.request);
+    let mayReplace = false;
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const begun = await this.#begin(wanted, mayReplace, goalOf(until - Date.now(), shownMs));
+      if (begun !== 'taken') return begun ?? unfinished();
+      const earlier = await this.earlier(target.namespace, name);
+      mayReplace = earlier === undefined || repeatOf(earlier, wanted.fingerprint, new Date()) === 'free';
+      if (earlier === undefined || mayReplace) continue;
+      const joined = await this.#join(earlier.mount, wanted, goalOf(until - Date.now(), shownMs));
+      if (joined !== undefined) return joined;
+      if (Date.now() >= until) return unfinished();
+    }
+    throw fail('NameTaken', `Cannot mount "${name}": others are using that name at this moment`);
+  }
+
+  async unmount(input: UnmountInput, patienceMs: number): Promise<ReleasedResult | undefined> {
+    const start = unmountStartOptions(input);
+    if (patienceMs > 0) {
+      const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
+      return this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+    }
+    await this.#temporal.start(WORKFLOWS.unmount, start);
+    return undefined;
+  }
+
+  /** Starts the mount; `taken` when there is one of its name, undefined when the patience was not enough or it has ended. */
+  async #begin(wanted: NewMount, mayReplace: boolean, goal: Goal): Promise<MountAnswer | 'taken' | undefined> {
+    const start = mountStartOptions(wanted, mayReplace);
+    const operation = new WithStartWorkflowOperation(WORKFLOWS.mount, start);
+    try {
+      return answerOf(await this.#temporal.startAndWait<DeviceMount>(operation, goal.update, goal.withinMs), true);
+    } catch (err) {
+      if (err instanceof WorkflowExecutionAlreadyStartedError) return 'taken';
+      throw err;
+    }
+  }
+
+  /** Goes on with a mount that the same request has begun before; undefined as for `#begin`. */
+  async #join(
+    earlier: DeviceMount,
+    { input: { request } }: NewMount,
+    { update, withinMs }: Goal,
+  ): Promise<MountAnswer | undefined> {
+    const workflowId = mountWorkflowId(request.cluster, request.target.namespace, request.name);
+    const mounted = earlier.status.phase === 'Mounted';
+    const mount = mounted ? earlier : await this.#temporal.wait<DeviceMount>(workflowId, update, withinMs);
+    const leaseSeconds = mount?.status.phase === 'Mounted' ? renewalOf(mount, request) : undefined;
+    if (leaseSeconds === undefined) return answerOf(mount, !mounted);
+    return answerOf(await this.#renewed(workflowId, { leaseSeconds }), false);
+  }
+
+  async #renewed(workflowId: string, renewal: RenewSignal): Promise<DeviceMount | undefined> {
+    const handle = this.#client.workflow.getHandle(workflowId);
+    try {
+      return await this.#temporal.call(async () => {
+        await handle.signal<[RenewSignal]>(SIGNALS.renew, renewal);
+        // A query sees every signal that was sent before it.
+        return handle.query<DeviceMount>(QUERIES.deviceMount);
+      }, 'the lease may have been renewed all the same');
+    } catch (err) {
+      if (err instanceof WorkflowNotFoundError) return undefined;
+      throw err;
+    }
+  }
+
+  /**
+   * What there is when the patience is over: its end may have come while this process was held up. For its object to exist it waits at
+   * most `shownMs`.
+   * @throws what `repeatOf` throws when it has ended
+   */
+  async #unfinished(wanted: NewMount, pastDeadline: boolean, shownMs: number): Promise<MountAnswer> {
+    const { cluster, name, target, deadlineSeconds } = wanted.input.request;
+    const earlier = await this.earlier(target.namespace, name);
+    if (earlier === undefined) throw fail('TemporalUnavailable', `Cannot reach Temporal in time: ${MAYBE_TAKEN}`);
+    repeatOf(earlier, wanted.fingerprint, new Date());
+    const { mount } = earlier;
+    if (mount.status.phase === 'Mounted') return { state: 'mounted', mount, shown: false };
+    // Its time began when Temporal took it, which may have been late.
+    const isOver = Date.now() >= Date.parse(mount.metadata.creationTimestamp) + deadlineSeconds * 1_000;
+    if (pastDeadline && isOver) {
+      const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
+      throw fail('Timeout', message, undefined, [
+        { reason: 'RollingBack', message: 'what was begun is still being undone' },
+      ]);
+    }
+    const workflowId = mountWorkflowId(cluster, target.namespace, name);
+    const shown = shownMs > 0 ? await this.#temporal.wait<DeviceMount>(workflowId, UPDATES.shown, shownMs) : undefined;
+    return answerOf(shown ?? mount, shown !== undefined) ?? this.#unfinished(wanted, pastDeadline, 0);
+  }
+
+  #ask(handle: WorkflowHandle): Promise<DeviceMount> {
+    return this.#temporal.call(() => handle.query<DeviceMount>(QUERIES.deviceMount), 'mounts cannot be read');
+  }
+
+  /** What has the name, as its workflow knows it; undefined when nothing has. */
+  async earlier(namespace: string, name: string): Promise<Earlier | undefined> {
+    const workflowId = mountWorkflowId(await this.#claim.name(), namespace, name);
+    const handle = this.#client.workflow.getHandle(workflowId);
+    try {
+      const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
+      const mount = mountOfWorkflow(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);
+      if (mount === undefined) return undefined;
+      return { mount, fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined, endedAt: info.closeTime };
+    } catch (err) {
+      if (err instanceof WorkflowNotFoundError) return undefined;
+      throw err;
+    }
+  }
+}
+
+/** Whether a mount's workflow that somebody else than this API has started has not taken its first step. */
+function isUntold({ type, status, memo }: WorkflowExecutionDescription): boolean {
+  return type === WORKFLOWS.mount && status.name === 'RUNNING' && memo?.[MOUNT_MEMO] === undefined;
+}
+
+/** The update that a caller waits for. */
+interface Goal {
+  readonly update: string;
+  readonly withinMs: number;
+}
+
+/** Who does not wait for the devices waits for the object, so that it is there when they look. */
+function goalOf(patienceMs: number, shownMs: number): Goal {
+  return patienceMs > 0
+    ? { update: UPDATES.mounted, withinMs: patienceMs }
+    : { update: UPDATES.shown, withinMs: shownMs };
+}
+
+/** Undefined for a mount that ends: what became of it has to be looked up. */
+function answerOf(mount: DeviceMount | undefined, shown: boolean): MountAnswer | undefined {
+  if (mount?.status.phase === 'Pending') return { state: 'pending', mount, shown };
+  return mount?.status.phase === 'Mounted' ? { state: 'mounted', mount, shown } : undefined;
+}
