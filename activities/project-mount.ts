@@ -111,8 +111,7 @@ export async function writeMount(
   if (agrees(before, mount, clusterName)) return shown(before);
   const about = { cluster: clusterName, at: deps.now().toISOString() };
   const wanted = objectOf(mount, { ...about, before });
-  const { ownerReferences } = wanted.metadata;
-  const labels = { ...before.metadata.labels, ...wanted.metadata.labels };
+  const { labels, ownerReferences } = wanted.metadata;
   const whole = { ...before, metadata: { ...before.metadata, labels, ownerReferences }, spec: wanted.spec };
   const current = isDeepStrictEqual(whole, before) ? before : await cluster.replaceMount(whole);
   // The generation may be another by now.

@@ -118,6 +118,19 @@ describe('objectOf()', () => {
     expect(objectOf(mount, { cluster: CLUSTER, at: AT }).metadata.labels['device-mounter.io/node']).toBe(label);
   });
 
+  test('keeps the labels of others, and none of ours that the mount has no more', () => {
+    const mount = mountWith({ node: undefined } as object);
+    const object = shown(mountWith());
+    const before = {
+      ...object,
+      metadata: { ...object.metadata, labels: { ...object.metadata.labels, 'x.io/a': 'b' } },
+    };
+    const { labels } = objectOf(mount, { cluster: CLUSTER, at: AT, before }).metadata;
+    expect(before.metadata.labels).toHaveProperty(['device-mounter.io/node']);
+    expect(labels).toMatchObject({ 'x.io/a': 'b' });
+    expect(labels).not.toHaveProperty(['device-mounter.io/node']);
+  });
+
   test.each([
     ['what was asked for while there is none', [], '(hostdev.k8s.io/dev_fuse=1)'],
     ['ids where no path is known', devices('GPU-1', 'GPU-2'), 'GPU-1,GPU-2'],

@@ -61,7 +61,7 @@ export interface Projection {
   readonly before?: DeviceMountObject | undefined;
 }
 
-/** What the object of a mount is to be. */
+/** What the object of a mount is to be. Labels that others have given to it stay. */
 export function objectOf(mount: DeviceMount, projection: Projection): DeviceMountObject {
   const { metadata, spec } = mount;
   const target = { apiVersion: 'v1', kind: 'Pod', name: spec.podName, uid: spec.podUid };
@@ -71,7 +71,7 @@ export function objectOf(mount: DeviceMount, projection: Projection): DeviceMoun
     metadata: {
       name: metadata.name,
       namespace: metadata.namespace,
-      labels: { ...metadata.labels, ...labelsOf(mount) },
+      labels: { ...labelsOfOthers(projection.before), ...metadata.labels, ...labelsOf(mount) },
       ownerReferences: [target],
     },
     spec,
@@ -87,6 +87,11 @@ function labelsOf({ spec, status }: DeviceMount): Record<string, string> {
   };
   // A node's name may be longer than a label's value.
   return Object.fromEntries(Object.entries(labels).filter(([, { length }]) => length > 0 && length <= 63));
+}
+
+function labelsOfOthers(object: DeviceMountObject | undefined): Record<string, string> {
+  const labels = Object.entries(object?.metadata.labels ?? {});
+  return Object.fromEntries(labels.filter(([key]) => !OUR_LABELS.includes(key)));
 }
 
 function statusOf(mount: DeviceMount, { cluster, at, before }: Projection): DeviceMountObjectStatus {
@@ -124,11 +129,9 @@ export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: s
   const { metadata, spec, status } = object;
   if (status === undefined) return false;
   const wanted = objectOf(mount, { cluster, at: status.confirmedAt, before: object });
-  const others = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
-  const labels = { ...Object.fromEntries(others), ...wanted.metadata.labels };
   return (
     canonicalJson([metadata.labels, metadata.ownerReferences, spec, status]) ===
-    canonicalJson([labels, wanted.metadata.ownerReferences, wanted.spec, wanted.status])
+    canonicalJson([wanted.metadata.labels, wanted.metadata.ownerReferences, wanted.spec, wanted.status])
   );
 }
 
@@ -136,8 +139,9 @@ export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: s
  * The mount that an object shows, as mount and unmount answer it: its UID and version are the object's. One that has no status yet is
  * Pending, of nobody.
  */
-export function mountOfObject({ metadata, spec, status }: DeviceMountObject): DeviceMount {
-  const labels = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
+export function mountOfObject(object: DeviceMountObject): DeviceMount {
+  const { metadata, spec, status } = object;
+  const labels = labelsOfOthers(object);
   return {
     apiVersion: GROUP_VERSION,
     kind: 'DeviceMount',
@@ -147,7 +151,7 @@ export function mountOfObject({ metadata, spec, status }: DeviceMountObject): De
       uid: metadata.uid ?? status?.mountUid ?? '',
       creationTimestamp: metadata.creationTimestamp ?? '',
       resourceVersion: metadata.resourceVersion ?? status?.version ?? '',
-      ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+      ...(Object.keys(labels).length > 0 && { labels }),
     },
     spec,
     status: status === undefined ? { phase: 'Pending', user: '', devices: [], slaves: [] } : ownStatusOf(status),
