@@ -119,9 +119,10 @@ export class OwnServer {
     this.#registered = { service: service.spec.service, caBundle: service.spec.caBundle };
     const caBundle = Buffer.from(this.ca.pair.cert).toString('base64');
     await route({ service: { namespace: NAMESPACE, name: SERVICE, port: 443 }, caBundle });
-    await until('kube-apiserver to pass requests on', async () => {
-      return this.lineOf(await aggregated({ path: ROOT }));
-    });
+    // Of a request that succeeds without a user the log says nothing.
+    await until('kube-apiserver to pass requests on', async () =>
+      this.lineOf(await aggregated({ path: `${ROOT}/nothing` })),
+    );
     return this;
   }
 
