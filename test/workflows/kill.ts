@@ -16,9 +16,9 @@ const WHEN = ['before', 'after'] as const;
 const boundaries = (activities: readonly string[]): readonly Boundary[] =>
   activities.flatMap((activity) => WHEN.map((when) => ({ activity, when })));
 
-const MOUNT = boundaries(['planMount', 'createSlave', 'lookScheduled', 'attachDevices', 'publish']);
+const MOUNT = boundaries(['planMount', 'createSlave', 'lookScheduled', 'attachDevices', 'projectMount', 'publish']);
 const UNMOUNT = boundaries(['findMounts', 'detachDevices', 'deleteSlave']);
-const OWNER = boundaries(['deleteSlave', 'publish']);
+const OWNER = boundaries(['deleteSlave', 'projectMount', 'publish']);
 
 export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
 
