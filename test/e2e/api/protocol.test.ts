@@ -231,6 +231,14 @@ describe('discovery', () => {
     expect((legacy.json['resources'] as { name: string }[]).map(({ name }) => name)).not.toContain('pods');
   });
 
+  test('has schemas beside those of kube-apiserver, and changes none of them', async () => {
+    const { json } = await through({ path: '/openapi/v2' });
+    const names = Object.keys(json['definitions'] as object);
+    expect(names).toContain('io.device-mounter.v1alpha1.DeviceMount');
+    // What has the same name and is not the same becomes a second one.
+    expect(names.filter((name) => /_v\d+$/.test(name))).toEqual([]);
+  });
+
   test.each(['/apis', '/apis/device-mounter.io', ROOT, '/openapi/v2', '/openapi/v3', `/openapi/v3${ROOT}`])(
     '%s is not sent again to who has it',
     async (path) => {
