@@ -61,7 +61,10 @@ describe('two clusters in one namespace of Temporal, with pods and mounts of the
     await next.handle('well-m').terminate('by hand');
     const [ofFirst, ofNext] = await Promise.all([first.reconcile(), next.reconcile()]);
     expect(ofFirst.findings).toEqual([]);
-    expect(ofNext.findings).toMatchObject([{ mount: 'well-m', action: 'free', done: true }]);
+    expect(ofNext.findings).toMatchObject([
+      { mount: 'well-m', action: 'project', done: true },
+      { mount: 'well-m', action: 'free', done: true },
+    ]);
     expect(nodes.map(({ attached }) => attached.size)).toEqual([1, 0]);
     await first.unmount(unmountIn(first, 'well'));
   });

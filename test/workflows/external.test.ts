@@ -57,13 +57,17 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** Encodings of all payloads in what Temporal keeps of a workflow, but those of search attributes, which it has to read. */
+/**
+ * Encodings of all payloads in what Temporal keeps of a workflow, but those of search attributes, which it has to read, and of what the SDK
+ * notes in markers.
+ */
 function encodingsIn(value: unknown, into = new Set<string>()): ReadonlySet<string> {
   if (typeof value !== 'object' || value === null) return into;
   const { metadata } = value as { metadata?: Record<string, Uint8Array> | null };
   const encoding = metadata?.['encoding'];
   if (encoding !== undefined) into.add(Buffer.from(encoding).toString());
-  for (const [key, inner] of Object.entries(value)) if (key !== 'searchAttributes') encodingsIn(inner, into);
+  for (const [key, inner] of Object.entries(value))
+    if (key !== 'searchAttributes' && key !== 'data') encodingsIn(inner, into);
   return into;
 }
 
@@ -96,11 +100,15 @@ describe('a Temporal behind mutual TLS and API keys', () => {
       await harness.handle('far-m').result();
       expect(harness.leftOf('far', node)).toEqual([]);
       const history = await harness.handle('far-m').fetchHistory();
-      // The SDK notes by itself which patches a workflow has, by their names alone.
-      const events = history.events?.filter(
+      // The SDK notes by itself which patches a workflow has, and which steps its own worker has done, by their names alone.
+      const markers = history.events?.map((event) => event.markerRecordedEventAttributes?.details ?? {}) ?? [];
+      const notes = markers.flatMap(({ data }) => data?.payloads ?? []).map((note) => Buffer.from(note.data ?? []));
+      expect(notes.join()).toContain('projectMount');
+      expect(notes.join()).not.toMatch(/far|fuse|jane|apps/);
+      const others = history.events?.filter(
         (event) => event.markerRecordedEventAttributes?.markerName !== 'core_patch',
       );
-      expect([...encodingsIn(events)]).toEqual(['binary/encrypted']);
+      expect([...encodingsIn(others)]).toEqual(['binary/encrypted']);
       const { raw } = await harness.handle('far-m').describe();
       expect([...encodingsIn(raw.workflowExecutionInfo?.memo)]).toEqual(['binary/encrypted']);
     } finally {

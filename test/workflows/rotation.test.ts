@@ -44,9 +44,10 @@ describe('a mount whose signing key was retired', () => {
     const [device] = before.devices;
     const adopted = await harness.handle('turn-m').query<DeviceMount>('deviceMount');
     expect(adopted.status.devices).toEqual([{ ...device, nodes: [{ path: '/dev/fuse' }] }]);
+    expect(adopted.metadata.uid).toBe(metadata.uid);
 
     const { items } = await harness.unmount(signed(unmountRequest('turn', { mount: 'turn-m' }), next.privateKey));
-    expect(items).toMatchObject([{ metadata: { uid: metadata.uid } }]);
+    expect(items).toMatchObject([{ metadata: { name: 'turn-m' } }]);
     expect(await harness.handle('turn-m').result()).toMatchObject({ status: { phase: 'Released' } });
     // What the pod is told, too, is told by the old request.
     expect(harness.eventsOf('turn').at(-1)).toBe('UnMountDevice');
