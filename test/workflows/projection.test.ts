@@ -45,7 +45,7 @@ function shows(name: string, phase: string): Promise<DeviceMountObject> {
   });
 }
 
-async function ended(name: string): Promise<void> {
+async function closed(name: string): Promise<void> {
   await eventually(async () => (await harness.statusOf(name)) !== 'RUNNING');
 }
 
@@ -74,7 +74,7 @@ describe('the object of a mount', () => {
     const { metadata } = await shows('end-m', 'Mounted');
     await eventually(() => harness.eventsOf('end').length === 1);
     await harness.unmount(signed(unmountRequest('end')));
-    await ended('end-m');
+    await closed('end-m');
     expect(await objectOf('end-m')).toMatchObject({ status: { phase: 'Released', reason: 'Unmounted', devices: [] } });
     const about = { kind: 'DeviceMount', apiVersion: 'device-mounter.io/v1beta1', uid: metadata.uid };
     const events = harness.cluster.events.filter(({ involvedObject }) => involvedObject.name === 'end-m');
@@ -89,7 +89,7 @@ describe('the object of a mount', () => {
     expect(await failureFrom(harness.mount(signed(mountRequest('none'))))).toMatchObject({
       type: 'InsufficientDevices',
     });
-    await ended('none-m');
+    await closed('none-m');
     expect(await objectOf('none-m')).toMatchObject({ status: { phase: 'Failed', reason: 'InsufficientDevices' } });
   });
 
@@ -109,7 +109,7 @@ describe('the object of a mount', () => {
     await harness.addNode('forged', 1);
     const failed = { type: 'InvalidSignature' };
     expect(await failureFrom(harness.mount(forged(mountRequest('forged'))))).toMatchObject(failed);
-    await ended('forged-m');
+    await closed('forged-m');
     expect(await objectOf('forged-m')).toBeUndefined();
   });
 
@@ -118,7 +118,7 @@ describe('the object of a mount', () => {
     await harness.mount(signed(mountRequest('heir')));
     const before = await shows('heir-m', 'Mounted');
     await harness.unmount(signed(unmountRequest('heir')));
-    await ended('heir-m');
+    await closed('heir-m');
     await harness.mount(signed(mountRequest('heir', { labels: { app: 'x' } })));
     const after = await shows('heir-m', 'Mounted');
     expect(after.metadata.uid).not.toBe(before.metadata.uid);
@@ -149,7 +149,7 @@ describe('projectMount()', () => {
     await harness.mount(request);
     const early = await harness.recordOf('late-m');
     await harness.unmount(signed(unmountRequest('late')));
-    await ended('late-m');
+    await closed('late-m');
     const released = await objectOf('late-m');
     const { uid, resourceVersion } = released?.metadata ?? {};
     const deps = harness.dependencies();
@@ -201,7 +201,7 @@ describe('projectMount()', () => {
       type: 'InvalidSignature',
     });
     harness.cluster.removePod({ namespace: NAMESPACE, name: 'left' });
-    await ended('left-m');
+    await closed('left-m');
     expect(await projectMount(deps, { signed: request, mount })).toEqual({ final: 'its target is gone' });
     expect(await objectOf('left-m')).toBeUndefined();
   });
