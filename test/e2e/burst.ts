@@ -4,7 +4,6 @@ import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
 import { ask, listPath } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
-import { nodeAt } from './nodes.ts';
 import { createPod, deletePod, KMSG, mountOk, mountsPath, type ShownMount, shown, startPod, unmount } from './pods.ts';
 import { removeTargets } from './targets.ts';
 import { until } from './until.ts';
@@ -14,12 +13,13 @@ export const BURST_TIMEOUT_MS = 600_000;
 
 /** Mounts of one node's shared device, all begun at once, into some pods. */
 export class Burst {
-  readonly #node = nodeAt(0).name;
+  readonly #node: string;
   readonly #pods: string[] = [];
   readonly #ofEach: number;
   readonly #targets: number;
 
-  constructor(targets: number, ofEach: number) {
+  constructor(node: string, targets: number, ofEach: number) {
+    this.#node = node;
     this.#targets = targets;
     this.#ofEach = ofEach;
   }
