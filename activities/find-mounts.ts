@@ -1,15 +1,24 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
+import { type DeviceMountObject, OBJECT_LABELS } from '../contract/device-mount-object.ts';
 import { isDeviceType } from '../contract/device-types.ts';
 import { fail, nothingMounted } from '../contract/failures.ts';
 import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
 import { endsAtMs, isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
-import { verifiedRequest } from '../contract/signature.ts';
-import type { Dependencies } from './dependencies.ts';
+import { type Verifier, verifiedRequest } from '../contract/signature.ts';
+import { type Cluster, ClusterError } from './cluster.ts';
+import type { Owners } from './owners.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
 
 export interface FindMountsInput {
   readonly signed: Signed<UnmountRequest>;
+}
+
+/** What finding works with. */
+export interface Finder extends Verifier {
+  readonly cluster: Pick<Cluster, 'listPods' | 'listMounts'>;
+  readonly owners: Pick<Owners, 'describe' | 'ask' | 'ofPod'>;
+  readonly now: () => Date;
 }
 
 export interface FoundMount {
@@ -18,29 +27,44 @@ export interface FoundMount {
   readonly owned: boolean;
   /** The mount goes on without this device. */
   readonly device?: string;
+  /** Of its object in kube-apiserver, where there is one. */
+  readonly object?: { readonly uid: string; readonly resourceVersion: string };
 }
 
 /**
- * The mounts that a request to unmount means: by the slaves of the target, and by open workflows, since a mount that
- * begins has no slave yet.
+ * The mounts that a request to unmount means. Slaves and objects name them, as kube-apiserver has both at this moment;
+ * what each mount is, its owner says.
  * @throws InvalidSignature, Timeout, NothingMounted, BadRequest for a device that cannot go by itself
  */
-export async function findMounts(deps: Dependencies, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
+export async function findMounts(deps: Finder, { signed }: FindMountsInput): Promise<readonly FoundMount[]> {
   const request = verifiedRequest(signed, deps);
-  const { target } = request;
   checkCurrent(deps, request);
-  const [slaves, open] = await Promise.all([slavesOf(deps, target), deps.owners.ofPod(target.namespace, target.pod)]);
-  const names = request.mount === undefined ? new Set([...slaves.keys(), ...open]) : new Set([request.mount]);
-  const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, slaves.get(name) ?? [])));
-  const meant = found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  const meant = await meantMounts(deps, request);
   if (meant.length === 0) throw nothingMounted(request);
   const { device } = request;
   if (device !== undefined) checkOneDevice(meant, device);
   return meant.map((each) => ({ ...each, ...partOf(each.mount, device) }));
 }
 
+async function meantMounts(deps: Finder, request: UnmountRequest): Promise<readonly FoundMount[]> {
+  const { target } = request;
+  const [slaves, objects] = await Promise.all([slavesOf(deps, target), objectsOf(deps, target)]);
+  const seenOf = (name: string): Seen => ({ slaves: slaves.get(name) ?? [], object: objects?.get(name) });
+  const meantOf = async (names: Iterable<string>): Promise<readonly FoundMount[]> => {
+    const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, seenOf(name))));
+    return found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
+  };
+  if (request.mount !== undefined) return meantOf([request.mount]);
+  const names = new Set([...slaves.keys(), ...(objects?.keys() ?? [])]);
+  const meant = await meantOf(names);
+  if (objects !== undefined && meant.length > 0) return meant;
+  // A mount that has only just begun has neither slave nor object, and without the CRD none has an object.
+  const hinted = new Set(await deps.owners.ofPod(target.namespace, target.pod));
+  return [...meant, ...(await meantOf(hinted.difference(names)))];
+}
+
 /** @throws Timeout */
-function checkCurrent({ now }: Dependencies, request: UnmountRequest): void {
+function checkCurrent({ now }: Finder, request: UnmountRequest): void {
   if (now().getTime() <= endsAtMs(request)) return;
   const { target, requestedAt, deadlineSeconds } = request;
   const rule = `the request of ${requestedAt} was good for ${deadlineSeconds} s`;
@@ -80,7 +104,7 @@ function partOf({ metadata, status }: DeviceMount, device: string | undefined): 
 }
 
 /** By the name of the mount. */
-async function slavesOf(deps: Dependencies, target: Target): Promise<Map<string, V1Pod[]>> {
+async function slavesOf(deps: Finder, target: Target): Promise<Map<string, V1Pod[]>> {
   const { items } = await deps.cluster.listPods(
     `${SLAVE_SELECTOR},${SLAVE_LABELS.ownerUid}=${target.podUid}`,
     target.namespace,
@@ -92,18 +116,48 @@ async function slavesOf(deps: Dependencies, target: Target): Promise<Map<string,
   );
 }
 
+/** By the name of the mount; `undefined` where the cluster has no such objects, or does not show them to us. */
+async function objectsOf(deps: Finder, target: Target): Promise<Map<string, DeviceMountObject> | undefined> {
+  try {
+    const { items } = await deps.cluster.listMounts(`${OBJECT_LABELS.targetUid}=${target.podUid}`, target.namespace);
+    return new Map(items.filter((object) => !hasEnded(object)).map((object) => [object.metadata.name, object]));
+  } catch (err) {
+    if (err instanceof ClusterError && err.isClear) return undefined;
+    throw err;
+  }
+}
+
+/** Labels and status are written one after the other: it has ended when both say so. */
+function hasEnded({ metadata, status }: DeviceMountObject): boolean {
+  const phases: readonly (string | undefined)[] = [status?.phase, metadata.labels[OBJECT_LABELS.phase]];
+  return phases.every((phase) => phase === 'Released' || phase === 'Failed');
+}
+
+/** What kube-apiserver has of a mount. */
+interface Seen {
+  readonly slaves: readonly V1Pod[];
+  readonly object: DeviceMountObject | undefined;
+}
+
 async function foundMount(
-  deps: Dependencies,
+  deps: Finder,
   target: Target,
   name: string,
-  slaves: readonly V1Pod[],
+  { slaves, object }: Seen,
 ): Promise<FoundMount | undefined> {
   const owner = await deps.owners.describe(target.namespace, name);
   // An owner without a record has not begun, which does not mean that nothing is mounted.
   const mount = owner?.open === true ? (owner.mount ?? (await deps.owners.ask(target.namespace, name))) : undefined;
-  if (mount !== undefined) return { mount, owned: true };
+  if (mount !== undefined) return { mount, owned: true, ...objectRefOf(mount, object) };
   const [slave] = slaves;
   return slave && { mount: ownerless(name, slave, slaves), owned: false };
+}
+
+/** An object of an earlier mount of that name is not meant. */
+function objectRefOf({ metadata }: DeviceMount, object: DeviceMountObject | undefined): Pick<FoundMount, 'object'> {
+  const { uid, resourceVersion } = object?.metadata ?? {};
+  if (uid === undefined || resourceVersion === undefined || object?.status?.mountUid !== metadata.uid) return {};
+  return { object: { uid, resourceVersion } };
 }
 
 /** What slaves without an owner tell of their mount. */

@@ -97,7 +97,7 @@ function mountObjects(custom: CustomObjectsApi): MountObjects {
     createMount: (object: DeviceMountObject): Promise<DeviceMountObject> =>
       answered(custom.createNamespacedCustomObject(written(object))),
     replaceMount: (object: DeviceMountObject): Promise<DeviceMountObject> =>
-      answered(custom.replaceNamespacedCustomObject(written(object))),
+      answered(custom.replaceNamespacedCustomObject(written(unmanaged(object)))),
     replaceMountStatus: (object: DeviceMountObject): Promise<DeviceMountObject> =>
       answered(custom.replaceNamespacedCustomObjectStatus(written(object))),
     deleteMount: (ref: MountRef, preconditions: MountPreconditions): Promise<void> =>
@@ -108,6 +108,15 @@ function mountObjects(custom: CustomObjectsApi): MountObjects {
 function written(body: DeviceMountObject) {
   const { namespace, name } = body.metadata;
   return { ...MOUNTS, namespace, name, body, fieldManager: FIELD_MANAGER };
+}
+
+/**
+ * Has kube-apiserver forget who wrote which field, until the next PUT but of the status. There is one writer only, and of a large list kubectl
+ * spends most of its time on that.
+ */
+function unmanaged(object: DeviceMountObject): DeviceMountObject {
+  const metadata = { ...object.metadata, managedFields: [{}] };
+  return { ...object, metadata };
 }
 
 interface MountList {

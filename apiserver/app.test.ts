@@ -1,8 +1,10 @@
+import type { ServerResponse } from 'node:http';
 import { Agent } from 'node:https';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
-import { WatchClient } from '../test/apiserver/watch-client.ts';
+import { send } from '../test/apiserver/send.ts';
 import { eventually } from '../test/workflows/outcome.ts';
+import { TlsServer } from './tls-server.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -58,6 +60,8 @@ describe('the server', () => {
     '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/web-0/mount/x',
     '/apis/device-mounter.io/v1alpha1/namespaces/Default/pods/web-0/mount',
     '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/-web/mount',
+    '/apis/device-mounter.io/v1alpha1/devicemounts',
+    '/apis/device-mounter.io/v1alpha1/namespaces/default/devicemounts/x',
     '/api',
     '/',
   ])('knows no path %s', async (path) => {
@@ -131,14 +135,20 @@ describe('the server', () => {
     server = await new TestServer(cluster).start();
   });
 
-  test('is drained as soon as its watches have ended, on connections that would stay', async () => {
-    const ending = new AbortController();
-    const watched = await new TestServer(cluster, { ending: ending.signal }).start();
+  test('is drained as soon as an answer has ended that had begun before, on a connection that would stay', async () => {
+    const begun = Promise.withResolvers<ServerResponse>();
+    const { cert, key } = cluster.server;
+    const tls = new TlsServer({ cert, key, expires: new Date() }, cluster.trust.pem, (_req, res) => {
+      res.writeHead(200).flushHeaders();
+      begun.resolve(res);
+    });
+    const port = await tls.listen(0, '127.0.0.1');
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    const watch = await WatchClient.open(watched, `${ROOT}/devicemounts?watch=1`, 'application/json', agent);
-    const drained = watched.tls.drain(3_600_000);
-    ending.abort();
-    expect(await watch.next()).toBeUndefined();
+    const answer = send({ host: '127.0.0.1', port, ca: cluster.serving.pair.cert }, { agent });
+    const res = await begun.promise;
+    const drained = tls.drain(3_600_000);
+    res.end('x');
+    expect((await answer).text).toBe('x');
     await drained;
     agent.destroy();
   });

@@ -9,8 +9,6 @@ import { allow, type Call, InFlight, identified } from './call.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import type { Identity } from './identity.ts';
 import type { Metrics } from './metrics.ts';
-import { MountFeed } from './mount-feed.ts';
-import { getMount, listMounts, type MountRoutesDeps } from './mount-routes.ts';
 import { LONGEST_ANSWER_MS } from './patience.ts';
 import { peerOf } from './peer.ts';
 import { mountDevices, type PodRoutesDeps, unmountDevices } from './pod-routes.ts';
@@ -28,11 +26,8 @@ export interface AppDeps extends PodRoutesDeps {
   readonly tokens?: Tokens | undefined;
   readonly readiness: Readiness;
   readonly log: Logger;
-  /** Ends what would never end by itself. */
-  readonly ending?: AbortSignal;
   readonly metrics: Metrics;
   readonly maxMutatingRequests: number;
-  readonly maxReadRequests: number;
   /** Of mounts and unmounts, the review and all included. */
   readonly answerWithinMs?: number;
 }
@@ -40,7 +35,8 @@ export interface AppDeps extends PodRoutesDeps {
 /** Longer than the longest wait for devices, and before kube-apiserver gives up. */
 const ANSWER_MS = LONGEST_ANSWER_MS + 5_000;
 const NO_TRUST: Trust = { pem: '', clientCas: [] };
-const MAX_WATCHES = 2_000;
+/** Scrapes of metrics. */
+const MAX_SCRAPES = 10;
 const ROOT = `/apis/${GROUP_VERSION}`;
 
 /** The whole HTTP surface. It listens nowhere by itself. */
@@ -68,7 +64,6 @@ export function createApp(deps: AppDeps): Express {
     );
   serveMetrics(app, deps, identify);
   servePods(app, deps, identify);
-  serveMounts(app, deps, identify);
   app.use((req, res) => {
     sendFailure(req, res, fail('NotFound', 'the server could not find the requested resource'));
   });
@@ -87,15 +82,10 @@ const rawPathChecked: RequestHandler = (req, res, next) => {
 };
 
 /** For those who may read it: it tells who is busy with what. */
-function serveMetrics(
-  app: Express,
-  { review, metrics, maxReadRequests }: AppDeps,
-  identify: (req: Request) => Promise<Identity>,
-) {
-  const inFlight = new InFlight(maxReadRequests);
+function serveMetrics(app: Express, { review, metrics }: AppDeps, identify: (req: Request) => Promise<Identity>) {
   app.get(
     '/metrics',
-    identified({ identify, inFlight: () => inFlight }, async (call) => {
+    identified({ identify, inFlight: new InFlight(MAX_SCRAPES) }, async (call) => {
       await allow(review, call, { path: '/metrics', verb: 'get' });
       sendText(call.res, 200, await metrics.registry.metrics());
     }),
@@ -104,11 +94,11 @@ function serveMetrics(
 
 function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
   const inFlight = new InFlight(deps.maxMutatingRequests);
-  const gate = { identify, inFlight: () => inFlight, answerWithinMs: deps.answerWithinMs ?? ANSWER_MS };
+  const gate = { identify, inFlight, answerWithinMs: deps.answerWithinMs ?? ANSWER_MS };
   const route = (path: string, handle: (deps: PodRoutesDeps, call: Call) => Promise<void>) => {
     app.put(
       path,
-      identified({ ...gate, subject: statusSubject('pods') }, (call) => handle(deps, call)),
+      identified({ ...gate, subject: podSubject }, (call) => handle(deps, call)),
     );
     app.all(path, methodNotAllowed('PUT', 'pods'));
   };
@@ -116,31 +106,9 @@ function servePods(app: Express, deps: AppDeps, identify: (req: Request) => Prom
   route(`${ROOT}/namespaces/:namespace/pods/:name/unmount`, unmountDevices);
 }
 
-function serveMounts(app: Express, deps: AppDeps, identify: (req: Request) => Promise<Identity>): void {
-  const reads = new InFlight(deps.maxReadRequests);
-  const watches = new InFlight(MAX_WATCHES);
-  // A watch lasts for up to an hour, in which it must not keep others from reading.
-  const inFlight = (req: Request) => (/[?&]watch=(?:1|true)(?:&|$)/i.test(req.url) ? watches : reads);
-  const feed = new MountFeed(deps.mounts);
-  const route = (path: string, handle: (deps: MountRoutesDeps, call: Call) => Promise<void>) => {
-    app.get(
-      path,
-      identified({ identify, inFlight, subject: statusSubject('devicemounts') }, (call) =>
-        handle({ ...deps, feed }, call),
-      ),
-    );
-    app.all(path, methodNotAllowed('GET', 'devicemounts'));
-  };
-  route(`${ROOT}/devicemounts`, listMounts);
-  route(`${ROOT}/namespaces/:namespace/devicemounts`, listMounts);
-  route(`${ROOT}/namespaces/:namespace/devicemounts/:name`, getMount);
-}
-
-function statusSubject(kind: string): (req: Request) => StatusSubject {
-  return (req) => {
-    const name = req.params['name']?.toString();
-    return { ...(name !== undefined && { name }), group: API_GROUP, kind };
-  };
+function podSubject(req: Request): StatusSubject {
+  const name = req.params['name']?.toString();
+  return { ...(name !== undefined && { name }), group: API_GROUP, kind: 'pods' };
 }
 
 function methodNotAllowed(allowed: string, resource: string): RequestHandler {

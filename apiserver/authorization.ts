@@ -9,7 +9,6 @@ export interface Attributes {
   readonly version: string;
   readonly resource: string;
   readonly subresource?: string;
-  /** Empty: all namespaces. */
   readonly namespace: string;
   readonly name?: string;
 }
@@ -73,10 +72,9 @@ function forbiddenMessage(
   if ('path' in what) return escapeHtml(`forbidden: User "${user}" cannot ${what.verb} path "${what.path}"${because}`);
   const { verb, group, resource, subresource, namespace, name } = what;
   const full = subresource === undefined ? resource : `${resource}/${subresource}`;
-  const where = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
   const subject = `${group === '' ? resource : `${resource}.${group}`}${name === undefined ? '' : ` "${name}"`}`;
   return escapeHtml(
-    `${subject} is forbidden: User "${user}" cannot ${verb} resource "${full}" in API group "${group}" ${where}${because}`,
+    `${subject} is forbidden: User "${user}" cannot ${verb} resource "${full}" in API group "${group}" in the namespace "${namespace}"${because}`,
   );
 }
 

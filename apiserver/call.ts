@@ -4,6 +4,7 @@ import { type AccessRecord, accessOf } from './access.ts';
 import { type Attributes, authorize, type Review } from './authorization.ts';
 import { ANONYMOUS, type Identity } from './identity.ts';
 import { Parameters } from './parameters.ts';
+import { within } from './patience.ts';
 import { isLabel, isSubdomain } from './raw-path.ts';
 import { sendFailure } from './respond.ts';
 import type { StatusSubject } from './status.ts';
@@ -37,16 +38,11 @@ export class InFlight {
       this.#now -= 1;
     }
   }
-
-  get count(): number {
-    return this.#now;
-  }
 }
 
 interface Gate {
   readonly identify: (req: Request) => Promise<Identity>;
-  /** Which of several limits counts the request. */
-  readonly inFlight: (req: Request) => InFlight;
+  readonly inFlight: InFlight;
   readonly subject?: (req: Request) => StatusSubject;
   /** Absent: as long as it takes. */
   readonly answerWithinMs?: number | undefined;
@@ -61,28 +57,12 @@ export function identified(gate: Gate, handle: (call: Call) => Promise<void>): R
         const identity = await gate.identify(req);
         refuseAnonymous(identity);
         access.user = identity.name.slice(0, 256);
-        await gate.inFlight(req).run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
+        await gate.inFlight.run(() => handle({ req, res, identity, access, parameters: new Parameters(req.url) }));
       });
     } catch (err) {
       sendFailure(req, res, err, gate.subject?.(req));
     }
   };
-}
-
-/**
- * Whatever of the task is still going on then counts on among those in flight, and answers nobody.
- * @throws Timeout
- */
-async function within(limitMs: number | undefined, task: () => Promise<void>): Promise<void> {
-  if (limitMs === undefined) return task();
-  const late = Promise.withResolvers<never>();
-  const message = `Cannot answer within ${limitMs / 1_000} s: the request may have been taken all the same`;
-  const timer = setTimeout(() => late.reject(fail('Timeout', message)), limitMs);
-  try {
-    await Promise.race([task(), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /**

@@ -3,14 +3,18 @@ import {
   AuthenticationV1Api,
   AuthorizationV1Api,
   CoreV1Api,
+  CustomObjectsApi,
   type KubeConfig,
   SchedulingV1Api,
   type V1Container,
   type V1Pod,
 } from '@kubernetes/client-node';
+import { OBJECT_LABELS, OBJECT_VERSION } from '../contract/device-mount-object.ts';
 import { fail } from '../contract/failures.ts';
+import { API_GROUP } from '../contract/names.ts';
 import { apiClient } from '../process/kubernetes.ts';
 import type { Review } from './authorization.ts';
+import type { ListObjects, ObjectList } from './objects.ts';
 import type { GetPriority } from './priority.ts';
 import type { GetPod, TargetPod } from './target.ts';
 import type { ReviewToken } from './tokens.ts';
@@ -50,6 +54,16 @@ function targetPodOf({ metadata, spec, status }: V1Pod): TargetPod {
 
 function isSidecar({ restartPolicy }: V1Container): boolean {
   return restartPolicy === 'Always';
+}
+
+/** Lists the DeviceMounts of pods. */
+export function objectLister(config: KubeConfig): ListObjects {
+  const objects = apiClient(config, CustomObjectsApi);
+  const kind = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' };
+  return async ({ namespace, podUid }) => {
+    const labelSelector = `${OBJECT_LABELS.targetUid}=${podUid}`;
+    return (await objects.listNamespacedCustomObject({ ...kind, namespace, labelSelector })) as ObjectList;
+  };
 }
 
 /** Reads the values of priority classes. */

@@ -35,10 +35,4 @@ export const OPTIONS = {
     value: 'number',
     check: wholeNumber(1, 1_000),
   },
-  'max-read-requests': {
-    default: '400',
-    help: 'Other requests to serve at once; more are answered 429. Discovery and health are not counted.',
-    value: 'number',
-    check: wholeNumber(1, 10_000),
-  },
 } as const satisfies Options;

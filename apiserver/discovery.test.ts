@@ -23,13 +23,6 @@ describe('discovery and health', () => {
         kind: 'APIResourceList',
         groupVersion: 'device-mounter.io/v1alpha1',
         resources: [
-          {
-            name: 'devicemounts',
-            singularName: 'devicemount',
-            namespaced: true,
-            kind: 'DeviceMount',
-            verbs: ['get', 'list', 'watch'],
-          },
           { name: 'pods/mount', singularName: '', namespaced: true, kind: 'DeviceMount', verbs: ['update'] },
           { name: 'pods/unmount', singularName: '', namespaced: true, kind: 'DeviceUnmount', verbs: ['update'] },
         ],

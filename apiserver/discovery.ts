@@ -2,29 +2,14 @@ import { createHash } from 'node:crypto';
 import { API_GROUP, API_VERSION, GROUP_VERSION } from '../contract/names.ts';
 import { acceptedRanges } from './negotiation.ts';
 
-interface Resource {
-  readonly name: string;
-  readonly singularName: string;
-  readonly kind: string;
-  readonly verbs: readonly string[];
-  readonly shortNames?: readonly string[];
-}
-
 /**
- * What the group has. No verb `delete`: with delete and list here, the namespace controller and the garbage collector would wait for us before
- * they end any namespace. No resource `pods` of its own: it would get those controllers here too.
+ * What the pods of this version have; DeviceMounts are in another, which kube-apiserver serves. `pods` is no resource of its own: the
+ * namespace controller and the garbage collector would wait for us before they end any namespace.
  */
-const RESOURCES: readonly Resource[] = [
-  {
-    name: 'devicemounts',
-    singularName: 'devicemount',
-    kind: 'DeviceMount',
-    verbs: ['get', 'list', 'watch'],
-    shortNames: ['dmount'],
-  },
-  { name: 'pods/mount', singularName: '', kind: 'DeviceMount', verbs: ['update'] },
-  { name: 'pods/unmount', singularName: '', kind: 'DeviceUnmount', verbs: ['update'] },
-];
+const SUBRESOURCES = [
+  { subresource: 'mount', kind: 'DeviceMount', verbs: ['update'] },
+  { subresource: 'unmount', kind: 'DeviceUnmount', verbs: ['update'] },
+] as const;
 
 const GROUP = {
   name: API_GROUP,
@@ -32,32 +17,20 @@ const GROUP = {
   preferredVersion: { groupVersion: GROUP_VERSION, version: API_VERSION },
 };
 
-const responseKind = (kind: string) => ({ group: API_GROUP, version: API_VERSION, kind });
-
 /** `apidiscovery.k8s.io` (KEP-3352). */
-const AGGREGATED_RESOURCES = [
-  {
-    resource: 'devicemounts',
-    responseKind: responseKind('DeviceMount'),
-    scope: 'Namespaced',
-    singularResource: 'devicemount',
-    shortNames: ['dmount'],
-    verbs: ['get', 'list', 'watch'],
-  },
-  {
-    // Only the parent of its subresources: client-go drops a resource with an empty kind and keeps those.
-    resource: 'pods',
-    responseKind: { group: '', version: '', kind: '' },
-    scope: 'Namespaced',
-    singularResource: '',
-    verbs: [],
-    subresources: RESOURCES.filter(({ name }) => name.startsWith('pods/')).map(({ name, kind, verbs }) => ({
-      subresource: name.slice('pods/'.length),
-      responseKind: responseKind(kind),
-      verbs,
-    })),
-  },
-];
+const AGGREGATED_PODS = {
+  // Only the parent of its subresources: client-go drops a resource with an empty kind and keeps those.
+  resource: 'pods',
+  responseKind: { group: '', version: '', kind: '' },
+  scope: 'Namespaced',
+  singularResource: '',
+  verbs: [],
+  subresources: SUBRESOURCES.map(({ subresource, kind, verbs }) => ({
+    subresource,
+    responseKind: { group: API_GROUP, version: API_VERSION, kind },
+    verbs,
+  })),
+};
 
 function aggregated(version: string) {
   return {
@@ -67,7 +40,7 @@ function aggregated(version: string) {
     items: [
       {
         metadata: { name: API_GROUP },
-        versions: [{ version: API_VERSION, freshness: 'Current', resources: AGGREGATED_RESOURCES }],
+        versions: [{ version: API_VERSION, freshness: 'Current', resources: [AGGREGATED_PODS] }],
       },
     ],
   };
@@ -113,5 +86,13 @@ export const RESOURCES_DOCUMENT = documentOf({
   kind: 'APIResourceList',
   apiVersion: 'v1',
   groupVersion: GROUP_VERSION,
-  resources: RESOURCES.map((resource) => ({ ...resource, namespaced: true, group: API_GROUP, version: API_VERSION })),
+  resources: SUBRESOURCES.map(({ subresource, kind, verbs }) => ({
+    name: `pods/${subresource}`,
+    singularName: '',
+    namespaced: true,
+    group: API_GROUP,
+    version: API_VERSION,
+    kind,
+    verbs,
+  })),
 });

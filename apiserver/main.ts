@@ -9,7 +9,7 @@ import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { createApp } from './app.ts';
-import { podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
+import { objectLister, podReader, priorityReader, reviewer, tokenReviewer } from './cluster.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { Metrics } from './metrics.ts';
 import { readServingPair, watchServingPair } from './serving-certificate.ts';
@@ -39,7 +39,6 @@ const claim = new ClusterClaim(identity, { connection: temporal.connection, name
 
 let trust: Trust | undefined;
 let stopping = false;
-const watchesEnded = new AbortController();
 const audience = settings['token-audience'];
 const metrics = new Metrics();
 const app = createApp({
@@ -49,6 +48,7 @@ const app = createApp({
   getPod: podReader(cluster),
   getPriority: priorityReader(cluster),
   mounts: new TemporalMounts(temporal, claim),
+  listObjects: objectLister(cluster),
   clusterName: () => claim.name(),
   signingKey,
   readiness: {
@@ -59,9 +59,7 @@ const app = createApp({
   },
   log,
   metrics,
-  ending: watchesEnded.signal,
   maxMutatingRequests: Number(settings['max-mutating-requests']),
-  maxReadRequests: Number(settings['max-read-requests']),
 });
 
 const pair = await readServingPair(settings['tls-dir']);
@@ -93,7 +91,6 @@ async function stop(why: string): Promise<void> {
   stopping = true;
   log.info({ why }, 'stopping');
   await delay(Number(settings['shutdown-delay']) * 1_000);
-  watchesEnded.abort();
   await server.drain(DRAIN_MS);
   stopWatching();
   ended.abort();

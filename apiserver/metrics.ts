@@ -90,8 +90,7 @@ export class Metrics {
         if (!res.writableFinished) this.#aborts.inc({ verb, resource });
         else this.#requests.inc({ ...labels, code: res.statusCode });
         if (res.statusCode === 429) this.#terminations.inc({ ...labels, code: 429 });
-        // A watch lasts as long as its client likes.
-        if (verb !== 'WATCH') this.#durations.observe(labels, (performance.now() - startedAtMs) / 1_000);
+        this.#durations.observe(labels, (performance.now() - startedAtMs) / 1_000);
         const { user, decision } = accessOf(res);
         if (user !== undefined) this.#attempts.inc({ result: 'success' });
         else if (res.statusCode === 401) this.#attempts.inc({ result: 'failure' });
@@ -147,25 +146,30 @@ export class Metrics {
 const RESULTS = { allow: 'allowed', forbid: 'denied', error: 'error' } as const;
 
 const RESOURCE = new RegExp(
-  `^/apis/${GROUP_VERSION.replaceAll('.', '\\.')}/(?:namespaces/[^/]+/)?(pods|devicemounts)(?:/([^/]+)(?:/(mount|unmount))?)?$`,
+  `^/apis/${GROUP_VERSION.replaceAll('.', '\\.')}/namespaces/[^/]+/pods/[^/]+/(mount|unmount)$`,
 );
-const VERBS: Readonly<Record<string, string>> = { PUT: 'PUT', POST: 'POST', PATCH: 'PATCH', DELETE: 'DELETE' };
+const VERBS: Readonly<Record<string, string>> = {
+  GET: 'GET',
+  HEAD: 'GET',
+  PUT: 'PUT',
+  POST: 'POST',
+  PATCH: 'PATCH',
+  DELETE: 'DELETE',
+};
 
 /** Whatever a client sends, there are few different labels. */
 function labelsOf(req: Request): Record<(typeof REQUEST_LABELS)[number], string> {
   const [path = '', query = ''] = req.url.split('?', 2);
-  const [found, resource = '', name, subresource = ''] = RESOURCE.exec(path) ?? [];
+  const [found, subresource = ''] = RESOURCE.exec(path) ?? [];
   const own = found !== undefined;
-  const many = own && name === undefined;
-  const read = many ? (/(?:^|&)watch=(?:1|true)/i.test(query) ? 'WATCH' : 'LIST') : 'GET';
   return {
-    verb: VERBS[req.method] ?? (req.method === 'GET' || req.method === 'HEAD' ? read : 'other'),
+    verb: VERBS[req.method] ?? 'other',
     dry_run: /(?:^|&)dryRun=All(?:&|$)/.test(query) ? 'All' : '',
     group: own ? API_GROUP : '',
     version: own ? API_VERSION : '',
-    resource,
+    resource: own ? 'pods' : '',
     subresource,
-    scope: own ? (many ? (path.includes('/namespaces/') ? 'namespace' : 'cluster') : 'resource') : '',
+    scope: own ? 'resource' : '',
     component: 'apiserver',
   };
 }

@@ -10,15 +10,13 @@ export interface NewMount {
   readonly first: DeviceMount;
 }
 
-export type MountAnswer =
-  | { readonly state: 'mounted'; readonly mount: DeviceMount }
-  /** It goes on, to its own deadline. */
-  | { readonly state: 'pending'; readonly mount: DeviceMount };
-
-export type UnmountAnswer =
-  | { readonly state: 'released'; readonly list: DeviceMountList }
-  /** It goes on until it is done; the list is what is still mounted. */
-  | { readonly state: 'releasing'; readonly list: DeviceMountList };
+export interface MountAnswer {
+  /** `pending`: it goes on, to its own deadline. */
+  readonly state: 'mounted' | 'pending';
+  readonly mount: DeviceMount;
+  /** Whether the mount has the identity of its object already, if there could be one. */
+  readonly shown: boolean;
+}
 
 /** What the API needs of the mounts. Every call fails with `TemporalUnavailable` within seconds when nobody is there to answer. */
 export interface Mounts {
@@ -30,12 +28,10 @@ export interface Mounts {
    */
   plan(wanted: NewMount): Promise<void>;
   /**
-   * Begins a mount, or finds the one that the same request has begun, and waits for it, at most `patienceMs`.
+   * Begins a mount, or finds the one that the same request has begun, and waits for it, at most `patienceMs`, then at most `shownMs` for its object.
    * @throws what `repeatOf` throws when the name is in use, IdempotencyKeyReused when the key stands for another mount
    */
-  mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer>;
-  unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer>;
-  get(namespace: string, name: string): Promise<DeviceMount | undefined>;
-  /** Mounts that are open or have ended in the last `rememberedMs`, by default 10 minutes, of one namespace or, without one, of all. */
-  list(namespace: string | undefined, rememberedMs?: number): Promise<DeviceMountList>;
+  mount(wanted: NewMount, patienceMs: number, shownMs: number): Promise<MountAnswer>;
+  /** Begins an unmount, and answers what it has released; undefined when that takes longer than `patienceMs`: it goes on until it is done. */
+  unmount(input: UnmountInput, patienceMs: number): Promise<DeviceMountList | undefined>;
 }

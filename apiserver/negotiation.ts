@@ -24,26 +24,20 @@ export function acceptedRanges(accept: string | undefined): readonly MediaRange[
   return ranges.filter(({ quality }) => quality > 0).toSorted((a, b) => b.quality - a.quality);
 }
 
-export type Form = 'json' | 'text' | 'table';
+export type Form = 'json' | 'text';
 
 const JSON_TYPES = ['application/json', 'application/*', '*/*'];
 
 /**
- * The form of an answer among `offered`. A `table` is what kubectl asks for with `as=Table`; `text` is the sentence of the original
- * device-mounter and has to be asked for by name. Ranges for forms that are not offered are skipped.
+ * The form of an answer. `text` is the sentence of the original device-mounter and has to be asked for by name. Ranges for what is not
+ * offered, such as kubectl's `as=Table`, are skipped.
  * @throws NotAcceptable
  */
-export function formOf(accept: string | undefined, offered: readonly Form[]): Form {
+export function formOf(accept: string | undefined): Form {
   for (const { type, parameters } of acceptedRanges(accept)) {
-    const as = parameters['as'];
-    if (as === undefined && JSON_TYPES.includes(type)) return 'json';
-    if (as === 'Table' && JSON_TYPES.includes(type) && isTableVersion(parameters) && offered.includes('table'))
-      return 'table';
-    if (as === undefined && type === 'text/plain' && offered.includes('text')) return 'text';
+    if (parameters['as'] !== undefined) continue;
+    if (JSON_TYPES.includes(type)) return 'json';
+    if (type === 'text/plain') return 'text';
   }
   throw fail('NotAcceptable', 'only the following media types are accepted: application/json');
-}
-
-function isTableVersion(parameters: Readonly<Record<string, string>>): boolean {
-  return parameters['g'] === 'meta.k8s.io' && parameters['v'] === 'v1';
 }

@@ -2,12 +2,12 @@ import { MOUNT_SPEC, MOUNT_STATUS, map, object, type Schema, TIME, text } from '
 import { API_GROUP, API_VERSION } from '../contract/names.ts';
 
 const OWN = 'io.device-mounter.v1alpha1';
-const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
+/** Names of ours alone: what kube-apiserver has by the same name in its own document would become another. */
 export const NAMES = {
   mount: `${OWN}.DeviceMount`,
   list: `${OWN}.DeviceMountList`,
   request: `${OWN}.DeviceMountRequest`,
-  status: `${META}.Status`,
+  status: `${OWN}.Status`,
 } as const;
 
 export const gvk = (kind: string) => ({ group: API_GROUP, kind, version: API_VERSION });
@@ -19,22 +19,34 @@ const TYPE = {
   kind: text('REST resource that this object represents.'),
 };
 
-const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
+/** Written out where they are used, so that they need no names. */
+const META = {
+  object: object('Metadata of the object.', {
+    name: text('Unique within a namespace.'),
+    namespace: text('Namespace of the object.'),
+    uid: text('Unique in time and space.'),
+    resourceVersion: text('Changes with every change of the object.'),
+    creationTimestamp: text('When it was asked for.', TIME),
+    labels: map('Labels to select by.'),
+  }),
+  list: object('Metadata of the list.', { resourceVersion: text('Where a watch can begin.') }),
+};
+
+/** All schemas of the API by name. */
+export const SCHEMAS: Readonly<Record<string, Schema>> = {
   [NAMES.mount]: {
     ...object('Devices that were mounted, or are to be, into a running container.', {
       ...TYPE,
-      metadata: refTo(`${META}.ObjectMeta`),
+      metadata: META.object,
       spec: refTo(`${OWN}.DeviceMountSpec`),
       status: refTo(`${OWN}.DeviceMountStatus`),
     }),
     'x-kubernetes-group-version-kind': [gvk('DeviceMount')],
   },
   [NAMES.list]: {
-    ...object(
-      'A list of mounts.',
-      { ...TYPE, metadata: refTo(`${META}.ListMeta`), items: listOf(NAMES.mount, 'The mounts.') },
-      ['items'],
-    ),
+    ...object('A list of mounts.', { ...TYPE, metadata: META.list, items: listOf(NAMES.mount, 'The mounts.') }, [
+      'items',
+    ]),
     'x-kubernetes-group-version-kind': [gvk('DeviceMountList')],
   },
   [`${OWN}.DeviceMountSpec`]: MOUNT_SPEC,
@@ -63,49 +75,24 @@ const OWN_SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     idempotencyKey: text('Requests with the same key make one mount.'),
   }),
-};
-
-const META_SCHEMAS: Readonly<Record<string, Schema>> = {
-  [`${META}.ObjectMeta`]: object('Metadata that every object has.', {
-    name: text('Unique within a namespace.'),
-    namespace: text('Namespace of the object.'),
-    uid: text('Unique in time and space.'),
-    resourceVersion: text('Changes with every change of the object.'),
-    creationTimestamp: text('When it was asked for.', TIME),
-    labels: map('Labels to select by.'),
-    annotations: map('Annotations.'),
-  }),
-  [`${META}.ListMeta`]: object('Metadata that every list has.', {
-    resourceVersion: text('Where a watch can begin.'),
-    continue: text('Token for the next page.'),
-    remainingItemCount: { type: 'integer', format: 'int64', description: 'How many more there are.' },
-  }),
-  [NAMES.status]: {
-    ...object('The answer to a request that failed.', {
-      ...TYPE,
-      metadata: refTo(`${META}.ListMeta`),
-      status: text('Failure.'),
-      message: text('What went wrong.'),
-      reason: text('The same in one word.'),
-      details: refTo(`${META}.StatusDetails`),
-      code: { type: 'integer', format: 'int32', description: 'HTTP status code.' },
+  [NAMES.status]: object('The answer to a request that failed.', {
+    ...TYPE,
+    metadata: object('Empty.', {}),
+    status: text('Failure.'),
+    message: text('What went wrong.'),
+    reason: text('The same in one word.'),
+    details: object('More about a failure.', {
+      name: text('Name of the object.'),
+      group: text('Its group.'),
+      kind: text('Its kind.'),
+      causes: listOf(`${OWN}.StatusCause`, 'Each single problem.'),
+      retryAfterSeconds: { type: 'integer', format: 'int32', description: 'When to try again.' },
     }),
-    'x-kubernetes-group-version-kind': [{ group: '', kind: 'Status', version: 'v1' }],
-  },
-  [`${META}.StatusDetails`]: object('More about a failure.', {
-    name: text('Name of the object.'),
-    group: text('Its group.'),
-    kind: text('Its kind.'),
-    uid: text('Its uid.'),
-    causes: listOf(`${META}.StatusCause`, 'Each single problem.'),
-    retryAfterSeconds: { type: 'integer', format: 'int32', description: 'When to try again.' },
+    code: { type: 'integer', format: 'int32', description: 'HTTP status code.' },
   }),
-  [`${META}.StatusCause`]: object('One problem.', {
+  [`${OWN}.StatusCause`]: object('One problem.', {
     reason: text('In one word.'),
     message: text('In a sentence.'),
     field: text('Field of the request.'),
   }),
 };
-
-/** All schemas of the API by the name that Kubernetes would give them. */
-export const SCHEMAS: Readonly<Record<string, Schema>> = { ...OWN_SCHEMAS, ...META_SCHEMAS };

@@ -39,7 +39,7 @@ describe('GET /openapi', () => {
       '#/components/schemas/',
       (json: Record<string, unknown>) => (json['components'] as Record<string, unknown>)['schemas'],
     ],
-  ])('%s refers only to what it has, and kubectl explain finds the kind', async (path, prefix, schemasOf) => {
+  ])('%s refers only to what it has, and has the two verbs of a pod', async (path, prefix, schemasOf) => {
     const { code, json } = await server.send({ path });
     expect(code).toBe(200);
     const schemas = schemasOf(json) as Record<string, Record<string, unknown>>;
@@ -47,10 +47,25 @@ describe('GET /openapi', () => {
     expect(refs.filter((ref) => !Object.hasOwn(schemas, ref))).toEqual([]);
     const kind = { group: 'device-mounter.io', version: 'v1alpha1', kind: 'DeviceMount' };
     expect(schemas['io.device-mounter.v1alpha1.DeviceMount']?.['x-kubernetes-group-version-kind']).toEqual([kind]);
-    const list = (json['paths'] as Record<string, Record<string, object>>)[
-      `/${GROUP}/namespaces/{namespace}/devicemounts`
-    ];
-    expect(list?.['get']).toMatchObject({ 'x-kubernetes-group-version-kind': kind });
+    const paths = json['paths'] as Record<string, Record<string, object>>;
+    const pod = `/${GROUP}/namespaces/{namespace}/pods/{name}`;
+    expect(Object.keys(paths)).toEqual([`${pod}/mount`, `${pod}/unmount`]);
+    expect(paths[`${pod}/mount`]).toEqual({
+      put: expect.objectContaining({ 'x-kubernetes-group-version-kind': kind, 'x-kubernetes-action': 'put' }),
+    });
+  });
+
+  // kube-apiserver merges the documents of all its parts by name: of two that differ it makes a `…_v2`.
+  test.each([
+    ['/openapi/v2', (json: Record<string, unknown>) => json['definitions']],
+    [`/openapi/v3/${GROUP}`, (json: Record<string, unknown>) => (json['components'] as { schemas: object }).schemas],
+  ])('%s names nothing that is not ours, in this version', async (path, schemasOf) => {
+    const schemas = schemasOf((await server.send({ path })).json) as Record<string, Record<string, readonly object[]>>;
+    expect(Object.keys(schemas).filter((name) => !name.startsWith('io.device-mounter.v1alpha1.'))).toEqual([]);
+    const kinds = Object.values(schemas).flatMap((schema) => schema['x-kubernetes-group-version-kind'] ?? []);
+    expect(kinds).toEqual(
+      ['DeviceMount', 'DeviceMountList'].map((kind) => ({ group: 'device-mounter.io', version: 'v1alpha1', kind })),
+    );
   });
 
   test('is not served as protobuf', async () => {

@@ -14,10 +14,8 @@ interface Parameter {
 
 interface Operation {
   readonly path: string;
-  readonly method: 'get' | 'put';
   readonly id: string;
   readonly description: string;
-  readonly action: 'get' | 'list' | 'put';
   readonly kind: string;
   readonly parameters: readonly Parameter[];
   readonly body?: string;
@@ -55,57 +53,12 @@ const PUT_PARAMETERS: readonly Parameter[] = [
   },
 ];
 
-const LIST_PARAMETERS: readonly Parameter[] = [
-  query('labelSelector', 'string', 'Only mounts with these labels.'),
-  query('fieldSelector', 'string', 'Only mounts with these fields.'),
-  query('limit', 'integer', 'At most so many in one answer.'),
-  query('continue', 'string', 'Token of the page before.'),
-  query('watch', 'boolean', 'Changes instead of a list.'),
-  query('allowWatchBookmarks', 'boolean', 'Send bookmarks in a watch.'),
-  query('sendInitialEvents', 'boolean', 'Begin a watch with all there is.'),
-  query('timeoutSeconds', 'integer', 'End of a watch.'),
-  query('resourceVersion', 'string', 'Where a watch begins.'),
-  { ...query('resourceVersionMatch', 'string', 'How to read it.'), enum: ['Exact', 'NotOlderThan'] },
-];
-
 const ROOT = `/apis/${GROUP_VERSION}`;
 const OPERATIONS: readonly Operation[] = [
   {
-    path: `${ROOT}/devicemounts`,
-    method: 'get',
-    id: 'listDeviceMountForAllNamespaces',
-    description: 'list or watch mounts of all namespaces',
-    action: 'list',
-    kind: 'DeviceMount',
-    parameters: LIST_PARAMETERS,
-    answers: { 200: NAMES.list },
-  },
-  {
-    path: `${ROOT}/namespaces/{namespace}/devicemounts`,
-    method: 'get',
-    id: 'listNamespacedDeviceMount',
-    description: 'list or watch mounts',
-    action: 'list',
-    kind: 'DeviceMount',
-    parameters: [NAMESPACE, ...LIST_PARAMETERS],
-    answers: { 200: NAMES.list },
-  },
-  {
-    path: `${ROOT}/namespaces/{namespace}/devicemounts/{name}`,
-    method: 'get',
-    id: 'readNamespacedDeviceMount',
-    description: 'read a mount',
-    action: 'get',
-    kind: 'DeviceMount',
-    parameters: [NAMESPACE, inPath('name', 'Name of the mount.')],
-    answers: { 200: NAMES.mount },
-  },
-  {
     path: `${ROOT}/namespaces/{namespace}/pods/{name}/mount`,
-    method: 'put',
     id: 'mountNamespacedPodDevices',
     description: 'mount devices into a running pod',
-    action: 'put',
     kind: 'DeviceMount',
     parameters: [...PUT_PARAMETERS, query('queue', 'boolean', 'Wait for a free device.')],
     body: NAMES.request,
@@ -113,10 +66,8 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     path: `${ROOT}/namespaces/{namespace}/pods/{name}/unmount`,
-    method: 'put',
     id: 'unmountNamespacedPodDevices',
     description: 'unmount devices from a running pod',
-    action: 'put',
     kind: 'DeviceUnmount',
     parameters: [
       ...PUT_PARAMETERS,
@@ -147,15 +98,15 @@ function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) =>
 }
 
 function operationsBy(write: (operation: Operation) => object): object {
-  return Object.fromEntries(OPERATIONS.map((operation) => [operation.path, { [operation.method]: write(operation) }]));
+  return Object.fromEntries(OPERATIONS.map((operation) => [operation.path, { put: write(operation) }]));
 }
 
-function commonOf({ id, description, action, kind }: Operation) {
+function commonOf({ id, description, kind }: Operation) {
   return {
     description,
     operationId: id,
     tags: ['deviceMounter_v1alpha1'],
-    'x-kubernetes-action': action,
+    'x-kubernetes-action': 'put',
     'x-kubernetes-group-version-kind': gvk(kind),
   };
 }

@@ -4,7 +4,7 @@ import type { DeviceTypeName } from '../contract/device-types.ts';
 import { type FailureCause, nothingMounted } from '../contract/failures.ts';
 import { fingerprintOf } from '../contract/fingerprint.ts';
 import { mountOfRequest } from '../contract/mount-of-request.ts';
-import { isMeant, type MountRequest, type UnmountRequest } from '../contract/requests.ts';
+import type { MountRequest, UnmountRequest } from '../contract/requests.ts';
 import { signRequest } from '../contract/signature.ts';
 import { ownAttributes, type Review } from './authorization.ts';
 import { allow, type Call, nameIn } from './call.ts';
@@ -21,7 +21,8 @@ import {
 } from './mount-request.ts';
 import type { Mounts } from './mounts.ts';
 import { type Form, formOf } from './negotiation.ts';
-import { answerWithinMs, LONGEST_ANSWER_MS } from './patience.ts';
+import { type ListObjects, listOf, mountsMeant, withObjects } from './objects.ts';
+import { LONGEST_ANSWER_MS, type Patience, patienceOf } from './patience.ts';
 import { type GetPriority, priorityProblems } from './priority.ts';
 import { readBody } from './request-body.ts';
 import { sendJson, sendText, warn } from './respond.ts';
@@ -32,6 +33,7 @@ export interface PodRoutesDeps {
   readonly getPod: GetPod;
   readonly getPriority: GetPriority;
   readonly mounts: Mounts;
+  readonly listObjects: ListObjects;
   /** Name of this cluster. */
   readonly clusterName: () => Promise<string>;
   /** Ed25519. */
@@ -44,7 +46,7 @@ type TypedQuery = CommonQuery & { readonly deviceType: DeviceTypeName };
 export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<void> {
   const { req, res, identity, parameters, access } = call;
   const where = await allowedPod(deps, call, 'mount');
-  const form = formOf(req.headers.accept, ['json', 'text']);
+  const form = formOf(req.headers.accept);
   const common = parseCommonQuery(parameters);
   const queue = parameters.flag('queue');
   const { deviceType, body } = await mountBody(call, common);
@@ -77,16 +79,19 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
     await deps.mounts.plan(wanted);
     return answer(call, form, 200, first, `Would mount ${deviceType} devices`);
   }
-  const { state, mount } = await deps.mounts.mount(wanted, patienceMs(call, query));
-  if (state === 'mounted') answer(call, form, 200, mount, `Successfully mounted ${deviceType} devices`);
-  else answer(call, form, 202, mount, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
+  const { mountedMs, shownMs } = patience(call, query);
+  const { state, mount, shown } = await deps.mounts.mount(wanted, mountedMs, shownMs);
+  const { items } = shown ? listOf([mount]) : await withObjects(deps.listObjects, [mount], request.target);
+  const [value] = items;
+  if (state === 'mounted') answer(call, form, 200, value, `Successfully mounted ${deviceType} devices`);
+  else answer(call, form, 202, value, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
 }
 
 /** `PUT …/pods/{name}/unmount`. Its body is not read. */
 export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<void> {
   const { req, identity, parameters } = call;
   const where = await allowedPod(deps, call, 'unmount');
-  const form = formOf(req.headers.accept, ['json', 'text']);
+  const form = formOf(req.headers.accept);
   const common = parseCommonQuery(parameters);
   const force = parameters.flag('force');
   const mount = parameters.text('mount');
@@ -109,16 +114,30 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
     deadlineSeconds: Math.max(query.deadlineSeconds, UNATTENDED_SECONDS),
   };
   if (query.dryRun) {
-    const list = await deps.mounts.list(where.namespace);
-    const items = list.items.filter((item) => isMeant(item, request));
-    if (items.length === 0) throw nothingMounted(request);
-    return answer(call, form, 200, { ...list, items }, `Would uninstall ${query.deviceType} devices`);
+    const list = await mountsMeant(deps.listObjects, request);
+    if (list.items.length === 0) throw nothingMounted(request);
+    return answer(call, form, 200, list, `Would uninstall ${query.deviceType} devices`);
   }
   // An unmount goes forward, never back: `wait_second` only says how long its caller waits.
-  const patience = Math.min(patienceMs(call, query), query.waitSeconds * 1_000);
-  const { state, list } = await deps.mounts.unmount(signRequest(request, deps.signingKey), patience);
-  if (state === 'released') answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
-  else answer(call, form, 202, list, `Uninstalling ${query.deviceType} devices goes on`);
+  const patienceMs = Math.min(patience(call, query).mountedMs, query.waitSeconds * 1_000);
+  const released = await deps.mounts.unmount(signRequest(request, deps.signingKey), patienceMs);
+  if (released !== undefined) {
+    const list = await withObjects(deps.listObjects, released.items, request.target);
+    return answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
+  }
+  const sentence = `Uninstalling ${query.deviceType} devices goes on`;
+  return answer(call, form, 202, await releasing(deps, call, request), sentence);
+}
+
+/** The unmount has begun, so that whoever cannot be told which mounts it releases is told at least that. */
+async function releasing({ listObjects }: PodRoutesDeps, { access, res }: Call, request: UnmountRequest) {
+  try {
+    return await mountsMeant(listObjects, request);
+  } catch (err) {
+    access.err = err;
+    warn(res, 'the unmount has begun, but its mounts cannot be listed now: this list is empty for that reason');
+    return listOf([]);
+  }
 }
 
 async function allowedPod(deps: PodRoutesDeps, call: Call, subresource: 'mount' | 'unmount') {
@@ -178,9 +197,8 @@ function warnOfUnknown({ res, parameters }: Call, fields: readonly string[]): vo
   for (const field of fields.slice(0, 8)) warn(res, `unknown field "${field}"`);
 }
 
-/** How long the caller is let wait: 0 when they do not want to, and what is left of their own patience and kube-apiserver's. */
-function patienceMs({ access }: Call, { waitSeconds, timeoutMs }: CommonQuery): number {
-  return waitSeconds === 0 ? 0 : answerWithinMs(timeoutMs, performance.now() - access.startedAtMs);
+function patience({ access }: Call, { waitSeconds, timeoutMs }: CommonQuery): Patience {
+  return patienceOf(waitSeconds, timeoutMs, performance.now() - access.startedAtMs);
 }
 
 function answer({ req, res }: Call, form: Form, code: number, value: unknown, sentence: string): void {

@@ -44,6 +44,7 @@ describe('repeatOf()', () => {
     ['the same while it is pending', earlier('Pending'), own, 'same'],
     ['the same while it is mounted', earlier('Mounted'), own, 'same'],
     ['the same while it is being released', earlier('Releasing'), own, 'MountEnded'],
+    ['the same that has just failed', earlier('Failed', undefined, own, 'SlaveEnded'), own, 'SlaveEnded'],
     ['the same after its release', earlier('Released', ago(1)), own, 'MountEnded'],
     ['the same after its failure', earlier('Failed', ago(9), own, 'InsufficientDevices'), own, 'InsufficientDevices'],
     ['the same after an unknown failure', earlier('Failed', ago(9), own, 'Later'), own, 'MountEnded'],

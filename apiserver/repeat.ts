@@ -12,7 +12,7 @@ export interface Earlier {
   readonly endedAt: Date | undefined;
 }
 
-/** For so long an ended mount is listed, and answers a repeated request with how it ended. */
+/** For so long an ended mount answers a repeated request with how it ended. */
 export const REMEMBERED_MS = 10 * 60_000;
 
 /**
@@ -24,8 +24,9 @@ export function repeatOf(earlier: Earlier, own: Fingerprint, now: Date): 'same' 
   const { name } = mount.metadata;
   if (endedAt !== undefined && now.getTime() - endedAt.getTime() > REMEMBERED_MS) return 'free';
   if (fingerprint?.digest === own.digest) {
-    if (endedAt === undefined && mount.status.phase !== 'Releasing') return 'same';
-    throw mount.status.phase === 'Failed' ? failureAgain(mount) : ended(mount);
+    const { phase } = mount.status;
+    if (endedAt === undefined && (phase === 'Pending' || phase === 'Mounted')) return 'same';
+    throw phase === 'Failed' ? failureAgain(mount) : ended(mount);
   }
   if (own.idempotencyKey !== undefined && fingerprint?.idempotencyKey === own.idempotencyKey) {
     const rule = 'an earlier request with the same idempotencyKey has asked for something else';

@@ -15,7 +15,7 @@ import { isAbsence, withoutTemporal } from './temporal-connection.ts';
 const CALL_MS = 10_000;
 /** Pause before an answer is asked for again after Temporal was gone. */
 const RETRY_MS = 250;
-const MAYBE_TAKEN = 'the request may have been taken all the same';
+export const MAYBE_TAKEN = 'the request may have been taken all the same';
 
 /**
  * Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there, or when the name of this cluster is another's

@@ -3,18 +3,15 @@ import {
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
   type WorkflowExecutionDescription,
-  type WorkflowExecutionInfo,
   type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
-import type { DeviceMount, DeviceMountList } from '../contract/device-mount.ts';
+import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { FINGERPRINT_MEMO, type Fingerprint } from '../contract/fingerprint.ts';
-import { GROUP_VERSION, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
-import { isMeant } from '../contract/requests.ts';
+import { mountWorkflowId } from '../contract/names.ts';
 import {
   MOUNT_MEMO,
-  type MountedResult,
   QUERIES,
   type ReleasedResult,
   type RenewSignal,
@@ -25,12 +22,11 @@ import {
 } from '../contract/workflows.ts';
 import type { ClusterClaim } from '../process/cluster-claim.ts';
 import { KeyClaims } from './key-claims.ts';
-import { keyOf } from './mount-feed.ts';
-import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from './mounts.ts';
-import { RecentMounts } from './recent-mounts.ts';
-import { type Earlier, REMEMBERED_MS, renewalOf, repeatOf } from './repeat.ts';
+import type { MountAnswer, Mounts, NewMount } from './mounts.ts';
+import { SHOWN_MS } from './patience.ts';
+import { type Earlier, renewalOf, repeatOf } from './repeat.ts';
 import { mountStartOptions, unmountStartOptions } from './start-options.ts';
-import { TemporalCalls } from './temporal-calls.ts';
+import { MAYBE_TAKEN, TemporalCalls } from './temporal-calls.ts';
 import { mountOfWorkflow } from './workflow-mount.ts';
 
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
@@ -44,13 +40,12 @@ export class TemporalMounts implements Mounts {
   readonly #client: Client;
   readonly #claim: ClusterClaim;
   readonly #keys: KeyClaims;
-  readonly #recent = new RecentMounts();
 
   constructor(client: Client, claim: ClusterClaim) {
     this.#client = client;
     this.#claim = claim;
     this.#temporal = new TemporalCalls(client, claim);
-    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.#earlier(namespace, name));
+    this.#keys = new KeyClaims(client, this.#temporal, (namespace, name) => this.earlier(namespace, name));
   }
 
   async check(): Promise<void> {
@@ -60,117 +55,64 @@ export class TemporalMounts implements Mounts {
   }
 
   async plan({ input: { request }, fingerprint }: NewMount): Promise<void> {
-    const earlier = await this.#earlier(request.target.namespace, request.name);
+    const earlier = await this.earlier(request.target.namespace, request.name);
     if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
   }
 
-  async mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
-    const answer = await this.#mount(wanted, patienceMs);
-    this.#recent.note(answer.mount.metadata);
-    return answer;
-  }
-
-  async #mount(wanted: NewMount, patienceMs: number): Promise<MountAnswer> {
+  async mount(wanted: NewMount, patienceMs: number, shownMs = SHOWN_MS): Promise<MountAnswer> {
     const { name, target, deadlineSeconds } = wanted.input.request;
     const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
     const until = Date.now() + Math.min(patienceMs, enoughMs);
+    const unfinished = () => this.#unfinished(wanted, patienceMs > enoughMs, patienceMs > 0 ? shownMs : 0);
     await this.#keys.claim(wanted.input.request);
     let mayReplace = false;
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const begun = await this.#begin(wanted, mayReplace, until - Date.now());
-      if (begun !== 'taken') return begun ?? this.#unfinished(wanted, patienceMs > enoughMs);
-      const earlier = await this.#earlier(target.namespace, name);
+      const begun = await this.#begin(wanted, mayReplace, goalOf(until - Date.now(), shownMs));
+      if (begun !== 'taken') return begun ?? unfinished();
+      const earlier = await this.earlier(target.namespace, name);
       mayReplace = earlier === undefined || repeatOf(earlier, wanted.fingerprint, new Date()) === 'free';
-      const joined = mayReplace ? undefined : await this.#join(earlier?.mount, wanted, until - Date.now());
+      if (earlier === undefined || mayReplace) continue;
+      const joined = await this.#join(earlier.mount, wanted, goalOf(until - Date.now(), shownMs));
       if (joined !== undefined) return joined;
-      if (!mayReplace && Date.now() >= until) return this.#unfinished(wanted, patienceMs > enoughMs);
+      if (Date.now() >= until) return unfinished();
     }
     throw fail('NameTaken', `Cannot mount "${name}": others are using that name at this moment`);
   }
 
-  async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
-    const { request } = input;
+  async unmount(input: UnmountInput, patienceMs: number): Promise<ReleasedResult | undefined> {
     const start = unmountStartOptions(input);
-    if (patienceMs === 0) await this.#temporal.start(WORKFLOWS.unmount, start);
-    else {
+    if (patienceMs > 0) {
       const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
-      const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
-      for (const { metadata } of released?.items ?? []) this.#recent.note(metadata);
-      if (released !== undefined) return { state: 'released', list: released };
+      return this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
     }
-    const list = await this.list(request.target.namespace);
-    const items = list.items.filter((mount) => isMeant(mount, request));
-    return { state: 'releasing', list: { ...list, items } };
+    await this.#temporal.start(WORKFLOWS.unmount, start);
+    return undefined;
   }
 
-  async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
-    return (await this.#earlier(namespace, name))?.mount;
-  }
-
-  async list(namespace: string | undefined, rememberedMs = REMEMBERED_MS): Promise<DeviceMountList> {
-    const since = new Date(Date.now() - rememberedMs).toISOString();
-    const query = [
-      `WorkflowType = '${WORKFLOWS.mount}'`,
-      `${SEARCH_ATTRIBUTES.cluster} = '${await this.#claim.name()}'`,
-      `ExecutionStatus != 'ContinuedAsNew'`,
-      `(ExecutionStatus = 'Running' OR CloseTime > '${since}')`,
-      ...(namespace === undefined ? [] : [`${SEARCH_ATTRIBUTES.namespace} = '${namespace}'`]),
-    ].join(' AND ');
-    const resourceVersion = String(Date.now());
-    const [found, recent] = await Promise.all([
-      this.#temporal.call(() => Array.fromAsync(this.#client.workflow.list({ query })), 'mounts cannot be read'),
-      Promise.all(this.#recent.in(namespace).map((told) => this.get(told.namespace, told.name))),
-    ]);
-    // A name may have been used again: its latest mount is the one that `get` finds.
-    const latest = new Map<string, WorkflowExecutionInfo>();
-    for (const info of found.toSorted((a, b) => a.startTime.getTime() - b.startTime.getTime()))
-      latest.set(info.workflowId, info);
-    const listed = [...latest.values()].flatMap((info) => mountOfWorkflow(info) ?? []);
-    const items = new Map([...listed, ...recent.flatMap((mount) => mount ?? [])].map((mount) => [keyOf(mount), mount]));
-    return {
-      apiVersion: GROUP_VERSION,
-      kind: 'DeviceMountList',
-      metadata: { resourceVersion },
-      items: [...items.values()].toSorted(byName),
-    };
-  }
-
-  /** Starts the mount; `taken` when there is one of its name, undefined when the patience was not enough. */
-  async #begin(wanted: NewMount, mayReplace: boolean, patienceMs: number): Promise<MountAnswer | 'taken' | undefined> {
+  /** Starts the mount; `taken` when there is one of its name, undefined when the patience was not enough or it has ended. */
+  async #begin(wanted: NewMount, mayReplace: boolean, goal: Goal): Promise<MountAnswer | 'taken' | undefined> {
     const start = mountStartOptions(wanted, mayReplace);
+    const operation = new WithStartWorkflowOperation(WORKFLOWS.mount, start);
     try {
-      if (patienceMs <= 0) {
-        await this.#temporal.start(WORKFLOWS.mount, start);
-        return undefined;
-      }
-      const operation = new WithStartWorkflowOperation(WORKFLOWS.mount, start);
-      const mount = await this.#temporal.startAndWait<MountedResult>(operation, UPDATES.mounted, patienceMs);
-      return mount === undefined ? undefined : { state: 'mounted', mount };
+      return answerOf(await this.#temporal.startAndWait<DeviceMount>(operation, goal.update, goal.withinMs), true);
     } catch (err) {
       if (err instanceof WorkflowExecutionAlreadyStartedError) return 'taken';
       throw err;
     }
   }
 
-  /** Goes on with a mount that the same request has begun before; undefined when it has just ended. */
+  /** Goes on with a mount that the same request has begun before; undefined as for `#begin`. */
   async #join(
-    earlier: DeviceMount | undefined,
+    earlier: DeviceMount,
     { input: { request } }: NewMount,
-    patienceMs: number,
+    { update, withinMs }: Goal,
   ): Promise<MountAnswer | undefined> {
-    if (earlier === undefined) return undefined;
     const workflowId = mountWorkflowId(request.cluster, request.target.namespace, request.name);
-    const mounted =
-      earlier.status.phase === 'Mounted'
-        ? earlier
-        : await this.#temporal.wait<MountedResult>(workflowId, UPDATES.mounted, Math.max(1, patienceMs));
-    if (mounted === undefined) {
-      const now = await this.get(request.target.namespace, request.name);
-      return now?.status.phase === 'Pending' ? { state: 'pending', mount: now } : undefined;
-    }
-    const leaseSeconds = renewalOf(mounted, request);
-    const mount = leaseSeconds === undefined ? mounted : await this.#renewed(workflowId, { leaseSeconds });
-    return mount === undefined ? undefined : { state: 'mounted', mount };
+    const mounted = earlier.status.phase === 'Mounted';
+    const mount = mounted ? earlier : await this.#temporal.wait<DeviceMount>(workflowId, update, withinMs);
+    const leaseSeconds = mount?.status.phase === 'Mounted' ? renewalOf(mount, request) : undefined;
+    if (leaseSeconds === undefined) return answerOf(mount, !mounted);
+    return answerOf(await this.#renewed(workflowId, { leaseSeconds }), false);
   }
 
   async #renewed(workflowId: string, renewal: RenewSignal): Promise<DeviceMount | undefined> {
@@ -188,15 +130,17 @@ export class TemporalMounts implements Mounts {
   }
 
   /**
-   * What there is when the patience is over: its end may have come while this process was held up.
+   * What there is when the patience is over: its end may have come while this process was held up. For its object to exist it waits at
+   * most `shownMs`.
    * @throws what `repeatOf` throws when it has ended
    */
-  async #unfinished({ input, fingerprint, first }: NewMount, pastDeadline: boolean): Promise<MountAnswer> {
-    const { name, target, deadlineSeconds } = input.request;
-    const earlier = await this.#earlier(target.namespace, name);
-    const mount = earlier?.mount ?? first;
-    if (earlier !== undefined) repeatOf(earlier, fingerprint, new Date());
-    if (mount.status.phase === 'Mounted') return { state: 'mounted', mount };
+  async #unfinished(wanted: NewMount, pastDeadline: boolean, shownMs: number): Promise<MountAnswer> {
+    const { cluster, name, target, deadlineSeconds } = wanted.input.request;
+    const earlier = await this.earlier(target.namespace, name);
+    if (earlier === undefined) throw fail('TemporalUnavailable', `Cannot reach Temporal in time: ${MAYBE_TAKEN}`);
+    repeatOf(earlier, wanted.fingerprint, new Date());
+    const { mount } = earlier;
+    if (mount.status.phase === 'Mounted') return { state: 'mounted', mount, shown: false };
     // Its time began when Temporal took it, which may have been late.
     const isOver = Date.now() >= Date.parse(mount.metadata.creationTimestamp) + deadlineSeconds * 1_000;
     if (pastDeadline && isOver) {
@@ -205,14 +149,17 @@ export class TemporalMounts implements Mounts {
         { reason: 'RollingBack', message: 'what was begun is still being undone' },
       ]);
     }
-    return { state: 'pending', mount };
+    const workflowId = mountWorkflowId(cluster, target.namespace, name);
+    const shown = shownMs > 0 ? await this.#temporal.wait<DeviceMount>(workflowId, UPDATES.shown, shownMs) : undefined;
+    return answerOf(shown ?? mount, shown !== undefined) ?? this.#unfinished(wanted, pastDeadline, 0);
   }
 
   #ask(handle: WorkflowHandle): Promise<DeviceMount> {
     return this.#temporal.call(() => handle.query<DeviceMount>(QUERIES.deviceMount), 'mounts cannot be read');
   }
 
-  async #earlier(namespace: string, name: string): Promise<Earlier | undefined> {
+  /** What has the name, as its workflow knows it; undefined when nothing has. */
+  async earlier(namespace: string, name: string): Promise<Earlier | undefined> {
     const workflowId = mountWorkflowId(await this.#claim.name(), namespace, name);
     const handle = this.#client.workflow.getHandle(workflowId);
     try {
@@ -232,6 +179,21 @@ function isUntold({ type, status, memo }: WorkflowExecutionDescription): boolean
   return type === WORKFLOWS.mount && status.name === 'RUNNING' && memo?.[MOUNT_MEMO] === undefined;
 }
 
-function byName({ metadata: a }: DeviceMount, { metadata: b }: DeviceMount): number {
-  return a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name);
+/** The update that a caller waits for. */
+interface Goal {
+  readonly update: string;
+  readonly withinMs: number;
+}
+
+/** Who does not wait for the devices waits for the object, so that it is there when they look. */
+function goalOf(patienceMs: number, shownMs: number): Goal {
+  return patienceMs > 0
+    ? { update: UPDATES.mounted, withinMs: patienceMs }
+    : { update: UPDATES.shown, withinMs: shownMs };
+}
+
+/** Undefined for a mount that ends: what became of it has to be looked up. */
+function answerOf(mount: DeviceMount | undefined, shown: boolean): MountAnswer | undefined {
+  if (mount?.status.phase === 'Pending') return { state: 'pending', mount, shown };
+  return mount?.status.phase === 'Mounted' ? { state: 'mounted', mount, shown } : undefined;
 }

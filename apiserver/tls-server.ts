@@ -105,7 +105,7 @@ export class TlsServer {
   }
 }
 
-/** Lets the connection end with the answer, or else it would be kept for another request. A watch has sent its headers long ago. */
+/** Lets the connection end with the answer, or else it would be kept for another request. One that goes to a slow client has its headers out. */
 function endWith(res: ServerResponse): void {
   const { socket } = res;
   if (!res.headersSent) res.setHeader('Connection', 'close');

@@ -1,10 +1,9 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import { DRY_RUN, makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
 import type { Identity } from './identity.ts';
 import { Tokens } from './tokens.ts';
 
 const JOE: Identity = { name: 'joe', groups: ['dev'], extra: { scopes: ['a'] } };
-const PATH = '/apis/device-mounter.io/v1alpha1/devicemounts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -26,7 +25,7 @@ beforeEach(async () => {
 afterEach(() => server.stop());
 
 const get = (token: string, more: readonly string[] = [], client?: TestCluster['proxy']) =>
-  server.send({ path: PATH, headers: ['Authorization', token, ...more], ...(client !== undefined && { client }) });
+  server.send({ ...DRY_RUN, headers: ['Authorization', token, ...more], ...(client !== undefined && { client }) });
 
 describe('a bearer token', () => {
   test('tells who asks, and is looked at once in a while only', async () => {
@@ -71,7 +70,7 @@ describe('a bearer token', () => {
   test('is not looked at where none is accepted', async () => {
     const plain = await new TestServer(cluster).start();
     try {
-      expect((await plain.send({ path: PATH, headers: ['Authorization', 'Bearer good'] })).code).toBe(401);
+      expect((await plain.send({ ...DRY_RUN, headers: ['Authorization', 'Bearer good'] })).code).toBe(401);
       expect(plain.reviews).toEqual([]);
     } finally {
       await plain.stop();

@@ -121,6 +121,7 @@ describe('objectOf()', () => {
   test.each([
     ['what was asked for while there is none', [], '(hostdev.k8s.io/dev_fuse=1)'],
     ['ids where no path is known', devices('GPU-1', 'GPU-2'), 'GPU-1,GPU-2'],
+    ['a path where one is known', [{ ...FUSE, id: 'GPU-1' }], '/dev/fuse'],
     ['three of many', devices('a', 'b', 'c', 'd', 'e'), 'a,b,c,+2'],
   ])('sums up devices: %s', (_name, has, summary) => {
     expect(objectOf(mountWith({ devices: has }), { cluster: CLUSTER, at: AT }).status?.summary).toBe(summary);

@@ -122,7 +122,7 @@ function summaryOf({ spec, status: { devices } }: DeviceMount): string {
 /** Whether an object shows all of a mount as it is now, whenever that was confirmed. */
 export function agrees(object: DeviceMountObject, mount: DeviceMount, cluster: string): boolean {
   const { metadata, spec, status } = object;
-  if (status === undefined || status.observedGeneration !== metadata.generation) return false;
+  if (status === undefined) return false;
   const wanted = objectOf(mount, { cluster, at: status.confirmedAt, before: object });
   const others = Object.entries(metadata.labels ?? {}).filter(([key]) => !OUR_LABELS.includes(key));
   const labels = { ...Object.fromEntries(others), ...wanted.metadata.labels };

@@ -90,6 +90,6 @@ export interface DeviceMount {
 export interface DeviceMountList {
   readonly apiVersion: typeof GROUP_VERSION;
   readonly kind: 'DeviceMountList';
-  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly metadata: { readonly resourceVersion: string };
   readonly items: readonly DeviceMount[];
 }

@@ -31,7 +31,8 @@ export const FAILURES = {
   ContainerNotReady: { code: 409, reason: 'Conflict', retry: false },
   /** The container's kernel, cgroup or /dev cannot be changed from outside, for example Kata or gVisor. */
   ContainerUnsupported: { code: 409, reason: 'Conflict', retry: false },
-  NameTaken: { code: 409, reason: 'Conflict', retry: false },
+  /** Not `Conflict`, which tells clients to read again and repeat. */
+  NameTaken: { code: 409, reason: 'AlreadyExists', retry: false },
   IdempotencyKeyReused: { code: 409, reason: 'Conflict', retry: false },
   MountEnded: { code: 409, reason: 'Conflict', retry: false },
   /** The target pod is ending, has ended, or was replaced by another pod of the same name. */
@@ -42,8 +43,6 @@ export const FAILURES = {
   NodeNotEnabled: { code: 409, reason: 'Conflict', retry: false },
   /** The request ended because its owner asked for that, for example by Cancel in Temporal. */
   Canceled: { code: 409, reason: 'Conflict', retry: false },
-  /** A watch or list that would have to begin further back than is remembered. */
-  Expired: { code: 410, reason: 'Expired', retry: false },
   RequestTooLarge: { code: 413, reason: 'RequestEntityTooLarge', retry: false },
   Invalid: { code: 422, reason: 'Invalid', retry: false },
   /** The API server, a quota or an admission webhook refused the slave pod. */

@@ -33,10 +33,11 @@ const LONG: readonly Part[] = [
   { name: 'kernel', budgetSeconds: 420, onCluster: false, run: () => jest('kernel-long', '--runInBand') },
   { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: () => script('fuzz-long', 'fuzz/run.ts') },
   onCluster('burst', 12, 'burst'),
-  ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '-t', `every ${part} `)),
+  ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '--globals', JSON.stringify({ killed: part }))),
   onCluster('node gone', 5, 'node-gone'),
   onCluster('idle', 3, 'idle'),
   onCluster('patience', 2, 'patience'),
+  onCluster('right after', 5, 'right-after'),
   onCluster('namespaces', 3, 'namespaces'),
   onCluster('blocked', 4, 'blocked'),
   ...[1, 2].map(

@@ -13,15 +13,11 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
 /**
  * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. What needs the machine
  * runs one after the other: the kernel suite, while the cluster of the end-to-end tests starts; a lane of tests for each node, side by
- * side; what concerns the whole cluster. Beside the first and the last, with what they leave of the processors, run the suites that need
- * nothing.
+ * side; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that need nothing.
  */
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 90, run: () => jestBeside('unit', '--maxWorkers=1') },
-];
-/** Beside the lanes, which keep the processors busy, these would only slow everything down. */
-const AFTER_LANES: readonly Suite[] = [
+  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit', '--maxWorkers=1') },
   { name: 'workflows', budgetSeconds: 210, run: () => jestBeside('workflows', '--maxWorkers=2') },
   { name: 'fuzz', budgetSeconds: 45, run: fuzz },
 ];
@@ -43,7 +39,7 @@ async function check(): Promise<Result> {
 /** A short run; each operation of the API counts once. `npm run test:long` has the long one. */
 async function fuzz(): Promise<Result> {
   const [logFile, counts] = [join(RESULTS, 'fuzz.log'), join(RESULTS, 'fuzz.json')];
-  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '20', counts];
+  const args = ['--no-warnings', join(ROOT, 'test', 'fuzz', 'run.ts'), '50', counts];
   const code = await runCommand(logFile, process.execPath, args, { niceness: BESIDE });
   if (code !== 0) return resultOf(code, logFile);
   const { passed, failed } = JSON.parse(readFileSync(counts, 'utf8')) as Pick<Result, 'passed' | 'failed'>;
@@ -51,7 +47,7 @@ async function fuzz(): Promise<Result> {
 }
 
 const names = process.argv.slice(2);
-const known = [...BESIDES, ...AFTER_LANES, KERNEL, ...LANES, LAST].map(({ name }) => name);
+const known = [...BESIDES, KERNEL, ...LANES, LAST].map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${known.join(', ')}`);
 const isWanted = ({ name }: Suite): boolean => names.length === 0 || names.includes(name);
@@ -65,18 +61,18 @@ report.note(withoutBtrfs());
 const traces = await readTraces(statePaths(process.env));
 const lanes = LANES.filter(isWanted);
 const starting = lanes.length > 0 || isWanted(LAST) ? report.run(START) : undefined;
-const besides = inTurn(BESIDES);
+const besides = runBesides();
 if (isWanted(KERNEL)) await report.run(KERNEL);
-const isReady = (await starting) === true && !interrupted;
-if (isReady) await Promise.all(lanes.map((suite) => report.run(suite)));
-const afterLanes = besides.then(() => inTurn(AFTER_LANES));
-if (isReady && isWanted(LAST) && !interrupted) await report.run(LAST);
-await afterLanes;
 if (starting !== undefined) {
+  if ((await starting) && !interrupted) {
+    await Promise.all(lanes.map((suite) => report.run(suite)));
+    if (isWanted(LAST) && !interrupted) await report.run(LAST);
+  }
   await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 }
+await besides;
 process.exitCode = report.end();
 
-async function inTurn(suites: readonly Suite[]): Promise<void> {
-  for (const suite of suites.filter(isWanted)) if (!interrupted) await report.run(suite);
+async function runBesides(): Promise<void> {
+  for (const suite of BESIDES.filter(isWanted)) if (!interrupted) await report.run(suite);
 }

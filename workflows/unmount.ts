@@ -98,8 +98,9 @@ async function tellOwner(
 }
 
 function listOf(found: readonly FoundMount[], detached: readonly DetachedMount[]): DeviceMountList {
-  const items = found.map(({ mount, device }) => ({
+  const items = found.map(({ mount, device, object }) => ({
     ...mount,
+    metadata: { ...mount.metadata, ...object },
     status: {
       ...mount.status,
       ...(device === undefined

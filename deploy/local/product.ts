@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadAllYaml } from '@kubernetes/client-node';
+import { loadAll } from 'js-yaml';
 import { NODE_LABEL } from '../../contract/names.ts';
 import { CLUSTER_NAME } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
@@ -80,7 +80,7 @@ async function installCommon(cluster: Cluster, image: string): Promise<KubeObjec
   return objects;
 }
 
-const manifest = (name: string): unknown[] => loadAllYaml(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8'));
+const manifest = (name: string): unknown[] => loadAll(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8'));
 
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { type AppDeps, createApp } from '../../apiserver/app.ts';
 import type { ReviewSpec, ReviewStatus } from '../../apiserver/authorization.ts';
 import { Metrics } from '../../apiserver/metrics.ts';
+import type { ListObjects } from '../../apiserver/objects.ts';
 import type { TargetPod } from '../../apiserver/target.ts';
 import { TlsServer } from '../../apiserver/tls-server.ts';
 import { parseTrust, type Trust } from '../../apiserver/trust.ts';
@@ -58,6 +59,13 @@ export const WEB: TargetPod = {
   ending: false,
 };
 
+/** A request that whoever may mount can make, and that changes nothing. */
+export const DRY_RUN = {
+  method: 'PUT',
+  path: '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/web-0/mount?device_type=HOSTDEV&dryRun=All',
+  body: '{"resources":{"hostdev.k8s.io/dev_fuse":1}}',
+} as const satisfies SendOptions;
+
 /** A server on loopback with everything behind it in memory. */
 export class TestServer {
   readonly mounts = new MemoryMounts();
@@ -70,6 +78,7 @@ export class TestServer {
   ]);
   readonly keys = generateKeyPairSync('ed25519');
   readonly logLines: Record<string, unknown>[] = [];
+  listObjects: ListObjects = (target) => this.mounts.listObjects(target);
   review: (spec: ReviewSpec) => ReviewStatus | Promise<ReviewStatus> = () => ({ allowed: true });
   trust: Trust | undefined;
   ready: string | undefined;
@@ -89,13 +98,13 @@ export class TestServer {
       getPod: async (namespace, name) => this.pods.get(`${namespace}/${name}`),
       getPriority: async (name) => this.priorities.get(name),
       mounts: this.mounts,
+      listObjects: (target) => this.listObjects(target),
       clusterName: async () => 'test',
       signingKey: this.keys.privateKey,
       readiness: { checks: { test: () => this.ready } },
       log: pino({}, { write: (line) => this.logLines.push(JSON.parse(line) as Record<string, unknown>) }),
       metrics: new Metrics(),
       maxMutatingRequests: 10,
-      maxReadRequests: 10,
       ...more,
     });
     const { cert, key } = cluster.server;

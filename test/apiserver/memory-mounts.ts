@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { MountAnswer, Mounts, NewMount, UnmountAnswer } from '../../apiserver/mounts.ts';
+import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts.ts';
+import type { ObjectList } from '../../apiserver/objects.ts';
 import { renewalOf, repeatOf } from '../../apiserver/repeat.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import { type DeviceMountObject, mountOfObject, objectOf } from '../../contract/device-mount-object.ts';
 import { fail, nothingMounted } from '../../contract/failures.ts';
 import type { Fingerprint } from '../../contract/fingerprint.ts';
 import { GROUP_VERSION } from '../../contract/names.ts';
-import { isMeant } from '../../contract/requests.ts';
+import { isMeant, type Target } from '../../contract/requests.ts';
 import type { MountInput, UnmountInput } from '../../contract/workflows.ts';
 
 /** Mounts that are made at once, in memory. */
@@ -13,6 +15,8 @@ export class MemoryMounts implements Mounts {
   readonly mounts = new Map<string, DeviceMount>();
   readonly asked: (MountInput | UnmountInput)[] = [];
   readonly patience: number[] = [];
+  /** How long each mount may be waited for to be shown. */
+  readonly shownWithin: number[] = [];
   /** What each call answers instead. */
   failure: Error | undefined;
   /** Awaited by each mount before it is made. */
@@ -38,7 +42,7 @@ export class MemoryMounts implements Mounts {
     );
   }
 
-  async mount({ input, first, fingerprint }: NewMount, patienceMs: number): Promise<MountAnswer> {
+  async mount({ input, first, fingerprint }: NewMount, patienceMs: number, shownMs: number): Promise<MountAnswer> {
     await this.check();
     const { name, target, idempotencyKey = '' } = input.request;
     const key = `${target.namespace}/${name}`;
@@ -53,46 +57,43 @@ export class MemoryMounts implements Mounts {
     }
     this.asked.push(input);
     this.patience.push(patienceMs);
+    this.shownWithin.push(shownMs);
     this.#fingerprints.set(key, fingerprint);
     this.ended.delete(key);
     const started = this.#stored(key, first, { phase: 'Pending' });
-    if (patienceMs === 0) return { state: 'pending', mount: started };
+    if (patienceMs === 0) return { state: 'pending', mount: shown(started), shown: true };
     await this.gate;
     return {
       state: 'mounted',
-      mount: this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' }),
+      mount: shown(this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' })),
+      shown: true,
     };
   }
 
   #joined(key: string, mount: DeviceMount, { request }: MountInput): MountAnswer {
-    if (mount.status.phase === 'Pending') return { state: 'pending', mount };
+    if (mount.status.phase === 'Pending') return { state: 'pending', mount, shown: false };
     const leaseSeconds = renewalOf(mount, request);
-    if (leaseSeconds === undefined) return { state: 'mounted', mount };
+    if (leaseSeconds === undefined) return { state: 'mounted', mount, shown: false };
     const leaseEndsAt = new Date(Date.now() + leaseSeconds * 1_000).toISOString();
-    return { state: 'mounted', mount: this.#stored(key, mount, { leaseEndsAt }) };
+    return { state: 'mounted', mount: this.#stored(key, mount, { leaseEndsAt }), shown: false };
   }
 
-  async unmount(input: UnmountInput, patienceMs: number): Promise<UnmountAnswer> {
+  async unmount(input: UnmountInput, patienceMs: number): Promise<DeviceMountList | undefined> {
     await this.check();
     this.asked.push(input);
     this.patience.push(patienceMs);
     const found = [...this.mounts.entries()].filter(([, mount]) => isMeant(mount, input.request));
     if (found.length === 0) throw nothingMounted(input.request);
     const items = found.map(([key, one]) => this.#stored(key, one, { phase: 'Releasing' }));
-    const list = this.#listOf(items);
-    return patienceMs === 0 ? { state: 'releasing', list } : { state: 'released', list };
+    return patienceMs === 0 ? undefined : this.#listOf(items);
   }
 
-  async get(namespace: string, name: string): Promise<DeviceMount | undefined> {
-    await this.check();
-    return this.mounts.get(`${namespace}/${name}`);
-  }
-
-  async list(namespace: string | undefined): Promise<DeviceMountList> {
-    await this.check();
-    return this.#listOf(
-      [...this.mounts.values()].filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace),
+  /** As kube-apiserver does. */
+  async listObjects({ namespace, podUid }: Target): Promise<ObjectList> {
+    const mounts = [...this.mounts.values()].filter(
+      ({ metadata, spec }) => metadata.namespace === namespace && spec.podUid === podUid,
     );
+    return { metadata: { resourceVersion: String(this.#version) }, items: mounts.map(objectIn) };
   }
 
   #stored(key: string, mount: DeviceMount, change: Partial<DeviceMount['status']>): DeviceMount {
@@ -115,4 +116,17 @@ export class MemoryMounts implements Mounts {
       items,
     };
   }
+}
+
+/** As it is in kube-apiserver. */
+function objectIn(mount: DeviceMount): DeviceMountObject {
+  const { uid, resourceVersion, creationTimestamp } = mount.metadata;
+  const object = objectOf(mount, { cluster: 'test', at: creationTimestamp });
+  const identity = { uid: `object of ${uid}`, resourceVersion: `1${resourceVersion}`, creationTimestamp };
+  return { ...object, metadata: { ...object.metadata, ...identity } };
+}
+
+/** As a workflow answers it that has made its object. */
+function shown(mount: DeviceMount): DeviceMount {
+  return mountOfObject(objectIn(mount));
 }

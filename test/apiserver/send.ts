@@ -76,7 +76,8 @@ export function send({ host, port, ca, servername }: Endpoint, options: SendOpti
       },
     );
     sent.on('error', reject);
-    for (const chunk of [body ?? []].flat()) sent.write(chunk);
+    // As bytes: Node would write the headers in the encoding of a text that follows them.
+    for (const chunk of [body ?? []].flat()) sent.write(Buffer.from(chunk));
     sent.end();
   });
 }

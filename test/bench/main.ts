@@ -4,8 +4,9 @@ import { benchNode } from './node.ts';
 /** `npm run bench -- <name>... [--json]`: measures, prints one line per figure, and fails when a goal is missed. */
 const BENCHES: Readonly<Record<string, () => Promise<readonly Figure[]>>> = {
   node: benchNode,
-  // Looks for a running cluster as soon as it is loaded.
+  // These look for a running cluster as soon as they are loaded.
   mount: async () => (await import('./mount.ts')).benchMount(),
+  memory: async () => (await import('./memory.ts')).benchMemory(),
 };
 
 const words = process.argv.slice(2);

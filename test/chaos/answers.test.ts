@@ -1,16 +1,17 @@
 import { expect, test } from '@jest/globals';
 import { problemOf } from './answers.ts';
 
-const MOUNT = { metadata: { uid: 'u' }, status: { phase: 'Released', mountedAt: 'then' } };
-const FAILED = { metadata: { uid: 'u' }, status: { phase: 'Failed', reason: 'InsufficientDevices' } };
-const mounted = { name: 'm', result: 'mounted', uid: 'u' } as const;
+const OWN = { metadata: { uid: '019c5e3a-0000-7000-8000-00000000000a' }, spec: { podName: 'web' } };
+const MOUNT = { ...OWN, status: { phase: 'Released', mountedAt: 'then' } };
+const FAILED = { ...OWN, status: { phase: 'Failed', reason: 'InsufficientDevices' } };
+const mounted = { name: 'm', result: 'mounted', slave: 'web-slave-00000000000a-0' } as const;
 const failed = { name: 'm', result: 'failed', failure: 'InsufficientDevices' } as const;
 
 test.each([
   ['mounted, and it was', mounted, MOUNT, undefined],
   ['mounted, and nobody knows it', mounted, undefined, /never was/],
   ['mounted, and it has failed', mounted, FAILED, /never was/],
-  ['mounted, and it is another', { ...mounted, uid: 'v' }, MOUNT, /UID v, has u/],
+  ['mounted, and it is another', { ...mounted, slave: 'web-slave-00000000000b-0' }, MOUNT, /slave .*b-0, has .*a-0/],
   ['failed, and it has', failed, FAILED, undefined],
   ['failed, and nobody knows it', failed, undefined, undefined],
   ['failed, and it was mounted', failed, MOUNT, /answered InsufficientDevices and is Released/],

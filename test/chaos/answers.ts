@@ -1,3 +1,5 @@
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { slaveName } from '../../contract/names.ts';
 import type { Temporal } from '../e2e/temporal.ts';
 import type { Outcome } from './client.ts';
 
@@ -20,20 +22,21 @@ export async function brokenAnswers(outcomes: readonly Outcome[], temporal: Temp
 }
 
 interface Ended {
-  readonly metadata: { readonly uid: string };
+  readonly metadata: Pick<DeviceMount['metadata'], 'uid'>;
+  readonly spec: Pick<DeviceMount['spec'], 'podName'>;
   readonly status: { readonly phase: string; readonly reason?: string; readonly mountedAt?: string };
 }
 
 /** @param mount as its workflow has left it; absent when Temporal knows none of that name */
 export function problemOf(
-  { name, result, uid, failure, early }: Outcome,
+  { name, result, slave, failure, early }: Outcome,
   mount: Ended | undefined,
 ): string | undefined {
   if (result === 'mounted') {
     if (mount?.status.mountedAt === undefined) return `mount ${name} was answered as mounted and never was`;
-    return mount.metadata.uid === uid
-      ? undefined
-      : `mount ${name} was answered with UID ${uid}, has ${mount.metadata.uid}`;
+    // The answer has the UID of the object; slaves are named after that of the mount.
+    const own = slaveName(mount.spec.podName, mount.metadata.uid, 0);
+    return slave === own ? undefined : `mount ${name} was answered with slave ${slave}, has ${own}`;
   }
   // A request that was refused before anything began has no workflow.
   if (mount === undefined) return undefined;

@@ -22,7 +22,7 @@ const UNDONE = ['InsufficientDevices', 'SlaveEnded', 'SlaveRefused', 'NotAllocat
 export interface Outcome {
   readonly name: string;
   readonly result: 'mounted' | 'failed';
-  readonly uid?: string;
+  readonly slave?: string;
   readonly failure?: string;
   /** It was answered before it had ended, which may then be for another reason. */
   readonly early?: boolean;
@@ -96,7 +96,11 @@ export class ClientLoop {
       await this.#failed(wanted, made);
       return pause(random.between([100, 1_500]));
     }
-    this.outcomes.push({ name: wanted.name, result: 'mounted', ...(made.uid !== undefined && { uid: made.uid }) });
+    this.outcomes.push({
+      name: wanted.name,
+      result: 'mounted',
+      ...(made.slave !== undefined && { slave: made.slave }),
+    });
     await pause(random.between([100, 3_000]));
     const isLeased = wanted.leaseSeconds !== undefined;
     const renewed = isLeased && random.next() < 0.5 ? await this.#renew(wanted) : made;

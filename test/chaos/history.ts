@@ -23,8 +23,8 @@ export interface Call {
   /** Further causes: `RollingBack`. */
   readonly causes?: readonly string[];
   readonly message?: string;
-  /** `metadata.uid` of the DeviceMount. */
-  readonly uid?: string;
+  /** Name of the slave that holds the device, which tells one mount from the next of its name. */
+  readonly slave?: string;
   readonly phase?: string;
   /** RFC 3339. */
   readonly leaseEndsAt?: string;

@@ -10,10 +10,10 @@ const status = (reason: string, ...causes: string[]): object => ({
 
 describe('partsOf()', () => {
   test('keeps what tells a mount', () => {
-    const mount = { metadata: { uid: 'u' }, status: { phase: 'Mounted', leaseEndsAt: 'then' } };
+    const mount = { status: { phase: 'Mounted', leaseEndsAt: 'then', slaves: [{ name: 's' }] } };
     expect(partsOf({ status: 200, body: mount })).toEqual({
       status: 200,
-      uid: 'u',
+      slave: 's',
       phase: 'Mounted',
       leaseEndsAt: 'then',
     });

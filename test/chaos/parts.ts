@@ -32,10 +32,11 @@ interface Status {
 /** What is written down of an answer. */
 export function partsOf({ status, body }: KubeAnswer): Partial<Call> {
   if (status >= 300) return { status, ...failurePartsOf(body) };
-  const { metadata, status: state } = body as Partial<DeviceMount>;
+  const { status: state } = body as Partial<DeviceMount>;
+  const slave = state?.slaves?.[0]?.name;
   return {
     status,
-    ...(metadata?.uid !== undefined && { uid: metadata.uid }),
+    ...(slave !== undefined && { slave }),
     ...(state?.phase !== undefined && { phase: state.phase }),
     ...(state?.leaseEndsAt !== undefined && { leaseEndsAt: state.leaseEndsAt }),
   };

@@ -38,8 +38,11 @@ beforeAll(async () => {
   expect((await unmount(other)).status).toBe(200);
   await all.temporal.closed(last.metadata.name);
   prize = { pod: other, uid: last.spec.podUid, state: before };
-  const mounted = await mountOk(pod, FUSE);
-  open = await attacker.stolenRequest(mounted.metadata.name);
+  const { name } = (await mountOk(pod, FUSE)).metadata;
+  open = await attacker.stolenRequest(name);
+  // With the UID that its slaves carry: the answer has that of the object.
+  const mounted = (await all.temporal.workflowOf(name))?.mount;
+  if (mounted === undefined) throw new Error(`Cannot attack ${name}: it has no workflow`);
   const { stdout } = await inPod(pod, 'sleep 100000 3<>/dev/fuse >/dev/null 2>&1 & echo $!');
   victim = { pod, mounted, state: await deviceState(pod), holder: stdout.trim() };
 }, 60_000);

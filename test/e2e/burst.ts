@@ -1,11 +1,11 @@
 import { expect } from '@jest/globals';
-import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
 import { ask, listPath } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
 import { nodeAt } from './nodes.ts';
-import { createPod, deletePod, GROUP, KMSG, mountOk, startPod, unmount } from './pods.ts';
+import { createPod, deletePod, KMSG, mountOk, mountsPath, type ShownMount, shown, startPod, unmount } from './pods.ts';
 import { removeTargets } from './targets.ts';
 import { until } from './until.ts';
 
@@ -59,16 +59,16 @@ export class Burst {
     return tookMs;
   }
 
-  async #allMounted(count: number): Promise<readonly DeviceMount[] | false> {
+  async #allMounted(count: number): Promise<readonly ShownMount[] | false> {
     const mounts = await this.#mounts();
     const failed = mounts.filter(({ status }) => status.phase === 'Failed');
     expect(failed.map(({ status }) => `${status.reason}: ${status.message}`)).toEqual([]);
     return mounts.filter(({ status }) => status.phase === 'Mounted').length === count && mounts;
   }
 
-  async #mounts(): Promise<readonly DeviceMount[]> {
-    const { items } = await ask<DeviceMountList>('GET', `${GROUP}/namespaces/${NAMESPACE}/devicemounts`);
-    return items.filter(({ spec }) => this.#pods.includes(spec.podName));
+  async #mounts(): Promise<readonly ShownMount[]> {
+    const { items } = await ask<{ items: readonly DeviceMountObject[] }>('GET', mountsPath());
+    return items.filter(({ spec }) => this.#pods.includes(spec.podName)).flatMap((object) => shown(object) ?? []);
   }
 
   /** Ends everything that there is of it, whatever has happened. */

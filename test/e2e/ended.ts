@@ -4,9 +4,10 @@ import type { ClusterNode } from '../../deploy/local/node/node.ts';
 import { NODES } from './cluster.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
-import { eventsOf, FUSE, mountOk, slavesOf, startPod, unmount } from './pods.ts';
+import { deviceMount, eventsOf, FUSE, mountOk, slavesOf, startPod, unmount } from './pods.ts';
 import { removeTargets, Targets } from './targets.ts';
 import { Temporal } from './temporal.ts';
+import { until } from './until.ts';
 
 export interface Mounted {
   readonly pod: string;
@@ -58,11 +59,15 @@ export class Ends {
     return { pod, mounted, before };
   }
 
-  /** Its workflow closes, its slave is gone, and an Event tells why. */
+  /** Its workflow closes, its slave is gone, and an Event and the object tell why; the object of a target that is deleted goes with it. */
   async expectEnded({ metadata, spec }: DeviceMount, { status, reason }: Closing): Promise<void> {
     const closed = await this.temporal.closed(metadata.name);
     expect(closed).toMatchObject({ status, mount: { status: { reason, devices: [], slaves: [] } } });
     expect(await slavesOf(spec.podName)).toEqual([]);
+    await until(`the end of ${metadata.name} to be shown`, async () => {
+      const object = await deviceMount(metadata.name);
+      return object === undefined || object.status.reason === reason;
+    });
     expect(await eventsOf(spec.podUid, 'UnMountDevice')).toContainEqual(
       expect.stringMatching(`^Unmounted: ${reason}\\b.* \\(mount ${metadata.name} of .+\\)$`),
     );

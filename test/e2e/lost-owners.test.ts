@@ -33,7 +33,12 @@ async function terminateOn(node: string): Promise<void> {
   const { pod, mounted, before } = await all.mountedTarget(node);
   const { name } = mounted.metadata;
   await temporalCli('workflow', 'terminate', '--workflow-id', mountWorkflowId(CLUSTER_NAME, 'default', name));
-  expect(await deviceMount(name)).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
+  await until(
+    'the reconciler to show its end',
+    async () => (await deviceMount(name))?.status.reason === 'Terminated',
+    RECONCILED_MS,
+  );
+  expect((await deviceMount(name))?.status.phase).toBe('Failed');
   await until('the reconciler to free the device', async () => same(await deviceState(pod), before), RECONCILED_MS);
   await slavesGone(pod);
   await until('the pod to be told', async () => (await annotatedDevices(pod)) === undefined);
@@ -52,6 +57,14 @@ async function holds(pod: string, pid: string): Promise<boolean> {
   return (await inPod(pod, `readlink /proc/${pid}/fd/3`)).stdout.trim() === '/dev/kmsg';
 }
 
+/** The mount's own UID, once an open workflow says that it is mounted. */
+async function owned(name: string): Promise<string | undefined> {
+  const workflow = await all.temporal.workflowOf(name).catch(() => undefined);
+  return workflow?.status === 'RUNNING' && workflow.mount?.status.phase === 'Mounted'
+    ? workflow.mount.metadata.uid
+    : undefined;
+}
+
 test('20 mounts go on and get owners again when the database of Temporal is lost', async () => {
   const nodes = Array.from({ length: 20 }, (_, index) => nodeAt(index).name);
   const pods = await Promise.all(nodes.map((node) => all.target(node)));
@@ -61,19 +74,14 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
       return {
         pod,
         name: metadata.name,
-        uid: metadata.uid,
+        objectUid: metadata.uid,
+        uid: await until(`the owner of ${metadata.name}`, () => owned(metadata.name)),
         holder: await holderIn(pod),
         state: await deviceState(pod),
       };
     }),
   );
   await startWithEmptyTemporal();
-  const owned = async (name: string): Promise<string | undefined> => {
-    const workflow = await all.temporal.workflowOf(name).catch(() => undefined);
-    return workflow?.status === 'RUNNING' && workflow.mount?.status.phase === 'Mounted'
-      ? workflow.mount.metadata.uid
-      : undefined;
-  };
   const uids = await Promise.all(
     mounts.map(({ name }) => until(`an owner of ${name}`, () => owned(name), RECONCILED_MS)),
   );
@@ -83,7 +91,7 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
   await productReady();
   // A caller who asks again gets the mount that is there.
   const again = await mountOk(pods[0] ?? '', KMSG, '&wait_second=38', ONCE);
-  expect(again.metadata.uid).toBe(uids[0]);
+  expect(again.metadata.uid).toBe(mounts[0]?.objectUid);
   // The new owners do what the first ones would have done.
   const [first, second] = mounts;
   expect(messageOf(await unmount(first?.pod ?? ''))).toMatch(/sleep/);

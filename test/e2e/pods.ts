@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { DeviceMount } from '../../contract/device-mount.ts';
-import { ANNOTATIONS, SLAVE_LABELS } from '../../contract/names.ts';
+import {
+  type DeviceMountObject,
+  type DeviceMountObjectStatus,
+  OBJECT_VERSION,
+} from '../../contract/device-mount-object.ts';
+import { ANNOTATIONS, API_GROUP, SLAVE_LABELS } from '../../contract/names.ts';
 import { hasCondition, type KubeAnswer } from '../../deploy/local/kube-api.ts';
 import { inPod } from './exec.ts';
 import { ask, find, listPath, remove, send } from './kube.ts';
@@ -12,6 +17,7 @@ export const TUN = 'hostdev.k8s.io/dev_net_tun';
 /** Of which a node has many. */
 export const KMSG = 'hostdev.k8s.io/dev_kmsg';
 
+/** Where pods are asked to mount and unmount. */
 export const GROUP = '/apis/device-mounter.io/v1alpha1';
 
 interface PodList {
@@ -91,8 +97,22 @@ export function unmount(pod: string, query = ''): Promise<KubeAnswer> {
   return send('PUT', pathOf(pod, 'unmount', query));
 }
 
-export function deviceMount(name: string): Promise<DeviceMount | undefined> {
-  return find(`${GROUP}/namespaces/${NAMESPACE}/devicemounts/${name}`);
+/** Where DeviceMounts are read. */
+export function mountsPath(namespace = NAMESPACE): string {
+  return `/apis/${API_GROUP}/${OBJECT_VERSION}/namespaces/${namespace}/devicemounts`;
+}
+
+export type ShownMount = DeviceMountObject & { readonly status: DeviceMountObjectStatus };
+
+/** The object as its reader sees it, or `undefined` as long as it says nothing of the mount. */
+export function shown(object: DeviceMountObject | undefined): ShownMount | undefined {
+  const status = object?.status;
+  return object && status && { ...object, status };
+}
+
+/** What kube-apiserver shows of a mount, some milliseconds after its workflow has changed. */
+export async function deviceMount(name: string): Promise<ShownMount | undefined> {
+  return shown(await find<DeviceMountObject>(`${mountsPath()}/${name}`));
 }
 
 /** Names of the slave pods that hold devices for `pod`. */

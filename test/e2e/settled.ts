@@ -2,6 +2,7 @@ import { expect } from '@jest/globals';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
 import { deviceMount, slavesGone } from './pods.ts';
+import { Temporal } from './temporal.ts';
 import { until } from './until.ts';
 
 export interface Begun {
@@ -15,8 +16,8 @@ export interface Begun {
 
 /** Waits until a mount is made or undone, and proves that it really is, with everything that belongs to it. */
 export async function settled({ pod, name, device, before }: Begun): Promise<'mounted' | 'undone'> {
-  const phase = await until(`${name} to be mounted or undone`, () => endPhase(name), 120_000);
-  if (phase === 'Mounted') {
+  if ((await endPhase(name)) === 'Mounted') {
+    await until(`${name} to be shown`, async () => (await deviceMount(name))?.status.phase === 'Mounted');
     expect(await inPod(pod, `exec 3>${device} && echo opened`)).toMatchObject({ stdout: 'opened\n' });
     return 'mounted';
   }
@@ -25,14 +26,21 @@ export async function settled({ pod, name, device, before }: Begun): Promise<'mo
   return 'undone';
 }
 
-/** `undefined` while it is on its way, or while nobody can tell. A mount that was never taken has failed. */
-async function endPhase(name: string): Promise<string | undefined> {
+/** By Temporal, which knows of a mount before anybody shows it. One that was never taken has failed. */
+async function endPhase(name: string): Promise<string> {
+  const temporal = new Temporal();
+  const phaseNow = async (): Promise<string | undefined> => {
+    try {
+      const phase = (await temporal.workflowOf(name))?.mount?.status.phase ?? 'Failed';
+      return phase === 'Pending' || phase === 'Releasing' ? undefined : phase;
+    } catch {
+      // Temporal is not back yet.
+      return undefined;
+    }
+  };
   try {
-    const mount = await deviceMount(name);
-    if (mount === undefined) return 'Failed';
-    const { phase } = mount.status;
-    return phase === 'Pending' || phase === 'Releasing' ? undefined : phase;
-  } catch {
-    return undefined;
+    return await until(`${name} to be mounted or undone`, phaseNow, 120_000);
+  } finally {
+    await temporal.close();
   }
 }

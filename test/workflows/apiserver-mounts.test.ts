@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MountAnswer } from '../../apiserver/mounts.ts';
 import { temporalClient } from '../../apiserver/temporal-connection.ts';
 import type { TemporalMounts } from '../../apiserver/temporal-mounts.ts';
+import type { DeviceMount } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { newMount } from './apiserver-mount.ts';
 import { Harness } from './harness.ts';
@@ -24,6 +25,13 @@ function mount(request: MountRequest, patienceMs = PATIENCE_MS, chosen = true): 
   return mounts.mount(newMount(request, chosen), patienceMs);
 }
 
+/** The mount as its workflow knows it, whatever object shows it. */
+async function known({ name }: MountRequest): Promise<DeviceMount> {
+  const mount = (await mounts.earlier(NAMESPACE, name))?.mount;
+  if (mount === undefined) throw new Error(`there is no mount ${name}`);
+  return mount;
+}
+
 async function closed(name: string): Promise<void> {
   await eventually(async () => ((await harness.statusOf(name)) === 'RUNNING' ? undefined : true));
 }
@@ -35,10 +43,11 @@ describe('TemporalMounts.mount()', () => {
       await harness.addNode('same', 4);
       const request = mountRequest('same', { idempotencyKey: 'k1' });
       const answers = await Promise.all([mount(request), mount({ ...request, user: { name: 'joe' } })]);
+      const first = await known(request);
       const again = await mount({ ...request, requestedAt: new Date().toISOString(), deadlineSeconds: 5 });
-      const uids = [...answers, again].map((answer) => answer.mount.metadata.uid);
       expect([...answers, again].map(({ state }) => state)).toEqual(['mounted', 'mounted', 'mounted']);
-      expect(new Set(uids).size).toBe(1);
+      expect(new Set(answers.map((answer) => answer.mount.metadata.uid)).size).toBe(1);
+      expect(await known(request)).toEqual(first);
       expect(harness.cluster.slaves(NAMESPACE)).toHaveLength(1);
     },
     TEST_MS,
@@ -57,7 +66,7 @@ describe('TemporalMounts.mount()', () => {
       const { idempotencyKey: _key, ...named } = keyed;
       expect(await failureFrom(mount(named))).toMatchObject({ type: 'NameTaken' });
       expect(await failureFrom(mount(keyed, PATIENCE_MS, false))).toMatchObject({ type: 'IdempotencyKeyReused' });
-      expect((await mounts.get(NAMESPACE, keyed.name))?.status.phase).toBe('Mounted');
+      expect((await mounts.earlier(NAMESPACE, keyed.name))?.mount.status.phase).toBe('Mounted');
     },
     TEST_MS,
   );
@@ -75,7 +84,7 @@ describe('TemporalMounts.mount()', () => {
       const [winner, loser] = settled[0]?.status === 'fulfilled' ? [one, two] : [two, one];
       expect(await failureFrom(mount(loser))).toMatchObject({ type: 'IdempotencyKeyReused' });
       expect((await mount(winner)).state).toBe('mounted');
-      expect(await mounts.get(NAMESPACE, loser.name)).toBeUndefined();
+      expect(await mounts.earlier(NAMESPACE, loser.name)).toBeUndefined();
       // Another pod's requests have keys of their own.
       await harness.addNode('keyed-too', 1);
       expect((await mount(mountRequest('keyed-too', { idempotencyKey: 'k' }))).state).toBe('mounted');
@@ -104,8 +113,8 @@ describe('TemporalMounts.mount()', () => {
       await harness.addNode('ended', 4);
       const request = mountRequest('ended');
       const { mount: before } = await mount(request);
-      const answer = await mounts.unmount(signed(unmountRequest('ended')), PATIENCE_MS);
-      expect(answer.state).toBe('released');
+      const released = await mounts.unmount(signed(unmountRequest('ended')), PATIENCE_MS);
+      expect(released?.items.map(({ metadata }) => metadata.name)).toEqual([request.name]);
       await closed(request.name);
       expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
       const { state, mount: after } = await mount({ ...request, labels: { app: 'x' } });
@@ -120,12 +129,13 @@ describe('TemporalMounts.mount()', () => {
     async () => {
       await harness.addNode('terminated', 4);
       const request = mountRequest('terminated');
-      const { mount: before } = await mount(request);
+      await mount(request);
+      const before = await known(request);
       await harness.handle(request.name).terminate();
       const failed = { phase: 'Failed', reason: 'Terminated' };
-      const after = await mounts.get(NAMESPACE, request.name);
+      const after = await known(request);
       expect(after).toMatchObject({ metadata: { uid: before.metadata.uid }, status: failed });
-      expect(Number(after?.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
+      expect(Number(after.metadata.resourceVersion)).toBeGreaterThan(Number(before.metadata.resourceVersion));
       expect(await failureFrom(mount(request))).toMatchObject({ type: 'MountEnded' });
       expect((await mount({ ...request, labels: { app: 'x' } })).state).toBe('mounted');
     },
@@ -133,7 +143,7 @@ describe('TemporalMounts.mount()', () => {
   );
 
   test(
-    'answers all of 20 who ask for the one mount that waits for a device, by two updates',
+    'answers all of 20 who ask for the one mount that waits for a device, by three updates',
     async () => {
       await harness.addNode('asked', 0);
       const request = mountRequest('asked', { queue: true });
@@ -146,13 +156,14 @@ describe('TemporalMounts.mount()', () => {
       await eventually(() =>
         harness.cluster.slaves(NAMESPACE).some(({ spec }) => JSON.stringify(spec).includes('asked')),
       );
-      expect(new Set((await ask(1_000)).map(({ state }) => state))).toEqual(new Set(['pending']));
+      const impatient = await ask(1_000);
+      expect(new Set(impatient.map(({ state, shown }) => `${state} ${shown}`))).toEqual(new Set(['pending true']));
       harness.cluster.addDevices('asked', FUSE, 1);
       expect(new Set((await asking).map(({ state }) => state))).toEqual(new Set(['mounted']));
       await client.connection.close();
-      // A workflow takes only some updates at a time: one is of the first request, one of all others.
+      // A workflow takes only some updates at a time: one is of the first request, one of all others, one of those who did not wait long.
       const { events } = await harness.handle(request.name).fetchHistory();
-      expect(events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes)).toHaveLength(2);
+      expect(events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes)).toHaveLength(3);
     },
     TEST_MS,
   );
@@ -162,7 +173,8 @@ describe('TemporalMounts.mount()', () => {
     async () => {
       await harness.addNode('leased', 4);
       const request = mountRequest('leased', { leaseSeconds: 600 });
-      const { mount: before } = await mount(request);
+      await mount(request);
+      const before = await known(request);
       const { mount: same } = await mount(request);
       expect(same.status.leaseEndsAt).toBe(before.status.leaseEndsAt);
       const { mount: renewed } = await mount({ ...request, leaseSeconds: 6_000 });
@@ -181,9 +193,27 @@ describe('TemporalMounts.mount()', () => {
       await harness.addNode('later', 4);
       const request = mountRequest('later');
       const begun = await mount(request, 0);
-      expect(begun.state).toBe('pending');
+      expect(begun).toMatchObject({ state: 'pending', shown: true });
+      const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: request.name });
+      expect(object?.metadata.uid).toBe(begun.mount.metadata.uid);
       const { state, mount: mounted } = await mount(request);
       expect([state, mounted.metadata.uid]).toEqual(['mounted', begun.mount.metadata.uid]);
+    },
+    TEST_MS,
+  );
+
+  test(
+    'answers whoever did not wait also while no control worker shows the mount, which goes on later',
+    async () => {
+      await harness.addNode('unshown', 4);
+      const wanted = newMount(mountRequest('unshown'));
+      await harness.stopControl();
+      const begun = [await mounts.mount(wanted, 0, 500), await mounts.mount(wanted, 0, 500)];
+      expect(begun.map(({ state, shown }) => `${state} ${shown}`)).toEqual(['pending false', 'pending false']);
+      await harness.startControl();
+      expect((await mounts.mount(wanted, PATIENCE_MS)).state).toBe('mounted');
+      const slaves = harness.cluster.slaves(NAMESPACE).filter(({ spec }) => JSON.stringify(spec).includes('"unshown"'));
+      expect(slaves).toHaveLength(1);
     },
     TEST_MS,
   );

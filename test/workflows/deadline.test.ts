@@ -28,7 +28,7 @@ test('a mount whose caller was told that its time was over is not made, whenever
   expect(await told).toMatchObject({ type: 'Timeout', causes: ['RollingBack'] });
   await harness.startControl();
   const phase = await eventually(async () => {
-    const mount = await mounts.get(NAMESPACE, 'late-m');
+    const mount = (await mounts.earlier(NAMESPACE, 'late-m'))?.mount;
     return mount?.status.phase === 'Pending' ? undefined : mount?.status;
   });
   expect(phase).toMatchObject({ phase: 'Failed', reason: 'Timeout' });

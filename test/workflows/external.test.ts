@@ -87,12 +87,15 @@ describe('a Temporal behind mutual TLS and API keys', () => {
       const mounts = harness.mounts(client);
       await mounts.check();
       expect((await harness.mount(signed(mountRequest('far')))).status.phase).toBe('Mounted');
-      expect(await mounts.get(NAMESPACE, 'far-m')).toMatchObject({ status: { devices: [{ id: '/dev/fuse' }] } });
-      await eventually(async () => (await mounts.list(NAMESPACE)).items.length === 1);
+      expect((await mounts.earlier(NAMESPACE, 'far-m'))?.mount).toMatchObject({
+        status: { devices: [{ id: '/dev/fuse' }] },
+      });
       const tell = ownerTeller({ access, identity: async () => harness.identity, log }, AbortSignal.timeout(10_000));
       const argument = { at: '2026-01-01T00:00:00Z', what: '/dev/fuse' };
       await tell({ namespace: NAMESPACE, name: 'far-m' }, { signal: 'driftHealed', argument });
-      await eventually(async () => (await mounts.get(NAMESPACE, 'far-m'))?.status.message?.includes('Healed'));
+      await eventually(async () =>
+        (await mounts.earlier(NAMESPACE, 'far-m'))?.mount.status.message?.includes('Healed'),
+      );
       await harness.unmount(signed(unmountRequest('far')));
       await harness.handle('far-m').result();
       expect(harness.leftOf('far', node)).toEqual([]);

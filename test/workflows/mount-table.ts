@@ -70,6 +70,7 @@ export function testMounts(underTest: () => ClusterUnderTest): void {
     await expect(cluster.replaceMount(first)).rejects.toMatchObject(CONFLICT);
     const leased = { ...shown, spec: { ...spec, leaseSeconds: 60 }, status: { ...status, phase: 'Mounted' as const } };
     const replaced = await cluster.replaceMount(leased);
+    expect(replaced.metadata).not.toHaveProperty('managedFields');
     expect(replaced).toMatchObject({ spec: { leaseSeconds: 60 }, status: { phase: 'Pending' } });
     expect([shown.metadata.generation, replaced.metadata.generation]).toEqual([1, 2]);
     await removed(replaced);

@@ -103,8 +103,8 @@ describe('a mount that has not begun', () => {
     await eventually(() => harness.statusOf('early-m').catch(() => undefined));
     const mounts = harness.mounts();
     const reading = eventually(() =>
-      mounts.get(NAMESPACE, 'early-m').then(
-        (mount) => mount ?? 'not there',
+      mounts.earlier(NAMESPACE, 'early-m').then(
+        (earlier) => earlier?.mount ?? 'not there',
         () => undefined,
       ),
     );

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { findMounts } from '../../activities/find-mounts.ts';
 import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
@@ -120,19 +119,11 @@ describe('unmountDevices()', () => {
     expect(harness.leftOf('unqueue', node)).toEqual([]);
   });
 
-  test('looks at no other mount when it names one', async () => {
-    await harness.addNode('named', 2);
-    const [mount, other] = ['named-1', 'named-2'];
-    for (const name of [mount, other]) await harness.mount(signed(mountRequest('named', { name })));
-    const deps = harness.dependencies();
-    const asked: string[] = [];
-    const describe = (namespace: string, name: string) => {
-      asked.push(name);
-      return deps.owners.describe(namespace, name);
-    };
-    const request = signed(unmountRequest('named', { mount }));
-    const found = await findMounts({ ...deps, owners: { ...deps.owners, describe } }, { signed: request });
-    expect([found.map(({ mount: { metadata } }) => metadata.name), asked]).toEqual([[mount], [mount]]);
+  test('answers the UID that the mount was answered with', async () => {
+    await harness.addNode('same', 1);
+    const { metadata } = await harness.mount(signed(mountRequest('same')));
+    const { items } = await harness.unmount(signed(unmountRequest('same')));
+    expect(items.map((mount) => mount.metadata.uid)).toEqual([metadata.uid]);
   });
 
   test('takes nothing away for a request that is signed by someone else', async () => {

@@ -11,12 +11,20 @@ const TARGET = {
 };
 const SLAVE = { name: 'a-slave', uid: 'us', mount: 'm', targetUids: ['ua'], ending: false };
 const RECORD = { node: 'n', mount: 'm', phase: 'attached', containerId: 'c1', slaveUids: ['us'], paths: ['/dev/fuse'] };
-const ALL: Snapshot = { targets: [TARGET], slaves: [SLAVE], records: [RECORD], workflows: ['mount/local/default/m'] };
+const OBJECT = { mount: 'm', phase: 'Mounted' };
+const ALL: Snapshot = {
+  targets: [TARGET],
+  slaves: [SLAVE],
+  records: [RECORD],
+  objects: [OBJECT],
+  workflows: ['mount/local/default/m'],
+};
 const BARE = { ...TARGET, could: false, beside: [] };
 
 test('problemsIn() finds none where each part belongs to the one mount, or where there is nothing', () => {
   expect(problemsIn(ALL)).toEqual([]);
-  expect(problemsIn({ targets: [BARE], slaves: [], records: [], workflows: [] })).toEqual([]);
+  const ended = { mount: 'm', phase: 'Released' };
+  expect(problemsIn({ targets: [BARE], slaves: [], records: [], objects: [ended], workflows: [] })).toEqual([]);
   expect(problemsIn({ ...ALL, targets: [{ ...TARGET, could: undefined }] })).toEqual([]);
 });
 
@@ -27,6 +35,13 @@ test.each<[string, Partial<Snapshot>, RegExp]>([
   ['a mount without a record', { records: [] }, /open without a record/],
   ['two slaves', { slaves: [SLAVE, { ...SLAVE, name: 'second' }] }, /more than one slave/],
   ['two records', { records: [RECORD, { ...RECORD, node: 'other' }] }, /more than one/],
+  ['a mount that nobody shows', { objects: [] }, /m is open and not shown/],
+  ['a mount that is shown as something else', { objects: [{ mount: 'm', phase: 'Pending' }] }, /shown as Pending/],
+  [
+    'an end that nobody shows',
+    { slaves: [], records: [], workflows: [], targets: [BARE] },
+    /m has ended, and is shown as Mounted/,
+  ],
   ['a mount whose target is gone', { targets: [] }, /without its target/],
   ['a slave that is ending', { slaves: [{ ...SLAVE, ending: true }] }, /is ending/],
   ['a record of another slave', { records: [{ ...RECORD, slaveUids: ['other'] }] }, /does not name its slave/],

@@ -28,21 +28,30 @@ export interface SeenRecord {
   readonly paths: readonly string[];
 }
 
+/** A DeviceMount as kube-apiserver shows it. */
+export interface SeenObject {
+  readonly mount: string;
+  /** Absent as long as nobody has written one. */
+  readonly phase: string | undefined;
+}
+
 /** Everything that there is of mounts, asked of kube-apiserver, the files of nodes, Temporal, the kernel and /proc. */
 export interface Snapshot {
   readonly targets: readonly SeenTarget[];
   readonly slaves: readonly SeenSlave[];
   readonly records: readonly SeenRecord[];
+  readonly objects: readonly SeenObject[];
   /** IDs of open workflows, but for the reconciler's and the one that holds the name of the cluster. */
   readonly workflows: readonly string[];
 }
 
 const EXCLUSIVE = '/dev/fuse';
+const ENDS: readonly (string | undefined)[] = ['Released', 'Failed'];
 
 const mountOf = (workflow: string): string | undefined => /^mount\/local\/default\/(.+)$/.exec(workflow)?.[1];
 
 /** What does not agree, in words; empty when each thing belongs to one living mount, and each mount has all of it. */
-export function problemsIn({ targets, slaves, records, workflows }: Snapshot): string[] {
+export function problemsIn({ targets, slaves, records, objects, workflows }: Snapshot): string[] {
   const living = new Set(workflows.flatMap((id) => mountOf(id) ?? []));
   return [
     ...workflows.filter((id) => mountOf(id) === undefined).map((id) => `workflow ${id} is open`),
@@ -50,7 +59,13 @@ export function problemsIn({ targets, slaves, records, workflows }: Snapshot): s
     ...records
       .filter(({ mount }) => !living.has(mount))
       .map(({ node, mount }) => `${node} has a record of ${mount}, which has ended`),
-    ...[...living].flatMap((mount) => problemsOf(mount, targets, slaves, records)),
+    ...objects
+      .filter(({ mount, phase }) => !living.has(mount) && !ENDS.includes(phase))
+      .map(({ mount, phase }) => `mount ${mount} has ended, and is shown as ${phase}`),
+    ...[...living].flatMap((mount) => [
+      ...problemsOf(mount, targets, slaves, records),
+      ...problemsOfObject(mount, objects),
+    ]),
     ...targets.flatMap((target) => problemsOfTarget(target, records)),
   ];
 }
@@ -77,6 +92,12 @@ function problemsOf(
       : [`the record of ${mount} is on ${record.node}, its target on ${target.node}`]),
     ...(record.containerId === target.containerId ? [] : [`the record of ${mount} names another container`]),
   ];
+}
+
+function problemsOfObject(mount: string, objects: readonly SeenObject[]): string[] {
+  const object = objects.find((each) => each.mount === mount);
+  if (object === undefined) return [`mount ${mount} is open and not shown`];
+  return object.phase === 'Mounted' ? [] : [`mount ${mount} is open and is shown as ${object.phase}`];
 }
 
 /** What is in the container has to be what the records say, neither less nor more. */

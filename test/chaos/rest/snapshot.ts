@@ -1,14 +1,16 @@
 import type { Client } from '@temporalio/client';
+import type { DeviceMountObject } from '../../../contract/device-mount-object.ts';
 import { ANNOTATIONS, SLAVE_LABELS } from '../../../contract/names.ts';
 import type { ClusterNode } from '../../../deploy/local/node/node.ts';
 import { NODES } from '../../e2e/cluster.ts';
 import { type DeviceState, deviceState } from '../../e2e/device-state.ts';
 import { ask, listPath } from '../../e2e/kube.ts';
+import { mountsPath } from '../../e2e/pods.ts';
 import { NAMESPACE } from '../calls.ts';
 import { now } from '../clock.ts';
 import { ROLE_LABEL, type TargetPods } from '../targets.ts';
 import type { Run } from '../witness/runs.ts';
-import type { SeenRecord, SeenSlave, SeenTarget, Snapshot } from './agreement.ts';
+import type { SeenObject, SeenRecord, SeenSlave, SeenTarget, Snapshot } from './agreement.ts';
 import { besideTwin } from './beside.ts';
 
 /** A witness whose last try is older does not try any more. */
@@ -28,13 +30,14 @@ interface Pod {
 
 /** Asks kernel, /proc, kube-apiserver, files and Temporal what there is of mounts now. Throws when one of them does not answer. */
 export async function takeSnapshot(temporal: Client, pods: TargetPods): Promise<Snapshot> {
-  const [slaves, records, workflows, targets] = await Promise.all([
+  const [slaves, objects, records, workflows, targets] = await Promise.all([
     seenSlaves(),
+    seenObjects(),
     Promise.all(NODES.map(recordsOf)),
     openWorkflows(temporal),
     seenTargets(pods),
   ]);
-  return { slaves, records: records.flat(), workflows, targets };
+  return { slaves, objects, records: records.flat(), workflows, targets };
 }
 
 async function podsWith(labelSelector: string): Promise<readonly Pod[]> {
@@ -50,6 +53,11 @@ async function seenSlaves(): Promise<SeenSlave[]> {
     targetUids: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
     ending: metadata.deletionTimestamp !== undefined,
   }));
+}
+
+async function seenObjects(): Promise<SeenObject[]> {
+  const { items } = await ask<{ readonly items: readonly DeviceMountObject[] }>('GET', mountsPath(NAMESPACE));
+  return items.map(({ metadata, status }) => ({ mount: metadata.name, phase: status?.phase }));
 }
 
 interface RecordFile {

@@ -6,6 +6,7 @@ import { type Pair, TestCa } from '../../apiserver/pki.ts';
 import { type Answer, type Endpoint, type SendOptions, send } from '../../apiserver/send.ts';
 import { CLUSTER } from '../cluster.ts';
 import { find } from '../kube.ts';
+import { FUSE } from '../pods.ts';
 
 export const ROOT = '/apis/device-mounter.io/v1alpha1';
 
@@ -69,6 +70,12 @@ export function auditIdOf({ headers }: Answer): string {
 /** Headers by which the front proxy tells whose request it passes on. */
 export function behalfOf(user: string, ...groups: string[]): string[] {
   return ['X-Remote-User', user, ...groups.flatMap((group) => ['X-Remote-Group', group])];
+}
+
+/** A mount that is only checked: 200 for whoever may make it. */
+export function dryMount(pod: string): SendOptions {
+  const path = mountPath(pod, 'device_type=HOSTDEV&dryRun=All');
+  return { method: 'PUT', path, body: JSON.stringify({ resources: { [FUSE]: '1' } }) };
 }
 
 export function mountPath(pod: string, query = 'device_type=HOSTDEV', verb = 'mount'): string {

@@ -19,10 +19,12 @@ const NODE_BIN = join(REPOSITORY, 'node_modules', '.bin');
 /** What somebody writes who has never seen more than the document. */
 const PROGRAM = `
 import createClient from 'openapi-fetch';
-import type { paths } from './client.d.ts';
+import type { paths } from './verbs.d.ts';
+import type { paths as ObjectPaths } from './objects.d.ts';
 
 const [, , baseUrl = '', name = ''] = process.argv;
 const client = createClient<paths>({ baseUrl });
+const objects = createClient<ObjectPaths>({ baseUrl });
 const params = { path: { namespace: 'default', name }, query: { device_type: 'HOSTDEV', wait_second: 30 } };
 const POD = '/apis/device-mounter.io/v1alpha1/namespaces/{namespace}/pods/{name}';
 
@@ -32,7 +34,7 @@ const mounted = await client.PUT(\`\${POD}/mount\` as const, {
 });
 if (mounted.error !== undefined) throw new Error(mounted.error.message);
 const phase: 'Pending' | 'Mounted' | 'Releasing' | 'Released' | 'Failed' | undefined = mounted.data.status?.phase;
-const read = await client.GET('/apis/device-mounter.io/v1alpha1/namespaces/{namespace}/devicemounts/{name}', {
+const read = await objects.GET('/apis/device-mounter.io/v1beta1/namespaces/{namespace}/devicemounts/{name}', {
   params: { path: { namespace: 'default', name: mounted.data.metadata?.name ?? '' } },
 });
 const released = await client.PUT(\`\${POD}/unmount\` as const, { params });
@@ -82,6 +84,14 @@ afterAll(async () => {
   await expectNoPods();
 });
 
+/** Types of what the group has in this version. */
+async function generate(name: string, version: string): Promise<void> {
+  const document = join(folder, `${name}.json`);
+  writeFileSync(document, await kubectlOk(['get', '--raw', `/openapi/v3/apis/device-mounter.io/${version}`]));
+  const generator = join(TOOLS, 'node_modules', '.bin', 'openapi-typescript');
+  await execFileAsync(generator, [document, '-o', join(folder, `${name}.d.ts`)]);
+}
+
 /** Address of kube-apiserver without TLS and tokens, for clients that know neither. */
 async function proxied(): Promise<string> {
   proxy = spawn(CLUSTER.kubectl, ['--kubeconfig', CLUSTER.kubeconfig, 'proxy', '--port=0'], {
@@ -95,12 +105,10 @@ async function proxied(): Promise<string> {
   throw new Error('Cannot use kubectl proxy: it has ended');
 }
 
-describe('a client that was generated from the OpenAPI document of kube-apiserver', () => {
+describe('a client that was generated from the OpenAPI documents of kube-apiserver', () => {
   test('compiles, mounts, reads, unmounts, and is told what failed', async () => {
-    const document = join(folder, 'openapi.json');
-    writeFileSync(document, await kubectlOk(['get', '--raw', '/openapi/v3/apis/device-mounter.io/v1alpha1']));
-    const generator = join(TOOLS, 'node_modules', '.bin', 'openapi-typescript');
-    await execFileAsync(generator, [document, '-o', join(folder, 'client.d.ts')]);
+    await generate('verbs', 'v1alpha1');
+    await generate('objects', 'v1beta1');
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
     writeFileSync(join(folder, 'main.ts'), PROGRAM);

@@ -9,9 +9,8 @@ import { FUSE, slavesOf, startPod } from '../pods.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { bind, unbindAll } from './bindings.ts';
-import { aggregated, behalfOf, deployedReplicas, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
+import { aggregated, behalfOf, deployedReplicas, deployedServer, dryMount, KEYS, mountPath } from './direct.ts';
 
-const LIST = `${ROOT}/namespaces/default/devicemounts`;
 const UTF8_USER = 'jürgen ✓';
 let server: Endpoint;
 let pod: string;
@@ -19,9 +18,8 @@ let pod: string;
 beforeAll(async () => {
   server = await deployedServer();
   pod = await startPod(NODES[0]?.name ?? '');
-  await bind('contract-jane', 'device-mounter.io:generate', '--user=jane');
-  await bind('contract-view', 'device-mounter.io:view', '--user=jane', `--user=${UTF8_USER}`);
-  await bind('contract-groups', 'device-mounter.io:view', '--group=team 399', '--group=a, b');
+  await bind('contract-jane', 'device-mounter.io:generate', '--user=jane', `--user=${UTF8_USER}`);
+  await bind('contract-groups', 'device-mounter.io:generate', '--group=team 399', '--group=a, b');
   await until('the bindings to be in force', async () => (await asJane()).code === 200);
 });
 
@@ -31,8 +29,8 @@ afterAll(async () => {
   await unbindAll();
 });
 
-const AS_JANE: SendOptions = { path: LIST, headers: behalfOf('jane'), client: KEYS.proxy };
-const asJane = () => send(server, AS_JANE);
+const janes = (): SendOptions => ({ ...dryMount(pod), headers: behalfOf('jane'), client: KEYS.proxy });
+const asJane = () => send(server, janes());
 
 describe('a forged identity at the apiserver’s own port', () => {
   test.each(FORGERIES)('by $how gets nothing', async ({ options, code, user }) => {
@@ -48,7 +46,7 @@ describe('a forged identity at the apiserver’s own port', () => {
 });
 
 /** Whom kube-apiserver passes a request on for: the admin may speak for anybody. */
-const impersonating = (...headers: string[]): SendOptions => ({ path: LIST, headers });
+const impersonating = (...headers: string[]): SendOptions => ({ ...dryMount(pod), headers });
 const groups = (...names: string[]) => names.flatMap((name) => ['Impersonate-Group', name]);
 const utf8 = (text: string) => Buffer.from(text, 'utf8').toString('latin1');
 
@@ -68,7 +66,7 @@ describe('an identity that kube-apiserver passes on', () => {
     ],
   ])('with %s is the one it is', async (_name, headers, code) => {
     const answer = await aggregated(impersonating(...headers));
-    expect([answer.code, answer.json['kind']]).toEqual([code, code === 200 ? 'DeviceMountList' : 'Status']);
+    expect([answer.code, answer.json['kind']]).toEqual([code, code === 200 ? 'DeviceMount' : 'Status']);
   });
 });
 
@@ -94,7 +92,7 @@ describe('the front proxy’s CAs', () => {
     const client = next.issue({ subject: '/CN=front-proxy-client' });
     const before = await frontProxyCas();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    const options: SendOptions = { path: LIST, headers: behalfOf('jane'), client };
+    const options: SendOptions = { ...janes(), client };
     const asked = () => ofEach(options);
     expect(await asked()).toEqual([401, 401]);
     try {
@@ -114,9 +112,9 @@ describe('the front proxy’s CAs', () => {
 
   test('stay as they were when the ConfigMap is deleted', async () => {
     await remove(CONFIG_MAP);
-    expect(await ofEach(AS_JANE)).toEqual([200, 200]);
+    expect(await ofEach(janes())).toEqual([200, 200]);
     await until('kube-apiserver to write it again', async () => (await frontProxyCas()) !== '');
-    expect(await ofEach(AS_JANE)).toEqual([200, 200]);
+    expect(await ofEach(janes())).toEqual([200, 200]);
   });
 });
 

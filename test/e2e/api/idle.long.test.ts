@@ -7,12 +7,12 @@ import { aggregated, behalfOf, deployedServer, KEYS, ROOT } from './direct.ts';
 const POOLED_MS = 90_000;
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-const LIST: SendOptions = { path: `${ROOT}/namespaces/default/devicemounts` };
+const DISCOVERY: SendOptions = { path: ROOT };
 let ask: () => Promise<Answer>;
 
 beforeAll(async () => {
   const server = await deployedServer();
-  ask = () => send(server, { ...LIST, client: KEYS.proxy, headers: behalfOf('root', 'system:masters'), agent });
+  ask = () => send(server, { ...DISCOVERY, client: KEYS.proxy, headers: behalfOf('root', 'system:masters'), agent });
 });
 afterAll(() => agent.destroy());
 
@@ -23,5 +23,5 @@ test('a connection that was idle for longer than the aggregator keeps any still 
     setTimeout(resolve, POOLED_MS + 2_000);
   });
   expect(await ask()).toMatchObject({ code: 200, reused: true });
-  expect((await aggregated(LIST)).code).toBe(200);
+  expect((await aggregated(DISCOVERY)).code).toBe(200);
 });

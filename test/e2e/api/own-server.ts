@@ -120,7 +120,7 @@ export class OwnServer {
     const caBundle = Buffer.from(this.ca.pair.cert).toString('base64');
     await route({ service: { namespace: NAMESPACE, name: SERVICE, port: 443 }, caBundle });
     await until('kube-apiserver to pass requests on', async () => {
-      return this.lineOf(await aggregated({ path: `${ROOT}/namespaces/default/devicemounts` }));
+      return this.lineOf(await aggregated({ path: ROOT }));
     });
     return this;
   }

@@ -6,10 +6,9 @@ import { FUSE, slavesOf, startPod } from '../pods.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
 import { bind, unbindAll } from './bindings.ts';
-import { aggregated, behalfOf, KEYS, mountPath, ROOT } from './direct.ts';
+import { aggregated, behalfOf, dryMount, KEYS, mountPath, ROOT } from './direct.ts';
 import { OwnServer } from './own-server.ts';
 
-const LIST = `${ROOT}/namespaces/default/devicemounts`;
 const REVIEWS = '/subjectaccessreviews';
 const BODY = JSON.stringify({ resources: { [FUSE]: '1' } });
 const AUDIENCE = 'device-mounter.io';
@@ -19,9 +18,8 @@ let pod: string;
 beforeAll(async () => {
   pod = await startPod(NODES[0]?.name ?? '');
   await bind('contract-rae', 'device-mounter.io:generate', '--user=rae');
-  await bind('contract-token', 'device-mounter.io:view', '--serviceaccount=default:default');
-  await bind('contract-rae-view', 'device-mounter.io:view', '--user=rae');
-  server = await (await OwnServer.start(['--max-read-requests=3', `--token-audience=${AUDIENCE}`])).register();
+  await bind('contract-token', 'device-mounter.io:generate', '--serviceaccount=default:default');
+  server = await (await OwnServer.start(['--max-mutating-requests=3', `--token-audience=${AUDIENCE}`])).register();
 });
 
 afterEach(() => {
@@ -39,35 +37,18 @@ afterAll(async () => {
 
 const direct = (options: SendOptions) =>
   send(server.endpoint, { client: KEYS.proxy, headers: behalfOf('rae'), ...options });
-const mounted = (query?: string) => direct({ method: 'PUT', path: mountPath(pod, query), body: BODY });
+const checked = () => direct(dryMount(pod));
+const mounted = () => direct({ method: 'PUT', path: mountPath(pod), body: BODY });
 
 describe('the review of a request that came through kube-apiserver', () => {
   const about = { group: 'device-mounter.io', version: 'v1alpha1', namespace: 'default' };
   test.each<[string, number, () => SendOptions, object]>([
-    [
-      'a mount',
-      200,
-      () => ({ method: 'PUT', path: mountPath(pod, 'device_type=HOSTDEV&dryRun=All'), body: BODY }),
-      { ...about, verb: 'update', resource: 'pods', subresource: 'mount' },
-    ],
+    ['a mount', 200, () => dryMount(pod), { ...about, verb: 'update', resource: 'pods', subresource: 'mount' }],
     [
       'an unmount',
       404,
       () => ({ method: 'PUT', path: mountPath(pod, 'device_type=HOSTDEV&dryRun=All', 'unmount') }),
       { ...about, verb: 'update', resource: 'pods', subresource: 'unmount' },
-    ],
-    ['a list', 200, () => ({ path: LIST }), { ...about, verb: 'list', resource: 'devicemounts' }],
-    [
-      'a get',
-      404,
-      () => ({ path: `${LIST}/web-0` }),
-      { ...about, verb: 'get', resource: 'devicemounts', name: 'web-0' },
-    ],
-    [
-      'a watch',
-      200,
-      () => ({ path: `${LIST}?watch=true&timeoutSeconds=1` }),
-      { ...about, verb: 'watch', resource: 'devicemounts' },
     ],
   ])('asks for %s exactly what is done', async (_name, expected, options, attributes) => {
     const extra = [
@@ -79,13 +60,12 @@ describe('the review of a request that came through kube-apiserver', () => {
     const user = ['Impersonate-User', 'rae', 'Impersonate-Group', 'a, b', 'Impersonate-Group', 'c', ...extra];
     const { code } = await aggregated({ ...options(), headers: user });
     expect(code).toBe(expected);
-    const name = 'subresource' in attributes ? { name: pod } : {};
     expect(server.relay.asked(REVIEWS).map(({ body }) => (body as { spec: unknown }).spec)).toEqual([
       {
         user: 'rae',
         groups: ['a, b', 'c', 'system:authenticated'],
         extra: { 'scopes.example.com/x': ['a', 'b'] },
-        resourceAttributes: { ...attributes, ...name },
+        resourceAttributes: { ...attributes, name: pod },
       },
     ]);
   });
@@ -130,18 +110,17 @@ function insteadOfReviews(answer: () => ReturnType<OwnServer['relay']['instead']
 
 describe('a review', () => {
   test('is asked for each request anew, so that a right that is taken away is gone', async () => {
-    const dry = 'device_type=HOSTDEV&dryRun=All';
-    expect([(await mounted(dry)).code, (await mounted(dry)).code]).toEqual([200, 200]);
+    expect([(await checked()).code, (await checked()).code]).toEqual([200, 200]);
     expect(server.relay.asked(REVIEWS)).toHaveLength(2);
     await kubectlOk(['delete', 'rolebinding', 'contract-rae']);
-    await until('the right to be gone', async () => (await mounted(dry)).code === 403, 5_000);
+    await until('the right to be gone', async () => (await checked()).code === 403, 5_000);
   });
 });
 
 /** A request by a token of a service account, without any certificate. */
 async function asked(...flags: string[]): Promise<Answer> {
   const token = (await kubectlOk(['create', 'token', 'default', ...flags])).trim();
-  return send(server.endpoint, { path: LIST, headers: ['Authorization', `Bearer ${token}`] });
+  return send(server.endpoint, { ...dryMount(pod), headers: ['Authorization', `Bearer ${token}`] });
 }
 
 describe('a bearer token of a caller past kube-apiserver', () => {
@@ -176,14 +155,14 @@ describe('discovery', () => {
     server.relay.goAway();
     const answers = await Promise.all(paths.map((path) => direct({ path })));
     expect(answers.map(({ code }) => code)).toEqual(paths.map(() => 200));
-    expect((await direct({ path: LIST })).code).toBe(500);
+    expect((await mounted()).code).toBe(500);
   });
 
   test('is served under load, and while other requests are turned away', async () => {
     insteadOfReviews(() => 'never answer');
-    const held = [mounted(), direct({ path: LIST }), direct({ path: LIST }), direct({ path: LIST })];
+    const held = [mounted(), mounted(), mounted()];
     await until('the requests to wait', async () => server.relay.asked(REVIEWS).length === held.length);
-    const turnedAway = await direct({ path: LIST });
+    const turnedAway = await mounted();
     expect([turnedAway.code, turnedAway.headers['retry-after']]).toEqual([429, '1']);
     const load = Array.from({ length: 25 }, () => paths).flat();
     const answers = await Promise.all(load.map((path) => direct({ path })));

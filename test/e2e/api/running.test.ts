@@ -6,7 +6,7 @@ import { NODES } from '../cluster.ts';
 import { deviceMount, FUSE, mountOk, slavesGone, slavesOf, startPod, TUN, unmount } from '../pods.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
 import { until } from '../until.ts';
-import { aggregated, auditIdOf, behalfOf, deployedServer, KEYS, mountPath, ROOT } from './direct.ts';
+import { aggregated, auditIdOf, behalfOf, deployedServer, dryMount, KEYS, mountPath, ROOT } from './direct.ts';
 import { OwnServer } from './own-server.ts';
 import { answerAbout } from './patience.ts';
 
@@ -142,15 +142,16 @@ describe('the serving certificate', () => {
 describe('a server that does not know yet whom to believe', () => {
   test('is alive and serves discovery, but is not ready and believes nobody', async () => {
     const early = await OwnServer.start([], (relay) => relay.goAway());
-    const asked = (path: string) => send(early.endpoint, { path, client: KEYS.proxy, headers: ROOT_USER });
+    const mounted = () => send(early.endpoint, { ...dryMount(pod), client: KEYS.proxy, headers: ROOT_USER });
+    const asked = (path: string) => send(early.endpoint, { path });
     expect((await asked('/livez')).code).toBe(200);
     expect(await asked('/readyz')).toMatchObject({ code: 503, text: expect.stringContaining('[-]authentication') });
     expect((await asked(ROOT)).code).toBe(200);
-    expect((await asked(`${ROOT}/devicemounts`)).code).toBe(401);
+    expect((await mounted()).code).toBe(401);
     early.relay.away = false;
     await early.ready();
     expect((await asked('/readyz')).code).toBe(200);
-    expect((await asked(`${ROOT}/devicemounts`)).code).toBe(200);
+    expect((await mounted()).code).toBe(200);
     await early.stop();
   });
 });

@@ -1,9 +1,9 @@
-import type { DeviceMount } from '../../../contract/device-mount.ts';
+import type { DeviceMountObject } from '../../../contract/device-mount-object.ts';
 import type { FailureType } from '../../../contract/failures.ts';
 import type { KubeAnswer } from '../../../deploy/local/kube-api.ts';
 import { CLUSTER } from '../cluster.ts';
 import { failureIn, send } from '../kube.ts';
-import { KMSG } from '../pods.ts';
+import { KMSG, mountsPath, type ShownMount, shown } from '../pods.ts';
 import { until } from '../until.ts';
 
 const API = '/apis/device-mounter.io/v1alpha1/namespaces/default';
@@ -22,9 +22,9 @@ async function put(path: string, body?: object): Promise<KubeAnswer | undefined>
   }
 }
 
-/** The DeviceMount, or `undefined` while there is none or nobody can tell. */
-export async function findMount(name: string): Promise<DeviceMount | undefined> {
-  return (await CLUSTER.api.find(`${API}/devicemounts/${name}`)) as DeviceMount | undefined;
+/** What is shown of the mount, or `undefined` while nothing is or nobody can tell. */
+export async function findMount(name: string): Promise<ShownMount | undefined> {
+  return shown((await CLUSTER.api.find(`${mountsPath()}/${name}`)) as DeviceMountObject | undefined);
 }
 
 /** One request to mount `/dev/kmsg`; the same for the same pod. */
@@ -34,7 +34,7 @@ export function putMount(pod: string, name = `kill-${pod}`): Promise<KubeAnswer 
 }
 
 /** Repeats the request, as a caller does who got no answer, until the mount is made or has failed for good. */
-export async function mountAgain(pod: string): Promise<DeviceMount> {
+export async function mountAgain(pod: string): Promise<ShownMount> {
   return until(
     `mount kill-${pod} to be made or undone`,
     async () => {

@@ -12,6 +12,7 @@ import {
   FUSE,
   GROUP,
   mountOk,
+  mountsPath,
   PODS,
   podPath,
   podReady,
@@ -74,6 +75,7 @@ describe('the mount ends with its target, which', () => {
       await createPod('web', { nodeName: node }, namespace);
       const mount = `${GROUP}/namespaces/${namespace}/pods/web/mount?device_type=HOSTDEV`;
       await ask('PUT', mount, { name: 'web-fuse', resources: { [FUSE]: '1' } });
+      expect(await find(`${mountsPath(namespace)}/web-fuse`)).toBeDefined();
       await remove(path);
       await until('the namespace to be gone', async () => (await find(path)) === undefined);
       const closed = await all.temporal.closed('web-fuse', namespace, 20_000);

@@ -71,7 +71,10 @@ describe('two containers never have the one device open at the same time, though
     await look();
     expect(looks.slice(looks.indexOf('second'))).toEqual(['second', 'second']);
 
-    expect(await deviceMount(next.metadata.name)).toMatchObject({ status: { phase: 'Mounted' } });
+    await until(
+      'the second to be shown',
+      async () => (await deviceMount(next.metadata.name))?.status.phase === 'Mounted',
+    );
     const closed = await all.temporal.closed(mounted.metadata.name);
     expect(closed).toMatchObject({ mount: { status: { reason } } });
     expect(await eventsOf(mounted.spec.podUid, 'EndDeviceUsers')).toEqual([

@@ -1,0 +1,28 @@
+import { expect } from '@jest/globals';
+import { send } from '../../apiserver/send.ts';
+import { find } from '../kube.ts';
+import { KMSG, mountsPath } from '../pods.ts';
+import { behalfOf, deployedReplicas, KEYS, mountPath } from './direct.ts';
+
+const AS_ROOT = { client: KEYS.proxy, headers: behalfOf('root', 'system:masters') };
+
+/**
+ * Begins mounts in `pod` through one replica, and as soon as each is accepted, unmounts through the next: the object is
+ * there, and the unmount finds the mount by it, whatever visibility knows.
+ */
+export async function foundRightAfter(pod: string, rounds: number): Promise<void> {
+  const replicas = await deployedReplicas();
+  expect(replicas.length).toBeGreaterThan(1);
+  for (let round = 0; round < rounds; round++) {
+    const [one, other] = [replicas[round % replicas.length], replicas[(round + 1) % replicas.length]];
+    if (one === undefined || other === undefined) throw new Error('Cannot ask: there is no replica');
+    const name = `${pod}-right-after-${round}`;
+    const body = JSON.stringify({ name, resources: { [KMSG]: '1' } });
+    const query = 'device_type=HOSTDEV&wait_second=0';
+    expect((await send(one, { method: 'PUT', path: mountPath(pod, query), body, ...AS_ROOT })).code).toBe(202);
+    expect(await find(`${mountsPath()}/${name}`)).toMatchObject({ spec: { podName: pod } });
+    const path = mountPath(pod, `device_type=HOSTDEV&wait_second=30&mount=${name}`, 'unmount');
+    const { code, text } = await send(other, { method: 'PUT', path, ...AS_ROOT });
+    expect([code, text]).toEqual([200, expect.stringContaining(name)]);
+  }
+}
