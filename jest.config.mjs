@@ -56,11 +56,9 @@ export default {
     lane('node-1'),
     lane('node-2'),
     lane('node-3'),
-    suite('api', ['test/e2e/api/**/*.test.ts'], onCluster),
-    suite('burst', ['test/e2e/burst.test.ts'], { ...onCluster, globals: { laneNode: 'node-3' } }),
-    suite('e2e', ['test/e2e/*.test.ts', 'test/e2e/kills/*.test.ts'], {
+    suite('e2e', ['test/e2e/**/*.test.ts'], {
       ...onCluster,
-      testPathIgnorePatterns: [LONG, '/burst.test.ts$'],
+      testPathIgnorePatterns: [LONG, '<rootDir>/test/e2e/node/'],
     }),
     long('e2e', ['test/e2e/**/*.long.test.ts'], onCluster),
   ],

@@ -13,8 +13,7 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
 /**
  * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. What needs the machine
  * runs one after the other: the kernel suite, while the cluster of the end-to-end tests starts; a lane of tests for each node, side by
- * side; clients of the API; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that
- * need nothing.
+ * side; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that need nothing.
  */
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
@@ -29,12 +28,7 @@ const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   budgetSeconds: 310,
   run: () => jest(name, '--runInBand'),
 }));
-/** Side by side: clients of the API, and many mounts on a node of their own. */
-const CLIENTS: readonly Suite[] = [
-  { name: 'api', budgetSeconds: 120, run: () => jest('api', '--runInBand') },
-  { name: 'burst', budgetSeconds: 90, run: () => jest('burst', '--runInBand') },
-];
-const LAST: Suite = { name: 'e2e', budgetSeconds: 270, run: () => jest('e2e', '--runInBand') };
+const LAST: Suite = { name: 'e2e', budgetSeconds: 360, run: () => jest('e2e', '--runInBand') };
 const START: Suite = { name: 'cluster start', budgetSeconds: 60, run: startCluster };
 
 async function check(): Promise<Result> {
@@ -53,7 +47,7 @@ async function fuzz(): Promise<Result> {
 }
 
 const names = process.argv.slice(2);
-const known = [...BESIDES, KERNEL, ...LANES, ...CLIENTS, LAST].map(({ name }) => name);
+const known = [...BESIDES, KERNEL, ...LANES, LAST].map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${known.join(', ')}`);
 const isWanted = ({ name }: Suite): boolean => names.length === 0 || names.includes(name);
@@ -65,14 +59,14 @@ const report = new Report();
 report.note(withoutV1());
 report.note(withoutBtrfs());
 const traces = await readTraces(statePaths(process.env));
-const onCluster = [LANES, CLIENTS, [LAST]].map((together) => together.filter(isWanted));
-const starting = onCluster.flat().length > 0 ? report.run(START) : undefined;
+const lanes = LANES.filter(isWanted);
+const starting = lanes.length > 0 || isWanted(LAST) ? report.run(START) : undefined;
 const besides = runBesides();
 if (isWanted(KERNEL)) await report.run(KERNEL);
 if (starting !== undefined) {
-  const isReady = await starting;
-  for (const together of onCluster) {
-    if (isReady && !interrupted) await Promise.all(together.map((suite) => report.run(suite)));
+  if ((await starting) && !interrupted) {
+    await Promise.all(lanes.map((suite) => report.run(suite)));
+    if (isWanted(LAST) && !interrupted) await report.run(LAST);
   }
   await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 }

@@ -1,9 +1,8 @@
 import { afterAll, test } from '@jest/globals';
 import { BURST_TIMEOUT_MS, Burst } from './burst.ts';
-import { nodeAt } from './nodes.ts';
 import { expectNoPods } from './targets.ts';
 
-const burst = new Burst(nodeAt(0).name, 6, 50);
+const burst = new Burst(6, 50);
 afterAll(async () => {
   await burst.clear();
   await expectNoPods();

@@ -1,9 +1,8 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { BURST_TIMEOUT_MS, Burst } from './burst.ts';
-import { laneNode } from './lane.ts';
 import { expectNoPods } from './targets.ts';
 
-const burst = new Burst(laneNode().name, 6, 8);
+const burst = new Burst(6, 8);
 afterAll(async () => {
   await burst.clear();
   await expectNoPods();

@@ -4,6 +4,7 @@ import { type DeviceState, deviceState } from './device-state.ts';
 import { inPod } from './exec.ts';
 import { ask, listPath } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
+import { nodeAt } from './nodes.ts';
 import { createPod, deletePod, KMSG, mountOk, mountsPath, type ShownMount, shown, startPod, unmount } from './pods.ts';
 import { removeTargets } from './targets.ts';
 import { until } from './until.ts';
@@ -13,13 +14,12 @@ export const BURST_TIMEOUT_MS = 600_000;
 
 /** Mounts of one node's shared device, all begun at once, into some pods. */
 export class Burst {
-  readonly #node: string;
+  readonly #node = nodeAt(0).name;
   readonly #pods: string[] = [];
   readonly #ofEach: number;
   readonly #targets: number;
 
-  constructor(node: string, targets: number, ofEach: number) {
-    this.#node = node;
+  constructor(targets: number, ofEach: number) {
     this.#targets = targets;
     this.#ofEach = ofEach;
   }

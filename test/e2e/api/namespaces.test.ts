@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { NODES } from '../cluster.ts';
+import { failureIn } from '../kube.ts';
+import { kubectlOk, kubectlUntil } from '../kubectl.ts';
+import { apiAvailable } from '../nodes.ts';
+import { deviceMount, FUSE, mount, mountOk, startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
+import { until } from '../until.ts';
 import {
   bringEverythingBack,
   createNamespace,
   deleteNamespace,
   namespaceGone,
   takeEverythingDown,
-} from './api/namespaces.ts';
-import { NODES } from './cluster.ts';
-import { failureIn } from './kube.ts';
-import { kubectlOk, kubectlUntil } from './kubectl.ts';
-import { apiAvailable } from './nodes.ts';
-import { deviceMount, FUSE, mount, mountOk, startPod } from './pods.ts';
-import { expectNoPods, removeTargets } from './targets.ts';
-import { until } from './until.ts';
+} from './namespaces.ts';
 
 /** It ends while there is nobody to end it. */
 const LEASE_SECONDS = 8;

@@ -1,14 +1,14 @@
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { DeviceMount } from '../../contract/device-mount.ts';
-import { type Answer, type SendOptions, send } from '../apiserver/send.ts';
-import { aggregated, auditIdOf, behalfOf, deployedServer, dryMount, KEYS, mountPath, ROOT } from './api/direct.ts';
-import { OwnServer } from './api/own-server.ts';
-import { answerAbout } from './api/patience.ts';
-import { NODES } from './cluster.ts';
-import { deviceMount, FUSE, mountOk, slavesGone, slavesOf, startPod, TUN, unmount } from './pods.ts';
-import { expectNoPods, removeTargets } from './targets.ts';
-import { until } from './until.ts';
+import type { DeviceMount } from '../../../contract/device-mount.ts';
+import { type Answer, type SendOptions, send } from '../../apiserver/send.ts';
+import { NODES } from '../cluster.ts';
+import { deviceMount, FUSE, mountOk, slavesGone, slavesOf, startPod, TUN, unmount } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
+import { until } from '../until.ts';
+import { aggregated, auditIdOf, behalfOf, deployedServer, dryMount, KEYS, mountPath, ROOT } from './direct.ts';
+import { OwnServer } from './own-server.ts';
+import { answerAbout } from './patience.ts';
 
 const ROOT_USER = behalfOf('root', 'system:masters');
 const node = NODES.at(-1)?.name ?? '';

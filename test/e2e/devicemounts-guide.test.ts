@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { NODES } from '../cluster.ts';
-import { blocksOf, runBlock } from '../guide.ts';
-import { kubectl, kubectlOk } from '../kubectl.ts';
-import { FUSE, mountOk, startPod } from '../pods.ts';
-import { expectNoPods, removeTargets } from '../targets.ts';
+import { NODES } from './cluster.ts';
+import { blocksOf, runBlock } from './guide.ts';
+import { kubectl, kubectlOk } from './kubectl.ts';
+import { FUSE, mountOk, startPod } from './pods.ts';
+import { expectNoPods, removeTargets } from './targets.ts';
 
 const NODE = NODES[0]?.name ?? '';
 const BLOCKS = blocksOf('devicemounts.md');

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Answer, type SendOptions, send } from '../apiserver/send.ts';
-import { bind, unbindAll } from './api/bindings.ts';
-import { aggregated, behalfOf, dryMount, KEYS, mountPath, ROOT } from './api/direct.ts';
-import { OwnServer } from './api/own-server.ts';
-import { NODES } from './cluster.ts';
-import { kubectlOk } from './kubectl.ts';
-import { FUSE, slavesOf, startPod } from './pods.ts';
-import { expectNoPods, removeTargets } from './targets.ts';
-import { until } from './until.ts';
+import { type Answer, type SendOptions, send } from '../../apiserver/send.ts';
+import { NODES } from '../cluster.ts';
+import { kubectlOk } from '../kubectl.ts';
+import { FUSE, slavesOf, startPod } from '../pods.ts';
+import { expectNoPods, removeTargets } from '../targets.ts';
+import { until } from '../until.ts';
+import { bind, unbindAll } from './bindings.ts';
+import { aggregated, behalfOf, dryMount, KEYS, mountPath, ROOT } from './direct.ts';
+import { OwnServer } from './own-server.ts';
 
 const REVIEWS = '/subjectaccessreviews';
 const BODY = JSON.stringify({ resources: { [FUSE]: '1' } });
