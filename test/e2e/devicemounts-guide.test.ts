@@ -60,7 +60,12 @@ describe('docs/guides/devicemounts.md', () => {
 });
 
 const change = (verb: string, ...args: string[]) => kubectl([verb, 'devicemount', name, '--dry-run=server', ...args]);
-const SPEC = ['--type=merge', '--patch={"spec":{"container":"other"}}'];
+const merged = (patch: object) => ['--type=merge', `--patch=${JSON.stringify(patch)}`];
+const SPEC = merged({ spec: { container: 'other' } });
+const CONTROL = '--as=system:serviceaccount:device-mounter:device-mounter-control';
+/** Makes it owned by a pod. */
+const owned = (owner: object) =>
+  merged({ metadata: { ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', ...owner }] } });
 
 /** Creates one that says the same under another name. */
 async function copied(): ReturnType<typeof kubectl> {
@@ -75,24 +80,41 @@ describe('a DeviceMount', () => {
   test.each<[string, () => ReturnType<typeof kubectl>]>([
     ['a copy of one', copied],
     ['its spec', () => change('patch', ...SPEC)],
-    [
-      'its status',
-      () => change('patch', '--type=merge', '--subresource=status', '--patch={"status":{"user":"somebody"}}'),
-    ],
+    ['its status', () => change('patch', '--subresource=status', ...merged({ status: { user: 'somebody' } }))],
     ['its labels', () => change('label', '--overwrite', 'device-mounter.io/phase=Failed')],
+    ['an annotation', () => change('annotate', 'example.com/note=')],
+    ['a finalizer', () => change('patch', ...merged({ metadata: { finalizers: ['example.com/keep'] } }))],
+    ['another owner', () => change('patch', ...owned({ name: 'other', uid: 'other' }))],
+    ['that its pod waits for it', () => change('patch', ...owned({ name: pod, uid, blockOwnerDeletion: true }))],
   ])('is written by nobody but device-mounter, not even by an administrator: %s', async (_what, attempt) => {
     const { code, stderr } = await attempt();
     expect([code, stderr]).toEqual([1, expect.stringContaining('only device-mounter writes DeviceMounts')]);
   });
 
   test('may be changed by the control worker', async () => {
-    const control = '--as=system:serviceaccount:device-mounter:device-mounter-control';
-    expect(await change('patch', ...SPEC, control)).toMatchObject({ code: 0 });
+    expect(await change('patch', ...SPEC, CONTROL)).toMatchObject({ code: 0 });
   });
 
-  test('may get annotations and finalizers from an administrator', async () => {
-    const metadata = { annotations: { 'example.com/note': 'x' }, finalizers: ['example.com/keep'] };
-    const patched = await change('patch', '--type=merge', `--patch=${JSON.stringify({ metadata })}`);
-    expect(patched).toMatchObject({ code: 0 });
+  test('may lose finalizers, annotations and owners through others', async () => {
+    const more = { annotations: { 'example.com/note': 'x' }, finalizers: ['example.com/keep'] };
+    await kubectlOk(['patch', 'devicemount', name, ...merged({ metadata: more }), CONTROL]);
+    const less = merged({ metadata: { annotations: null, finalizers: null } });
+    expect(await kubectl(['patch', 'devicemount', name, ...less])).toMatchObject({ code: 0 });
+    expect(await change('patch', ...merged({ metadata: { ownerReferences: null } }))).toMatchObject({ code: 0 });
+  });
+
+  test('may be made non-blocking, as the garbage collector does', async () => {
+    expect(await change('patch', ...owned({ name: pod, uid, blockOwnerDeletion: false }))).toMatchObject({ code: 0 });
+  });
+
+  test('may be written again as it is, by kubectl apply --server-side too', async () => {
+    const text = await kubectlOk(['get', 'devicemount', name, '-o', 'json']);
+    const { apiVersion, kind, metadata, spec } = JSON.parse(text) as { metadata: { labels: object } } & Record<
+      string,
+      unknown
+    >;
+    expect(await kubectl(['replace', '--dry-run=server', '-f', '-'], text)).toMatchObject({ code: 0 });
+    const mine = JSON.stringify({ apiVersion, kind, metadata: { name, labels: metadata.labels }, spec });
+    expect(await kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], mine)).toMatchObject({ code: 0 });
   });
 });
