@@ -17,24 +17,6 @@ const CONFIRMED_MS = 10 * 60_000;
 /** A change is shown within this time, or not by itself. */
 const SHOWN_MS = 10_000;
 
-export function idOf({ metadata: { namespace, name } }: DeviceMount | DeviceMountObject): string {
-  return `${namespace}/${name}`;
-}
-
-/** All objects by their `idOf`; `undefined` where they cannot be read, for example without the CustomResourceDefinition. */
-export async function objectsById({
-  cluster,
-}: Pick<Dependencies, 'cluster'>): Promise<ReadonlyMap<string, DeviceMountObject> | undefined> {
-  try {
-    const { items } = await cluster.listMounts('');
-    return new Map(items.map((object) => [idOf(object), object]));
-  } catch (err) {
-    // What is mounted is repaired also where nobody can read of it.
-    if (err instanceof ClusterError && err.isClear) return undefined;
-    throw err;
-  }
-}
-
 /** Why the object of an open mount has to be written again, if it has. */
 export function whyNotShown(
   { clusterName, now }: Pick<Dependencies, 'clusterName' | 'now'>,

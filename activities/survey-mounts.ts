@@ -6,9 +6,10 @@ import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { type Adoption, adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
 import type { MountRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import { idOf, type MountObjects, mountObjects } from './mount-objects.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
-import { type Fate, fateOf, idOf, isUnconfirmed, objectsById, whyNotShown } from './settle-mount.ts';
+import { type Fate, fateOf, isUnconfirmed, whyNotShown } from './settle-mount.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { endOf, type TargetState, targetState } from './target.ts';
 
@@ -66,8 +67,7 @@ interface Subject {
 /** What several mounts ask for is asked once a page. */
 interface Survey {
   readonly deps: Dependencies;
-  /** The objects of mounts by `namespace/name`; none without the CustomResourceDefinition. */
-  readonly objects: ReadonlyMap<string, DeviceMountObject> | undefined;
+  readonly objects: MountObjects['byId'];
   /** As seen at the beginning. */
   readonly slaves: readonly V1Pod[];
   readonly nodes: Map<string, Promise<NodeState>>;
@@ -81,18 +81,18 @@ interface Survey {
  * whatever the watches show otherwise than it should be is asked for again.
  */
 export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInput = {}): Promise<SurveyPage> {
-  const endsAtMs = Date.now() + PAGE_MS;
   const mounted: Mounted[] = [];
   const { slaves: watched, cluster, owners } = deps;
-  const [slaves, objects, open] = await Promise.all([
+  const [slaves, { byId: objects, problem }, open] = await Promise.all([
     watched.synced ? watched.all() : cluster.listPods(SLAVE_SELECTOR).then(({ items }) => items),
-    objectsById(deps),
+    mountObjects(deps),
     owners.all(),
   ]);
   const unconfirmed: MountRef[] = [];
   const survey: Survey = { deps, slaves, objects, nodes: new Map(), mounted, unconfirmed };
   const subjects = subjectsOf(survey, open).filter(({ key }) => key > after);
-  const findings: Finding[] = [];
+  const findings = problem === undefined ? [] : [notRead(problem)];
+  const endsAtMs = Date.now() + PAGE_MS;
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
     const some = subjects.slice(start, start + AT_ONCE);
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
@@ -135,9 +135,18 @@ async function lookAt(survey: Survey, { namespace, mount, look }: Subject): Prom
     return await look(survey);
   } catch (err) {
     const why = `it cannot be looked at now: ${err instanceof Error ? err.message : String(err)}`;
-    const target = { namespace, pod: '', podUid: '', container: '' };
-    return [{ namespace, mount, action: 'keep', why, slaves: [], target }];
+    return [unknown({ namespace, mount, why })];
   }
+}
+
+/** Mounts are repaired all the same; it is only that nobody can read of them. */
+function notRead(problem: string): Finding {
+  return unknown({ namespace: '', mount: '', why: `the objects of mounts cannot be read: ${problem}` });
+}
+
+function unknown({ namespace, ...about }: Pick<Finding, 'namespace' | 'mount' | 'why'>): Finding {
+  const target = { namespace, pod: '', podUid: '', container: '' };
+  return { namespace, ...about, action: 'keep', slaves: [], target };
 }
 
 function keyOf(slave: V1Pod): string {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
@@ -127,6 +128,22 @@ describe('reconcileMounts()', () => {
     const after = await objectOf('sure');
     expect(Date.parse(after?.status?.confirmedAt ?? '') - Date.parse(before)).toBeGreaterThan(10 * MINUTE_MS);
     expect({ ...after?.status, confirmedAt: before }).toEqual(object.status);
+  });
+
+  test('repairs mounts while nobody can list their objects, and says so', async () => {
+    const { node } = await mounted('unread');
+    await harness.handle('unread-m').terminate('by hand');
+    harness.cluster.refuseLists = new ClusterError(503, 'ServiceUnavailable', 'no endpoints available');
+    try {
+      const { findings } = await harness.reconcile();
+      expect(findings).toMatchObject([
+        { mount: '', action: 'keep', why: 'the objects of mounts cannot be read: no endpoints available', done: false },
+        { mount: 'unread-m', action: 'free', done: true },
+      ]);
+    } finally {
+      harness.cluster.refuseLists = undefined;
+    }
+    expect(harness.leftOf('unread', node)).toEqual([]);
   });
 
   test('goes on without the CustomResourceDefinition', async () => {
