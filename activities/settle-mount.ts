@@ -14,6 +14,12 @@ const ENDED_MS = 10 * 60_000;
 /** How old the word may be that an object agrees with its mount. */
 const CONFIRMED_MS = 10 * 60_000;
 
+/** Less than the step may take. */
+const CONFIRM_MS = 30_000;
+
+/** Calls of the reconciler to Kubernetes and Temporal at a time. */
+export const AT_ONCE = 8;
+
 /** A change is shown within this time, or not by itself. */
 const SHOWN_MS = 10_000;
 
@@ -36,16 +42,26 @@ export function isUnconfirmed({ now }: Pick<Dependencies, 'now'>, { status }: De
   return now().getTime() - Date.parse(status?.confirmedAt ?? '') >= CONFIRMED_MS;
 }
 
-/** Notes in objects that they show their mounts, where they do. */
+/** Notes in objects that they show their mounts, where they do. What there is no time for stays for the next run. */
 export async function confirmMounts(deps: Dependencies, refs: readonly MountRef[]): Promise<void> {
-  for (const ref of refs) {
-    const [object, owner] = [await deps.cluster.getMount(ref), await deps.owners.describe(ref.namespace, ref.name)];
-    if (object?.status === undefined || owner?.open !== true || owner.mount === undefined) continue;
-    if (!agrees(object, owner.mount, deps.clusterName)) continue;
-    const status = { ...object.status, confirmedAt: deps.now().toISOString() };
-    // Whoever has written in between has confirmed it, too.
-    await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
+  const endsAtMs = Date.now() + CONFIRM_MS;
+  const failures: unknown[] = [];
+  for (let start = 0; start < refs.length && Date.now() < endsAtMs; start += AT_ONCE) {
+    const some = refs.slice(start, start + AT_ONCE);
+    // One that cannot be read must not keep the others from being confirmed.
+    await Promise.all(some.map((ref) => confirmMount(deps, ref).catch((err: unknown) => failures.push(err))));
   }
+  if (failures.length > 0) throw failures[0];
+}
+
+async function confirmMount(deps: Dependencies, ref: MountRef): Promise<void> {
+  const object = await deps.cluster.getMount(ref);
+  if (object?.status === undefined || !isUnconfirmed(deps, object)) return;
+  const owner = await deps.owners.describe(ref.namespace, ref.name);
+  if (owner?.open !== true || owner.mount === undefined || !agrees(object, owner.mount, deps.clusterName)) return;
+  const status = { ...object.status, confirmedAt: deps.now().toISOString() };
+  // Whoever has written in between has confirmed it, too.
+  await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
 }
 
 function ifUnclear(err: unknown): void {

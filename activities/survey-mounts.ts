@@ -9,7 +9,7 @@ import type { Dependencies } from './dependencies.ts';
 import { idOf, type MountObjects, mountObjects } from './mount-objects.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
-import { type Fate, fateOf, isUnconfirmed, whyNotShown } from './settle-mount.ts';
+import { AT_ONCE, type Fate, fateOf, isUnconfirmed, whyNotShown } from './settle-mount.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { endOf, type TargetState, targetState } from './target.ts';
 
@@ -46,9 +46,6 @@ export interface SurveyPage {
   /** Where the next page begins, if this is not the last. */
   readonly next?: string;
 }
-
-/** Calls to Kubernetes and Temporal at a time. */
-const AT_ONCE = 8;
 
 /** Each may carry a signed request of some KiB; Temporal takes 2 MiB. */
 const PAGE_FINDINGS = 50;
@@ -96,36 +93,30 @@ export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInp
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
     const some = subjects.slice(start, start + AT_ONCE);
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
-    const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
+    const isFull =
+      findings.length >= PAGE_FINDINGS || [mounted, unconfirmed].some(({ length }) => length >= PAGE_MOUNTED);
     const last = some.at(-1);
-    if (isFull && last !== undefined && last !== subjects.at(-1))
+    if ((isFull || Date.now() > endsAtMs) && last !== undefined && last !== subjects.at(-1))
       return { findings, mounted, unconfirmed, next: last.key };
   }
   return { findings, mounted, unconfirmed };
 }
 
-/** In an order that is the same for each page. */
+/** In an order that is the same for each page: slaves first, since what is not repaired there keeps devices from others. */
 function subjectsOf({ deps, slaves, objects }: Survey, open: readonly DeviceMount[]): readonly Subject[] {
   const living = slaves.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
   const ofSlaves = [...Map.groupBy(living, keyOf)].map(([key, group]): Subject => {
     const { namespace = '', name = '' } = group[0]?.metadata ?? {};
     const mount = (group[0] && mountNameOf(group[0])) ?? name;
-    return { key: `slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
+    return { key: `1 slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
   });
   // Objects also tell of mounts that have closed, or that the store does not show yet.
   const known = new Map([...(objects?.values() ?? []), ...open].map((each) => [idOf(each), each]));
-  const ofOwners = [...known].map(
-    ([
-      id,
-      {
-        metadata: { namespace, name },
-        status,
-      },
-    ]): Subject => {
-      const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
-      return { key: `owner ${status?.node ?? ''}/${id}`, namespace, mount: name, look };
-    },
-  );
+  const ofOwners = [...known].map(([id, { metadata, status }]): Subject => {
+    const { namespace, name } = metadata;
+    const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
+    return { key: `2 owner ${status?.node ?? ''}/${id}`, namespace, mount: name, look };
+  });
   return [...ofSlaves, ...ofOwners].toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
