@@ -30,7 +30,7 @@ export function whyNotShown(
   object: DeviceMountObject | undefined,
 ): string | undefined {
   const { metadata, status } = mount;
-  if (now().getTime() - Number(metadata.resourceVersion) < SHOWN_MS) return undefined;
+  if (isWithin(SHOWN_MS, now(), Number(metadata.resourceVersion))) return undefined;
   if (object === undefined) return 'it has no object';
   // Of one that does not wait for a device the steps until it is made are not shown.
   const isPending = status.phase === 'Pending' && object.status?.mountUid === metadata.uid;
@@ -39,7 +39,13 @@ export function whyNotShown(
 
 /** Whether nobody has looked for long whether an object still shows its mount. */
 export function isUnconfirmed({ now }: Pick<Dependencies, 'now'>, { status }: DeviceMountObject): boolean {
-  return now().getTime() - Date.parse(status?.confirmedAt ?? '') >= CONFIRMED_MS;
+  return !isWithin(CONFIRMED_MS, now(), Date.parse(status?.confirmedAt ?? ''));
+}
+
+/** What is of the future was said by another clock, and tells nothing. */
+function isWithin(ms: number, now: Date, since: number): boolean {
+  const age = now.getTime() - since;
+  return age >= 0 && age < ms;
 }
 
 /** Notes in objects that they show their mounts, where they do. What there is no time for stays for the next run. */
@@ -74,6 +80,8 @@ export interface Fate {
   readonly why: string;
   /** What it is to show. */
   readonly mount?: DeviceMount;
+  /** When the mount ended, or was last heard of, in milliseconds since 1970. */
+  readonly endedMs?: number;
 }
 
 /** Of an object whose owner is closed, or unknown to Temporal. `hasSlaves`: whether there are slaves, which find an owner by themselves. */
@@ -86,12 +94,15 @@ export async function fateOf(
   const { status } = object;
   if (status === undefined) return { action: 'remove', why: 'it shows nothing, and has no workflow' };
   // Under the same name there may have been another mount since.
-  const mount = owner?.mount?.metadata.uid === status.mountUid ? owner.mount : undefined;
+  const ended = owner?.mount?.metadata.uid === status.mountUid ? owner.mount : undefined;
+  const mount = ended && hasAny(ended) && !(await hasSlaves()) ? freed(ended) : ended;
   if (mount !== undefined && !agrees(object, mount, clusterName)) {
-    return { action: 'project', why: 'its object does not show how it has ended', mount };
+    const endedMs = Number(mount.metadata.resourceVersion);
+    return { action: 'project', why: 'its object does not show how it has ended', mount, endedMs };
   }
   if (hasEnded(status)) {
-    const isOver = now().getTime() - Number(status.version) >= ENDED_MS;
+    // Since then it shows the end: for readers that counts.
+    const isOver = now().getTime() - Date.parse(status.confirmedAt) >= ENDED_MS;
     return isOver ? { action: 'remove', why: 'it has ended ten minutes ago' } : undefined;
   }
   if (await hasSlaves()) return undefined;
@@ -99,7 +110,18 @@ export async function fateOf(
     action: 'project',
     why: 'Temporal does not know it, and it has no slaves',
     mount: lost(object, status, now()),
+    endedMs: Number(status.version),
   };
+}
+
+function hasAny({ status: { devices, slaves } }: DeviceMount): boolean {
+  return devices.length + slaves.length > 0;
+}
+
+/** A mount that could not write down itself that nothing of it is left. */
+function freed({ metadata, status, ...rest }: DeviceMount): DeviceMount {
+  const resourceVersion = String(Number(metadata.resourceVersion) + 1);
+  return { ...rest, metadata: { ...metadata, resourceVersion }, status: { ...status, devices: [], slaves: [] } };
 }
 
 function lost(
@@ -125,10 +147,26 @@ export async function settleMount(deps: Dependencies, ref: MountRef): Promise<vo
   const owner = await owners.describe(ref.namespace, ref.name);
   if (owner?.open === true) return;
   const fate = await fateOf(deps, object, owner, () => hasSlaves(deps, object));
-  if (fate?.action === 'remove') {
-    const { uid = '', resourceVersion } = object.metadata;
-    await cluster.deleteMount(ref, { uid, ...(resourceVersion !== undefined && { resourceVersion }) });
-  } else if (fate?.mount !== undefined) await writeMount(deps, object, fate.mount);
+  if (fate?.action === 'remove') await remove(deps, object);
+  if (fate?.mount === undefined) return;
+  try {
+    await writeMount(deps, object, fate.mount);
+  } catch (err) {
+    const isOver = deps.now().getTime() - (fate.endedMs ?? Number.NaN) >= ENDED_MS;
+    if (!isOver || !isRefused(err)) throw err;
+    // It would show for ever what is no longer so.
+    await remove(deps, object);
+  }
+}
+
+async function remove({ cluster }: Dependencies, { metadata }: DeviceMountObject): Promise<void> {
+  const { namespace, name, uid = '', resourceVersion } = metadata;
+  await cluster.deleteMount({ namespace, name }, { uid, ...(resourceVersion !== undefined && { resourceVersion }) });
+}
+
+/** Whether kube-apiserver does not take it as it is, and not because somebody else has been faster. */
+function isRefused(err: unknown): boolean {
+  return err instanceof ClusterError && err.isClear && err.code !== 404 && err.code !== 409;
 }
 
 async function hasSlaves({ cluster }: Dependencies, { metadata, spec }: DeviceMountObject): Promise<boolean> {

@@ -100,6 +100,7 @@ describe('reconcileMounts()', () => {
     );
     expect(await objectOf('shot')).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
     await eventually(async () => (await reconciled('shot')).length === 0);
+    expect((await objectOf('shot'))?.status).toMatchObject({ devices: [], slaves: [] });
     expect(harness.leftOf('shot', node)).toEqual([]);
   });
 
