@@ -14,26 +14,14 @@ const ENDED_MS = 10 * 60_000;
 /** How old the word may be that an object agrees with its mount. */
 const CONFIRMED_MS = 10 * 60_000;
 
+/** Less than the step may take. */
+const CONFIRM_MS = 30_000;
+
+/** Calls of the reconciler to Kubernetes and Temporal at a time. */
+export const AT_ONCE = 8;
+
 /** A change is shown within this time, or not by itself. */
 const SHOWN_MS = 10_000;
-
-export function idOf({ metadata: { namespace, name } }: DeviceMount | DeviceMountObject): string {
-  return `${namespace}/${name}`;
-}
-
-/** All objects by their `idOf`; `undefined` where they cannot be read, for example without the CustomResourceDefinition. */
-export async function objectsById({
-  cluster,
-}: Pick<Dependencies, 'cluster'>): Promise<ReadonlyMap<string, DeviceMountObject> | undefined> {
-  try {
-    const { items } = await cluster.listMounts('');
-    return new Map(items.map((object) => [idOf(object), object]));
-  } catch (err) {
-    // What is mounted is repaired also where nobody can read of it.
-    if (err instanceof ClusterError && err.isClear) return undefined;
-    throw err;
-  }
-}
 
 /** Why the object of an open mount has to be written again, if it has. */
 export function whyNotShown(
@@ -42,7 +30,7 @@ export function whyNotShown(
   object: DeviceMountObject | undefined,
 ): string | undefined {
   const { metadata, status } = mount;
-  if (now().getTime() - Number(metadata.resourceVersion) < SHOWN_MS) return undefined;
+  if (isWithin(SHOWN_MS, now(), Number(metadata.resourceVersion))) return undefined;
   if (object === undefined) return 'it has no object';
   // Of one that does not wait for a device the steps until it is made are not shown.
   const isPending = status.phase === 'Pending' && object.status?.mountUid === metadata.uid;
@@ -51,19 +39,35 @@ export function whyNotShown(
 
 /** Whether nobody has looked for long whether an object still shows its mount. */
 export function isUnconfirmed({ now }: Pick<Dependencies, 'now'>, { status }: DeviceMountObject): boolean {
-  return now().getTime() - Date.parse(status?.confirmedAt ?? '') >= CONFIRMED_MS;
+  return !isWithin(CONFIRMED_MS, now(), Date.parse(status?.confirmedAt ?? ''));
 }
 
-/** Notes in objects that they show their mounts, where they do. */
+/** What is of the future was said by another clock, and tells nothing. */
+function isWithin(ms: number, now: Date, since: number): boolean {
+  const age = now.getTime() - since;
+  return age >= 0 && age < ms;
+}
+
+/** Notes in objects that they show their mounts, where they do. What there is no time for stays for the next run. */
 export async function confirmMounts(deps: Dependencies, refs: readonly MountRef[]): Promise<void> {
-  for (const ref of refs) {
-    const [object, owner] = [await deps.cluster.getMount(ref), await deps.owners.describe(ref.namespace, ref.name)];
-    if (object?.status === undefined || owner?.open !== true || owner.mount === undefined) continue;
-    if (!agrees(object, owner.mount, deps.clusterName)) continue;
-    const status = { ...object.status, confirmedAt: deps.now().toISOString() };
-    // Whoever has written in between has confirmed it, too.
-    await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
+  const endsAtMs = Date.now() + CONFIRM_MS;
+  const failures: unknown[] = [];
+  for (let start = 0; start < refs.length && Date.now() < endsAtMs; start += AT_ONCE) {
+    const some = refs.slice(start, start + AT_ONCE);
+    // One that cannot be read must not keep the others from being confirmed.
+    await Promise.all(some.map((ref) => confirmMount(deps, ref).catch((err: unknown) => failures.push(err))));
   }
+  if (failures.length > 0) throw failures[0];
+}
+
+async function confirmMount(deps: Dependencies, ref: MountRef): Promise<void> {
+  const object = await deps.cluster.getMount(ref);
+  if (object?.status === undefined || !isUnconfirmed(deps, object)) return;
+  const owner = await deps.owners.describe(ref.namespace, ref.name);
+  if (owner?.open !== true || owner.mount === undefined || !agrees(object, owner.mount, deps.clusterName)) return;
+  const status = { ...object.status, confirmedAt: deps.now().toISOString() };
+  // Whoever has written in between has confirmed it, too.
+  await deps.cluster.replaceMountStatus({ ...object, status }).catch(ifUnclear);
 }
 
 function ifUnclear(err: unknown): void {
@@ -76,6 +80,8 @@ export interface Fate {
   readonly why: string;
   /** What it is to show. */
   readonly mount?: DeviceMount;
+  /** When the mount ended, or was last heard of, in milliseconds since 1970. */
+  readonly endedMs?: number;
 }
 
 /** Of an object whose owner is closed, or unknown to Temporal. `hasSlaves`: whether there are slaves, which find an owner by themselves. */
@@ -88,12 +94,15 @@ export async function fateOf(
   const { status } = object;
   if (status === undefined) return { action: 'remove', why: 'it shows nothing, and has no workflow' };
   // Under the same name there may have been another mount since.
-  const mount = owner?.mount?.metadata.uid === status.mountUid ? owner.mount : undefined;
+  const ended = owner?.mount?.metadata.uid === status.mountUid ? owner.mount : undefined;
+  const mount = ended && hasAny(ended) && !(await hasSlaves()) ? freed(ended) : ended;
   if (mount !== undefined && !agrees(object, mount, clusterName)) {
-    return { action: 'project', why: 'its object does not show how it has ended', mount };
+    const endedMs = Number(mount.metadata.resourceVersion);
+    return { action: 'project', why: 'its object does not show how it has ended', mount, endedMs };
   }
   if (hasEnded(status)) {
-    const isOver = now().getTime() - Number(status.version) >= ENDED_MS;
+    // Since then it shows the end: for readers that counts.
+    const isOver = now().getTime() - Date.parse(status.confirmedAt) >= ENDED_MS;
     return isOver ? { action: 'remove', why: 'it has ended ten minutes ago' } : undefined;
   }
   if (await hasSlaves()) return undefined;
@@ -101,7 +110,18 @@ export async function fateOf(
     action: 'project',
     why: 'Temporal does not know it, and it has no slaves',
     mount: lost(object, status, now()),
+    endedMs: Number(status.version),
   };
+}
+
+function hasAny({ status: { devices, slaves } }: DeviceMount): boolean {
+  return devices.length + slaves.length > 0;
+}
+
+/** A mount that could not write down itself that nothing of it is left. */
+function freed({ metadata, status, ...rest }: DeviceMount): DeviceMount {
+  const resourceVersion = String(Number(metadata.resourceVersion) + 1);
+  return { ...rest, metadata: { ...metadata, resourceVersion }, status: { ...status, devices: [], slaves: [] } };
 }
 
 function lost(
@@ -127,10 +147,26 @@ export async function settleMount(deps: Dependencies, ref: MountRef): Promise<vo
   const owner = await owners.describe(ref.namespace, ref.name);
   if (owner?.open === true) return;
   const fate = await fateOf(deps, object, owner, () => hasSlaves(deps, object));
-  if (fate?.action === 'remove') {
-    const { uid = '', resourceVersion } = object.metadata;
-    await cluster.deleteMount(ref, { uid, ...(resourceVersion !== undefined && { resourceVersion }) });
-  } else if (fate?.mount !== undefined) await writeMount(deps, object, fate.mount);
+  if (fate?.action === 'remove') await remove(deps, object);
+  if (fate?.mount === undefined) return;
+  try {
+    await writeMount(deps, object, fate.mount);
+  } catch (err) {
+    const isOver = deps.now().getTime() - (fate.endedMs ?? Number.NaN) >= ENDED_MS;
+    if (!isOver || !isRefused(err)) throw err;
+    // It would show for ever what is no longer so.
+    await remove(deps, object);
+  }
+}
+
+async function remove({ cluster }: Dependencies, { metadata }: DeviceMountObject): Promise<void> {
+  const { namespace, name, uid = '', resourceVersion } = metadata;
+  await cluster.deleteMount({ namespace, name }, { uid, ...(resourceVersion !== undefined && { resourceVersion }) });
+}
+
+/** Whether kube-apiserver does not take it as it is, and not because somebody else has been faster. */
+function isRefused(err: unknown): boolean {
+  return err instanceof ClusterError && err.isClear && err.code !== 404 && err.code !== 409;
 }
 
 async function hasSlaves({ cluster }: Dependencies, { metadata, spec }: DeviceMountObject): Promise<boolean> {

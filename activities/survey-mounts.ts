@@ -6,9 +6,10 @@ import { type ReconcileFinding, SIGNALS } from '../contract/workflows.ts';
 import { type Adoption, adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
 import type { MountRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import { idOf, type MountObjects, mountObjects } from './mount-objects.ts';
 import { type NodeState, nodeState } from './node-state.ts';
 import type { Owner } from './owners.ts';
-import { type Fate, fateOf, idOf, isUnconfirmed, objectsById, whyNotShown } from './settle-mount.ts';
+import { AT_ONCE, type Fate, fateOf, isUnconfirmed, whyNotShown } from './settle-mount.ts';
 import { hasSlaveLabels, isLeftBehind, mountNameOf, SLAVE_SELECTOR, targetOf } from './slave-pod.ts';
 import { endOf, type TargetState, targetState } from './target.ts';
 
@@ -46,9 +47,6 @@ export interface SurveyPage {
   readonly next?: string;
 }
 
-/** Calls to Kubernetes and Temporal at a time. */
-const AT_ONCE = 8;
-
 /** Each may carry a signed request of some KiB; Temporal takes 2 MiB. */
 const PAGE_FINDINGS = 50;
 const PAGE_MOUNTED = 500;
@@ -66,8 +64,7 @@ interface Subject {
 /** What several mounts ask for is asked once a page. */
 interface Survey {
   readonly deps: Dependencies;
-  /** The objects of mounts by `namespace/name`; none without the CustomResourceDefinition. */
-  readonly objects: ReadonlyMap<string, DeviceMountObject> | undefined;
+  readonly objects: MountObjects['byId'];
   /** As seen at the beginning. */
   readonly slaves: readonly V1Pod[];
   readonly nodes: Map<string, Promise<NodeState>>;
@@ -81,51 +78,45 @@ interface Survey {
  * whatever the watches show otherwise than it should be is asked for again.
  */
 export async function surveyMounts(deps: Dependencies, { after = '' }: SurveyInput = {}): Promise<SurveyPage> {
-  const endsAtMs = Date.now() + PAGE_MS;
   const mounted: Mounted[] = [];
   const { slaves: watched, cluster, owners } = deps;
-  const [slaves, objects, open] = await Promise.all([
+  const [slaves, { byId: objects, problem }, open] = await Promise.all([
     watched.synced ? watched.all() : cluster.listPods(SLAVE_SELECTOR).then(({ items }) => items),
-    objectsById(deps),
+    mountObjects(deps),
     owners.all(),
   ]);
   const unconfirmed: MountRef[] = [];
   const survey: Survey = { deps, slaves, objects, nodes: new Map(), mounted, unconfirmed };
   const subjects = subjectsOf(survey, open).filter(({ key }) => key > after);
-  const findings: Finding[] = [];
+  const findings = problem === undefined ? [] : [notRead(problem)];
+  const endsAtMs = Date.now() + PAGE_MS;
   for (let start = 0; start < subjects.length; start += AT_ONCE) {
     const some = subjects.slice(start, start + AT_ONCE);
     findings.push(...(await Promise.all(some.map((subject) => lookAt(survey, subject)))).flat());
-    const isFull = findings.length >= PAGE_FINDINGS || mounted.length >= PAGE_MOUNTED || Date.now() > endsAtMs;
+    const isFull =
+      findings.length >= PAGE_FINDINGS || [mounted, unconfirmed].some(({ length }) => length >= PAGE_MOUNTED);
     const last = some.at(-1);
-    if (isFull && last !== undefined && last !== subjects.at(-1))
+    if ((isFull || Date.now() > endsAtMs) && last !== undefined && last !== subjects.at(-1))
       return { findings, mounted, unconfirmed, next: last.key };
   }
   return { findings, mounted, unconfirmed };
 }
 
-/** In an order that is the same for each page. */
+/** In an order that is the same for each page: slaves first, since what is not repaired there keeps devices from others. */
 function subjectsOf({ deps, slaves, objects }: Survey, open: readonly DeviceMount[]): readonly Subject[] {
   const living = slaves.filter(({ metadata }) => metadata?.deletionTimestamp === undefined);
   const ofSlaves = [...Map.groupBy(living, keyOf)].map(([key, group]): Subject => {
     const { namespace = '', name = '' } = group[0]?.metadata ?? {};
     const mount = (group[0] && mountNameOf(group[0])) ?? name;
-    return { key: `slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
+    return { key: `1 slaves ${key}`, namespace, mount, look: () => ofGroup(deps, group) };
   });
   // Objects also tell of mounts that have closed, or that the store does not show yet.
   const known = new Map([...(objects?.values() ?? []), ...open].map((each) => [idOf(each), each]));
-  const ofOwners = [...known].map(
-    ([
-      id,
-      {
-        metadata: { namespace, name },
-        status,
-      },
-    ]): Subject => {
-      const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
-      return { key: `owner ${status?.node ?? ''}/${id}`, namespace, mount: name, look };
-    },
-  );
+  const ofOwners = [...known].map(([id, { metadata, status }]): Subject => {
+    const { namespace, name } = metadata;
+    const look = (survey: Survey): Promise<readonly Finding[]> => ofOwner(survey, namespace, name);
+    return { key: `2 owner ${status?.node ?? ''}/${id}`, namespace, mount: name, look };
+  });
   return [...ofSlaves, ...ofOwners].toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
@@ -135,9 +126,18 @@ async function lookAt(survey: Survey, { namespace, mount, look }: Subject): Prom
     return await look(survey);
   } catch (err) {
     const why = `it cannot be looked at now: ${err instanceof Error ? err.message : String(err)}`;
-    const target = { namespace, pod: '', podUid: '', container: '' };
-    return [{ namespace, mount, action: 'keep', why, slaves: [], target }];
+    return [unknown({ namespace, mount, why })];
   }
+}
+
+/** Mounts are repaired all the same; it is only that nobody can read of them. */
+function notRead(problem: string): Finding {
+  return unknown({ namespace: '', mount: '', why: `the objects of mounts cannot be read: ${problem}` });
+}
+
+function unknown({ namespace, ...about }: Pick<Finding, 'namespace' | 'mount' | 'why'>): Finding {
+  const target = { namespace, pod: '', podUid: '', container: '' };
+  return { namespace, ...about, action: 'keep', slaves: [], target };
 }
 
 function keyOf(slave: V1Pod): string {

@@ -44,6 +44,8 @@ export interface ReconcileInput {
   /** Of a run that goes on with what another has begun. */
   readonly after?: string;
   readonly report?: ReconcileReport;
+  /** Mounts whose objects are to be confirmed at the end. */
+  readonly unconfirmed?: readonly { readonly namespace: string; readonly name: string }[];
 }
 
 /** Something that is not as its owner would have it. */

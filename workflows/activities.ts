@@ -1,6 +1,6 @@
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { ClusterActivities } from '../activities/cluster-activities.ts';
-import { ADOPT, AWAIT, CREATE, DELETE, PLAN, PROJECT, PROJECT_AT_ONCE, PUBLISH, SURVEY } from './timeouts.ts';
+import { ADOPT, AWAIT, CONFIRM, CREATE, DELETE, PLAN, PROJECT, PROJECT_AT_ONCE, PUBLISH, SURVEY } from './timeouts.ts';
 
 export const { planMount, findMounts, nodeState, targetState, adoptMount, settleMount, tellOwner } =
   proxyActivities<ClusterActivities>(PLAN);
@@ -9,6 +9,7 @@ export const { createSlave } = proxyActivities<ClusterActivities>(CREATE);
 export const { awaitScheduled, lookScheduled } = proxyActivities<ClusterActivities>(AWAIT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
-export const { surveyMounts, confirmMounts } = proxyActivities<ClusterActivities>(SURVEY);
+export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);
+export const { confirmMounts } = proxyActivities<ClusterActivities>(CONFIRM);
 export const { projectMount } = proxyActivities<ClusterActivities>(PROJECT);
 export const { projectMount: projectMountAtOnce } = proxyLocalActivities<ClusterActivities>(PROJECT_AT_ONCE);

@@ -1,4 +1,4 @@
-import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, continueAsNew, log, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
@@ -12,6 +12,9 @@ import { RECONCILE_MS } from './timeouts.ts';
 /** Of findings at most, since a report has to fit into an answer of Temporal and on a page. */
 const REPORTED = 200;
 
+/** Objects that a run confirms at most: thus ten thousand have their turn in the ten minutes that a confirmation is good for. */
+const CONFIRMED = 1_000;
+
 type Result = ReconcileReport['findings'][number];
 
 /**
@@ -21,22 +24,28 @@ type Result = ReconcileReport['findings'][number];
  */
 export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
   const { dryRun = false } = input;
-  let { after, report = { dryRun, findings: [] } } = input;
+  let { after, report = { dryRun, findings: [] }, unconfirmed = [] } = input;
   for (;;) {
     const page = await surveyed(after);
     const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
     const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
     report = reportOf(report, await Promise.all(results));
-    if (!dryRun) await confirm(page.unconfirmed ?? []);
+    const due = dryRun ? [] : (page.unconfirmed ?? []);
+    // Repairs come first: whoever waits for a device gains nothing by a confirmation.
+    if (due.length > 0 && patched('confirmed last')) unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
+    else await confirm(due);
     setCurrentDetails(detailsOf(report));
-    if (page.next === undefined) return report;
+    if (page.next === undefined) break;
     after = page.next;
-    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof reconcileMounts>({ dryRun, after, report });
+    if (workflowInfo().continueAsNewSuggested)
+      await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed });
   }
+  await confirm(unconfirmed);
+  return report;
 }
 
 /** For readers of the objects only: what fails is found again. */
-async function confirm(mounts: NonNullable<SurveyPage['unconfirmed']>): Promise<void> {
+async function confirm(mounts: NonNullable<ReconcileInput['unconfirmed']>): Promise<void> {
   if (mounts.length === 0) return;
   const summary = `confirm ${mounts.length} objects`;
   await confirmMounts.executeWithOptions({ summary }, [{ mounts }]).catch((err: unknown) => {

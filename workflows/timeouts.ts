@@ -117,6 +117,9 @@ export const ASK_NODE: ActivityOptions = {
 /** Lists all slaves and asks Temporal about each mount; some thousands take seconds. */
 export const SURVEY: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { ...RETRY, maximumAttempts: 2 } };
 
+/** One try: a second one would do again what the first has done, and the next run of the reconciler goes on. */
+export const CONFIRM: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { maximumAttempts: 1 } };
+
 /** Time for one repair of the reconciler: less than a minute, which is how often it runs by default. */
 export const RECONCILE_MS = 50 * SECOND;
 

@@ -6,6 +6,8 @@ import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 export class MemoryMounts {
   /** Without the CustomResourceDefinition there is no such path. */
   installed = true;
+  /** What every list of objects ends with. */
+  refuseLists: ClusterError | undefined;
   /** What every write of an object ends with. */
   refuseMounts: ClusterError | undefined;
   /** What happens just after an object was read. */
@@ -30,6 +32,7 @@ export class MemoryMounts {
 
   async listMounts(labels: string, namespace?: string): Promise<{ items: readonly DeviceMountObject[] }> {
     if (!this.installed) throw noPath();
+    if (this.refuseLists !== undefined) throw this.refuseLists;
     const items = [...this.#objects.values()].filter(
       ({ metadata }) =>
         matches(metadata.labels, labels) && (namespace === undefined || metadata.namespace === namespace),

@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { ClusterError } from '../../activities/cluster.ts';
+import { confirmMounts } from '../../activities/settle-mount.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
@@ -50,6 +52,12 @@ async function reconciled(pod: string, input = {}): Promise<readonly string[]> {
     .map(({ action, why, done }) => `${action} ${why} ${done}`);
 }
 
+/** The activities of a workflow, in their order. */
+async function stepsOf(workflowId: string): Promise<readonly string[]> {
+  const { events } = await harness.client.workflow.getHandle(workflowId).fetchHistory();
+  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: step }) => step?.activityType?.name ?? []);
+}
+
 describe('reconcileMounts()', () => {
   test('leaves alone the object of a mount that was changed just now', async () => {
     const { object } = await mounted('young');
@@ -92,6 +100,7 @@ describe('reconcileMounts()', () => {
     );
     expect(await objectOf('shot')).toMatchObject({ status: { phase: 'Failed', reason: 'Terminated' } });
     await eventually(async () => (await reconciled('shot')).length === 0);
+    expect((await objectOf('shot'))?.status).toMatchObject({ devices: [], slaves: [] });
     expect(harness.leftOf('shot', node)).toEqual([]);
   });
 
@@ -127,6 +136,71 @@ describe('reconcileMounts()', () => {
     const after = await objectOf('sure');
     expect(Date.parse(after?.status?.confirmedAt ?? '') - Date.parse(before)).toBeGreaterThan(10 * MINUTE_MS);
     expect({ ...after?.status, confirmedAt: before }).toEqual(object.status);
+  });
+
+  test('takes back devices before it writes objects, and confirms objects after all repairs', async () => {
+    const [shot, sure] = [await mounted('shot2'), await mounted('sure2')];
+    const { metadata, spec, status } = sure.object;
+    const confirmedAt = '2020-01-01T00:00:00Z';
+    harness.cluster.edit(refOf('sure2'), (now) => ({ ...now, ...(status && { status: { ...status, confirmedAt } }) }));
+    await harness.handle('shot2-m').terminate('by hand');
+    // More than a page of objects that have ended long ago, after the others.
+    const names = Array.from({ length: 60 }, (_, index) => `past-${index}`);
+    for (const name of names) {
+      const { uid: _uid, resourceVersion: _version, ...rest } = metadata;
+      const made = await harness.cluster.createMount({ ...sure.object, metadata: { ...rest, name }, spec });
+      const past = { phase: 'Released', node: 'zzz', version: '1', confirmedAt } as const;
+      await harness.cluster.replaceMountStatus({ ...made, ...(status && { status: { ...status, ...past } }) });
+    }
+    const { findings } = await harness.reconcile({}, 'reconcile/order');
+    expect(findings.find(({ mount }) => mount.startsWith('shot2') || mount.startsWith('past'))).toMatchObject({
+      action: 'free',
+      done: true,
+    });
+    expect(findings.filter(({ action, mount }) => action === 'remove' && mount.startsWith('past-'))).toHaveLength(60);
+    expect(harness.leftOf('shot2', shot.node)).toEqual([]);
+    const steps = await stepsOf('reconcile/order');
+    expect(steps.filter((step) => step === 'surveyMounts').length).toBeGreaterThan(1);
+    expect(steps.indexOf('confirmMounts')).toBe(steps.length - 1);
+  });
+
+  test('confirms many objects side by side, and those that are fresh by then not again', async () => {
+    const { object } = await mounted('fresh');
+    const { owners, ...deps } = harness.dependencies();
+    let [asking, most] = [0, 0];
+    const describe = async (namespace: string, name: string) => {
+      most = Math.max(most, ++asking);
+      const owner = await owners.describe(namespace, name);
+      asking--;
+      return owner;
+    };
+    const confirm = () => {
+      const refs = Array.from({ length: 20 }, () => refOf('fresh'));
+      return confirmMounts({ ...deps, owners: { ...owners, describe } }, refs);
+    };
+    await confirm();
+    expect([most, await objectOf('fresh')]).toEqual([0, object]);
+    harness.aheadMs = 11 * MINUTE_MS;
+    await confirm();
+    expect(most).toBe(8);
+    expect((await objectOf('fresh'))?.status?.confirmedAt).not.toBe(object.status?.confirmedAt);
+  });
+
+  test('repairs mounts while nobody can list their objects, and says so', async () => {
+    const { node } = await mounted('unread');
+    await harness.handle('unread-m').terminate('by hand');
+    harness.cluster.refuseLists = new ClusterError(503, 'ServiceUnavailable', 'no endpoints available');
+    try {
+      const { findings } = await harness.reconcile();
+      const why = 'the objects of mounts cannot be read: no endpoints available';
+      expect(findings).toMatchObject([
+        { mount: '', action: 'keep', why, done: false },
+        { mount: 'unread-m', action: 'free', done: true },
+      ]);
+    } finally {
+      harness.cluster.refuseLists = undefined;
+    }
+    expect(harness.leftOf('unread', node)).toEqual([]);
   });
 
   test('goes on without the CustomResourceDefinition', async () => {
