@@ -9,15 +9,20 @@ interface Shown {
   readonly mount: DeviceMount;
 }
 
+interface Source extends Shown {
+  /** Has the mount take a version after this one. */
+  goAbove(version: string): void;
+}
+
 /** Shows a mount as an object of kube-apiserver: one step at a time, always of the latest state. That it fails changes nothing about the mount. */
 export class Projection {
-  readonly #of: Shown;
+  readonly #of: Source;
   #object: ShownObject | undefined;
   #phase: Phase | undefined;
   #isStale = false;
   #isBusy = false;
 
-  constructor(of: Shown) {
+  constructor(of: Source) {
     this.#of = of;
   }
 
@@ -64,12 +69,20 @@ export class Projection {
       try {
         const answer = await this.#step({ signed, mount });
         if ('final' in answer) log.warn('cannot show the mount', { why: answer.final });
-        else this.#object = answer;
+        else this.#has(answer);
       } catch (err) {
         log.warn('cannot show the mount now', { err });
       }
     }
     this.#isBusy = false;
+  }
+
+  #has({ uid, resourceVersion, later }: ShownObject): void {
+    this.#object = { uid, resourceVersion };
+    if (later === undefined) return;
+    // Temporal has forgotten a state, as after a restore from a backup. What it knows now counts.
+    this.#of.goAbove(later);
+    this.#isStale = true;
   }
 
   /** The caller of `mounted` waits for the step that shows it. */
