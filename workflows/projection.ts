@@ -56,9 +56,9 @@ export class Projection {
     await CancellationScope.nonCancellable(() => condition(() => !this.#isBusy, patienceMs));
   }
 
-  /** `mount` as callers get it: with the identity of its object. */
+  /** `mount` as callers get it: with the identity of its object. Without one it has no version that a client's watch could begin at. */
   withObject(mount: DeviceMount): DeviceMount {
-    return { ...mount, metadata: { ...mount.metadata, ...this.#object } };
+    return { ...mount, metadata: { ...mount.metadata, resourceVersion: '', ...this.#object } };
   }
 
   async #run(): Promise<void> {
@@ -68,13 +68,19 @@ export class Projection {
       const { signed, mount } = this.#of;
       try {
         const answer = await this.#step({ signed, mount });
-        if ('final' in answer) log.warn('cannot show the mount', { why: answer.final });
+        if ('final' in answer) this.#cannot(answer.final);
         else this.#has(answer);
       } catch (err) {
         log.warn('cannot show the mount now', { err });
       }
     }
     this.#isBusy = false;
+  }
+
+  #cannot(why: string): void {
+    // There may be none any more.
+    this.#object = undefined;
+    log.warn('cannot show the mount', { why });
   }
 
   #has({ uid, resourceVersion, later }: ShownObject): void {
