@@ -78,6 +78,9 @@ async function project(deps: Dependencies, mount: DeviceMount): Promise<Projecti
     return later === undefined ? writeMount(deps, before, mount) : { ...shown(before), later };
   }
   if (isLaterMount(deps, before, mount)) return { final: 'a later mount has its name' };
+  if (before.metadata.deletionTimestamp !== undefined) {
+    return { final: 'the object of another mount has its name and is being deleted: a finalizer keeps it' };
+  }
   await cluster.deleteMount({ namespace, name }, { uid: before.metadata.uid ?? '' });
   return create(deps, mount);
 }

@@ -81,6 +81,26 @@ describe('projectMount()', () => {
     expect(object?.status).toMatchObject({ mountUid: mount.metadata.uid, version: mount.metadata.resourceVersion });
   });
 
+  test('gives up where the object of another mount is being deleted and stays', async () => {
+    await harness.addNode('kept', 1);
+    const request = signed(mountRequest('kept'));
+    await harness.mount(request);
+    const { status } = await mounted('kept-m');
+    const ref = { namespace: NAMESPACE, name: 'kept-m' };
+    harness.cluster.edit(ref, (object) => ({
+      ...object,
+      metadata: { ...object.metadata, finalizers: ['example.com/keep'] },
+      ...(status !== undefined && { status: { ...status, mountUid: 'another', version: '1' } }),
+    }));
+    const input = { signed: request, mount: await harness.recordOf('kept-m') };
+    const deps = harness.dependencies();
+    const final = 'the object of another mount has its name and is being deleted: a finalizer keeps it';
+    expect(await projectMount(deps, input)).toEqual({ final });
+    harness.cluster.edit(ref, ({ metadata, ...object }) => ({ ...object, metadata: { ...metadata, finalizers: [] } }));
+    await projectMount(deps, input);
+    expect((await objectOf('kept-m'))?.status?.mountUid).toBe(input.mount.metadata.uid);
+  });
+
   test('looks again when somebody has written in between', async () => {
     await harness.addNode('raced', 1);
     const request = signed(mountRequest('raced', { leaseSeconds: 600 }));
