@@ -30,9 +30,9 @@ const BAD: Readonly<Record<keyof typeof SIGNALS, Bad>> = {
   degraded: [...NO_OBJECT, [{}], [{ at: 'now', why: 5 }], [{ at: HUGE }]],
   renew: [
     ...NO_OBJECT,
-    ...[{}, ...['600', null, 0, -1, 1e300, 1e10, [600]].map((leaseSeconds) => ({ leaseSeconds }))].map((each) => [
-      each,
-    ]),
+    ...[{}, ...['600', null, 0, -1, 1e300, 1e10, 1800.5, [600]].map((leaseSeconds) => ({ leaseSeconds }))].map(
+      (each) => [each],
+    ),
   ],
 };
 
