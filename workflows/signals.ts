@@ -84,7 +84,7 @@ function fieldsOf(input: unknown): Fields {
 
 function text(fields: Fields, name: string): string {
   const value = fields[name];
-  if (typeof value === 'string') return value.slice(0, TEXT_LENGTH);
+  if (typeof value === 'string') return value.slice(0, TEXT_LENGTH).toWellFormed();
   throw new TypeError(`"${name}" must be a string, is ${kindOf(value)}`);
 }
 

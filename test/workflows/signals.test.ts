@@ -83,6 +83,9 @@ describe('a mount', () => {
     expect(await messageOf('unread-m')).toMatch('Ignored the signal "renew": ');
     await harness.handle('unread-m').signal(SIGNALS.driftHealed, { at: 'now', what: HUGE });
     expect((await messageOf('unread-m'))?.length).toBeLessThan(2_000);
+    await harness.handle('unread-m').signal(SIGNALS.driftHealed, { at: 'now', what: `${'x'.repeat(1_023)}\u{1f600}` });
+    // No half of a character, which would come back from kube-apiserver as something else.
+    expect((await messageOf('unread-m'))?.isWellFormed()).toBe(true);
     await harness.handle('unread-m').signal(SIGNALS.release);
     expect(await harness.handle('unread-m').result()).toMatchObject({ status: { reason: 'Unmounted' } });
     expect(harness.leftOf('unread', node)).toEqual([]);
