@@ -176,6 +176,15 @@ describe('kubernetesCluster()', () => {
     answers = [answer];
     await expect(call()).rejects.toMatchObject({ name: 'ClusterError', ...error });
   });
+
+  test('waits for no answer longer than a call may take', async () => {
+    answers = [() => undefined];
+    const calls = [cluster.getPod(REF), cluster.getLease('apps', 'a'), cluster.getMount(REF), cluster.listMounts('')];
+    const ends = await Promise.allSettled(calls);
+    expect(ends).toEqual(
+      calls.map(() => ({ status: 'rejected', reason: expect.objectContaining({ name: 'ClusterError', code: 0 }) })),
+    );
+  }, 25_000);
 });
 
 async function seen(signal = new AbortController().signal): Promise<readonly string[]> {

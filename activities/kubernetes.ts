@@ -14,6 +14,7 @@ import {
 } from '@kubernetes/client-node';
 import { type DeviceMountObject, OBJECT_VERSION } from '../contract/device-mount-object.ts';
 import { API_GROUP } from '../contract/names.ts';
+import { apiClient } from '../process/kubernetes.ts';
 import {
   type Cluster,
   ClusterError,
@@ -27,11 +28,14 @@ const FIELD_MANAGER = 'device-mounter';
 const MOUNTS = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' } as const;
 /** Objects in one answer to a list. */
 const LIST_LIMIT = 500;
+/** Pods are listed in one answer, however many: kube-apiserver itself gives up after this time. */
+const LIST_MS = 60_000;
 
 /** The cluster of `config`. */
 export function kubernetesCluster(config: KubeConfig): Cluster {
-  const core = config.makeApiClient(CoreV1Api);
-  const coordination = config.makeApiClient(CoordinationV1Api);
+  const core = apiClient(config, CoreV1Api);
+  const lists = apiClient(config, CoreV1Api, LIST_MS);
+  const coordination = apiClient(config, CoordinationV1Api);
   return {
     getPod: (ref: PodRef): Promise<V1Pod | undefined> => found(core.readNamespacedPod(ref)),
     getNode: (name: string): Promise<V1Node | undefined> => found(core.readNode({ name })),
@@ -51,8 +55,8 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
     ): Promise<{ items: readonly V1Pod[]; resourceVersion: string }> {
       const list = await answered(
         namespace === undefined
-          ? core.listPodForAllNamespaces({ labelSelector })
-          : core.listNamespacedPod({ namespace, labelSelector }),
+          ? lists.listPodForAllNamespaces({ labelSelector })
+          : lists.listNamespacedPod({ namespace, labelSelector }),
       );
       return { items: list.items, resourceVersion: list.metadata?.resourceVersion ?? '' };
     },
@@ -68,7 +72,7 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
     async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
       await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));
     },
-    ...mountObjects(config.makeApiClient(CustomObjectsApi)),
+    ...mountObjects(apiClient(config, CustomObjectsApi)),
   };
 }
 

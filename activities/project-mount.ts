@@ -17,6 +17,8 @@ export interface ProjectMountInput {
 export interface ShownObject {
   readonly uid: string;
   readonly resourceVersion: string;
+  /** The version of a later state of the mount, which it goes on showing. */
+  readonly later?: string;
 }
 
 /** `final`: why there is no such object and trying again would not help. */
@@ -25,8 +27,10 @@ export type Projection = ShownObject | { readonly final: string };
 /** Whoever else writes an object does it once. */
 const CONFLICTS = 5;
 
-/** How far the clock of the machine may be behind that of Temporal: a version from beyond that is nobody's. */
+/** How far the clock of the machine may be behind that of Temporal: another mount whose version is from beyond that has not been. */
 const CLOCK_SKEW_MS = 60_000;
+/** Versions are dates as well, of which this is the last. */
+const LATEST_MS = 8.64e15;
 
 /**
  * Makes the object of a mount show it. Nothing is written when the object shows a later state, so that tries may overtake each other.
@@ -69,10 +73,14 @@ async function project(deps: Dependencies, mount: DeviceMount): Promise<Projecti
   const { namespace, name } = mount.metadata;
   const before = await cluster.getMount({ namespace, name });
   if (before === undefined) return create(deps, mount);
-  if (isLater(deps, before, mount)) {
-    return isOf(before, mount) ? shown(before) : { final: 'a later mount has its name' };
+  if (isOf(before, mount)) {
+    const later = laterVersion(before, mount);
+    return later === undefined ? writeMount(deps, before, mount) : { ...shown(before), later };
   }
-  if (isOf(before, mount)) return writeMount(deps, before, mount);
+  if (isLaterMount(deps, before, mount)) return { final: 'a later mount has its name' };
+  if (before.metadata.deletionTimestamp !== undefined) {
+    return { final: 'the object of another mount has its name and is being deleted: a finalizer keeps it' };
+  }
   await cluster.deleteMount({ namespace, name }, { uid: before.metadata.uid ?? '' });
   return create(deps, mount);
 }
@@ -82,7 +90,13 @@ function isOf({ spec, status }: DeviceMountObject, mount: DeviceMount): boolean 
   return status === undefined ? spec.podUid === mount.spec.podUid : status.mountUid === mount.metadata.uid;
 }
 
-function isLater({ now }: Dependencies, object: DeviceMountObject, mount: DeviceMount): boolean {
+/** Whatever the time is: versions of the same mount come from the same clock. */
+function laterVersion({ status }: DeviceMountObject, { metadata }: DeviceMount): string | undefined {
+  const version = Number(status?.version);
+  return version > Number(metadata.resourceVersion) && version < LATEST_MS ? status?.version : undefined;
+}
+
+function isLaterMount({ now }: Dependencies, object: DeviceMountObject, mount: DeviceMount): boolean {
   const { version, mountUid } = object.status ?? {};
   const theirs = Number(version);
   const ours = Number(mount.metadata.resourceVersion);

@@ -174,6 +174,8 @@ describe('objectOf()', () => {
   test('cuts a message that kube-apiserver would not take', () => {
     const mount = mountWith({ phase: 'Failed', message: 'x'.repeat(40_000) });
     expect(objectOf(mount, { cluster: CLUSTER, at: AT }).status?.conditions[0]?.message).toHaveLength(32_768);
+    const cut = mountWith({ phase: 'Failed', message: `${'x'.repeat(32_767)}\u{1f600}` });
+    expect(objectOf(cut, { cluster: CLUSTER, at: AT }).status?.conditions[0]?.message.isWellFormed()).toBe(true);
   });
 });
 

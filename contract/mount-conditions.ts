@@ -39,7 +39,7 @@ export function conditionsOf(
     const same = before.find(({ type, status }) => type === finding.type && status === finding.status);
     return {
       ...finding,
-      message: message.slice(0, MESSAGE_LENGTH),
+      message: message.slice(0, MESSAGE_LENGTH).toWellFormed(),
       lastTransitionTime: same?.lastTransitionTime ?? wholeSeconds(since ?? Number(metadata.resourceVersion)),
       ...(generation !== undefined && { observedGeneration: generation }),
     };

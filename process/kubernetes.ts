@@ -40,8 +40,12 @@ export async function kubeSystemUid(config: KubeConfig): Promise<string> {
   return metadata.uid;
 }
 
-/** A client of the cluster whose calls end after `CALL_MS`: client-node has no deadline of its own. */
-export function apiClient<Api>(config: KubeConfig, type: new (configuration: Configuration) => Api): Api {
+/** A client of the cluster whose calls end after `callMs`: client-node has no deadline of its own. */
+export function apiClient<Api>(
+  config: KubeConfig,
+  type: new (configuration: Configuration) => Api,
+  callMs = CALL_MS,
+): Api {
   const cluster = config.getCurrentCluster();
   if (cluster === null) throw new Error('Cannot use the kubeconfig: it must name a cluster');
   return new type(
@@ -51,7 +55,7 @@ export function apiClient<Api>(config: KubeConfig, type: new (configuration: Con
       promiseMiddleware: [
         {
           pre: async (context: RequestContext) => {
-            context.setSignal(AbortSignal.timeout(CALL_MS));
+            context.setSignal(AbortSignal.timeout(callMs));
             return context;
           },
           post: async (context: ResponseContext) => context,

@@ -9,15 +9,20 @@ interface Shown {
   readonly mount: DeviceMount;
 }
 
+interface Source extends Shown {
+  /** Has the mount take a version after this one. */
+  goAbove(version: string): void;
+}
+
 /** Shows a mount as an object of kube-apiserver: one step at a time, always of the latest state. That it fails changes nothing about the mount. */
 export class Projection {
-  readonly #of: Shown;
+  readonly #of: Source;
   #object: ShownObject | undefined;
   #phase: Phase | undefined;
   #isStale = false;
   #isBusy = false;
 
-  constructor(of: Shown) {
+  constructor(of: Source) {
     this.#of = of;
   }
 
@@ -51,9 +56,9 @@ export class Projection {
     await CancellationScope.nonCancellable(() => condition(() => !this.#isBusy, patienceMs));
   }
 
-  /** `mount` as callers get it: with the identity of its object. */
+  /** `mount` as callers get it: with the identity of its object. Without one it has no version that a client's watch could begin at. */
   withObject(mount: DeviceMount): DeviceMount {
-    return { ...mount, metadata: { ...mount.metadata, ...this.#object } };
+    return { ...mount, metadata: { ...mount.metadata, resourceVersion: '', ...this.#object } };
   }
 
   async #run(): Promise<void> {
@@ -63,13 +68,27 @@ export class Projection {
       const { signed, mount } = this.#of;
       try {
         const answer = await this.#step({ signed, mount });
-        if ('final' in answer) log.warn('cannot show the mount', { why: answer.final });
-        else this.#object = answer;
+        if ('final' in answer) this.#cannot(answer.final);
+        else this.#has(answer);
       } catch (err) {
         log.warn('cannot show the mount now', { err });
       }
     }
     this.#isBusy = false;
+  }
+
+  #cannot(why: string): void {
+    // There may be none any more.
+    this.#object = undefined;
+    log.warn('cannot show the mount', { why });
+  }
+
+  #has({ uid, resourceVersion, later }: ShownObject): void {
+    this.#object = { uid, resourceVersion };
+    if (later === undefined) return;
+    // Temporal has forgotten a state, as after a restore from a backup. What it knows now counts.
+    this.#of.goAbove(later);
+    this.#isStale = true;
   }
 
   /** The caller of `mounted` waits for the step that shows it. */

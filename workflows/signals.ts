@@ -1,4 +1,4 @@
-import { defineSignal, log, setHandler } from '@temporalio/workflow';
+import { defineSignal, log, patched, setHandler } from '@temporalio/workflow';
 import {
   type ContainerRestartedSignal,
   type DegradedSignal,
@@ -84,7 +84,7 @@ function fieldsOf(input: unknown): Fields {
 
 function text(fields: Fields, name: string): string {
   const value = fields[name];
-  if (typeof value === 'string') return value.slice(0, TEXT_LENGTH);
+  if (typeof value === 'string') return value.slice(0, TEXT_LENGTH).toWellFormed();
   throw new TypeError(`"${name}" must be a string, is ${kindOf(value)}`);
 }
 
@@ -101,9 +101,14 @@ function flag(fields: Fields, name: string): boolean {
 
 function lease(fields: Fields, name: string): number {
   const value = fields[name];
-  if (typeof value === 'number' && value > 0 && value <= LONGEST_LEASE_SECONDS) return value;
+  if (typeof value === 'number' && value > 0 && value <= LONGEST_LEASE_SECONDS && isWhole(value)) return value;
   const is = typeof value === 'number' ? value : kindOf(value);
-  throw new TypeError(`"${name}" must be seconds, more than 0 and at most ${LONGEST_LEASE_SECONDS}, is ${is}`);
+  throw new TypeError(`"${name}" must be whole seconds, more than 0 and at most ${LONGEST_LEASE_SECONDS}, is ${is}`);
+}
+
+/** The object of a mount takes no others. In a history from before that was known, a lease may be one. */
+function isWhole(seconds: number): boolean {
+  return Number.isInteger(seconds) || !patched('whole-lease');
 }
 
 function kindOf(value: unknown): string {

@@ -48,14 +48,16 @@ export class StatusRecord {
     return this.#mount.status;
   }
 
-  change(change: StatusChange): void {
+  /** @param after a version that the mount has left behind */
+  change(change: StatusChange, after = this.#mount.metadata.resourceVersion): void {
     const { metadata, status: before } = this.#mount;
     // The cast: fields are taken out exactly where the change says `undefined`, which only optional ones can.
     const status = Object.fromEntries(
       Object.entries({ ...before, ...change }).filter(([, value]) => value !== undefined),
     ) as unknown as Status;
-    // The time of the change, so that a client's watch can begin at the time of its list.
-    const resourceVersion = String(Math.max(Number(metadata.resourceVersion) + 1, Date.now()));
+    const last = Math.max(Number(metadata.resourceVersion), Number(after));
+    // The time of the change, for readers.
+    const resourceVersion = String(Math.max(last + 1, Date.now()));
     this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
     if (status.phase !== before.phase) upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.phase, status.phase)]);
     if (status.node !== undefined && status.node !== before.node) {
@@ -63,6 +65,10 @@ export class StatusRecord {
     }
     this.#show();
     this.projection.changed();
+  }
+
+  goAbove(version: string): void {
+    this.change({}, version);
   }
 
   /** Runs `task`, which must not throw, when those before have ended; without one, waits for these. */

@@ -20,7 +20,9 @@ export class MemoryMounts {
   /** What somebody else does to an object, whatever the rules. */
   edit(ref: MountRef, change: (object: DeviceMountObject) => DeviceMountObject): void {
     const object = this.#objects.get(keyOf(ref));
-    if (object !== undefined) this.#store(change(object), object);
+    if (object === undefined) return;
+    const { metadata } = this.#store(change(object), object);
+    if (metadata.deletionTimestamp !== undefined && !isKept(metadata)) this.#objects.delete(keyOf(ref));
   }
 
   async getMount(ref: MountRef): Promise<DeviceMountObject | undefined> {
@@ -69,7 +71,10 @@ export class MemoryMounts {
   async deleteMount(ref: MountRef, { uid, resourceVersion }: MountPreconditions): Promise<void> {
     const { metadata } = this.#objects.get(keyOf(ref)) ?? {};
     if (metadata?.uid !== uid || (resourceVersion ?? metadata.resourceVersion) !== metadata.resourceVersion) return;
-    this.#objects.delete(keyOf(ref));
+    if (isKept(metadata)) {
+      const deletionTimestamp = metadata.deletionTimestamp ?? new Date().toISOString();
+      this.edit(ref, (object) => ({ ...object, metadata: { ...metadata, deletionTimestamp } }));
+    } else this.#objects.delete(keyOf(ref));
   }
 
   /** What the garbage collector takes with a pod. */
@@ -105,6 +110,10 @@ export class MemoryMounts {
     this.#objects.set(keyOf(object.metadata), stored);
     return stored;
   }
+}
+
+function isKept({ finalizers = [] }: DeviceMountObject['metadata'] & { finalizers?: readonly string[] }): boolean {
+  return finalizers.length > 0;
 }
 
 function noPath(): ClusterError {

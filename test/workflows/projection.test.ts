@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ClusterError } from '../../activities/cluster.ts';
-import { projectMount } from '../../activities/project-mount.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
@@ -139,71 +138,23 @@ describe('the object of a mount', () => {
     await eventually(async () => (await objectOf('undone-m'))?.spec.container === 'main');
     expect(node.attached.size).toBe(1);
   });
-});
 
-describe('projectMount()', () => {
-  test('writes nothing over a later state, or over a later mount of the name', async () => {
-    await harness.addNode('late', 1);
-    const request = signed(mountRequest('late'));
-    await begin(request);
-    await harness.mount(request);
-    const early = await harness.recordOf('late-m');
-    await harness.unmount(signed(unmountRequest('late')));
-    await closed('late-m');
-    const released = await objectOf('late-m');
-    const { uid, resourceVersion } = released?.metadata ?? {};
-    const deps = harness.dependencies();
-    expect(await projectMount(deps, { signed: request, mount: early })).toEqual({ uid, resourceVersion });
-    expect(await objectOf('late-m')).toEqual(released);
-    await harness.mount(signed(mountRequest('late', { labels: { app: 'x' } })));
-    const mounted = await shows('late-m', 'Mounted');
-    const late = { signed: request, mount: early };
-    expect(await projectMount(deps, late)).toEqual({ final: 'a later mount has its name' });
-    expect(await objectOf('late-m')).toEqual(mounted);
-  });
-
-  test('writes nothing twice', async () => {
-    await harness.addNode('twice', 1);
-    const request = signed(mountRequest('twice'));
-    await harness.mount(request);
-    const object = await shows('twice-m', 'Mounted');
-    const writes = harness.cluster.mountWrites;
-    await projectMount(harness.dependencies(), { signed: request, mount: await harness.recordOf('twice-m') });
-    expect(harness.cluster.mountWrites).toBe(writes);
-    expect(await objectOf('twice-m')).toEqual(object);
-  });
-
-  test('looks again when somebody has written in between', async () => {
-    await harness.addNode('raced', 1);
-    const request = signed(mountRequest('raced', { leaseSeconds: 600 }));
-    await harness.mount(request);
-    const record = await harness.recordOf('raced-m');
-    let races = 0;
-    harness.cluster.afterRead = (ref) => {
-      const annotations = { race: String(races) };
-      if (races++ < 2) harness.cluster.edit(ref, (now) => ({ ...now, metadata: { ...now.metadata, annotations } }));
-    };
-    const version = String(Number(record.metadata.resourceVersion) + 1);
-    const mount = { ...record, metadata: { ...record.metadata, resourceVersion: version } };
-    await projectMount(harness.dependencies(), { signed: request, mount });
-    harness.cluster.afterRead = undefined;
-    expect([races, (await objectOf('raced-m'))?.status?.version]).toEqual([3, version]);
-  });
-
-  test('makes none for a target that is gone, or that is not in the request', async () => {
-    await harness.addNode('left', 1);
-    const request = signed(mountRequest('left'));
-    await harness.mount(request);
-    const mount = await harness.recordOf('left-m');
-    const deps = harness.dependencies();
-    const others = { ...mount, metadata: { ...mount.metadata, name: 'x' } };
-    expect(await failureFrom(projectMount(deps, { signed: request, mount: others }))).toMatchObject({
-      type: 'InvalidSignature',
+  test('shows what the owner knows, also when it once showed more: Temporal was restored from a backup', async () => {
+    await harness.addNode('restored', 1);
+    await harness.mount(signed(mountRequest('restored')));
+    const { status } = await shows('restored-m', 'Mounted');
+    const version = String(Number(status?.version) + 30_000);
+    harness.cluster.edit({ namespace: NAMESPACE, name: 'restored-m' }, (object) => ({
+      ...object,
+      ...(status !== undefined && { status: { ...status, version, message: 'of a later time' } }),
+    }));
+    await harness.handle('restored-m').signal(SIGNALS.project);
+    const again = await eventually(async () => {
+      const object = await objectOf('restored-m');
+      return object?.status?.message === undefined ? object : undefined;
     });
-    harness.cluster.removePod({ namespace: NAMESPACE, name: 'left' });
-    await closed('left-m');
-    expect(await projectMount(deps, { signed: request, mount })).toEqual({ final: 'its target is gone' });
-    expect(await objectOf('left-m')).toBeUndefined();
+    expect(again.status).toMatchObject({ phase: 'Mounted', version: String(Number(version) + 1) });
+    expect((await harness.recordOf('restored-m')).metadata.resourceVersion).toBe(again.status?.version);
   });
 });
 
@@ -217,8 +168,11 @@ describe('a mount', () => {
     try {
       const request = signed(mountRequest(pod));
       const begun = await begin(request);
-      expect((await harness.mount(request)).status.phase).toBe('Mounted');
-      expect(begun.metadata.uid).toBe((await harness.recordOf(`${pod}-m`)).metadata.uid);
+      const mounted = await harness.mount(request);
+      expect(mounted.status.phase).toBe('Mounted');
+      // It has no version that a watch could begin at.
+      const { uid } = (await harness.recordOf(`${pod}-m`)).metadata;
+      for (const { metadata } of [begun, mounted]) expect(metadata).toMatchObject({ uid, resourceVersion: '' });
       await harness.unmount(signed(unmountRequest(pod)));
       expect(await harness.handle(`${pod}-m`).result()).toMatchObject({ status: { phase: 'Released' } });
       expect(harness.leftOf(pod, node)).toEqual([]);
@@ -233,7 +187,8 @@ describe('a mount', () => {
     await harness.addNode('slow', 1);
     harness.cluster.refuseMounts = AWAY;
     try {
-      expect((await harness.mount(signed(mountRequest('slow')))).status.phase).toBe('Mounted');
+      const answer = { metadata: { resourceVersion: '' }, status: { phase: 'Mounted' } };
+      expect(await harness.mount(signed(mountRequest('slow')))).toMatchObject(answer);
     } finally {
       harness.cluster.refuseMounts = undefined;
     }

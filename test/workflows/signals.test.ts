@@ -30,9 +30,9 @@ const BAD: Readonly<Record<keyof typeof SIGNALS, Bad>> = {
   degraded: [...NO_OBJECT, [{}], [{ at: 'now', why: 5 }], [{ at: HUGE }]],
   renew: [
     ...NO_OBJECT,
-    ...[{}, ...['600', null, 0, -1, 1e300, 1e10, [600]].map((leaseSeconds) => ({ leaseSeconds }))].map((each) => [
-      each,
-    ]),
+    ...[{}, ...['600', null, 0, -1, 1e300, 1e10, 1800.5, [600]].map((leaseSeconds) => ({ leaseSeconds }))].map(
+      (each) => [each],
+    ),
   ],
 };
 
@@ -83,6 +83,9 @@ describe('a mount', () => {
     expect(await messageOf('unread-m')).toMatch('Ignored the signal "renew": ');
     await harness.handle('unread-m').signal(SIGNALS.driftHealed, { at: 'now', what: HUGE });
     expect((await messageOf('unread-m'))?.length).toBeLessThan(2_000);
+    await harness.handle('unread-m').signal(SIGNALS.driftHealed, { at: 'now', what: `${'x'.repeat(1_023)}\u{1f600}` });
+    // No half of a character, which would come back from kube-apiserver as something else.
+    expect((await messageOf('unread-m'))?.isWellFormed()).toBe(true);
     await harness.handle('unread-m').signal(SIGNALS.release);
     expect(await harness.handle('unread-m').result()).toMatchObject({ status: { reason: 'Unmounted' } });
     expect(harness.leftOf('unread', node)).toEqual([]);
