@@ -53,15 +53,17 @@ export class TemporalCalls {
     await this.call(() => this.client.workflow.start(type, start), MAYBE_TAKEN);
   }
 
-  /** Starts a workflow and waits for its update; undefined when that takes longer than `patienceMs`. */
+  /** Starts a workflow and waits for its update, which is told how long; undefined when that takes longer than `patienceMs`. */
   async startAndWait<Result>(
     operation: WithStartWorkflowOperation<Workflow>,
     update: string,
     patienceMs: number,
+    args: [patienceMs?: number] = [],
   ): Promise<Answered<Result> | undefined> {
     return this.#wait(patienceMs, () =>
-      this.client.workflow.startUpdateWithStart<Workflow, Result, []>(update, {
+      this.client.workflow.startUpdateWithStart<Workflow, Result, [patienceMs?: number]>(update, {
         startWorkflowOperation: operation,
+        args,
         waitForStage: 'ACCEPTED',
       }),
     );

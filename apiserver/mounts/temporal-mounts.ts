@@ -85,7 +85,9 @@ export class TemporalMounts implements Mounts {
     const start = unmountStartOptions(input);
     if (patienceMs > 0) {
       const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
-      const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+      const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs, [
+        patienceMs,
+      ]);
       return released?.result;
     }
     await this.#temporal.start(WORKFLOWS.unmount, start);
