@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Pod } from '@kubernetes/client-node';
 import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { type DeviceMountObject, OBJECT_LABELS } from '../contract/device-mount-object.ts';
@@ -9,6 +10,9 @@ import { type Verifier, verifiedRequest } from '../contract/signature.ts';
 import { type Cluster, ClusterError } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
+
+/** For a list that takes milliseconds. */
+const LIST_MS = 2_000;
 
 export interface FindMountsInput {
   readonly signed: Signed<UnmountRequest>;
@@ -48,19 +52,24 @@ export async function findMounts(deps: Finder, { signed }: FindMountsInput): Pro
 
 async function meantMounts(deps: Finder, request: UnmountRequest): Promise<readonly FoundMount[]> {
   const { target } = request;
-  const [slaves, objects] = await Promise.all([slavesOf(deps, target), objectsOf(deps, target)]);
-  const seenOf = (name: string): Seen => ({ slaves: slaves.get(name) ?? [], object: objects?.get(name) });
+  const namesOne = request.mount !== undefined;
+  // A name is enough to ask the owner: its object is not waited for.
+  const [slaves, objects] = await Promise.all([slavesOf(deps, target), namesOne ? NONE : objectsOf(deps, target)]);
+  const seenOf = (name: string): Seen => ({ slaves: slaves.get(name) ?? [], object: objects.byName.get(name) });
   const meantOf = async (names: Iterable<string>): Promise<readonly FoundMount[]> => {
     const found = await Promise.all([...names].map((name) => foundMount(deps, target, name, seenOf(name))));
     return found.filter((each) => each !== undefined).filter(({ mount }) => isMeant(mount, request));
   };
   if (request.mount !== undefined) return meantOf([request.mount]);
-  const names = new Set([...slaves.keys(), ...(objects?.keys() ?? [])]);
+  const names = new Set([...slaves.keys(), ...objects.byName.keys()]);
   const meant = await meantOf(names);
-  if (objects !== undefined && meant.length > 0) return meant;
+  if (objects.failure === undefined && meant.length > 0) return meant;
   // A mount that has only just begun has neither slave nor object, and without the CRD none has an object.
   const hinted = new Set(await deps.owners.ofPod(target.namespace, target.pod));
-  return [...meant, ...(await meantOf(hinted.difference(names)))];
+  const all = [...meant, ...(await meantOf(hinted.difference(names)))];
+  // Without the CRD there are none; from a kube-apiserver that is unwell nobody knows.
+  if (all.length === 0 && objects.failure?.isClear === false) throw objects.failure;
+  return all;
 }
 
 /** @throws Timeout */
@@ -116,15 +125,30 @@ async function slavesOf(deps: Finder, target: Target): Promise<Map<string, V1Pod
   );
 }
 
-/** By the name of the mount; `undefined` where the cluster has no such objects, or does not show them to us. */
-async function objectsOf(deps: Finder, target: Target): Promise<Map<string, DeviceMountObject> | undefined> {
+interface Objects {
+  readonly byName: ReadonlyMap<string, DeviceMountObject>;
+  /** Why they are not known. */
+  readonly failure?: ClusterError;
+}
+
+const NONE: Objects = { byName: new Map() };
+
+/** By the name of the mount. What is mounted can be unmounted without them, so that they are waited for only so long. */
+async function objectsOf(deps: Finder, target: Target): Promise<Objects> {
+  const labels = `${OBJECT_LABELS.targetUid}=${target.podUid}`;
   try {
-    const { items } = await deps.cluster.listMounts(`${OBJECT_LABELS.targetUid}=${target.podUid}`, target.namespace);
-    return new Map(items.filter((object) => !hasEnded(object)).map((object) => [object.metadata.name, object]));
+    const list = await Promise.race([deps.cluster.listMounts(labels, target.namespace), late()]);
+    const current = list.items.filter((object) => !hasEnded(object));
+    return { byName: new Map(current.map((object) => [object.metadata.name, object])) };
   } catch (err) {
-    if (err instanceof ClusterError && err.isClear) return undefined;
+    if (err instanceof ClusterError) return { ...NONE, failure: err };
     throw err;
   }
+}
+
+async function late(): Promise<never> {
+  await delay(LIST_MS, undefined, { ref: false });
+  throw new ClusterError(0, '', `it does not list devicemounts within ${LIST_MS / 1_000} s`);
 }
 
 /** Labels and status are written one after the other: it has ended when both say so. */

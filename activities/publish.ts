@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { mountOfObject, OBJECT_GROUP_VERSION, OBJECT_LABELS } from '../contract/device-mount-object.ts';
@@ -52,9 +53,11 @@ export async function publish(deps: Dependencies, { signed, mount, event, object
   await annotate(deps, mount);
   const { name, namespace } = mount.metadata;
   const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
-  await tell(deps, aboutPod(target), { ...event, message: words });
+  const { uid, resourceVersion } = mount.metadata;
+  const cause = [uid, resourceVersion, event.reason, event.message].join(' ');
+  await tell(deps, aboutPod(target), { ...event, message: words, cause });
   if (object === undefined) return;
-  await tell(deps, aboutObject({ namespace, name, ...object }), event);
+  await tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause });
 }
 
 export interface FailedUnmount {
@@ -69,7 +72,8 @@ export interface FailedUnmount {
 export async function publishFailedUnmount(deps: Dependencies, { signed, message }: FailedUnmount): Promise<void> {
   const { target, user } = verifiedRequest(signed, deps, 'goOn');
   const words = `${message.slice(0, WORDS_LENGTH)} (asked for by ${user.name})`;
-  const event = { type: 'Warning', reason: 'UnMountDeviceFailed', message: words } as const;
+  const cause = signed.request.id;
+  const event = { type: 'Warning', reason: 'UnMountDeviceFailed', message: words, cause } as const;
   await tell(deps, aboutPod(target), event);
   await Promise.all((await meantObjects(deps, signed.request)).map((object) => tell(deps, aboutObject(object), event)));
 }
@@ -105,20 +109,30 @@ async function meantObjects({ cluster }: Dependencies, request: UnmountRequest) 
   }
 }
 
-async function tell(deps: Dependencies, involved: Involved, event: PublishInput['event']): Promise<void> {
+type Told = PublishInput['event'] & {
+  /** Something that has the same cause is told once only. */
+  readonly cause: string;
+};
+
+async function tell(deps: Dependencies, involved: Involved, event: Told): Promise<void> {
   try {
     await deps.cluster.createEvent(involved.namespace, eventOf(deps, involved, event));
   } catch (err) {
+    if (!(err instanceof ClusterError)) throw err;
+    const isTold = err.reason === 'AlreadyExists';
     // A namespace that is being deleted takes nothing new, and is read by nobody any more.
-    if (!(err instanceof ClusterError) || !(err.code === 404 || err.causes.includes('NamespaceTerminating'))) throw err;
+    const isUnread = err.code === 404 || err.causes.includes('NamespaceTerminating');
+    if (!isTold && !isUnread) throw err;
   }
 }
 
-function eventOf({ now }: Dependencies, involvedObject: Involved, event: PublishInput['event']): CoreV1Event {
+function eventOf({ now }: Dependencies, involvedObject: Involved, event: Told): CoreV1Event {
   const at = now();
-  const { name, namespace } = involvedObject;
+  const { name, namespace, uid } = involvedObject;
+  // Each attempt makes the same Event.
+  const digest = createHash('sha256').update(`${uid} ${event.cause}`).digest('hex').slice(0, 16);
   return {
-    metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
+    metadata: { name: `${name.slice(0, 200)}.${digest}`, namespace },
     involvedObject,
     type: event.type,
     reason: event.reason,

@@ -50,12 +50,17 @@ describe('the answer to PUT mount', () => {
         throw new Error('there is no such kind');
       },
     ],
-  ])('is what Temporal knows for a repeated request when the object %s', async (_name, change) => {
+  ])('has no version that a watch could begin with when the object %s', async (_name, change) => {
     await mount('device_type=HOSTDEV', NAMED);
     server.listObjects = async (target) => change(await server.mounts.listObjects(target));
     const { code, json } = await mount('device_type=HOSTDEV', NAMED);
-    const { uid, resourceVersion } = server.mounts.mounts.get('default/n')?.metadata ?? {};
-    expect([code, json['metadata']]).toMatchObject([200, { uid, resourceVersion }]);
+    const { uid } = server.mounts.mounts.get('default/n')?.metadata ?? {};
+    expect([code, json['metadata']]).toMatchObject([200, { uid, resourceVersion: '' }]);
+  });
+
+  test('has no version for a dry run', async () => {
+    const { code, json } = await mount('device_type=HOSTDEV&dryRun=All');
+    expect([code, json['metadata']]).toMatchObject([200, { uid: '', resourceVersion: '' }]);
   });
 
   test.each([

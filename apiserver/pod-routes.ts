@@ -11,7 +11,7 @@ import { sendJson, sendText, warn } from './answers/respond.ts';
 import { allow, type Call, nameIn } from './call.ts';
 import { ownAttributes, type Review } from './identity/authorization.ts';
 import type { Mounts } from './mounts/mounts.ts';
-import { type ListObjects, listOf, mountsMeant, withObjects } from './mounts/objects.ts';
+import { type ListObjects, listOf, mountsMeant, withObjects, withoutVersion } from './mounts/objects.ts';
 import { type MountBody, parseMountBody } from './requests/mount-body.ts';
 import {
   bodyProblems,
@@ -77,7 +77,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   if (query.dryRun) {
     checkReady(pod, request.target);
     await deps.mounts.plan(wanted);
-    return answer(call, form, 200, first, `Would mount ${deviceType} devices`);
+    return answer(call, form, 200, withoutVersion(first), `Would mount ${deviceType} devices`);
   }
   const { mountedMs, shownMs } = patience(call, query);
   const { state, mount, shown } = await deps.mounts.mount(wanted, mountedMs, shownMs);

@@ -22,7 +22,10 @@ export const UPDATES = {
    * failed before.
    */
   shown: 'shown',
-  /** On an unmount: answers the DeviceMountList of what the container has lost. */
+  /**
+   * On an unmount: answers the DeviceMountList of what the container has lost. Its argument is for how many milliseconds the caller waits:
+   * a failure within that time makes no Event.
+   */
   released: 'released',
 } as const;
 export type MountedResult = DeviceMount;

@@ -11,13 +11,18 @@ import {
 } from '@temporalio/workflow';
 import type { FoundMount } from '../activities/find-mounts.ts';
 import { type DeviceMount, type DeviceMountList, withoutDevice } from '../contract/device-mount.ts';
-import { fail, failureOf } from '../contract/failures.ts';
+import { type FailureType, fail, failureOf } from '../contract/failures.ts';
 import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import type { DetachedMount } from '../contract/node-activities.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
 import { findMounts, publishFailedUnmount } from './activities.ts';
 import { detachOnNode } from './node.ts';
 import { deleteSlaves, slavesOf } from './slaves.ts';
+
+/** So shortly before the end of its patience a caller may be answered that it goes on. */
+const ANSWER_LATE_MS = 2_000;
+/** Failures that say that a request was wrong: nothing has happened to the pod. */
+const CALLERS = new Set<unknown>(['NothingMounted', 'BadRequest', 'InvalidSignature'] satisfies FailureType[]);
 
 /**
  * Takes devices away from a container: those of every mount that the request means, or none. Answers the update `released`
@@ -27,7 +32,10 @@ import { deleteSlaves, slavesOf } from './slaves.ts';
 export async function unmountDevices(input: UnmountInput): Promise<DeviceMountList> {
   let result: ReleasedResult | undefined;
   let failure: Error | undefined;
-  setHandler(defineUpdate<ReleasedResult>(UPDATES.released), async () => {
+  let listenedUntilMs = 0;
+  setHandler(defineUpdate<ReleasedResult, [patienceMs?: number]>(UPDATES.released), async (patienceMs = 0) => {
+    if (Number.isFinite(patienceMs))
+      listenedUntilMs = Math.max(listenedUntilMs, Date.now() + patienceMs - ANSWER_LATE_MS);
     await CancellationScope.nonCancellable(() => condition(() => result !== undefined || failure !== undefined));
     if (result === undefined) throw failure ?? fail('Internal', 'Cannot unmount');
     return result;
@@ -51,12 +59,20 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
     const known = failureOf(err);
     failure = known ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
     await CancellationScope.nonCancellable(async () => {
-      if (known !== undefined && patched('tell-failed-unmount')) await tellFailed(input, known.message);
+      const isAnswered = Date.now() < listenedUntilMs;
+      if (known !== undefined && patched('tell-failed-unmount') && !isForCaller(known.type, isAnswered))
+        await tellFailed(input, known.message);
       await condition(allHandlersFinished);
     });
     if (isCancellation(err)) throw err;
     throw failure;
   }
+}
+
+/** Whether only the caller has to know: one who still waits is told by the answer, and a wrong request has changed nothing. */
+function isForCaller(type: string | undefined | null, isAnswered: boolean): boolean {
+  if (!patched('quiet-failed-unmount')) return false;
+  return isAnswered || CALLERS.has(type);
 }
 
 /** Whoever was answered that it goes on asks nobody any more: the pod is told. */

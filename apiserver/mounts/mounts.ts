@@ -14,7 +14,7 @@ export interface MountAnswer {
   /** `pending`: it goes on, to its own deadline. */
   readonly state: 'mounted' | 'pending';
   readonly mount: DeviceMount;
-  /** Whether the mount has the identity of its object already, if there could be one. */
+  /** Whether the mount has the identity of its object already. */
   readonly shown: boolean;
 }
 

@@ -36,18 +36,32 @@ export async function withObjects(
   mounts: readonly DeviceMount[],
   target: Target,
 ): Promise<DeviceMountList> {
-  try {
-    const { metadata, items } = await within(READ_MS, () => listObjects(target));
-    // An object may be one of an earlier mount of the name.
-    const byMount = new Map(items.map((object) => [object.status?.mountUid, object.metadata]));
-    const identified = mounts.map((mount): DeviceMount => {
-      const { uid, resourceVersion } = { ...mount.metadata, ...byMount.get(mount.metadata.uid) };
-      return { ...mount, metadata: { ...mount.metadata, uid, resourceVersion } };
-    });
-    return listOf(identified, metadata.resourceVersion);
-  } catch {
-    return listOf(mounts);
-  }
+  // The answer does not fail by that.
+  const list = await within(READ_MS, () => listObjects(target)).catch(() => undefined);
+  return listOf(
+    mounts.map((mount) => identified(mount, list?.items ?? [])),
+    list?.metadata.resourceVersion,
+  );
+}
+
+/** An object may be one of an earlier mount of the name. A mount that an unmount has found may have its object's UID already. */
+function identified(mount: DeviceMount, objects: readonly DeviceMountObject[]): DeviceMount {
+  const { uid } = mount.metadata;
+  const object = objects.find(({ metadata, status }) => status?.mountUid === uid || metadata.uid === uid);
+  if (object === undefined) return withoutVersion(mount);
+  return {
+    ...mount,
+    metadata: {
+      ...mount.metadata,
+      uid: object.metadata.uid ?? uid,
+      resourceVersion: object.metadata.resourceVersion ?? '',
+    },
+  };
+}
+
+/** A mount without an object. A workflow counts its versions in its own way: kube-apiserver could not begin a watch there. */
+export function withoutVersion(mount: DeviceMount): DeviceMount {
+  return { ...mount, metadata: { ...mount.metadata, resourceVersion: '' } };
 }
 
 /** An empty `resourceVersion` is none. */

@@ -17,6 +17,13 @@ const CALL_MS = 10_000;
 const RETRY_MS = 250;
 export const MAYBE_TAKEN = 'the request may have been taken all the same';
 
+/** What an update has answered. */
+export interface Answered<Result> {
+  readonly result: Result;
+  /** Of the workflow that has taken the update. */
+  readonly runId: string | undefined;
+}
+
 /**
  * Temporal with deadlines: every call ends, with `TemporalUnavailable` when nobody was there, or when the name of this cluster is another's
  * there.
@@ -46,31 +53,39 @@ export class TemporalCalls {
     await this.call(() => this.client.workflow.start(type, start), MAYBE_TAKEN);
   }
 
-  /** Starts a workflow and waits for its update; undefined when that takes longer than `patienceMs`. */
+  /** Starts a workflow and waits for its update, which is told how long; undefined when that takes longer than `patienceMs`. */
   async startAndWait<Result>(
     operation: WithStartWorkflowOperation<Workflow>,
     update: string,
     patienceMs: number,
-  ): Promise<Result | undefined> {
+    args: [patienceMs?: number] = [],
+  ): Promise<Answered<Result> | undefined> {
     return this.#wait(patienceMs, () =>
-      this.client.workflow.startUpdateWithStart<Workflow, Result, []>(update, {
+      this.client.workflow.startUpdateWithStart<Workflow, Result, [patienceMs?: number]>(update, {
         startWorkflowOperation: operation,
+        args,
         waitForStage: 'ACCEPTED',
       }),
     );
   }
 
   /**
-   * Waits for an update of a workflow that runs; undefined as in `startAndWait`, or when it has ended in the meantime. All who wait
-   * share one update, by its ID, since a workflow takes only some at a time. A start must not use that ID: Temporal would answer with
-   * the update of the mount that is there, instead of telling that the name is taken.
+   * Waits for an update of a workflow that runs; undefined as in `startAndWait`, or when it has ended in the meantime. All who wait with
+   * the same `updateId` share one update, since a workflow takes only some at a time. A start must not use such an ID: Temporal would
+   * answer with the update of the mount that is there, instead of telling that the name is taken.
    */
-  async wait<Result>(workflowId: string, update: string, patienceMs: number): Promise<Result | undefined> {
+  async wait<Result>(
+    workflowId: string,
+    update: string,
+    patienceMs: number,
+    updateId = update,
+  ): Promise<Result | undefined> {
     const handle = this.client.workflow.getHandle(workflowId);
     try {
-      return await this.#wait(patienceMs, () =>
-        handle.startUpdate<Result, []>(update, { updateId: update, waitForStage: 'ACCEPTED', args: [] }),
+      const answered = await this.#wait(patienceMs, () =>
+        handle.startUpdate<Result, []>(update, { updateId, waitForStage: 'ACCEPTED', args: [] }),
       );
+      return answered?.result;
     } catch (err) {
       if (err instanceof WorkflowNotFoundError) return undefined;
       throw err;
@@ -80,14 +95,14 @@ export class TemporalCalls {
   async #wait<Result>(
     patienceMs: number,
     begin: () => Promise<WorkflowUpdateHandle<Result>>,
-  ): Promise<Result | undefined> {
+  ): Promise<Answered<Result> | undefined> {
     const until = Date.now() + patienceMs;
     try {
       const handle = await this.client.connection.withDeadline(until, async () => {
         await this.#claim.claim();
         return begin();
       });
-      return await this.#resultOf(handle, until);
+      return { result: await this.#resultOf(handle, until), runId: handle.workflowRunId };
     } catch (err) {
       if (err instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return undefined;
       throw withoutTemporal(err, MAYBE_TAKEN);

@@ -31,6 +31,8 @@ import { mountOfWorkflow } from './workflow-mount.ts';
 
 /** A mount that misses its deadline answers by itself within this time; when it does not, nobody works on it. */
 const UNDO_PATIENCE_MS = 5_000;
+/** All who ask within this time share one update. */
+const SHARED_MS = 60_000;
 /** Others that begin and end mounts of the same name at the same moment are few. */
 const TRIES = 4;
 
@@ -83,7 +85,10 @@ export class TemporalMounts implements Mounts {
     const start = unmountStartOptions(input);
     if (patienceMs > 0) {
       const operation = new WithStartWorkflowOperation(WORKFLOWS.unmount, start);
-      return this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs);
+      const released = await this.#temporal.startAndWait<ReleasedResult>(operation, UPDATES.released, patienceMs, [
+        patienceMs,
+      ]);
+      return released?.result;
     }
     await this.#temporal.start(WORKFLOWS.unmount, start);
     return undefined;
@@ -94,7 +99,8 @@ export class TemporalMounts implements Mounts {
     const start = mountStartOptions(wanted, mayReplace);
     const operation = new WithStartWorkflowOperation(WORKFLOWS.mount, start);
     try {
-      return answerOf(await this.#temporal.startAndWait<DeviceMount>(operation, goal.update, goal.withinMs), true);
+      const begun = await this.#temporal.startAndWait<DeviceMount>(operation, goal.update, goal.withinMs);
+      return answerOf(begun?.result, begun?.runId);
     } catch (err) {
       if (err instanceof WorkflowExecutionAlreadyStartedError) return 'taken';
       throw err;
@@ -109,10 +115,20 @@ export class TemporalMounts implements Mounts {
   ): Promise<MountAnswer | undefined> {
     const workflowId = mountWorkflowId(request.cluster, request.target.namespace, request.name);
     const mounted = earlier.status.phase === 'Mounted';
-    const mount = mounted ? earlier : await this.#temporal.wait<DeviceMount>(workflowId, update, withinMs);
+    const mount = mounted ? earlier : await this.#changed(earlier, workflowId, { update, withinMs });
     const leaseSeconds = mount?.status.phase === 'Mounted' ? renewalOf(mount, request) : undefined;
-    if (leaseSeconds === undefined) return answerOf(mount, !mounted);
-    return answerOf(await this.#renewed(workflowId, { leaseSeconds }), false);
+    if (leaseSeconds === undefined) return answerOf(mount, earlier.metadata.uid);
+    return answerOf(await this.#renewed(workflowId, { leaseSeconds }), earlier.metadata.uid);
+  }
+
+  /**
+   * Waits for `update`. An update keeps its answer for ever, so that whoever has seen another state, or asks a minute later, waits by
+   * another one. A run takes only 2,000 of them.
+   */
+  #changed(earlier: DeviceMount, workflowId: string, { update, withinMs }: Goal): Promise<DeviceMount | undefined> {
+    const seen = `${earlier.metadata.resourceVersion}-${Math.floor(Date.now() / SHARED_MS)}`;
+    const updateId = update === UPDATES.shown ? `${update}-${seen}` : update;
+    return this.#temporal.wait<DeviceMount>(workflowId, update, withinMs, updateId);
   }
 
   async #renewed(workflowId: string, renewal: RenewSignal): Promise<DeviceMount | undefined> {
@@ -150,8 +166,9 @@ export class TemporalMounts implements Mounts {
       ]);
     }
     const workflowId = mountWorkflowId(cluster, target.namespace, name);
-    const shown = shownMs > 0 ? await this.#temporal.wait<DeviceMount>(workflowId, UPDATES.shown, shownMs) : undefined;
-    return answerOf(shown ?? mount, shown !== undefined) ?? this.#unfinished(wanted, pastDeadline, 0);
+    const goal = { update: UPDATES.shown, withinMs: shownMs };
+    const shown = shownMs > 0 ? await this.#changed(mount, workflowId, goal) : undefined;
+    return answerOf(shown ?? mount, mount.metadata.uid) ?? this.#unfinished(wanted, pastDeadline, 0);
   }
 
   #ask(handle: WorkflowHandle): Promise<DeviceMount> {
@@ -192,8 +209,12 @@ function goalOf(patienceMs: number, shownMs: number): Goal {
     : { update: UPDATES.shown, withinMs: shownMs };
 }
 
-/** Undefined for a mount that ends: what became of it has to be looked up. */
-function answerOf(mount: DeviceMount | undefined, shown: boolean): MountAnswer | undefined {
+/**
+ * Undefined for a mount that ends: what became of it has to be looked up. `ownUid` is the mount's own: with another one it has that of
+ * its object.
+ */
+function answerOf(mount: DeviceMount | undefined, ownUid: string | undefined): MountAnswer | undefined {
+  const shown = ownUid !== undefined && mount?.metadata.uid !== ownUid;
   if (mount?.status.phase === 'Pending') return { state: 'pending', mount, shown };
   return mount?.status.phase === 'Mounted' ? { state: 'mounted', mount, shown } : undefined;
 }

@@ -9,6 +9,10 @@ import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(60_000);
 
+const UNWELL = new ClusterError(503, 'ServiceUnavailable', 'etcd is away');
+
+const silent = (): Promise<never> => new Promise(() => undefined);
+
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
@@ -156,10 +160,31 @@ describe('findMounts()', () => {
     expect(await failureFrom(find('nothing', { hinted: [] }))).toMatchObject({ type: 'NothingMounted' });
   });
 
+  test.each([
+    ['answers 503', 'list-503', () => Promise.reject(UNWELL)],
+    ['answers 429', 'list-429', () => Promise.reject(new ClusterError(429, 'TooManyRequests', 'later'))],
+    ['does not answer', 'list-late', silent],
+  ])('finds by slave and hint while the list of objects %s', async (_name, pod, listMounts) => {
+    await harness.addNode(pod, 2);
+    for (const name of [`${pod}-1`, `${pod}-2`]) await mount(pod, name);
+    expect((await find(pod, { hinted: [], listMounts })).names).toEqual([`${pod}-1`, `${pod}-2`]);
+    const begins = `${pod}-begins`;
+    const finish = await begun(begins);
+    expect((await find(begins, { hinted: [`${begins}-m`], listMounts })).names).toEqual([`${begins}-m`]);
+    await finish();
+  });
+
+  test('finds a mount by its name without a list of objects', async () => {
+    const finish = await begun('by-name');
+    const { names } = await find('by-name', { listMounts: silent, request: { mount: 'by-name-m' } });
+    expect(names).toEqual(['by-name-m']);
+    await finish();
+    const nothing = find('by-name', { listMounts: () => Promise.reject(UNWELL), request: { mount: 'nobody' } });
+    expect(await failureFrom(nothing)).toMatchObject({ type: 'NothingMounted' });
+  });
+
   test('does not say that nothing is mounted while kube-apiserver cannot tell', async () => {
     await harness.addNode('unwell', 1);
-    const unwell = new ClusterError(503, 'ServiceUnavailable', 'etcd is away');
-    const listMounts = (): Promise<never> => Promise.reject(unwell);
-    await expect(find('unwell', { hinted: [], listMounts })).rejects.toBe(unwell);
+    await expect(find('unwell', { hinted: [], listMounts: () => Promise.reject(UNWELL) })).rejects.toBe(UNWELL);
   });
 });

@@ -219,6 +219,10 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
   }
 
   async createEvent(_namespace: string, event: CoreV1Event): Promise<void> {
+    const { name } = event.metadata;
+    if (name !== undefined && this.events.some(({ metadata }) => metadata.name === name)) {
+      throw new ClusterError(409, 'AlreadyExists', `events "${name}" already exists`);
+    }
     this.events.push(event);
   }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { publishFailedUnmount } from '../../activities/publish.ts';
 import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
@@ -41,6 +42,34 @@ describe('unmountDevices()', () => {
       ['Released', message],
     ]);
     expect(node.attached.size).toBe(0);
+  });
+
+  test('makes no Event for a caller who was answered, or for a request that was wrong', async () => {
+    const node = await harness.addNode('told', 1);
+    expect(await failureFrom(harness.unmount(signed(unmountRequest('told'))))).toMatchObject({
+      type: 'NothingMounted',
+    });
+    await harness.mount(signed(mountRequest('told')));
+    node.busy = true;
+    const busy = harness.mounts().unmount(signed(unmountRequest('told')), 30_000);
+    expect(await failureFrom(busy)).toMatchObject({ type: 'DeviceBusy' });
+    const { request } = signed(unmountRequest('told'));
+    await harness.mounts().unmount(signed(request), 0);
+    await eventually(() => harness.eventsOf('told').includes('UnMountDeviceFailed'));
+    const told = harness.cluster.events.filter(({ reason }) => reason === 'UnMountDeviceFailed');
+    expect(told.filter(({ involvedObject }) => involvedObject.name === 'told')).toHaveLength(1);
+  });
+
+  test('tells of a failure once, however often that is tried', async () => {
+    await harness.addNode('once', 1);
+    await harness.mount(signed(mountRequest('once')));
+    await eventually(() => harness.cluster.getMount({ namespace: NAMESPACE, name: 'once-m' }));
+    const failed = { signed: signed(unmountRequest('once')), message: 'busy' };
+    const deps = harness.dependencies();
+    await publishFailedUnmount(deps, failed);
+    await publishFailedUnmount(deps, failed);
+    const count = (name: string) => harness.eventsOf(name).filter((reason) => reason === 'UnMountDeviceFailed').length;
+    expect([count('once'), count('once-m')]).toEqual([1, 1]);
   });
 
   test('frees one device of a split mount, which goes on with the rest until the last one', async () => {
