@@ -62,8 +62,8 @@ describe('two clusters in one namespace of Temporal, with pods and mounts of the
     const [ofFirst, ofNext] = await Promise.all([first.reconcile(), next.reconcile()]);
     expect(ofFirst.findings).toEqual([]);
     expect(ofNext.findings).toMatchObject([
-      { mount: 'well-m', action: 'project', done: true },
       { mount: 'well-m', action: 'free', done: true },
+      { mount: 'well-m', action: 'project', done: true },
     ]);
     expect(nodes.map(({ attached }) => attached.size)).toEqual([1, 0]);
     await first.unmount(unmountIn(first, 'well'));
