@@ -11,7 +11,7 @@ import type { MemoryNode } from './memory-node.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const TUN = 'hostdev.k8s.io/dev_net_tun';
 

@@ -9,7 +9,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { CLUSTER, forged, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 const realNodes: RealNode[] = [];

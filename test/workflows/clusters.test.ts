@@ -10,7 +10,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 /** As long as the name of the first one, so that an ID that is cut at a length shows. */
 const NEXT: ClusterIdentity = { name: 'next', uid: 'uid-of-next' };

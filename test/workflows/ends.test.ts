@@ -6,7 +6,7 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {

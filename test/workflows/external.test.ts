@@ -13,7 +13,7 @@ import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 import { TlsFront } from './tls-front.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const dir = mkdtempSync(join(tmpdir(), 'external-'));
 const apiKeys = new Set(['first']);

@@ -7,7 +7,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const UNWELL = new ClusterError(503, 'ServiceUnavailable', 'etcd is away');
 

@@ -10,7 +10,7 @@ import { Harness } from './harness.ts';
 import { SHORT_HISTORIES } from './new-run.ts';
 import { SHAPES } from './shapes.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 

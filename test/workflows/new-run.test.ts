@@ -8,7 +8,7 @@ import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {

@@ -10,7 +10,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const ENDING = new ClusterError(403, 'Forbidden', 'the namespace is being terminated', ['NamespaceTerminating']);
 const AWAY = new ClusterError(503, 'ServiceUnavailable', 'etcd has no leader');

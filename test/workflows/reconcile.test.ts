@@ -7,7 +7,7 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const MOUNTS = 60;
 

@@ -5,7 +5,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const next = generateKeyPairSync('ed25519');
 

@@ -5,7 +5,7 @@ import { eventually, failureFrom } from './outcome.ts';
 import { waits } from './queue.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {

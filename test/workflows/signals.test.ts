@@ -6,7 +6,7 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const HUGE = 'x'.repeat(1_000_000);
 /** What is no object at all, among it no input. */

@@ -6,7 +6,7 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { FUSE, forged, mountRequest, NAMESPACE, signed } from './requests.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {

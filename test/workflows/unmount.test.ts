@@ -7,7 +7,7 @@ import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest 
 
 const TUN = 'hostdev.k8s.io/dev_net_tun';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {
