@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { V1Pod } from '@kubernetes/client-node';
 import { type DeviceMount, withoutDevice } from '../contract/device-mount.ts';
 import { type DeviceMountObject, OBJECT_LABELS } from '../contract/device-mount-object.ts';
@@ -8,6 +7,7 @@ import { ANNOTATIONS, GROUP_VERSION, SLAVE_LABELS } from '../contract/names.ts';
 import { endsAtMs, isMeant, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { type Verifier, verifiedRequest } from '../contract/signature.ts';
 import { type Cluster, ClusterError } from './cluster.ts';
+import { listedWithin } from './mount-objects.ts';
 import type { Owners } from './owners.ts';
 import { isOwnedBy, mountNameOf, SLAVE_SELECTOR } from './slave-pod.ts';
 
@@ -137,18 +137,13 @@ const NONE: Objects = { byName: new Map() };
 async function objectsOf(deps: Finder, target: Target): Promise<Objects> {
   const labels = `${OBJECT_LABELS.targetUid}=${target.podUid}`;
   try {
-    const list = await Promise.race([deps.cluster.listMounts(labels, target.namespace), late()]);
-    const current = list.items.filter((object) => !hasEnded(object));
+    const items = await listedWithin(LIST_MS, deps.cluster, labels, target.namespace);
+    const current = items.filter((object) => !hasEnded(object));
     return { byName: new Map(current.map((object) => [object.metadata.name, object])) };
   } catch (err) {
     if (err instanceof ClusterError) return { ...NONE, failure: err };
     throw err;
   }
-}
-
-async function late(): Promise<never> {
-  await delay(LIST_MS, undefined, { ref: false });
-  throw new ClusterError(0, '', `it does not list devicemounts within ${LIST_MS / 1_000} s`);
 }
 
 /** Labels and status are written one after the other: it has ended when both say so. */

@@ -13,6 +13,6 @@ describe('mountObjects()', () => {
     cluster.listMounts = () => new Promise(() => undefined);
     const answer = mountObjects({ cluster });
     await jest.advanceTimersByTimeAsync(15_000);
-    expect(await answer).toEqual({ problem: 'no answer within 15 s' });
+    expect(await answer).toEqual({ problem: 'it does not list devicemounts within 15 s' });
   });
 });

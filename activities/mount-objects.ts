@@ -1,5 +1,6 @@
 import type { DeviceMount } from '../contract/device-mount.ts';
 import type { DeviceMountObject } from '../contract/device-mount-object.ts';
+import { type Cluster, ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 
 /** Ten thousand objects take a second or two; a survey has a minute for everything. */
@@ -18,13 +19,29 @@ export function idOf({ metadata: { namespace, name } }: DeviceMount | DeviceMoun
 
 /** Lists the objects of all mounts. Never fails: mounts are repaired even when nobody can read their objects. */
 export async function mountObjects({ cluster }: Pick<Dependencies, 'cluster'>): Promise<MountObjects> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${LIST_MS / 1_000} s`)), LIST_MS);
   try {
-    const { items } = await Promise.race([cluster.listMounts(''), late.promise]);
+    const items = await listedWithin(LIST_MS, cluster, '');
     return { byId: new Map(items.map((object) => [idOf(object), object])) };
   } catch (err) {
     return { problem: err instanceof Error ? err.message : String(err) };
+  }
+}
+
+/**
+ * The objects with `labels`, a label selector, of a namespace or of all.
+ * @throws ClusterError, also when there is no answer within `limitMs`
+ */
+export async function listedWithin(
+  limitMs: number,
+  cluster: Pick<Cluster, 'listMounts'>,
+  labels: string,
+  namespace?: string,
+): Promise<readonly DeviceMountObject[]> {
+  const late = Promise.withResolvers<never>();
+  const message = `it does not list devicemounts within ${limitMs / 1_000} s`;
+  const timer = setTimeout(() => late.reject(new ClusterError(0, '', message)), limitMs);
+  try {
+    return (await Promise.race([cluster.listMounts(labels, namespace), late.promise])).items;
   } finally {
     clearTimeout(timer);
   }

@@ -19,8 +19,7 @@ type Result = ReconcileReport['findings'][number];
 
 /**
  * Repairs what no owner repairs: slaves whose workflow was terminated or lost, mounts that have missed an end, and objects that do not
- * show how their mounts are. Answers what
- * it found; what it could not do is found again the next time.
+ * show how their mounts are. Answers what it found; what it could not do is found again the next time.
  */
 export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
   const { dryRun = false } = input;
