@@ -1,4 +1,4 @@
-import { CancellationScope, continueAsNew, log, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
@@ -31,8 +31,7 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
     report = reportOf(report, await Promise.all(results));
     const due = dryRun ? [] : (page.unconfirmed ?? []);
     // Repairs come first: whoever waits for a device gains nothing by a confirmation.
-    if (due.length > 0 && patched('confirmed last')) unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
-    else await confirm(due);
+    unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
     setCurrentDetails(detailsOf(report));
     if (page.next === undefined) break;
     after = page.next;
