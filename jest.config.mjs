@@ -43,6 +43,8 @@ export default {
     suite('unit', [
       '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos}/**/*.test.ts',
     ]),
+    // What they prove with few random inputs, with many.
+    long('unit', ['device-plugin/**/*.test.ts'], { globals: { propertyRuns: 10_000 } }),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {

@@ -1,24 +1,54 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { loadYaml } from '@kubernetes/client-node';
+import * as kubernetes from '@kubernetes/client-node';
+import { load } from 'js-yaml';
 import { OPTIONS } from '../device-plugin/config.ts';
 import { readOptions } from '../process/options.ts';
-
-interface DaemonSet {
-  readonly spec: {
-    readonly template: {
-      readonly spec: {
-        readonly nodeSelector: object;
-        readonly containers: readonly { readonly args: readonly string[]; readonly securityContext: object }[];
-      };
-    };
-  };
-}
+import { DAEMON_SET_NAMESPACES } from './local/placement.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, 'hostdev-plugin-ds.yaml'), 'utf8');
-const POD = loadYaml<DaemonSet>(TEXT).spec.template.spec;
-const [container] = POD.containers;
+const DAEMON_SET = kubernetes.loadYaml<kubernetes.V1DaemonSet>(TEXT);
+const { metadata, spec } = DAEMON_SET;
+const POD = spec?.template.spec;
+const [container] = POD?.containers ?? [];
+
+/** What a model of the Kubernetes API says about its fields. */
+interface Model {
+  getAttributeTypeMap(): readonly { readonly baseName: string; readonly type: string }[];
+}
+
+/** Fields that Kubernetes does not know or that have another type there, as `kubectl --validate=strict` would refuse them. */
+function faultsOf(value: unknown, type: string, at: string): readonly string[] {
+  const [, item] = /^Array<(.+)>$/.exec(type) ?? [];
+  if (item !== undefined)
+    return Array.isArray(value)
+      ? value.flatMap((one, index) => faultsOf(one, item, `${at}[${index}]`))
+      : [`${at}: no list`];
+  const [, entry] = /^\{ \[key: string\]: (.+); \}$/.exec(type) ?? [];
+  if (entry !== undefined)
+    return Object.entries(value as object).flatMap(([key, one]) => faultsOf(one, entry, `${at}.${key}`));
+  if (type === 'IntOrString') return ['number', 'string'].includes(typeof value) ? [] : [`${at}: no ${type}`];
+  const model = (kubernetes as unknown as Readonly<Record<string, Model | undefined>>)[type];
+  // oxlint-disable-next-line valid-typeof -- the names of plain types in the models are those of typeof
+  if (model === undefined) return typeof value === type ? [] : [`${at}: no ${type}`];
+  const fields = new Map(model.getAttributeTypeMap().map((field) => [field.baseName, field.type]));
+  return Object.entries(value as object).flatMap(([key, one]) => {
+    const fieldType = fields.get(key);
+    return fieldType === undefined ? [`${at}.${key}: unknown`] : faultsOf(one, fieldType, `${at}.${key}`);
+  });
+}
+
+test('Kubernetes knows every field of the manifest', () => {
+  // As it is written: `loadYaml` drops what it does not know.
+  expect(faultsOf(load(TEXT), 'V1DaemonSet', 'daemonSet')).toEqual([]);
+  const typo = { spec: { template: { spec: { containers: [{ image: 1, imagePullpolicy: 'Always' }] } } } };
+  const at = 'daemonSet.spec.template.spec.containers[0]';
+  expect(faultsOf(typo, 'V1DaemonSet', 'daemonSet')).toEqual([
+    `${at}.image: no string`,
+    `${at}.imagePullpolicy: unknown`,
+  ]);
+});
 
 test('the plugin takes the command line of its manifest', () => {
   const [script, ...args] = container?.args ?? [];
@@ -26,8 +56,19 @@ test('the plugin takes the command line of its manifest', () => {
   expect(readOptions(OPTIONS, args, {})).toMatchObject({ kind: 'settings' });
 });
 
+test('it installs alone: one object in kube-system, with folders of every host and no account', () => {
+  expect(kubernetes.loadAllYaml(TEXT)).toHaveLength(1);
+  expect(metadata).toEqual({ name: 'hostdev-device-plugin', namespace: 'kube-system' });
+  expect(DAEMON_SET_NAMESPACES['hostdev-device-plugin']).toBe(metadata?.namespace);
+  expect(POD?.automountServiceAccountToken).toBe(false);
+  expect(POD?.serviceAccountName).toBeUndefined();
+  expect(spec?.template.metadata?.labels).toMatchObject(spec?.selector.matchLabels ?? { none: '' });
+  expect(container?.volumeMounts?.map(({ name }) => name)).toEqual(POD?.volumes?.map(({ name }) => name));
+  expect(POD?.volumes?.map(({ hostPath }) => hostPath?.path)).toEqual(['/var/lib/kubelet/device-plugins', '/dev']);
+});
+
 test('the plugin runs on Linux only, and may no more than it needs', () => {
-  expect(POD.nodeSelector).toEqual({ 'kubernetes.io/os': 'linux' });
+  expect(POD?.nodeSelector).toEqual({ 'kubernetes.io/os': 'linux' });
   expect(container?.securityContext).toMatchObject({
     allowPrivilegeEscalation: false,
     readOnlyRootFilesystem: true,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
+import { RUNS } from '../test/property-runs.ts';
 import { parseConfigFile } from './config-file.ts';
 
 const ENTRY = /^(devices\[\d+\]|resourcePrefix|devices|it is no YAML|"|Invalid input|Unrecognized key)/;
@@ -13,6 +14,8 @@ devices:
 - { name: serial, path: /dev/ttyUSB*, containerPath: /dev/serial/ }
 - name: sound
   group: [{ path: /dev/snd/controlC0 }, { path: /dev/snd/pcmC0D0p, optional: true }]
+- { name: modem, usb: { vendor: "0403", product: 6A01, serial: "12" }, nodes: [tty, usb], containerPath: /dev/modem/ }
+- { name: key, usb: { vendor: "1050", product: "0407" } }
 `;
     const rw = { permissions: 'rw', optional: false };
     expect(parseConfigFile(text)).toEqual({
@@ -35,6 +38,23 @@ devices:
             { path: '/dev/snd/pcmC0D0p', permissions: 'rw', optional: true },
           ],
         },
+        {
+          resource: 'devices.example.com/modem',
+          count: 1,
+          usb: {
+            vendor: '0403',
+            product: '6a01',
+            serial: '12',
+            nodes: ['tty', 'usb'],
+            containerPath: '/dev/modem/',
+            permissions: 'rw',
+          },
+        },
+        {
+          resource: 'devices.example.com/key',
+          count: 1,
+          usb: { vendor: '1050', product: '0407', nodes: ['usb'], permissions: 'rw' },
+        },
       ],
       problems: [],
     });
@@ -54,6 +74,29 @@ devices:
     ['devices: [{ path: /dev/fuse, containerPath: /dev/../x }]', 'devices[0].containerPath: containerPath must be'],
     ['devices: [{ path: /dev/fuse, name: a/b }]', 'devices[0].name: the name must be one that Kubernetes takes'],
     ['devices: [{ name: a, group: [{ path: /dev/tty* }] }]', 'devices[0].group[0].path: a group cannot hold wildcards'],
+    [
+      'devices: [{ name: a, usb: { vendor: 0403, product: "6001" } }]',
+      'devices[0].usb.vendor: must be four hex digits in quotes',
+    ],
+    [
+      'devices: [{ name: a, usb: { vendor: "403", product: "6001" } }]',
+      'devices[0].usb.vendor: must be four hex digits in quotes',
+    ],
+    ['devices: [{ name: a, usb: { vendor: "0403" } }]', 'devices[0].usb.product: must be four hex digits in quotes'],
+    [
+      'devices: [{ name: a, usb: { vendor: "0403", product: "6001", serial: 12 } }]',
+      'devices[0].usb.serial: must be text; put',
+    ],
+    ['devices: [{ usb: { vendor: "0403", product: "6001" } }]', 'devices[0].name: '],
+    ['devices: [{ name: a, usb: { vendor: "0403", product: "6001" }, nodes: [disk] }]', 'devices[0].nodes[0]: '],
+    [
+      'devices: [{ name: a, usb: { vendor: "0403", product: "6001" }, nodes: [tty, tty] }]',
+      'devices[0].nodes: names a kind twice',
+    ],
+    [
+      'devices: [{ name: a, usb: { vendor: "0403", product: "6001" }, path: /dev/x }]',
+      'devices[0]: Unrecognized key: "path"',
+    ],
     ['{ resourcePrefix: a.kubernetes.io, devices: [] }', 'resourcePrefix: this prefix belongs to Kubernetes'],
     ['devices: [{ path: /dev/a_b }, { path: /dev/a/b }]', 'another entry is offered as hostdev.k8s.io/dev_a_b already'],
   ])('refuses %s', (text, problem) => {
@@ -74,6 +117,11 @@ devices:
       'optional',
       'containerPath',
       'devices',
+      'usb',
+      'nodes',
+      'vendor',
+      'product',
+      'serial',
       '__proto__',
     ),
     fc.string(),
@@ -81,7 +129,7 @@ devices:
   const value = fc.letrec((tie) => ({
     any: fc.oneof(
       { maxDepth: 4 },
-      fc.constantFrom('/dev/fuse', '/dev/tty*', 'rw', '/dev/..', 1, 1e9, -1, true, null),
+      fc.constantFrom('/dev/fuse', '/dev/tty*', 'rw', '/dev/..', '0403', 'tty', 1, 1e9, -1, true, null),
       fc.string(),
       fc.double(),
       fc.array(tie('any'), { maxLength: 4 }),
@@ -101,14 +149,18 @@ devices:
         fc.property(texts, (text) => {
           const { devs, problems } = parseConfigFile(text);
           for (const problem of problems) expect(problem).toMatch(ENTRY);
-          for (const { resource, count, nodes } of devs) {
+          for (const dev of devs) {
+            const { resource, count } = dev;
+            const paths = 'usb' in dev ? [] : dev.nodes.map(({ path }) => path);
+            const ids = 'usb' in dev ? [dev.usb.vendor, dev.usb.product] : [];
             expect(resource).toMatch(/^hostdev\.k8s\.io\/[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/);
-            expect(count >= 1 && count <= 1_000 && nodes.length > 0).toBe(true);
-            for (const { path } of nodes) expect(path).toMatch(/^\/dev\//);
+            expect(count >= 1 && count <= 1_000 && paths.length + ids.length > 0).toBe(true);
+            for (const path of paths) expect(path).toMatch(/^\/dev\//);
+            for (const id of ids) expect(id).toMatch(/^[0-9a-f]{4}$/);
           }
           expect(devs.length > 0 || problems.length > 0 || /devices"?:\s*\[\s*\]/.test(text)).toBe(true);
         }),
-        { numRuns: 10_000 },
+        { numRuns: RUNS },
       );
     },
     60_000,

@@ -1,5 +1,6 @@
 import { load } from 'js-yaml';
 import { z } from 'zod';
+import { isPattern } from './dev-tree.ts';
 import {
   DEFAULT_PREFIX,
   type Devs,
@@ -8,8 +9,8 @@ import {
   MAX_COUNT,
   pathProblem,
   permissionsProblem,
+  USB_NODE_KINDS,
 } from './devs.ts';
-import { isPattern } from './host-files.ts';
 import { nameOf } from './names.ts';
 
 /** The kubelet is told all of it at once, once for each look that finds a change. */
@@ -23,15 +24,15 @@ const checked = (problemOf: (value: string) => string | undefined) =>
   });
 
 const PATH = checked((path) => pathProblem(path) ?? (path.length > 4_000 ? 'the path is too long' : undefined));
-const NODE = {
+const IN_CONTAINER = {
   containerPath: checked((path) =>
     /^(\/[^/\0]+)+\/?$/.test(path) && !/\/\.\.?(\/|$)/.test(path)
       ? undefined
       : 'containerPath must be an absolute path; a / at its end makes it a folder',
   ).optional(),
   permissions: checked(permissionsProblem).default('rw'),
-  optional: z.boolean().default(false),
 };
+const NODE = { ...IN_CONTAINER, optional: z.boolean().default(false) };
 const NAME = z
   .string()
   .regex(
@@ -52,6 +53,26 @@ const GROUP = z.strictObject({
     )
     .min(1)
     .max(MAX_NODES),
+});
+/** YAML takes 0403 for a number. */
+const USB_ID = z
+  .string('must be four hex digits in quotes, such as "0403"')
+  .regex(/^[0-9a-fA-F]{4}$/, 'must be four hex digits in quotes, such as "0403"')
+  .transform((digits) => digits.toLowerCase());
+const USB = z.strictObject({
+  name: NAME,
+  count: COUNT,
+  usb: z.strictObject({
+    vendor: USB_ID,
+    product: USB_ID,
+    serial: z.string('must be text; put digits in quotes').min(1).max(255).optional(),
+  }),
+  nodes: z
+    .array(z.enum(USB_NODE_KINDS))
+    .min(1)
+    .refine((kinds) => new Set(kinds).size === kinds.length, 'names a kind twice')
+    .default(['usb']),
+  ...IN_CONTAINER,
 });
 const PREFIX = z
   .string()
@@ -93,6 +114,12 @@ function parseEntry(entry: unknown, where: string, prefix: string): HostDev | { 
     if (!group.success) return { problems: problemsOf(group.error, where) };
     const { name, count, group: nodes } = group.data;
     return { resource: `${prefix}/${name}`, count, nodes };
+  }
+  if (typeof entry === 'object' && entry !== null && 'usb' in entry) {
+    const device = USB.safeParse(entry);
+    if (!device.success) return { problems: problemsOf(device.error, where) };
+    const { name, count, usb, ...inContainer } = device.data;
+    return { resource: `${prefix}/${name}`, count, usb: { ...usb, ...inContainer } };
   }
   const single = SINGLE.safeParse(entry);
   if (!single.success) return { problems: problemsOf(single.error, where) };

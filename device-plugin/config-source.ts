@@ -2,20 +2,23 @@ import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { parseConfigFile } from './config-file.ts';
 import { doublesIn, type HostDev } from './devs.ts';
+import type { PluginMetrics } from './metrics.ts';
 
 /** What to offer: the devices of the command line, and those of a file that may change at any time. */
 export class ConfigSource {
   readonly #fixed: readonly HostDev[];
   readonly #file: string | undefined;
   readonly #log: Logger;
+  readonly #metrics: PluginMetrics;
   #content: string | undefined;
   #good: readonly HostDev[] | undefined;
   #problem: string | undefined;
 
-  constructor(fixed: readonly HostDev[], file: string | undefined, log: Logger) {
+  constructor(fixed: readonly HostDev[], file: string | undefined, log: Logger, metrics: PluginMetrics) {
     this.#fixed = fixed;
     this.#file = file;
     this.#log = log;
+    this.#metrics = metrics;
   }
 
   /** Why nothing of the file has ever been offered. A file that was good once goes on being offered as it was then. */
@@ -35,7 +38,7 @@ export class ConfigSource {
       content = readFileSync(file, 'utf8');
     } catch (err) {
       this.#content = undefined;
-      this.#report([err instanceof Error ? err.message : String(err)]);
+      this.#report('unreadable', [err instanceof Error ? err.message : String(err)]);
       return;
     }
     if (content === this.#content) return;
@@ -43,18 +46,20 @@ export class ConfigSource {
     const { devs, problems } = parseConfigFile(content);
     const all = [...problems, ...(problems.length === 0 ? doublesIn([...this.#fixed, ...devs]) : [])];
     if (all.length > 0) {
-      this.#report(all);
+      this.#report('refused', all);
       return;
     }
     this.#good = devs;
     this.#problem = undefined;
+    this.#metrics.configRead('accepted');
     this.#log.info({ file, resources: devs.map(({ resource }) => resource) }, 'the configuration is in force');
   }
 
-  #report(problems: readonly string[]): void {
+  #report(result: 'refused' | 'unreadable', problems: readonly string[]): void {
     const problem = problems.join('; ');
     if (problem === this.#problem) return;
     this.#problem = problem;
+    this.#metrics.configRead(result);
     const kept = this.#good === undefined ? 'nothing of it is offered' : 'the last good one stays in force';
     this.#log.error({ file: this.#file, problems }, `Cannot use the configuration: ${kept}`);
   }

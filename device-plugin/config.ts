@@ -29,10 +29,15 @@ export const OPTIONS = {
     help: 'Where the /dev of the host is seen; without it /host/dev if that exists, else /dev.',
     value: 'directory',
   },
+  'sys-root': {
+    default: '/sys',
+    help: 'Where the sysfs of the host is seen: USB devices and NUMA nodes are looked up there.',
+    value: 'directory',
+  },
   'health-port': {
     env: 'HEALTH_PORT',
     default: '8082',
-    help: 'Port of /livez and /readyz. Ready means that the kubelet follows every resource.',
+    help: 'Port of /livez, /readyz and /metrics. Ready means that the kubelet follows every resource.',
     value: 'port',
     check: wholeNumber(1, 65_535),
   },
@@ -44,6 +49,7 @@ export interface Config {
   readonly file: string | undefined;
   readonly pluginDir: string;
   readonly devRoot: string | undefined;
+  readonly sysRoot: string;
   readonly healthPort: number;
 }
 
@@ -53,6 +59,7 @@ export function configOf(settings: {
   readonly config: string | undefined;
   readonly 'plugin-dir': string;
   readonly 'dev-root': string | undefined;
+  readonly 'sys-root': string;
   readonly 'health-port': string;
 }): Config {
   return {
@@ -60,6 +67,7 @@ export function configOf(settings: {
     file: settings.config,
     pluginDir: settings['plugin-dir'],
     devRoot: settings['dev-root'],
+    sysRoot: settings['sys-root'],
     healthPort: Number(settings['health-port']),
   };
 }

@@ -12,15 +12,40 @@ export interface NodeSpec {
   readonly optional: boolean;
 }
 
-/** An extended resource and the devices that are offered under its name. */
-export interface HostDev {
+interface Resource {
   /** `hostdev.k8s.io/dev_fuse` */
   readonly resource: string;
   /** How many containers may have each device at the same time. */
   readonly count: number;
+}
+
+export interface FileDev extends Resource {
   /** Several files are one device. One file is one device; a wildcard is a device for each match. */
   readonly nodes: readonly NodeSpec[];
 }
+
+/** Each USB device that is plugged in and fits is a device. */
+export interface UsbDev extends Resource {
+  readonly usb: UsbSpec;
+}
+
+/** An extended resource and the devices that are offered under its name. */
+export type HostDev = FileDev | UsbDev;
+
+export interface UsbSpec {
+  /** Four hex digits in lower case, as sysfs has them. */
+  readonly vendor: string;
+  readonly product: string;
+  /** Absent: any, or none. */
+  readonly serial?: string | undefined;
+  /** Which device files a container gets: the raw USB device, those of its drivers, or both. Without one of each kind it is not offered. */
+  readonly nodes: readonly UsbNodeKind[];
+  readonly containerPath?: string | undefined;
+  readonly permissions: string;
+}
+
+export const USB_NODE_KINDS = ['usb', 'tty', 'hidraw', 'video'] as const;
+export type UsbNodeKind = (typeof USB_NODE_KINDS)[number];
 
 export interface Devs {
   readonly devs: readonly HostDev[];
@@ -48,11 +73,14 @@ export function parseDevs(text: string): Devs {
 export function doublesIn(devs: readonly HostDev[]): readonly string[] {
   return devs
     .filter(({ resource }, index) => devs.findIndex((dev) => dev.resource === resource) !== index)
-    .map(({ nodes, resource }) => `"${nodes[0]?.path}": another entry is offered as ${resource} already`);
+    .map((dev) => {
+      const what = 'usb' in dev ? `usb ${dev.usb.vendor}:${dev.usb.product}` : dev.nodes[0]?.path;
+      return `"${what}": another entry is offered as ${dev.resource} already`;
+    });
 }
 
 /** The device, or what is wrong with the entry. */
-function parseDev(entry: string): HostDev | string {
+function parseDev(entry: string): FileDev | string {
   const [, path, permissions, count = '1'] = /^(.+):([^:a-z]*[a-z][^:]*)(?::(\d+))?$/.exec(entry) ?? [];
   if (path === undefined || permissions === undefined) return `"${entry}": must be <path>:<permissions>[:<count>]`;
   const problem = pathProblem(path) ?? permissionsProblem(permissions);

@@ -11,29 +11,38 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { ConfigMapVolume } from '../test/device-plugin/config-map.ts';
 import { KubeletSide } from '../test/device-plugin/kubelet-side.ts';
+import { UsbTree } from '../test/device-plugin/usb-tree.ts';
 import { eventually } from '../test/workflows/outcome.ts';
+import { Allocations } from './allocations.ts';
 import { parseConfigFile } from './config-file.ts';
 import { ConfigSource } from './config-source.ts';
 import { type HostDev, parseDevs } from './devs.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
+import type { Host } from './host-files.ts';
+import { PluginMetrics } from './metrics.ts';
 
 const FUSE = 'hostdev.k8s.io/dev_fuse';
 const KVM = 'hostdev.k8s.io/dev_kvm';
+const SILENT = pino({ enabled: false });
 let dir = '';
 let devRoot = '';
-let volume = '';
+let volume: ConfigMapVolume;
 let kubelet: KubeletSide;
+let metrics: PluginMetrics;
 let plugin: HostDevPlugin | undefined;
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'plugins-'));
   devRoot = mkdtempSync(join(tmpdir(), 'dev-'));
   for (const name of ['fuse', 'kvm', 'null']) execFileSync('mknod', [join(devRoot, name), 'c', '1', '3']);
-  volume = mkdtempSync(join(tmpdir(), 'config-'));
+  volume = new ConfigMapVolume();
   kubelet = new KubeletSide(dir);
+  metrics = new PluginMetrics();
 });
 
 afterEach(async () => {
@@ -41,33 +50,25 @@ afterEach(async () => {
   kubelet.stop();
   rmSync(dir, { recursive: true });
   rmSync(devRoot, { recursive: true });
-  rmSync(volume, { recursive: true });
+  volume.remove();
 });
 
 function startPlugin(
   devs: string | (() => readonly HostDev[]) = '/dev/fuse:rwm,/dev/kvm:rw:2',
   pauseMs = 100,
+  host: Host = { devRoot, sysRoot: '/sys' },
 ): HostDevPlugin {
   plugin = new HostDevPlugin({
     devs: typeof devs === 'string' ? () => parseDevs(devs).devs : devs,
     pluginDir: dir,
-    devRoot,
+    host,
+    allocations: new Allocations(join(dir, 'hostdev/allocations.json'), 'this boot', SILENT),
+    metrics,
     pollMs: 20,
     pauseMs,
-    log: pino({ enabled: false }),
+    log: SILENT,
   });
   return plugin;
-}
-
-/** Writes the file as the kubelet writes a ConfigMap's volume: new folder, then the link `..data` is exchanged. */
-function configMap(text: string): string {
-  const folder = mkdtempSync(join(volume, '..v'));
-  writeFileSync(join(folder, 'devices.yaml'), text);
-  symlinkSync(folder, join(volume, '..next'));
-  renameSync(join(volume, '..next'), join(volume, '..data'));
-  rmSync(join(volume, 'devices.yaml'), { force: true });
-  symlinkSync('..data/devices.yaml', join(volume, 'devices.yaml'));
-  return join(volume, 'devices.yaml');
 }
 
 async function started(): Promise<HostDevPlugin> {
@@ -87,7 +88,7 @@ describe('HostDevPlugin', () => {
         ['v1beta1', 'hostdev.k8s.io_dev_kvm.sock', 'hostdev.k8s.io/dev_kvm'],
       ]),
     );
-    expect(kubelet.lists.get(FUSE)).toEqual([[{ ID: '/dev/fuse', health: 'Healthy' }]]);
+    expect(kubelet.lists.get(FUSE)).toEqual([[{ ID: '/dev/fuse', health: 'Healthy', topology: null }]]);
     expect(kubelet.lists.get('hostdev.k8s.io/dev_kvm')?.[0]).toHaveLength(2);
   });
 
@@ -108,6 +109,64 @@ describe('HostDevPlugin', () => {
     await expect(kubelet.allocate(FUSE, ['/dev/fuse'])).rejects.toThrow('/dev/fuse is no device file of the host now');
     renameSync(join(devRoot, 'away'), join(devRoot, 'fuse'));
     await eventually(() => JSON.stringify(health()).includes('Healthy'));
+  });
+
+  test('another device in place of one that was given is another one, also for a plugin that starts anew', async () => {
+    const running = await started();
+    await kubelet.allocate(FUSE, ['/dev/fuse']);
+    rmSync(join(devRoot, 'fuse'));
+    execFileSync('mknod', [join(devRoot, 'fuse'), 'c', '1', '5']);
+    const both = ['/dev/fuse Unhealthy', '/dev/fuse@c1:5 Healthy'];
+    await eventually(() => isDeepStrictEqual(kubelet.devices(FUSE), both));
+    await expect(kubelet.allocate(FUSE, ['/dev/fuse'])).rejects.toThrow('/dev/fuse is another device now');
+    await running.close();
+    startPlugin();
+    await eventually(() => plugin!.registered && isDeepStrictEqual(kubelet.devices(FUSE), both));
+    expect(await kubelet.allocate(FUSE, ['/dev/fuse@c1:5'])).toMatchObject({
+      containerResponses: [{ devices: [{ containerPath: '/dev/fuse', hostPath: '/dev/fuse' }] }],
+    });
+    rmSync(join(devRoot, 'fuse'));
+    execFileSync('mknod', [join(devRoot, 'fuse'), 'c', '1', '3']);
+    await eventually(() => isDeepStrictEqual(kubelet.devices(FUSE), ['/dev/fuse Healthy', '/dev/fuse@c1:5 Unhealthy']));
+  });
+
+  test('a USB device is offered with its NUMA node, and under another id when it is plugged in again', async () => {
+    const tree = new UsbTree();
+    const stick = { port: '1-1', vendor: '0403', product: '6001', serial: 'A', number: 7 };
+    tree.plug(stick);
+    await kubelet.start();
+    const { devs } = parseConfigFile('devices: [{ name: stick, usb: { vendor: "0403", product: "6001" } }]');
+    startPlugin(() => devs, 100, tree);
+    const id = 'usb:0403:6001:A@1-1';
+    const STICK = 'hostdev.k8s.io/stick';
+    await eventually(() => kubelet.devices(STICK));
+    expect(kubelet.lists.get(STICK)).toEqual([[{ ID: id, health: 'Healthy', topology: { nodes: [{ ID: '1' }] } }]]);
+    await kubelet.allocate(STICK, [id]);
+    tree.unplug(stick);
+    await eventually(() => isDeepStrictEqual(kubelet.devices(STICK), [`${id} Unhealthy`]));
+    tree.plug({ ...stick, number: 8 });
+    await eventually(() => isDeepStrictEqual(kubelet.devices(STICK), [`${id} Unhealthy`, `${id}@c189:7 Healthy`]));
+    tree.remove();
+  });
+
+  test('counts devices, allocations and registrations', async () => {
+    await kubelet.start();
+    let devs = parseDevs('/dev/fuse:rw:3,/dev/gone:r').devs;
+    const running = startPlugin(() => devs);
+    await eventually(() => running.registered && kubelet.devices(FUSE));
+    await kubelet.allocate(FUSE, ['/dev/fuse']);
+    await expect(kubelet.allocate(FUSE, ['/dev/nothing'])).rejects.toThrow('there is no such device');
+    const text = await metrics.text();
+    for (const series of [
+      'devices{resource="hostdev.k8s.io/dev_fuse",health="healthy"} 3',
+      'devices{resource="hostdev.k8s.io/dev_gone",health="unhealthy"} 1',
+      'allocations_total{resource="hostdev.k8s.io/dev_fuse",result="ok"} 1',
+      'allocations_total{resource="hostdev.k8s.io/dev_fuse",result="refused"} 1',
+      'registrations_total{resource="hostdev.k8s.io/dev_fuse",result="ok"} 1',
+    ])
+      expect(text).toContain(`device_mounter_hostdev_${series}`);
+    devs = [];
+    await eventually(async () => !(await metrics.text()).includes(FUSE));
   });
 
   test('waits for a kubelet that starts later', async () => {
@@ -200,15 +259,15 @@ describe('HostDevPlugin', () => {
   });
 
   test('takes a ConfigMap that changes 50 times, while what stays keeps its stream', async () => {
-    const file = configMap('devices: [{ path: /dev/fuse, count: 2 }]');
-    const source = new ConfigSource([], file, pino({ enabled: false }));
+    volume.write('devices: [{ path: /dev/fuse, count: 2 }]');
+    const source = new ConfigSource([], volume.file, SILENT, metrics);
     await kubelet.start();
     startPlugin(() => source.look());
     await eventually(() => kubelet.devices(FUSE));
     const stream = kubelet.streams.get(FUSE);
     for (let change = 1; change <= 50; change += 1) {
       const kvm = change % 2 === 0 ? '' : ', { path: /dev/kvm }';
-      configMap(`devices: [{ path: /dev/fuse, count: ${2 + change} }${kvm}]`);
+      volume.write(`devices: [{ path: /dev/fuse, count: ${2 + change} }${kvm}]`);
       await eventually(() => kubelet.devices(FUSE)?.length === 2 + change && (kvm === '') === !kubelet.lists.has(KVM));
       const allocated = await kubelet.allocate(FUSE, ['/dev/fuse::1']);
       expect(allocated).toMatchObject({ containerResponses: [{ devices: [{ hostPath: '/dev/fuse' }] }] });
@@ -216,36 +275,6 @@ describe('HostDevPlugin', () => {
     expect(kubelet.streams.get(FUSE)).toBe(stream);
     expect(kubelet.registered.filter(({ resourceName }) => resourceName === FUSE)).toHaveLength(1);
   }, 60_000);
-
-  test('keeps the last good configuration and says what is wrong with the new one', async () => {
-    const file = configMap('devices: [{ path: /dev/fuse }]');
-    const lines: string[] = [];
-    const source = new ConfigSource(
-      parseDevs('/dev/null:r').devs,
-      file,
-      pino({}, { write: (line: string) => lines.push(line) }),
-    );
-    const offered = (): string[] => source.look().map(({ resource }) => resource);
-    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', FUSE]);
-    for (const bad of ['devices: [{ path: /etc/x }]', 'devices: [{ path: /dev/null }]', '{']) {
-      configMap(bad);
-      lines.length = 0;
-      expect([offered(), offered()]).toEqual([offered(), ['hostdev.k8s.io/dev_null', FUSE]]);
-      expect(lines).toHaveLength(1);
-      expect(lines[0]).toContain('the last good one stays in force');
-    }
-    rmSync(file);
-    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', FUSE]);
-    expect(source.problem).toBeUndefined();
-    configMap('devices: [{ path: /dev/kvm }]');
-    expect(offered()).toEqual(['hostdev.k8s.io/dev_null', KVM]);
-  });
-
-  test('a file that was never good offers nothing and is told by readiness', () => {
-    const source = new ConfigSource([], join(dir, 'none'), pino({ enabled: false }));
-    expect(source.look()).toEqual([]);
-    expect(source.problem).toContain('ENOENT');
-  });
 
   test('refuses two devices for one path in a container', async () => {
     await kubelet.start();

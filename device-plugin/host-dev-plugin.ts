@@ -40,7 +40,7 @@ export class HostDevPlugin {
       if (wanted.has(resource)) continue;
       this.#plugins.delete(resource);
       log.info({ resource }, 'no longer offered');
-      void plugin.close();
+      void plugin.close().then(() => this.#plugins.has(resource) || this.#options.metrics.forget(resource));
     }
     for (const [resource, dev] of wanted) {
       const plugin = this.#plugins.get(resource) ?? new ResourcePlugin(dev, this.#options, log);

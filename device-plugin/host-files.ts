@@ -1,133 +1,129 @@
-import { readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
-import { basename, join, posix } from 'node:path';
-import type { HostDev, NodeSpec } from './devs.ts';
-import { idOf } from './names.ts';
+import { basename } from 'node:path';
+import { deviceFile, isPattern, matchesOf, pathMatches } from './dev-tree.ts';
+import type { FileDev, HostDev, NodeSpec, UsbNodeKind, UsbSpec } from './devs.ts';
+import { Sysfs, type SysfsNode, type UsbDevice } from './sysfs.ts';
 
-/** A device as the kubelet is told of it. */
-export interface Device {
-  readonly ids: readonly string[];
-  /** What is wrong with it now. */
+/** Where the host's devices are seen. */
+export interface Host {
+  readonly devRoot: string;
+  readonly sysRoot: string;
+}
+
+/** A device of the host as it is now. */
+export interface HostDevice {
+  /** What its ids are made of: its place, whatever device is there. */
+  readonly name: string;
+  /** What is wrong with it. */
   readonly problem: string | undefined;
-  /** `DeviceSpec`s of an Allocate; links are followed, so that what was looked at is what the container gets. */
-  readonly nodes: readonly {
-    readonly containerPath: string;
-    readonly hostPath: string;
-    readonly permissions: string;
-  }[];
+  readonly nodes: readonly HostNode[];
+  /** Those that it is near, in order, as far as the host knows. */
+  readonly numaNodes: readonly number[];
 }
 
-/** As many links as path_resolution(7) follows. */
-const MAX_LINKS = 40;
+/** A device file of it, as in a `DeviceSpec` of an Allocate. */
+interface HostNode {
+  readonly containerPath: string;
+  readonly hostPath: string;
+  readonly permissions: string;
+  /** Which of the device's files it is. */
+  readonly key: string;
+  /** As in `DeviceFile`. */
+  readonly number: string;
+}
 
-/** The devices of a resource as they are now under `devRoot`, where the host's /dev is seen. */
-export function devicesOf({ resource, count, nodes }: HostDev, devRoot: string): readonly Device[] {
-  const [first, ...others] = nodes;
+/** The devices of a resource as they are now. */
+export function devicesOf(dev: HostDev, host: Host): readonly HostDevice[] {
+  const sysfs = new Sysfs(host.sysRoot);
+  const found = 'usb' in dev ? usbDevices(dev.usb, host, sysfs) : fileDevices(dev, host);
+  return found.map((device) => {
+    const near = device.nodes.map(({ number }) => sysfs.numaNode(number)).filter((node) => node !== undefined);
+    return { ...device, numaNodes: [...new Set(near)].toSorted((one, other) => one - other) };
+  });
+}
+
+type Found = Omit<HostDevice, 'numaNodes'>;
+
+function fileDevices(dev: FileDev, { devRoot }: Host): readonly Found[] {
+  const { nodes } = dev;
+  const [first] = nodes;
   if (first === undefined) return [];
-  const idsOf = (base: string): string[] => Array.from({ length: count }, (_, index) => idOf(base, index));
-  if (others.length > 0) return [deviceOf(idsOf(resource.slice(resource.indexOf('/') + 1)), nodes, devRoot)];
-  if (!isPattern(first.path)) {
-    const device = deviceOf(idsOf(first.path), [{ ...first, optional: false }], devRoot);
-    return first.optional && device.problem !== undefined ? [] : [device];
-  }
-  return matchesOf(first.path, devRoot)
-    .map((path) => deviceOf(idsOf(path), [{ ...first, path, optional: false }], devRoot))
-    .filter(({ problem }) => problem === undefined);
+  if (nodes.length > 1) return [groupOf(groupName(dev), nodes, devRoot)];
+  const paths = isPattern(first.path) ? matchesOf(first.path, devRoot) : [first.path];
+  const isOptional = first.optional || isPattern(first.path);
+  return paths
+    .map((path) => groupOf(path, [{ ...first, path, optional: false }], devRoot))
+    .filter(({ problem }) => !isOptional || problem === undefined);
 }
 
-function deviceOf(ids: readonly string[], specs: readonly NodeSpec[], devRoot: string): Device {
-  const found = specs.map((spec) => ({ ...spec, hostPath: deviceFile(spec.path, devRoot) }));
-  const lacking = found.find(({ hostPath, optional }) => hostPath === undefined && !optional);
-  const nodes = found.flatMap(({ path, hostPath, containerPath = path, permissions }) => {
-    if (hostPath === undefined) return [];
-    return [
-      {
-        containerPath: containerPath.endsWith('/') ? containerPath + basename(path) : containerPath,
-        hostPath,
-        permissions,
-      },
-    ];
+/** Whether a device with this name may be one of the resource. */
+export function isNameOf(dev: HostDev, name: string): boolean {
+  if ('usb' in dev) return name.startsWith(`${usbName(dev.usb)}${dev.usb.serial === undefined ? '' : '@'}`);
+  const [first] = dev.nodes;
+  if (first === undefined) return false;
+  return dev.nodes.length > 1 ? name === groupName(dev) : pathMatches(first.path, name);
+}
+
+const groupName = ({ resource }: FileDev): string => resource.slice(resource.indexOf('/') + 1);
+
+function groupOf(name: string, specs: readonly NodeSpec[], devRoot: string): Found {
+  const found = specs.map((spec) => ({ ...spec, file: deviceFile(spec.path, devRoot) }));
+  const lacking = found.find(({ file, optional }) => file === undefined && !optional);
+  const nodes = found.flatMap(({ path, file, containerPath = path, permissions }) => {
+    if (file === undefined) return [];
+    return [nodeOf(path, { ...file, hostPath: file.path, path }, containerPath, permissions)];
   });
   const problem =
     lacking === undefined && nodes.length > 0
       ? undefined
       : `${(lacking ?? specs[0])?.path} is no device file of the host now`;
-  return { ids, problem, nodes };
+  return { name, problem, nodes };
 }
 
-/** Where the device file is that `path` leads to, as a path below /dev; `undefined` if it leads elsewhere or to none. */
-export function deviceFile(path: string, devRoot: string): string | undefined {
-  try {
-    const real = realPath(path, devRoot);
-    if (real === undefined) return undefined;
-    const stats: Stats = statSync(join(devRoot, real.slice('/dev'.length)));
-    return stats.isCharacterDevice() || stats.isBlockDevice() ? real : undefined;
-  } catch {
-    return undefined;
-  }
+function nodeOf(
+  key: string,
+  { path, hostPath, number }: SysfsNode & { readonly hostPath: string },
+  containerPath: string,
+  permissions: string,
+): HostNode {
+  const at = containerPath.endsWith('/') ? containerPath + basename(path) : containerPath;
+  return { key, containerPath: at, hostPath, permissions, number };
 }
 
-/** Follows links as the host would: an absolute one begins at the host's root, and nothing may leave /dev. */
-function realPath(path: string, devRoot: string): string | undefined {
-  const rest = path.split('/').slice(2);
-  let done = '/dev';
-  for (let links = 0; rest.length > 0; ) {
-    const at = posix.join(done, rest.shift() ?? '');
-    const target = linkTarget(join(devRoot, at.slice('/dev'.length)));
-    if (target === undefined) {
-      done = at;
-      continue;
-    }
-    links += 1;
-    const to = posix.normalize(posix.resolve(done, target));
-    if (links > MAX_LINKS || !to.startsWith('/dev/')) return undefined;
-    rest.unshift(...to.split('/').slice(2));
-    done = '/dev';
-  }
-  return done;
+const SUBSYSTEMS: Readonly<Record<string, UsbNodeKind>> = { tty: 'tty', hidraw: 'hidraw', video4linux: 'video' };
+
+function usbDevices(spec: UsbSpec, host: Host, sysfs: Sysfs): readonly Found[] {
+  return sysfs
+    .usbDevices()
+    .filter(
+      ({ vendor, product, serial }) =>
+        vendor === spec.vendor && product === spec.product && (spec.serial === undefined || serial === spec.serial),
+    )
+    .map((device) => usbDevice(device, spec, host))
+    .filter(({ problem }) => problem === undefined);
 }
 
-function linkTarget(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'EINVAL') return undefined;
-    throw err;
-  }
+/** With the port in its name: cheap devices have no serial number, or all the same one. */
+function usbDevice(device: UsbDevice, spec: UsbSpec, { devRoot }: Host): Found {
+  const name = `${usbName(device)}@${device.port}`;
+  const wanted = spec.nodes.map((kind) => ({ kind, found: nodesOfKind(device, kind) }));
+  const nodes = wanted.flatMap(({ kind, found }) =>
+    found.flatMap((node, index) => {
+      const file = deviceFile(node.path, devRoot);
+      // Under that name is something else: the device has just been changed, or /dev is not the kernel's.
+      if (file?.number !== node.number) return [];
+      const { containerPath = node.path, permissions } = spec;
+      return [nodeOf(`${kind}${index}`, { ...node, hostPath: file.path }, containerPath, permissions)];
+    }),
+  );
+  const lacking = wanted.find(({ kind }) => !nodes.some(({ key }) => key.startsWith(kind)));
+  return { name, problem: lacking && `${name} has no ${lacking.kind} device file now`, nodes };
 }
 
-export function isPattern(path: string): boolean {
-  return /[*?]/.test(path);
+function nodesOfKind(device: UsbDevice, kind: UsbNodeKind): readonly SysfsNode[] {
+  return kind === 'usb' ? [device.node] : device.below.filter(({ subsystem }) => SUBSYSTEMS[subsystem] === kind);
 }
 
-/** Existing paths that a pattern describes, in order. `*` and `?` stand for anything but `/`. */
-function matchesOf(pattern: string, devRoot: string): readonly string[] {
-  let found = ['/dev'];
-  for (const part of pattern.split('/').slice(2)) {
-    found = found.flatMap((folder) => {
-      if (!isPattern(part)) return [`${folder}/${part}`];
-      const names = namesIn(join(devRoot, folder.slice('/dev'.length)));
-      return names.filter((name) => matches(part, name)).map((name) => `${folder}/${name}`);
-    });
-  }
-  return found.toSorted();
-}
-
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-/** Without a regular expression, which takes exponentially long for some patterns: goes back to the last `*` only. */
-export function matches(pattern: string, name: string): boolean {
-  let [at, star, from] = [0, -1, 0];
-  for (let index = 0; index < name.length; ) {
-    if (pattern[at] === '*') [star, from] = [at++, index];
-    else if (pattern[at] === '?' || pattern[at] === name[index]) [at, index] = [at + 1, index + 1];
-    else if (star >= 0) [at, index] = [star + 1, ++from];
-    else return false;
-  }
-  return /^\**$/.test(pattern.slice(at));
+/** Begins the names of all devices that fit. */
+function usbName({ vendor, product, serial }: Pick<UsbDevice, 'vendor' | 'product'> & { serial?: string | undefined }) {
+  return `usb:${vendor}:${product}${serial === undefined ? '' : `:${serial}`}`;
 }

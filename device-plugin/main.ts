@@ -1,10 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { serveHealth } from '../process/health.ts';
 import { settingsOrExit } from '../process/options.ts';
+import { Allocations } from './allocations.ts';
 import { configOf, OPTIONS, SUMMARY } from './config.ts';
 import { ConfigSource } from './config-source.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
+import { PluginMetrics } from './metrics.ts';
 
 const config = configOf(settingsOrExit(SUMMARY, OPTIONS));
 if (config.devs.length === 0 && config.file === undefined) {
@@ -12,17 +15,26 @@ if (config.devs.length === 0 && config.file === undefined) {
   process.exit(2);
 }
 const log = pino({ name: 'device-plugin' });
-const source = new ConfigSource(config.devs, config.file, log);
+const metrics = new PluginMetrics();
+const source = new ConfigSource(config.devs, config.file, log, metrics);
+const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 const plugin = new HostDevPlugin({
   devs: () => source.look(),
   pluginDir: config.pluginDir,
-  devRoot: config.devRoot ?? (existsSync('/host/dev') ? '/host/dev' : '/dev'),
+  host: {
+    devRoot: config.devRoot ?? (existsSync('/host/dev') ? '/host/dev' : '/dev'),
+    sysRoot: config.sysRoot,
+  },
+  // A kubelet that starts empties its folder of files, but leaves folders (devicemanager.CleanupPluginDirectory).
+  allocations: new Allocations(join(config.pluginDir, 'hostdev', 'allocations.json'), boot, log),
+  metrics,
   pollMs: 1_000,
   pauseMs: 2_000,
   log,
 });
 const health = await serveHealth({
   port: config.healthPort,
+  metrics: () => metrics.text(),
   ready: {
     config: () => source.problem,
     kubelet: () => (plugin.registered ? undefined : 'the kubelet does not follow every resource'),

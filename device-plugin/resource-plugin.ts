@@ -1,16 +1,20 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { Allocations } from './allocations.ts';
 import type { HostDev } from './devs.ts';
-import { devicesOf } from './host-files.ts';
+import { devicesOf, type Host } from './host-files.ts';
+import type { PluginMetrics } from './metrics.ts';
 import { endpointOf } from './names.ts';
+import { givenOf, offersOf } from './offers.ts';
 import { register } from './registration.ts';
-import { type FileIdentity, fileIdentity, ResourceServer } from './resource-server.ts';
+import { type FileIdentity, fileIdentity, type Inventory, ResourceServer } from './resource-server.ts';
 
 export interface ResourceSettings {
   /** Device plugin directory of the kubelet. */
   readonly pluginDir: string;
-  /** Where the host's /dev is seen. */
-  readonly devRoot: string;
+  readonly host: Host;
+  readonly allocations: Allocations;
+  readonly metrics: PluginMetrics;
   /**
    * Pause before the same kubelet is asked again, in milliseconds; doubled up to 16 times as long. Also how long a kubelet may
    * follow nobody: after a second registration it may end the old stream before it opens the new one.
@@ -96,9 +100,11 @@ export class ResourcePlugin {
       if (!this.#server?.reachable) await this.#listen(endpoint);
       await register(this.#kubeletSocket, endpoint, this.#dev.resource);
       this.#registered = true;
+      this.#count('ok');
       this.#lastProblem = '';
       this.#log.info('registered with the kubelet');
     } catch (err) {
+      this.#count('failed');
       this.#report(err);
     } finally {
       // It may be another kubelet by now: that is seen at the next look.
@@ -109,14 +115,33 @@ export class ResourcePlugin {
   async #listen(endpoint: string): Promise<void> {
     // A closing server removes its socket file: close the old one before the new one listens.
     this.#closeServer();
-    const server = new ResourceServer(() => devicesOf(this.#dev, this.#settings.devRoot));
+    const server = new ResourceServer(this.#inventory());
     await server.listen(join(this.#settings.pluginDir, endpoint));
     this.#server = server;
+  }
+
+  #inventory(): Inventory {
+    const { host, allocations, metrics } = this.#settings;
+    const { resource } = this.#dev;
+    return {
+      offers: () => {
+        const offers = offersOf(this.#dev, devicesOf(this.#dev, host), allocations.of(resource));
+        metrics.show(resource, offers);
+        return offers;
+      },
+      given: (devices) =>
+        allocations.record(resource, new Map([...devices].map(([id, device]) => [id, givenOf(device)]))),
+      answered: (result) => metrics.allocations.inc({ resource, result }),
+    };
   }
 
   #closeServer(): void {
     this.#server?.close();
     this.#server = undefined;
+  }
+
+  #count(result: 'ok' | 'failed'): void {
+    this.#settings.metrics.registrations.inc({ resource: this.#dev.resource, result });
   }
 
   #report(err: unknown): void {

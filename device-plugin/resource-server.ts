@@ -9,10 +9,21 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { loadService } from '../proto/services.ts';
-import type { Device } from './host-files.ts';
+import type { HostDevice } from './host-files.ts';
+import type { Offer } from './offers.ts';
 
 interface AllocateRequest {
   readonly containerRequests: readonly { readonly devicesIds: readonly string[] }[];
+}
+
+/** What a resource consists of. */
+export interface Inventory {
+  /** As it is at the moment. */
+  offers(): readonly Offer[];
+  /** Called before an Allocate is answered, with the device of each id. */
+  given(devices: ReadonlyMap<string, HostDevice>): void;
+  /** Called when an Allocate was answered or refused. */
+  answered(result: 'ok' | 'refused'): void;
 }
 
 const DEVICE_PLUGIN = loadService('DevicePlugin');
@@ -21,15 +32,14 @@ const DEVICE_PLUGIN = loadService('DevicePlugin');
 export class ResourceServer {
   readonly #server = new Server();
   readonly #watchers = new Set<ServerWritableStream<object, object>>();
-  readonly #look: () => readonly Device[];
-  #devices: readonly Device[];
+  readonly #inventory: Inventory;
+  #offers: readonly Offer[];
   #file: FileIdentity | undefined;
   #socketPath = '';
 
-  /** `look` answers the devices as they are at the moment. */
-  constructor(look: () => readonly Device[]) {
-    this.#look = look;
-    this.#devices = look();
+  constructor(inventory: Inventory) {
+    this.#inventory = inventory;
+    this.#offers = inventory.offers();
     this.#server.addService(DEVICE_PLUGIN, {
       getDevicePluginOptions: (_call: unknown, answer: sendUnaryData<object>) => answer(null, {}),
       listAndWatch: (call: ServerWritableStream<object, object>) => this.#listAndWatch(call),
@@ -63,7 +73,7 @@ export class ResourceServer {
   /** Looks at the devices, and tells the kubelet when they have changed. */
   refresh(): void {
     const before = this.#list();
-    this.#devices = this.#look();
+    this.#offers = this.#inventory.offers();
     const now = this.#list();
     if (!isDeepStrictEqual(now, before)) for (const watcher of this.#watchers) watcher.write(now);
   }
@@ -74,10 +84,7 @@ export class ResourceServer {
   }
 
   #list(): object {
-    const devices = this.#devices.flatMap(({ ids, problem }) =>
-      ids.map((id) => ({ ID: id, health: problem === undefined ? 'Healthy' : 'Unhealthy' })),
-    );
-    return { devices };
+    return { devices: this.#offers.map(({ id, is }) => ({ ID: id, ...healthOf(is) })) };
   }
 
   #listAndWatch(call: ServerWritableStream<object, object>): void {
@@ -92,33 +99,47 @@ export class ResourceServer {
   #allocate(request: AllocateRequest, answer: sendUnaryData<object>): void {
     this.refresh();
     try {
-      const containerResponses = request.containerRequests.map(({ devicesIds }) => ({
-        devices: this.#nodesOf(devicesIds),
-      }));
+      const containers = request.containerRequests.map(({ devicesIds }) => this.#devicesOf(devicesIds));
+      const containerResponses = containers.map((devices) => ({ devices: nodesOf(devices) }));
+      for (const devices of containers) this.#inventory.given(devices);
+      this.#inventory.answered('ok');
       answer(null, { containerResponses });
     } catch (err) {
+      this.#inventory.answered('refused');
       answer({ code: status.UNAVAILABLE, details: err instanceof Error ? err.message : String(err) });
     }
   }
 
-  /** Two copies of a device have the same files. */
-  #nodesOf(ids: readonly string[]): readonly Device['nodes'][number][] {
-    const byPath = new Map<string, Device['nodes'][number]>();
-    for (const id of ids) {
-      const device = this.#devices.find((one) => one.ids.includes(id));
-      if (device === undefined) throw new Error(`Cannot allocate "${id}": there is no such device`);
-      if (device.problem !== undefined) throw new Error(`Cannot allocate "${id}": ${device.problem}`);
-      for (const node of device.nodes) {
-        const other = byPath.get(node.containerPath);
-        if (other !== undefined && other.hostPath !== node.hostPath)
-          throw new Error(
-            `Cannot allocate "${id}": ${node.containerPath} would be two devices; use a containerPath that ends with /`,
-          );
-        byPath.set(node.containerPath, node);
-      }
-    }
-    return [...byPath.values()];
+  #devicesOf(ids: readonly string[]): ReadonlyMap<string, HostDevice> {
+    const devices = ids.map((id) => {
+      const is = this.#offers.find((offer) => offer.id === id)?.is ?? { problem: 'there is no such device' };
+      if (!('nodes' in is) || is.problem !== undefined) throw new Error(`Cannot allocate "${id}": ${is.problem}`);
+      return [id, is] as const;
+    });
+    return new Map(devices);
   }
+}
+
+function healthOf(is: Offer['is']): object {
+  if (is.problem !== undefined) return { health: 'Unhealthy' };
+  const near = 'nodes' in is ? is.numaNodes : [];
+  return { health: 'Healthy', ...(near.length > 0 && { topology: { nodes: near.map((ID) => ({ ID })) } }) };
+}
+
+/** Two copies of a device have the same files. */
+function nodesOf(devices: ReadonlyMap<string, HostDevice>): readonly HostDevice['nodes'][number][] {
+  const byPath = new Map<string, HostDevice['nodes'][number]>();
+  for (const [id, { nodes }] of devices) {
+    for (const node of nodes) {
+      const other = byPath.get(node.containerPath);
+      if (other !== undefined && other.hostPath !== node.hostPath)
+        throw new Error(
+          `Cannot allocate "${id}": ${node.containerPath} would be two devices; use a containerPath that ends with /`,
+        );
+      byPath.set(node.containerPath, node);
+    }
+  }
+  return [...byPath.values()];
 }
 
 /** Changes whenever a file is made anew under the same path; an inode number alone may come back at once. */

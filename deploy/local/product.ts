@@ -35,7 +35,7 @@ interface LocalValues {
 
 interface KubeObject {
   readonly kind: string;
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly spec?: object;
 }
 
@@ -58,7 +58,7 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
   await endHostProduct(cluster);
   const objects = await installCommon(cluster, IMAGE_IN_MANIFESTS);
   for (const { kind, metadata } of objects.filter(isForPods))
-    await kubectl(cluster, 'delete', kind, metadata.name, `--namespace=${PRODUCT_NAMESPACE}`, '--ignore-not-found');
+    await kubectl(cluster, 'delete', kind, metadata.name, ...inNamespace(metadata), '--ignore-not-found');
   const rest = objects.filter((object) => !isForPods(object));
   await apply(cluster, [...rest.map(withoutSelector), hostEndpoints()]);
   // Nobody takes away the endpoints that pods gave to a Service that has lost its selector.
@@ -148,8 +148,11 @@ async function labelNodes(cluster: Cluster): Promise<void> {
 
 async function rollout(cluster: Cluster, { kind, metadata }: KubeObject): Promise<void> {
   const what = `${kind.toLowerCase()}/${metadata.name}`;
-  await kubectl(cluster, 'rollout', 'status', what, `--namespace=${PRODUCT_NAMESPACE}`, '--timeout=120s');
+  await kubectl(cluster, 'rollout', 'status', what, ...inNamespace(metadata), '--timeout=120s');
 }
+
+const inNamespace = ({ namespace }: KubeObject['metadata']): readonly string[] =>
+  namespace === undefined ? [] : [`--namespace=${namespace}`];
 
 /** Waits until kube-apiserver reaches the product and every node offers its devices. */
 async function available(cluster: Cluster): Promise<void> {

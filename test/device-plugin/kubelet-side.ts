@@ -39,8 +39,9 @@ export class KubeletSide {
   }
 
   async start(): Promise<void> {
-    // As the real one does: sockets of plugins go when it starts.
-    for (const file of readdirSync(this.#dir)) rmSync(join(this.#dir, file));
+    // As the real one does: sockets of plugins go when it starts, folders stay.
+    for (const entry of readdirSync(this.#dir, { withFileTypes: true }))
+      if (!entry.isDirectory()) rmSync(join(this.#dir, entry.name));
     // Under another name at first: one that is killed leaves its socket where it is, and this one would remove it.
     const bound = join(this.#dir, `kubelet-${process.hrtime.bigint()}`);
     this.#server.addService(REGISTRATION, {

@@ -1,9 +1,12 @@
 import { hasCondition } from '../../deploy/local/kube-api.ts';
-import { type DaemonSetName, PLACED, placementLabel } from '../../deploy/local/placement.ts';
+import { DAEMON_SET_NAMESPACES, type DaemonSetName, PLACED, placementLabel } from '../../deploy/local/placement.ts';
 import { ask, find, listPath } from './kube.ts';
 import { until } from './until.ts';
 
 export const PRODUCT_NAMESPACE = 'device-mounter';
+
+const namespaceOf = (app: string): string =>
+  app in DAEMON_SET_NAMESPACES ? DAEMON_SET_NAMESPACES[app as DaemonSetName] : PRODUCT_NAMESPACE;
 
 /** Takes the pod of a DaemonSet away from one node, or lets it return, and waits until that is so. */
 export async function place(daemonSet: DaemonSetName, node: string, where: 'away' | 'here'): Promise<void> {
@@ -38,7 +41,7 @@ export async function podsOf(app: string, node?: string): Promise<readonly Produ
     labelSelector: `app.kubernetes.io/name=${app}`,
     ...(node !== undefined && { fieldSelector: `spec.nodeName=${node}` }),
   };
-  return (await ask<{ items: readonly ProductPod[] }>('GET', listPath(PRODUCT_NAMESPACE, 'pods', query))).items;
+  return (await ask<{ items: readonly ProductPod[] }>('GET', listPath(namespaceOf(app), 'pods', query))).items;
 }
 
 interface Workload {
@@ -58,7 +61,7 @@ interface Workload {
 
 /** Waits, as `kubectl rollout status` does, until every pod of a workload is of its newest template and available. */
 export async function rolledOut(kind: 'deployments' | 'daemonsets', name: string): Promise<void> {
-  const path = `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/${kind}/${name}`;
+  const path = `/apis/apps/v1/namespaces/${namespaceOf(name)}/${kind}/${name}`;
   await until(`${kind}/${name} to be rolled out`, async () => isRolledOut(await find<Workload>(path)), 120_000);
 }
 
