@@ -200,6 +200,16 @@ describe('Healer', () => {
     expect(usable('c2')).toEqual(['/dev/fuse']);
   });
 
+  test('has nothing to confirm of a mount that was attached as its slave ran, by an earlier release too', async () => {
+    await mounted({ deviceType: 'GENERIC' });
+    const record = node.deps.store.get(MOUNT);
+    expect(record?.confirmed).toBe(true);
+    if (record !== undefined) await node.deps.store.put({ ...record, confirmed: false });
+    node.podResources.set('s1', new Map());
+    await look();
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
   test('releases a mount whose slave does not run in time', async () => {
     node.addPod({ name: 's1', uid: slave.uid, running: false });
     await mounted({}, -1);

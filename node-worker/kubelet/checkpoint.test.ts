@@ -38,18 +38,27 @@ describe('parseCheckpoint()', () => {
         resource: 'hostdev.k8s.io/dev_fuse',
         deviceIds: ['/dev/fuse'],
         devices: [FUSE],
-        cdiDevices: [],
+        mounts: [],
         envs: {},
+        annotations: {},
+        cdiDevices: [],
       },
     ]);
   });
 
   test('reads an answer of any size', () => {
     const envs = { LONG: 'x'.repeat(300) };
-    const [allocation] = parseCheckpoint(
-      checkpoint({ AllocResp: allocResp({ envs, devices: [FUSE], cdiDevices: [{ name: 'v.com/gpu=0' }] }) }),
-    );
-    expect(allocation).toMatchObject({ envs, devices: [FUSE], cdiDevices: ['v.com/gpu=0'] });
+    const mounts = [{ containerPath: '/a', hostPath: '/b', readOnly: true }];
+    const annotations = { note: 'n' };
+    const answer = { envs, mounts, annotations, devices: [FUSE], cdiDevices: [{ name: 'v.com/gpu=0' }] };
+    const [allocation] = parseCheckpoint(checkpoint({ AllocResp: allocResp(answer) }));
+    expect(allocation).toMatchObject({ ...answer, cdiDevices: ['v.com/gpu=0'] });
+  });
+
+  test('reads CDI names from annotations, too', () => {
+    const annotations = { 'cdi.k8s.io/plugin_1': 'v.com/gpu=0,v.com/gpu=1', 'v.com/note': 'v.com/gpu=2' };
+    const AllocResp = allocResp({ annotations, cdiDevices: [{ name: 'v.com/gpu=0' }] });
+    expect(parseCheckpoint(checkpoint({ AllocResp }))[0]?.cdiDevices).toEqual(['v.com/gpu=0', 'v.com/gpu=1']);
   });
 
   test.each([

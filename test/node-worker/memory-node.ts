@@ -100,8 +100,10 @@ export class MemoryNode {
       container: 'slave',
       resource,
       devices,
-      cdiDevices: [],
+      mounts: [],
       envs: {},
+      annotations: {},
+      cdiDevices: [],
       podUid: uid,
       deviceIds,
     });
@@ -153,6 +155,7 @@ export class MemoryNode {
       endOfSlave: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.end,
       changes: this.changes,
       hostRoot: this.hostRoot,
+      driverRoots: [''],
       log: pino({ enabled: false }),
       metrics: new NodeMetrics(() => store.records()),
     };

@@ -1,0 +1,103 @@
+import { fail } from '../../contract/failures.ts';
+import { accessBits, deviceKey } from '../cgroup/rule.ts';
+import type { DeviceNode } from '../kernel/engine.ts';
+import type { Allocation, DeviceSpec } from '../kubelet/checkpoint.ts';
+import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
+import type { AllocatedDevice, Host } from './driver.ts';
+import { nodesText } from './nodes-text.ts';
+
+/** The device nodes that a device plugin's answer names. */
+export interface Named {
+  readonly nodes: readonly DeviceNode[];
+  /** Paths of those that a CDI device has for itself, by its name without vendor and class: often the id of the device. */
+  readonly own: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+/**
+ * Nodes by the answer's device specs and by its CDI names: runtimes give a container both.
+ * @throws NotAllocated, also where one path is named for two devices
+ */
+export function namedNodes(allocation: Allocation, host: Host): Named {
+  const cdi = cdiDevicesOf(allocation.cdiDevices, host);
+  const sources = [
+    { by: 'the device plugin', nodes: specNodes(allocation, host) },
+    ...cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes })),
+  ];
+  const named = new Map<string, { readonly by: string; readonly node: DeviceNode }>();
+  for (const { by, nodes } of sources) {
+    for (const node of nodes) {
+      const other = named.get(node.path);
+      if (other !== undefined && deviceKey(other.node) !== deviceKey(node)) {
+        throw fail(
+          'NotAllocated',
+          `Cannot attach ${allocation.resource}: ${other.by} names ${nodesText([other.node])}, ${by} names ${nodesText([node])}`,
+        );
+      }
+      named.set(node.path, other ?? { by, node });
+    }
+  }
+  return { nodes: [...named.values()].map(({ node }) => node), own: ownPathsOf(cdi) };
+}
+
+function ownPathsOf(devices: readonly CdiDevice[]): Named['own'] {
+  const paths = new Map<string, Set<string>>();
+  for (const { id, own } of devices) {
+    paths.set(id, new Set([...(paths.get(id) ?? []), ...own.map(({ path }) => path)]));
+  }
+  return paths;
+}
+
+/** The nodes of an answer's device specs. @throws NotAllocated, NotFound, Invalid */
+export function specNodes({ resource, devices }: Allocation, host: Host): readonly DeviceNode[] {
+  return devices.flatMap((spec) => {
+    const access = accessOf(spec, resource);
+    return host.paths(spec.hostPath).map(({ rest, hostPath }) => ({
+      ...host.device(hostPath),
+      path: `${spec.containerPath}${rest}`,
+      access,
+    }));
+  });
+}
+
+function accessOf({ permissions, hostPath }: DeviceSpec, resource: string): string {
+  const access = ['r', 'w', 'm'].filter((letter) => permissions.includes(letter)).join('');
+  if (access.length > 0 && access.length === permissions.length) return access;
+  throw fail(
+    'NotAllocated',
+    `Cannot attach ${resource}: permissions of ${hostPath} must be some of r, w, m, are "${permissions}"`,
+  );
+}
+
+/** Checks that a running slave has what the answer names. @throws NotAllocated with both lists */
+export function requireLive(resource: string, named: readonly DeviceNode[], live: readonly DeviceNode[]): void {
+  if (named.every((node) => live.some((other) => gives(other, node)))) return;
+  throw fail(
+    'NotAllocated',
+    `Cannot attach ${resource}: its device plugin names ${nodesText(named)}, the running slave has ${nodesText(live)}`,
+  );
+}
+
+function gives(live: DeviceNode, named: DeviceNode): boolean {
+  const wanted = accessBits(withoutMaking(named).access);
+  return live.path === named.path && deviceKey(live) === deviceKey(named) && (wanted & ~accessBits(live.access)) === 0;
+}
+
+/** Every container may make nodes (`m`, OCI default devices): that is no part of an allocation. */
+export const withoutMaking = (node: DeviceNode): DeviceNode => ({ ...node, access: node.access.replace('m', '') });
+
+/** A device of an allocation, and which nodes no other device needs. */
+export interface OwnPaths {
+  readonly id: string;
+  readonly resource: string;
+  readonly own: ReadonlySet<string>;
+}
+
+/** Gives each device all of `nodes` but those that are another one's own. */
+export function apart(devices: readonly OwnPaths[], nodes: readonly DeviceNode[]): readonly AllocatedDevice[] {
+  const owned = new Set(devices.flatMap(({ own }) => [...own]));
+  return devices.map(({ id, resource, own }) => ({
+    id,
+    resource,
+    nodes: nodes.filter(({ path }) => own.has(path) || !owned.has(path)),
+  }));
+}
