@@ -9,6 +9,11 @@ interface DeviceType {
 export const DEVICE_TYPES = {
   /** Any device file of the host, offered by the hostdev device plugin. */
   HOSTDEV: { what: 'device files of the host', resources: /^hostdev\.k8s\.io\// },
+  /** Whole GPUs, shares of them (time slices, MPS) and MIG devices, by NVIDIA's device plugin. */
+  NVIDIA_GPU: {
+    what: 'GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*',
+    resources: /^nvidia\.com\/(gpu(\.shared)?|mig-[a-z0-9.-]+)$/,
+  },
   /** Whatever an extended resource gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
   GENERIC: {
     what: 'any other extended resource',

@@ -23,20 +23,29 @@ export function namedNodes(allocation: Allocation, host: Host): Named {
     { by: 'the device plugin', nodes: specNodes(allocation, host) },
     ...cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes })),
   ];
+  return { nodes: merged(allocation.resource, sources), own: ownPathsOf(cdi) };
+}
+
+interface Source {
+  /** For people. */
+  readonly by: string;
+  readonly nodes: readonly DeviceNode[];
+}
+
+/** The nodes of all sources, each path once. @throws NotAllocated where one path is named for two devices */
+export function merged(resource: string, sources: readonly Source[]): readonly DeviceNode[] {
   const named = new Map<string, { readonly by: string; readonly node: DeviceNode }>();
   for (const { by, nodes } of sources) {
     for (const node of nodes) {
-      const other = named.get(node.path);
-      if (other !== undefined && deviceKey(other.node) !== deviceKey(node)) {
-        throw fail(
-          'NotAllocated',
-          `Cannot attach ${allocation.resource}: ${other.by} names ${nodesText([other.node])}, ${by} names ${nodesText([node])}`,
-        );
+      const other = named.get(node.path) ?? { by, node };
+      if (deviceKey(other.node) !== deviceKey(node)) {
+        const both = `${other.by} names ${nodesText([other.node])}, ${by} names ${nodesText([node])}`;
+        throw fail('NotAllocated', `Cannot attach ${resource}: ${both}`);
       }
-      named.set(node.path, other ?? { by, node });
+      named.set(node.path, other);
     }
   }
-  return { nodes: [...named.values()].map(({ node }) => node), own: ownPathsOf(cdi) };
+  return [...named.values()].map(({ node }) => node);
 }
 
 function ownPathsOf(devices: readonly CdiDevice[]): Named['own'] {

@@ -2,7 +2,14 @@ import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../../node-worker/cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
 
-const MINORS: Readonly<Record<string, number>> = { '/dev/fuse': 229, '/dev/kvm': 232 };
+const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
+  '/dev/fuse': [10, 229],
+  '/dev/kvm': [10, 232],
+  '/dev/nvidia0': [195, 0],
+  '/dev/nvidia1': [195, 1],
+  '/dev/nvidiactl': [195, 255],
+  '/dev/nvidia-uvm': [511, 0],
+};
 
 /** Containers kept in memory: what each may use, and who uses it. */
 export class MemoryEngine
@@ -90,9 +97,9 @@ export class MemoryEngine
   };
 
   hostDevice: KernelEngine['hostDevice'] = (path) => {
-    const minor = MINORS[path.slice(this.hostRoot.length)];
-    if (minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
-    return { type: 'c', major: 10, minor, mode: 0o666, uid: 0, gid: 0 };
+    const [major, minor] = NUMBERS[path.slice(this.hostRoot.length)] ?? [];
+    if (major === undefined || minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
+    return { type: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
   };
 
   devicesOf: KernelEngine['devicesOf'] = async (container) =>
