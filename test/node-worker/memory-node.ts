@@ -120,13 +120,13 @@ export class MemoryNode {
     }
   }
 
-  /** A slave to which the kubelet has given GPUs, which only the environment names. */
+  /** A slave to which the kubelet has given GPUs, which only the environment names: `GPU-…`, or a share of one, `GPU-…::0`. */
   addGpuSlave(name: string, uuids: readonly string[], mount = 'm1'): SlaveRef {
     const uid = `${name}-uid`;
     this.addPod({ name, uid, mount });
     this.accepted.add(uid);
     this.engine.containers.set(`${uid}-container`, new Set());
-    const envs = { NVIDIA_VISIBLE_DEVICES: uuids.join(',') };
+    const envs = { NVIDIA_VISIBLE_DEVICES: uuids.map((uuid) => uuid.replace(/::.*/, '')).join(',') };
     this.allocations.push({ ...allocationOf('nvidia.com/gpu', uuids, { envs }), podUid: uid });
     return { namespace: TARGET.namespace, name, uid };
   }

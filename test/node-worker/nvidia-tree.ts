@@ -20,8 +20,10 @@ GPU Firmware: \t 550.54.15
 GPU Excluded:\t No
 `;
 
+export const UVM_MAJOR = 511;
+
 /** Of a driver whose majors are these. */
-export const procDevices = (uvm = 511, driver = 'nvidia'): string => `Character devices:
+export const procDevices = (uvm = UVM_MAJOR, driver = 'nvidia'): string => `Character devices:
   1 mem
  10 misc
 195 ${driver}
