@@ -36,6 +36,14 @@ export interface Host {
   readonly driverRoots: readonly string[];
 }
 
+/** What a container must have itself to make use of a device. */
+export interface Needs {
+  /** Absolute paths of files; one is enough. */
+  readonly anyOf: readonly string[];
+  /** What is told where it has none. */
+  readonly otherwise: string;
+}
+
 /** Looks the devices of one type up; changes nothing. */
 export interface DeviceDriver {
   /**
@@ -47,4 +55,5 @@ export interface DeviceDriver {
   devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[];
   /** Which of the nodes that were given at allocation the slave must have once it runs; without this, all. */
   expected?(granted: readonly DeviceNode[], live: readonly DeviceNode[]): readonly DeviceNode[];
+  readonly needs?: Needs;
 }

@@ -6,6 +6,16 @@ import { nodesText } from './nodes-text.ts';
 import { controlNodes, gpuNamed, gpuNode, gpuPath, gpusOf } from './nvidia-host.ts';
 import { apart, merged, namedNodes, type OwnPaths, requireLive, withoutMaking } from './sources.ts';
 
+/** Of Debian and its kin, of Red Hat and its kin, of GKE, and of CUDA's own images (forward compatibility). */
+const LIBRARY_FOLDERS = [
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/usr/lib64',
+  '/usr/lib',
+  '/usr/local/nvidia/lib64',
+  '/usr/local/cuda/compat',
+];
+
 /**
  * GPUs by NVIDIA's device plugin, which by default names them in the environment only. The driver tells the node of a whole GPU;
  * that of a MIG device the plugin's answer names, or the running slave has. Each device gets the control nodes, too.
@@ -15,6 +25,12 @@ export const nvidiaGpu: DeviceDriver = {
   devicesOf,
   /** The runtime may have given it none, which is what the kubelet does not look at, and never all of the control nodes. */
   expected: (granted, live) => (live.some(isGpu) ? granted.filter(isGpu) : []),
+  needs: {
+    anyOf: LIBRARY_FOLDERS.map((folder) => `${folder}/libcuda.so.1`),
+    otherwise:
+      'libcuda.so.1 is not where it usually is, so programs may find no GPU. Start the container under the NVIDIA runtime with ' +
+      'NVIDIA_VISIBLE_DEVICES=none in its environment: then it has the libraries of the driver, and no GPU',
+  },
 };
 
 const isGpu = ({ path }: DeviceNode): boolean => /^\/dev\/nvidia(\d+$|-caps\/)/.test(path);

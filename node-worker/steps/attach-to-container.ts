@@ -10,6 +10,7 @@ import type { ContainerHandle } from '../kernel/engine.ts';
 import type { Call, NodeDependencies } from '../mounts/dependencies.ts';
 import { grantDevices, planDevices, revokeDevices } from '../mounts/grants.ts';
 import { checkSlave } from '../mounts/ownership.ts';
+import { preflight } from '../mounts/preflight.ts';
 import { undoAttach, usersLeft } from '../mounts/take-back.ts';
 import { busy } from '../mounts/users.ts';
 import type { RuntimeContainer } from '../runtime/cri.ts';
@@ -64,7 +65,8 @@ export async function attachToContainer(
       if (before !== undefined) await deps.store.put(isUsed ? { ...record, phase: 'attached' } : before);
       throw err;
     }
-    return { containerId: container.id, devices: mountedDevicesOf(devices) };
+    const warnings = await preflight(deps, handle, request);
+    return { containerId: container.id, devices: mountedDevicesOf(devices), ...(warnings.length > 0 && { warnings }) };
   } finally {
     handle.close();
   }

@@ -11,7 +11,6 @@ import {
   TARGET,
   unmountRequest,
 } from '../../test/node-worker/memory-node.ts';
-import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 
@@ -258,25 +257,6 @@ describe('attach()', () => {
     node.changes.notify();
     expect((await attaching).devices).toMatchObject([{ id: '/dev/fuse', nodes: [{ minor: 229 }, { minor: 232 }] }]);
     expect(usable()).toEqual(['/dev/fuse', '/dev/kvm']);
-  });
-
-  test('gives GPUs before their slave runs, and waits for it where the driver does not know them', async () => {
-    node.addGpus();
-    const gpu = { deviceType: 'NVIDIA_GPU', resources: { 'nvidia.com/gpu': '1' } } as const;
-    const [known, mig] = [node.addGpuSlave('g1', [UUIDS[0]]), node.addGpuSlave('g2', ['MIG-1'], 'm2')];
-    for (const { name, uid } of [known, mig])
-      node.addPod({ name, uid, mount: name === 'g1' ? 'm1' : 'm2', running: false });
-    expect((await attachNow(attachInput(known, gpu))).devices).toMatchObject([
-      { id: UUIDS[0], nodes: [{ minor: 1 }, {}, {}] },
-    ]);
-    const attaching = attachNow(attachInput(mig, { ...gpu, name: 'm2' }));
-    await node.deps.pods.get('default', 'g2');
-    expect(usable()).toEqual(['/dev/nvidia1', '/dev/nvidiactl', '/dev/nvidia-uvm']);
-    node.engine.containers.set(`${mig.uid}-container`, new Set(['/dev/nvidia0']));
-    node.addPod({ name: 'g2', uid: mig.uid, mount: 'm2' });
-    node.changes.notify();
-    await attaching;
-    expect(usable()).toContain('/dev/nvidia0');
   });
 
   test('gives the devices to the container that has replaced the first', async () => {

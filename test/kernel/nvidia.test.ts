@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
@@ -177,6 +177,24 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
       expect(await opened(...names, 'nvidia-uvm')).toEqual(all(ABSENT, 4));
       expect(await container.run('ls /dev/nvidia-caps')).toMatch(ABSENT);
     });
+  });
+
+  test.each([
+    ['lacks the libraries of the driver', '/opt/libcuda.so.1', 1],
+    ['has them as a link, wherever that leads', '/usr/lib64/libcuda.so.1', 0],
+    ['has them in a folder that is a link, which nothing follows', '/etc/link/libcuda.so.1', 1],
+  ])('come with a warning only where the container %s', async (_name, path, count) => {
+    await start({
+      cgroupVersion,
+      prepare(rootfs) {
+        mkdirSync(join(rootfs, 'usr'), { recursive: true });
+        if (path.startsWith('/etc/')) symlinkSync('/etc/link', join(rootfs, 'usr/lib64'));
+        mkdirSync(join(rootfs, dirname(path)), { recursive: true });
+        symlinkSync('/nowhere', join(rootfs, path));
+      },
+    });
+    const { warnings = [] } = await mount('m1', [node.addGpuSlave('g1', [FIRST])]);
+    expect([warnings.length, node.events.length]).toEqual([count, count]);
   });
 
   test('leave alone the GPU and the control node that the container had itself', async () => {

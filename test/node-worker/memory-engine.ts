@@ -16,7 +16,16 @@ export class MemoryEngine
   implements
     Pick<
       KernelEngine,
-      'openContainer' | 'plan' | 'grant' | 'revoke' | 'usersOf' | 'killUsers' | 'hostDevice' | 'drifted' | 'devicesOf'
+      | 'openContainer'
+      | 'plan'
+      | 'grant'
+      | 'revoke'
+      | 'usersOf'
+      | 'killUsers'
+      | 'hostDevice'
+      | 'drifted'
+      | 'devicesOf'
+      | 'hasAnyFile'
     >
 {
   /** Paths of device nodes that a container can use, by container id; a container that is not in here is gone. */
@@ -32,6 +41,8 @@ export class MemoryEngine
   /** Told before each change, so that a test can act in the middle of a step, or fail it. */
   before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
   opened = 0;
+  /** Files of every container; undefined where none can be looked at. */
+  files: ReadonlySet<string> | undefined = new Set();
   /** Where the files of the host's device nodes are. */
   hostRoot = '';
 
@@ -100,6 +111,11 @@ export class MemoryEngine
     const [major, minor] = NUMBERS[path.slice(this.hostRoot.length)] ?? [];
     if (major === undefined || minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
     return { type: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
+  };
+
+  hasAnyFile: KernelEngine['hasAnyFile'] = async (_container, paths) => {
+    if (this.files === undefined) throw fail('ContainerStuck', 'Cannot look');
+    return paths.some((path) => this.files?.has(path));
   };
 
   devicesOf: KernelEngine['devicesOf'] = async (container) =>
