@@ -52,6 +52,7 @@ describe('generic.devicesOf()', () => {
 
   test.each([
     ['a directory', [CARD0, CARD1, CTL], spec('/dev/dri')],
+    ['a directory that has got another node since the slave started', [CARD0, CTL], spec('/dev/dri')],
     ['a node with fewer rights than the slave has', [CARD0], spec('/dev/dri/card0', undefined, 'r')],
     ['the same nodes by its specs and by CDI', [CARD0, CARD1, CTL], { ...CDI, ...spec('/dev/dri/card0') }],
   ])('accepts that the plugin names %s', (_name, live, answer) => {
@@ -87,6 +88,13 @@ describe('generic.devicesOf()', () => {
       'names /dev/dri/card1 (c 226:1 rw), the running slave has /dev/dri/card0 (c 226:0 rw)',
     ],
     ['that has none of it', [], spec('/dev/dri/card1'), 'the running slave has none'],
+    ['that has nothing of a directory', [node('/dev/x', 3)], spec('/dev/dri'), 'the running slave has /dev/x'],
+    [
+      'that has another device in a directory',
+      [CTL, node('/dev/dri/card0', 7)],
+      spec('/dev/dri'),
+      'names /dev/dri/card0',
+    ],
     ['that has another device there', [CARD0], spec('/dev/dri/card0', '/dev/odd'), 'names /dev/dri/card0 (c 1:3 rw)'],
     ['that may only read', [node('/dev/dri/card0', 0, 'r')], spec('/dev/dri/card0'), 'has /dev/dri/card0 (c 226:0 r)'],
     ['that lacks what CDI names', [CARD0, CTL], CDI, 'names /dev/dri/card0 (c 226:0 rwm), /dev/dri/ctl'],

@@ -16,7 +16,7 @@ function devicesOf({ slave, allocations, live = [] }: Finding, host: Host): read
   const devices = allocations.flatMap((allocation) => {
     const { resource, deviceIds } = allocation;
     const named = namedNodes(allocation, host);
-    requireLive(resource, named.nodes, nodes);
+    requireLive(resource, named, nodes);
     return deviceIds.map((id) => ({ id, resource, own: named.own.get(id) ?? NONE }));
   });
   if (nodes.length === 0) throw fail('NotAllocated', nothingFor(slave.name, allocations));

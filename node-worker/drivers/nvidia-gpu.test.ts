@@ -107,6 +107,14 @@ describe('nvidiaGpu.devicesOf()', () => {
     );
   });
 
+  test('takes a whole tree below another root', () => {
+    const host = memoryHost({ ...below(PROC), '/proc/devices': 'Character devices:\n  1 mem\n' }, below(DEV), [
+      '',
+      '/run/nvidia/driver',
+    ]);
+    expect(textOf(devicesOf([gpu([FIRST])], { host }))[FIRST]).toBe(`/dev/nvidia1 (c 195:1 rw), ${CONTROL}`);
+  });
+
   test('gives a MIG device what the running slave has', () => {
     const allocation = allocationOf('nvidia.com/mig-1g.10gb', [MIG], { envs: { NVIDIA_VISIBLE_DEVICES: MIG } });
     expect(nvidiaGpu.knowsNodes?.([allocation], HOST)).toBe(false);

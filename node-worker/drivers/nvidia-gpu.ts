@@ -76,7 +76,8 @@ function partOf(allocation: Allocation, live: readonly DeviceNode[] | undefined,
   const areWhole = known.length === devices.length;
   if (areWhole) requireSame(allocation.resource, known, named);
   const seen = areWhole || named.some(isGpu) ? [] : nodesOfSlave(allocation, live, gpus);
-  if (live?.some(isGpu)) requireLive(allocation.resource, [...known, ...named.filter(isGpu)], live);
+  if (live?.some(isGpu))
+    requireLive(allocation.resource, { nodes: [...known, ...named.filter(isGpu)], folders: [] }, live);
   return {
     known,
     named,

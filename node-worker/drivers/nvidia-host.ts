@@ -96,10 +96,10 @@ function fileOf(path: string, host: Host): ReturnType<Host['device']> | undefine
   return undefined;
 }
 
-/** Majors of character devices by the name of their driver. */
+/** Majors of character devices by the name of their driver; the best root comes last. */
 function majorsOf(host: Host): ReadonlyMap<string, number> {
-  const texts = host.driverRoots.map((root) => host.read(`${root}/proc/devices`));
-  const [characters = ''] = (texts.find((text) => text !== undefined) ?? '').split('Block devices:');
+  const texts = host.driverRoots.toReversed().map((root) => host.read(`${root}/proc/devices`) ?? '');
+  const characters = texts.map((text) => text.split('Block devices:')[0]).join('\n');
   const lines = [...characters.matchAll(/^ *(\d+) (\S+)$/gm)];
   return new Map(lines.map(([, major = '', name = '']) => [name, Number(major)]));
 }

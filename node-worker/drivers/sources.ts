@@ -9,6 +9,8 @@ import { nodesText } from './nodes-text.ts';
 /** The device nodes that a device plugin's answer names. */
 export interface Named {
   readonly nodes: readonly DeviceNode[];
+  /** Folders of a container that are named as a whole: the host may have more in them now than when the slave started. */
+  readonly folders: readonly string[];
   /** Paths of those that a CDI device has for itself, by its name without vendor and class: often the id of the device. */
   readonly own: ReadonlyMap<string, ReadonlySet<string>>;
 }
@@ -23,7 +25,12 @@ export function namedNodes(allocation: Allocation, host: Host): Named {
     { by: 'the device plugin', nodes: specNodes(allocation, host) },
     ...cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes })),
   ];
-  return { nodes: merged(allocation.resource, sources), own: ownPathsOf(cdi) };
+  const isFolder = ({ hostPath }: DeviceSpec): boolean => host.paths(hostPath).some(({ rest }) => rest !== '');
+  return {
+    nodes: merged(allocation.resource, sources),
+    folders: allocation.devices.filter(isFolder).map(({ containerPath }) => containerPath),
+    own: ownPathsOf(cdi),
+  };
 }
 
 interface Source {
@@ -78,8 +85,16 @@ function accessOf({ permissions, hostPath }: DeviceSpec, resource: string): stri
 }
 
 /** Checks that a running slave has what the answer names. @throws NotAllocated with both lists */
-export function requireLive(resource: string, named: readonly DeviceNode[], live: readonly DeviceNode[]): void {
-  if (named.every((node) => live.some((other) => gives(other, node)))) return;
+export function requireLive(
+  resource: string,
+  { nodes: named, folders }: Pick<Named, 'nodes' | 'folders'>,
+  live: readonly DeviceNode[],
+): void {
+  const isNew = ({ path }: DeviceNode): boolean =>
+    folders.some((folder) => path.startsWith(`${folder}/`)) && !live.some((other) => other.path === path);
+  const old = named.filter((node) => !isNew(node));
+  const isWhole = old.every((node) => live.some((other) => gives(other, node)));
+  if (isWhole && (old.length > 0 || named.length === 0)) return;
   throw fail(
     'NotAllocated',
     `Cannot attach ${resource}: its device plugin names ${nodesText(named)}, the running slave has ${nodesText(live)}`,
