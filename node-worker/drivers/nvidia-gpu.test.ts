@@ -219,6 +219,11 @@ describe('nvidiaGpu.devicesOf()', () => {
     expect(() => devicesOf([], { live: live('/dev/nvidia0') })).toThrow('the kubelet has allocated it no GPU');
   });
 
+  test('gives what device specs name besides the GPU', () => {
+    const allocation = gpu([FIRST], specs('/dev/nvidia1', '/dev/nvidia-caps/nvidia-cap12'));
+    expect(devicesOf([allocation])[0]?.nodes.at(-1)?.path).toBe('/dev/nvidia-caps/nvidia-cap12');
+  });
+
   test('takes no major of a block device', () => {
     const host = memoryHost({ ...PROC, '/proc/devices': procDevices().replace('7 loop', '7 nvidia-uvm') }, DEV);
     expect(textOf(devicesOf([gpu([FIRST])], { host }))[FIRST]).toContain('/dev/nvidia-uvm (c 511:0 rw)');

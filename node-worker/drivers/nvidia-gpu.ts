@@ -114,7 +114,7 @@ function nodesOfSlave(
 
 /** Where the answer names nodes of GPUs, they must be those that the driver tells. */
 function requireSame(resource: string, known: readonly DeviceNode[], named: readonly DeviceNode[]): void {
-  const gpus = named.filter(isGpu);
+  const gpus = named.filter(({ path }) => /^\/dev\/nvidia\d+$/.test(path));
   if (gpus.length === 0 || pathsOf(known).symmetricDifference(pathsOf(gpus)).size === 0) return;
   throw notAllocated(resource, `the driver has it at ${nodesText(known)}, its device plugin names ${nodesText(gpus)}`);
 }
