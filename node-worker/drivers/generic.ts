@@ -7,7 +7,7 @@ import { apart, namedNodes, requireLive, withoutMaking } from './sources.ts';
 /**
  * Devices of any plugin: what the running slave has in its /dev and may open is what was allocated to it, by whatever
  * mechanism. It must have what the plugin's answer and CDI specs name. Each device of a slave needs all of its nodes, but
- * those that CDI gives to another one: which else belong to which, only the plugin knows.
+ * those that are another one's own: which else belong to which, only the plugin knows.
  */
 export const generic: DeviceDriver = { devicesOf };
 
@@ -17,13 +17,11 @@ function devicesOf({ slave, allocations, live = [] }: Finding, host: Host): read
     const { resource, deviceIds } = allocation;
     const named = namedNodes(allocation, host);
     requireLive(resource, named, nodes);
-    return deviceIds.map((id) => ({ id, resource, own: named.own.get(id) ?? NONE }));
+    return deviceIds.map((id) => ({ id, resource, own: named.ownOf(id) }));
   });
   if (nodes.length === 0) throw fail('NotAllocated', nothingFor(slave.name, allocations));
   return allocations.length === 0 ? [deviceOfPod(slave.name, nodes)] : apart(devices, nodes);
 }
-
-const NONE: ReadonlySet<string> = new Set();
 
 /** Without the kubelet's device manager (dynamic resource allocation) no ids are known. */
 const deviceOfPod = (pod: string, nodes: readonly DeviceNode[]): AllocatedDevice => ({

@@ -30,6 +30,26 @@ describe('hostdev.devicesOf()', () => {
     ]);
   });
 
+  test('gives devices whose ids are paths their own nodes, and the others the rest', () => {
+    const devices = ['/dev/real-fuse', '/dev/dri'].map((path) => ({
+      containerPath: path,
+      hostPath: path,
+      permissions: 'rw',
+    }));
+    const ids = ['/dev/real-fuse::0', '/dev/real-fuse::1', '/dev/dri/card0', 'other', '/dev/gone'];
+    const finding = {
+      slave: { namespace: 'd', name: 's', uid: 's' },
+      allocations: [allocationOf('h/x', ids, { devices })],
+    };
+    expect(hostdev.devicesOf(finding, HOST).map(({ nodes }) => nodes.map(({ path }) => path))).toEqual([
+      ['/dev/real-fuse', '/dev/dri/by/x'],
+      ['/dev/real-fuse', '/dev/dri/by/x'],
+      ['/dev/dri/card0', '/dev/dri/by/x'],
+      ['/dev/dri/by/x'],
+      ['/dev/dri/by/x'],
+    ]);
+  });
+
   test.each(['', 'x', 'rr', 'rwx'])('refuses the permissions "%s"', (permissions) => {
     expect(() => devicesOf(permissions, ['a'])).toThrow('must be some of r, w, m');
   });

@@ -85,12 +85,10 @@ function partOf(allocation: Allocation, live: readonly DeviceNode[] | undefined,
     devices: devices.map(({ id, gpu }) => ({
       id,
       resource: allocation.resource,
-      own: gpu === undefined ? (answer.own.get(nameOf(id)) ?? NONE) : new Set([gpuPath(gpu)]),
+      own: gpu === undefined ? answer.ownOf(nameOf(id)) : new Set([gpuPath(gpu)]),
     })),
   };
 }
-
-const NONE: ReadonlySet<string> = new Set();
 
 /** Which of its nodes belong to which of its devices cannot be told. */
 function nodesOfSlave(

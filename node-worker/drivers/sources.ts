@@ -1,8 +1,8 @@
-import { fail } from '../../contract/failures.ts';
+import { fail, failureOf } from '../../contract/failures.ts';
 import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation, DeviceSpec } from '../kubelet/checkpoint.ts';
-import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
+import { cdiDevicesOf } from './cdi.ts';
 import type { AllocatedDevice, Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
 
@@ -11,25 +11,30 @@ export interface Named {
   readonly nodes: readonly DeviceNode[];
   /** Folders of a container that are named as a whole: the host may have more in them now than when the slave started. */
   readonly folders: readonly string[];
-  /** Paths of those that a CDI device has for itself, by its name without vendor and class: often the id of the device. */
-  readonly own: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Paths of those that a device has for itself, if its id is a CDI name without vendor and class, or a file of the host. */
+  readonly ownOf: (deviceId: string) => ReadonlySet<string>;
 }
 
 /**
  * Nodes by the answer's device specs and by its CDI names: runtimes give a container both.
- * @throws NotAllocated, also where one path is named for two devices
+ * @throws NotAllocated, also where one path is named for two devices; NotFound, Invalid
  */
 export function namedNodes(allocation: Allocation, host: Host): Named {
   const cdi = cdiDevicesOf(allocation.cdiDevices, host);
+  const specified = allocation.devices.flatMap((spec) => placesOf(spec, allocation.resource, host));
   const sources = [
-    { by: 'the device plugin', nodes: specNodes(allocation, host) },
+    { by: 'the device plugin', nodes: specified.map(({ node }) => node) },
     ...cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes })),
   ];
-  const isFolder = ({ hostPath }: DeviceSpec): boolean => host.paths(hostPath).some(({ rest }) => rest !== '');
   return {
     nodes: merged(allocation.resource, sources),
-    folders: allocation.devices.filter(isFolder).map(({ containerPath }) => containerPath),
-    own: ownPathsOf(cdi),
+    folders: [...new Set(specified.flatMap(({ folder }) => folder ?? []))],
+    ownOf(deviceId) {
+      const files = hostFilesOf(deviceId, host);
+      const bySpec = specified.filter(({ hostPath }) => files.has(hostPath)).map(({ node }) => node);
+      const byCdi = cdi.filter(({ id }) => id === deviceId).flatMap(({ own }) => own);
+      return new Set([...bySpec, ...byCdi].map(({ path }) => path));
+    },
   };
 }
 
@@ -55,24 +60,32 @@ export function merged(resource: string, sources: readonly Source[]): readonly D
   return [...named.values()].map(({ node }) => node);
 }
 
-function ownPathsOf(devices: readonly CdiDevice[]): Named['own'] {
-  const paths = new Map<string, Set<string>>();
-  for (const { id, own } of devices) {
-    paths.set(id, new Set([...(paths.get(id) ?? []), ...own.map(({ path }) => path)]));
+/** Of a device whose id is the path of a file, or of a copy of that: `/dev/kmsg::1`. */
+function hostFilesOf(deviceId: string, host: Host): ReadonlySet<string> {
+  const path = deviceId.replace(/::\d+$/, '');
+  if (!path.startsWith('/dev/')) return new Set();
+  try {
+    return new Set(host.paths(path).map(({ hostPath }) => hostPath));
+  } catch (err) {
+    if (failureOf(err)?.type === 'NotFound') return new Set();
+    throw err;
   }
-  return paths;
 }
 
-/** The nodes of an answer's device specs. @throws NotAllocated, NotFound, Invalid */
-export function specNodes({ resource, devices }: Allocation, host: Host): readonly DeviceNode[] {
-  return devices.flatMap((spec) => {
-    const access = accessOf(spec, resource);
-    return host.paths(spec.hostPath).map(({ rest, hostPath }) => ({
-      ...host.device(hostPath),
-      path: `${spec.containerPath}${rest}`,
-      access,
-    }));
-  });
+interface Place {
+  readonly hostPath: string;
+  readonly node: DeviceNode;
+  /** The folder that was named instead of the node, in the container. */
+  readonly folder?: string;
+}
+
+function placesOf(spec: DeviceSpec, resource: string, host: Host): readonly Place[] {
+  const access = accessOf(spec, resource);
+  return host.paths(spec.hostPath).map(({ rest, hostPath }) => ({
+    hostPath,
+    node: { ...host.device(hostPath), path: `${spec.containerPath}${rest}`, access },
+    ...(rest !== '' && { folder: spec.containerPath }),
+  }));
 }
 
 function accessOf({ permissions, hostPath }: DeviceSpec, resource: string): string {
