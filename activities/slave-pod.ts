@@ -116,6 +116,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
       affinity: pinnedTo(node),
       terminationGracePeriodSeconds: SLAVE_GRACE_SECONDS,
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
+      ...(isSeenInSlave(share) && spec?.runtimeClassName !== undefined && { runtimeClassName: spec.runtimeClassName }),
       ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),
       tolerations: [...(spec?.tolerations ?? []), ...TOLERATED.map(tolerationOf)],
       securityContext: { runAsNonRoot: true, runAsUser: 65_535, seccompProfile: { type: 'RuntimeDefault' } },
@@ -136,6 +137,10 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
     },
   };
 }
+
+/** The nodes of MIG devices are known from the slave, to which only NVIDIA's runtime gives them: the target's, if it names one. */
+const isSeenInSlave = (share: MountRequest['resources']): boolean =>
+  Object.keys(share).some((resource) => resource.startsWith('nvidia.com/mig-'));
 
 function shareOf(request: MountRequest, index: number): MountRequest['resources'] {
   const shares = sharesOf(request);

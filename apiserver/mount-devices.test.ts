@@ -116,10 +116,26 @@ describe('PUT mount', () => {
   });
 
   test('names the device types when it knows none of the name', async () => {
-    const { json } = await mount('device_type=NVIDIA_GPU');
+    const { json } = await mount('device_type=ASCEND_NPU');
     expect(json['message']).toBe(
-      'device_type: Unsupported value: "NVIDIA_GPU": must be HOSTDEV (device files of the host) or GENERIC (any other extended resource)',
+      'device_type: Unsupported value: "ASCEND_NPU": must be HOSTDEV (device files of the host) or ' +
+        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource)',
     );
+  });
+
+  test.each([
+    ['nvidia.com/gpu', 200],
+    ['nvidia.com/gpu.shared', 200],
+    ['nvidia.com/mig-1g.10gb', 200],
+    ['nvidia.com/mig-2g.20gb.me.shared', 200],
+    ['nvidia.com/gpus', 422],
+    ['nvidia.com/mig-', 422],
+    ['nvidia.com/vgpu', 422],
+    ['evil.nvidia.com/gpu', 422],
+    ['hostdev.k8s.io/dev_fuse', 422],
+  ])('NVIDIA_GPU and %s: %i', async (resource, code) => {
+    const body = JSON.stringify({ resources: { [resource]: 1 } });
+    expect((await mount('device_type=nvidia_gpu&dryRun=All', body)).code).toBe(code);
   });
 
   test.each([

@@ -3,22 +3,21 @@ interface DeviceType {
   readonly what: string;
   /** Extended resources that a request of this type may ask for. */
   readonly resources: RegExp;
-  /**
-   * `allocation`: the device plugin hands out device nodes at Allocate, so they are known as soon as the kubelet has
-   * allocated. `running`: they are read from the running slave.
-   */
-  readonly attachAt: 'allocation' | 'running';
 }
 
 /** What can be mounted. The key is `device_type` of a request, in upper case. */
 export const DEVICE_TYPES = {
   /** Any device file of the host, offered by the hostdev device plugin. */
-  HOSTDEV: { what: 'device files of the host', resources: /^hostdev\.k8s\.io\//, attachAt: 'allocation' },
+  HOSTDEV: { what: 'device files of the host', resources: /^hostdev\.k8s\.io\// },
+  /** Whole GPUs, shares of them (time slices, MPS) and MIG devices, by NVIDIA's device plugin. */
+  NVIDIA_GPU: {
+    what: 'GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*',
+    resources: /^nvidia\.com\/(gpu(\.shared)?|mig-[a-z0-9.-]+)$/,
+  },
   /** Whatever an extended resource gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
   GENERIC: {
     what: 'any other extended resource',
     resources: /^(?!([^/]+\.)?kubernetes\.io\/)[^/]+\/[^/]+$/,
-    attachAt: 'running',
   },
 } as const satisfies Record<string, DeviceType>;
 

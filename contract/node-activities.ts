@@ -16,6 +16,8 @@ export interface AttachResult {
   /** The container that got the devices; after a restart it has another id. */
   readonly containerId: string;
   readonly devices: readonly MountedDevice[];
+  /** What people should know of a mount that was made all the same, each a sentence; at most a few. */
+  readonly warnings?: readonly string[];
 }
 
 export interface DetachInput {

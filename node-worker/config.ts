@@ -40,6 +40,10 @@ export const OPTIONS = {
     help: 'Where the root of the host is seen; device files are looked up in its /dev.',
     value: 'directory',
   },
+  'driver-root': {
+    help: 'Folder of the host that has proc and dev of device drivers; without it the root of the host, then /run/nvidia/driver.',
+    value: 'directory',
+  },
   'state-dir': {
     default: '/var/lib/device-mounter',
     help: 'Where the checkpoint of each mount is kept; must outlive the pod.',

@@ -39,6 +39,9 @@ import { NodeTaskWorker, ownerTeller } from './temporal.ts';
 /** Where runtimes listen by default. */
 const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock', '/run/k3s/containerd/containerd.sock'];
 
+/** The host's own, and that of a driver that is installed by a container, as NVIDIA's GPU operator does it. */
+const DRIVER_ROOTS = ['', '/run/nvidia/driver'];
+
 /** How often the files for Temporal are looked at. */
 const FILES_PERIOD_MS = 10_000;
 
@@ -106,6 +109,7 @@ const deps: NodeDependencies = {
   lastSlaveStartMs: () => slaves.lastStartMs,
   changes,
   hostRoot: settings['host-root'],
+  driverRoots: settings['driver-root'] === undefined ? DRIVER_ROOTS : [settings['driver-root']],
   log,
   metrics: new NodeMetrics(() => store.records()),
 };

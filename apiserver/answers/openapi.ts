@@ -1,4 +1,5 @@
 import type { Schema } from '../../contract/device-mount-schema.ts';
+import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { API_GROUP, API_VERSION, GROUP_VERSION } from '../../contract/names.ts';
 import { type Document, documentOf } from './discovery.ts';
 import { gvk, NAMES, SCHEMAS } from './openapi-schemas.ts';
@@ -40,7 +41,7 @@ const NAMESPACE = inPath('namespace', 'Namespace of the object.');
 const PUT_PARAMETERS: readonly Parameter[] = [
   NAMESPACE,
   inPath('name', 'Name of the target pod.'),
-  { ...query('device_type', 'string', 'Type of the devices.'), required: true },
+  { ...query('device_type', 'string', `One of ${Object.keys(DEVICE_TYPES).join(', ')}, in any case.`), required: true },
   query('container', 'string', 'Container of the pod; by default its default container.'),
   query('wait_second', 'integer', 'Seconds to wait; 0 answers at once. By default 10.'),
   { ...query('dryRun', 'string', 'All: nothing is changed.'), enum: ['All'] },

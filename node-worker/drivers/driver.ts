@@ -6,31 +6,54 @@ import type { Allocation } from '../kubelet/checkpoint.ts';
 export interface AllocatedDevice {
   readonly id: string;
   readonly resource: string;
+  /** A node that several devices share goes with the last of them. */
   readonly nodes: readonly DeviceNode[];
 }
 
 /** What is known of one slave. */
 export interface Finding {
   readonly slave: SlaveRef;
-  /** Of the resources that were asked for. */
+  /** Of the resources that were asked for, with all that the device plugin answered. */
   readonly allocations: readonly Allocation[];
-  /** What its running containers have; empty for types that are attached at allocation. */
-  readonly live: readonly DeviceNode[];
+  /** What its running containers have; absent where the allocation alone tells the nodes. */
+  readonly live?: readonly DeviceNode[];
 }
 
-/** The host as drivers see it. */
+/** The host as drivers see it. Paths are absolute and those of the host; no symlink leads out of its root. */
 export interface Host {
-  /** A device node, by its absolute path. @throws NotFound, Invalid */
+  /** A device node. @throws NotFound, Invalid */
   device(path: string): HostDevice;
   /**
    * What the container runtime makes of a path of a device plugin: itself for a device node, its target for a symlink, all
    * device nodes below a directory. Each as the rest of its path below `path`, and where it is. @throws NotFound
    */
   paths(path: string): readonly { readonly rest: string; readonly hostPath: string }[];
+  /** The text of a file; undefined when there is none. @throws Invalid */
+  read(path: string): string | undefined;
+  /** Names in a directory; none when there is no such directory. */
+  list(path: string): readonly string[];
+  /** Where `proc` and `dev` of a vendor's driver may be, best first: `` is the root of the host. */
+  readonly driverRoots: readonly string[];
 }
 
-/** Looks devices up; changes nothing. */
+/** What a container must have itself to make use of a device. */
+export interface Needs {
+  /** Absolute paths of files; one is enough. */
+  readonly anyOf: readonly string[];
+  /** What is told where it has none. */
+  readonly otherwise: string;
+}
+
+/** Looks the devices of one type up; changes nothing. */
 export interface DeviceDriver {
-  /** What the findings of all slaves of a mount mean. @throws NotAllocated */
-  devicesOf(findings: readonly Finding[], host: Host): readonly AllocatedDevice[];
+  /**
+   * Whether these allocations tell the nodes, so that nothing has to wait until the slaves run. A driver without this always
+   * waits, also where the kubelet's device manager has allocated nothing (dynamic resource allocation). @throws NotAllocated
+   */
+  knowsNodes?(allocations: readonly Allocation[], host: Host): boolean;
+  /** What a slave has. @throws NotAllocated, NotFound, Invalid */
+  devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[];
+  /** Which of the nodes that were given at allocation the slave must have once it runs; without this, all. */
+  expected?(granted: readonly DeviceNode[], live: readonly DeviceNode[]): readonly DeviceNode[];
+  readonly needs?: Needs;
 }

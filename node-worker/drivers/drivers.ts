@@ -3,8 +3,13 @@ import { fail } from '../../contract/failures.ts';
 import type { DeviceDriver } from './driver.ts';
 import { generic } from './generic.ts';
 import { hostdev } from './hostdev.ts';
+import { nvidiaGpu } from './nvidia-gpu.ts';
 
-const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = { HOSTDEV: hostdev, GENERIC: generic };
+const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = {
+  HOSTDEV: hostdev,
+  NVIDIA_GPU: nvidiaGpu,
+  GENERIC: generic,
+};
 
 /** @throws Invalid for a type of a later release */
 export function driverOf(deviceType: DeviceTypeName): DeviceDriver {

@@ -1,65 +1,66 @@
 import { describe, expect, test } from '@jest/globals';
-import type { HostDevice } from '../kernel/engine.ts';
-import type { Allocation } from '../kubelet/checkpoint.ts';
-import type { Finding, Host } from './driver.ts';
+import { allocationOf, memoryHost } from '../../test/node-worker/memory-host.ts';
+import type { AllocatedDevice } from './driver.ts';
 import { hostdev } from './hostdev.ts';
 
-const FUSE: HostDevice = { type: 'c', major: 10, minor: 229, mode: 0o666, uid: 0, gid: 0 };
+const HOST = memoryHost({}, { '/dev/real-fuse': 'c 10:229', '/dev/dri/card0': 'c 226:0', '/dev/dri/by/x': 'c 226:1' });
+const FUSE = { type: 'c', major: 10, minor: 229, mode: 0o666, uid: 0, gid: 0 };
 
-const slave = { namespace: 'd', name: 's', uid: 's' };
-const HOST: Host = { device: () => FUSE, paths: (path) => [{ rest: '', hostPath: path }] };
-
-/** Two device nodes in a directory. */
-const paths: Host['paths'] = (path) => [
-  { rest: '/card0', hostPath: `${path}/card0` },
-  { rest: '/by/x', hostPath: `${path}/by/x` },
-];
-
-function finding(permissions: string, ...deviceIds: readonly string[]): Finding {
-  return { slave, allocations: [allocation(permissions, deviceIds)], live: [] };
-}
-
-function allocation(permissions: string, deviceIds: readonly string[]): Allocation {
-  const devices = [{ containerPath: '/dev/fuse', hostPath: '/dev/real-fuse', permissions }];
-  return { podUid: 's', container: 'slave', resource: 'h/fuse', deviceIds, devices, cdiDevices: [], envs: {} };
+function devicesOf(
+  permissions: string,
+  ids: readonly string[],
+  hostPath = '/dev/real-fuse',
+): readonly AllocatedDevice[] {
+  const slave = { namespace: 'd', name: 's', uid: 's' };
+  const devices = [{ containerPath: '/dev/fuse', hostPath, permissions }];
+  return hostdev.devicesOf({ slave, allocations: [allocationOf('h/fuse', ids, { devices })] }, HOST);
 }
 
 describe('hostdev.devicesOf()', () => {
   test('takes numbers and mode of the host’s node and the path of the container', () => {
-    const asked: string[] = [];
-    const devices = hostdev.devicesOf([finding('mwr', '/dev/fuse')], {
-      ...HOST,
-      device: (path) => {
-        asked.push(path);
-        return FUSE;
-      },
-    });
-    expect(devices).toEqual([
+    expect(devicesOf('mwr', ['/dev/fuse'])).toEqual([
       { id: '/dev/fuse', resource: 'h/fuse', nodes: [{ ...FUSE, path: '/dev/fuse', access: 'rwm' }] },
     ]);
-    expect(asked).toEqual(['/dev/real-fuse']);
   });
 
   test('gives the nodes of an answer to each of its devices', () => {
-    const devices = hostdev.devicesOf([finding('r', 'a', 'b')], HOST);
-    expect(devices.map(({ id, nodes }) => [id, nodes.length])).toEqual([
+    expect(devicesOf('r', ['a', 'b']).map(({ id, nodes }) => [id, nodes.length])).toEqual([
       ['a', 1],
       ['b', 1],
     ]);
   });
 
+  test('gives devices whose ids are paths their own nodes, and the others the rest', () => {
+    const devices = ['/dev/real-fuse', '/dev/dri'].map((path) => ({
+      containerPath: path,
+      hostPath: path,
+      permissions: 'rw',
+    }));
+    const ids = ['/dev/real-fuse::0', '/dev/real-fuse::1', '/dev/dri/card0', 'other', '/dev/gone'];
+    const finding = {
+      slave: { namespace: 'd', name: 's', uid: 's' },
+      allocations: [allocationOf('h/x', ids, { devices })],
+    };
+    expect(hostdev.devicesOf(finding, HOST).map(({ nodes }) => nodes.map(({ path }) => path))).toEqual([
+      ['/dev/real-fuse', '/dev/dri/by/x'],
+      ['/dev/real-fuse', '/dev/dri/by/x'],
+      ['/dev/dri/card0', '/dev/dri/by/x'],
+      ['/dev/dri/by/x'],
+      ['/dev/dri/by/x'],
+    ]);
+  });
+
   test.each(['', 'x', 'rr', 'rwx'])('refuses the permissions "%s"', (permissions) => {
-    expect(() => hostdev.devicesOf([finding(permissions, 'a')], HOST)).toThrow('must be some of r, w, m');
+    expect(() => devicesOf(permissions, ['a'])).toThrow('must be some of r, w, m');
   });
 
   test('refuses an answer without nodes', () => {
-    expect(() =>
-      hostdev.devicesOf([{ slave, allocations: [{ ...allocation('r', ['a']), devices: [] }], live: [] }], HOST),
-    ).toThrow('names none');
+    const finding = { slave: { namespace: 'd', name: 's', uid: 's' }, allocations: [allocationOf('h/fuse', ['a'])] };
+    expect(() => hostdev.devicesOf(finding, HOST)).toThrow('names none');
   });
 
   test('gives each node of a directory its place below the path in the container', () => {
-    const [device] = hostdev.devicesOf([finding('rw', 'a')], { ...HOST, paths });
+    const [device] = devicesOf('rw', ['a'], '/dev/dri');
     expect(device?.nodes.map(({ path }) => path)).toEqual(['/dev/fuse/card0', '/dev/fuse/by/x']);
   });
 });

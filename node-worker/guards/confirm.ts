@@ -1,5 +1,6 @@
 import { fail } from '../../contract/failures.ts';
 import { accessBits, deviceKey } from '../cgroup/rule.ts';
+import { driverOf } from '../drivers/drivers.ts';
 import { nodesText } from '../drivers/nodes-text.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { NodeDependencies } from '../mounts/dependencies.ts';
@@ -15,8 +16,8 @@ export async function confirm(deps: NodeDependencies, record: MountRecord): Prom
   await confirmIds(deps, record);
   const live = (await Promise.all(record.slaves.map((slave) => liveDevices(deps, slave)))).flat();
   const granted = record.devices.flatMap(({ grant }) => grant.devices);
-  const own = granted.filter((node) => live.some((other) => allows(other, node)));
-  if (own.length < granted.length) {
+  const expected = driverOf(record.signed.request.deviceType).expected?.(granted, live) ?? granted;
+  if (!expected.every((node) => live.some((other) => allows(other, node)))) {
     throw fail(
       'NotAllocated',
       `Cannot keep mount "${record.mount.name}": ${nodesText(granted)} are attached, ` +

@@ -3,6 +3,7 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { attachInput, FUSE_RESOURCE, MemoryNode, restartContainer } from '../../test/node-worker/memory-node.ts';
+import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import type { Notice } from '../state/mount-record.ts';
 import { attach } from '../steps/attach.ts';
 import { detach } from '../steps/detach.ts';
@@ -52,6 +53,9 @@ async function look(): Promise<void> {
 }
 
 const usable = (id = 'c1'): readonly string[] => [...(node.engine.containers.get(id) ?? [])];
+
+const slaveHas = (...paths: readonly string[]): unknown =>
+  node.engine.containers.set(`${slave.uid}-container`, new Set(paths));
 
 describe('Healer', () => {
   test('leaves alone what is as it should be', async () => {
@@ -200,6 +204,16 @@ describe('Healer', () => {
     expect(usable('c2')).toEqual(['/dev/fuse']);
   });
 
+  test('has nothing to confirm of a mount that was attached as its slave ran, by an earlier release too', async () => {
+    await mounted({ deviceType: 'GENERIC' });
+    const record = node.deps.store.get(MOUNT);
+    expect(record?.confirmed).toBe(true);
+    if (record !== undefined) await node.deps.store.put({ ...record, confirmed: false });
+    node.podResources.set('s1', new Map());
+    await look();
+    expect(usable()).toEqual(['/dev/fuse']);
+  });
+
   test('releases a mount whose slave does not run in time', async () => {
     node.addPod({ name: 's1', uid: slave.uid, running: false });
     await mounted({}, -1);
@@ -235,6 +249,30 @@ describe('Healer', () => {
     await look();
     expect(usable()).toEqual([]);
     expect(JSON.stringify(told)).toContain('is attached, its slave has /dev/fuse::7');
+  });
+
+  describe('of a GPU', () => {
+    beforeEach(async () => {
+      node.addGpus();
+      slave = node.addGpuSlave('g1', [UUIDS[0]]);
+      await mounted({ deviceType: 'NVIDIA_GPU', resources: { 'nvidia.com/gpu': '1' } });
+    });
+    test.each([
+      ['no GPU, as by a plain runtime', []],
+      ['the same GPU, and not all that goes with it', ['/dev/nvidia1', '/dev/nvidiactl']],
+    ])('confirms a mount whose slave has %s', async (_name, paths) => {
+      slaveHas(...paths);
+      await look();
+      expect(usable()).toEqual(['/dev/nvidia1', '/dev/nvidiactl', '/dev/nvidia-uvm']);
+      expect(node.deps.store.get(MOUNT)?.confirmed).toBe(true);
+    });
+
+    test('releases a mount whose slave has another GPU', async () => {
+      slaveHas('/dev/nvidia0', '/dev/nvidiactl');
+      await look();
+      expect(usable()).toEqual([]);
+      expect(JSON.stringify(told)).toContain('the running slave has /dev/nvidia0 (c 195:0 rw)');
+    });
   });
 
   test('releases a mount whose running slave lacks what was attached, and names both', async () => {

@@ -1,6 +1,6 @@
-import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { type FailureType, failureOf } from '../../contract/failures.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
+import { driverOf } from '../drivers/drivers.ts';
 import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
 import { mend } from '../mounts/mend.ts';
 import { OpenHandles } from '../mounts/open-handles.ts';
@@ -178,7 +178,7 @@ export class Healer {
   #mustConfirm(record: MountRecord): boolean {
     const { deps } = this.#options;
     const { deviceType } = record.signed.request;
-    if (record.confirmed || DEVICE_TYPES[deviceType].attachAt !== 'allocation') return false;
+    if (record.confirmed || driverOf(deviceType).knowsNodes === undefined) return false;
     const running = record.slaves.map(({ uid }) => deps.slaveRuns(uid));
     if (running.every((runs) => runs === true)) return true;
     return running.includes(false) && this.#isOverdue(Date.parse(record.since));

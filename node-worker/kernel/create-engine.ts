@@ -49,6 +49,7 @@ export function createEngine({
     usersOf: (handle, devices) => usersOf(mine(handle), devices),
     killUsers: (handle, devices, options) => killUsers(mine(handle), devices, options),
     devicesOf: (handle) => devicesOf(mine(handle)),
+    hasAnyFile: (handle, paths) => mine(handle).files.hasAnyFile(mine(handle), paths),
     inspect: (handle, grants, more) => inspect(mine(handle), cgroupRoots, grants, more),
     accessTo: (handle, device) => accessTo(mine(handle), [device])[0] ?? '',
     hostDevice,

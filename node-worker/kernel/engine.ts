@@ -45,6 +45,8 @@ export interface KernelEngine {
   ): Promise<readonly DeviceUser[]>;
   /** Device nodes in the container's /dev that it may open, with the access its device policy gives. Default nodes left out. */
   devicesOf(container: ContainerHandle): Promise<readonly DeviceNode[]>;
+  /** Whether the container has a file or a symlink at one of `paths`, absolute ones; symlinks on the way are not followed. */
+  hasAnyFile(container: ContainerHandle, paths: readonly string[]): Promise<boolean>;
   /**
    * Every rule and program that decides over the container's devices, and two answers for each node of its /dev, each
    * device of `grants` and each of `more`: what the engine reads out of the rules, and what the kernel itself says to a

@@ -1,8 +1,9 @@
-import { hasNode, type NodePlan, placeNode, planNode, takeNode } from './container-nodes.ts';
+import { hasNode, ifThere, type NodePlan, placeNode, planNode, takeNode } from './container-nodes.ts';
 import { type ContainerPlace, withRoot } from './container-root.ts';
 import { nodesBelowDev } from './dev-nodes.ts';
 import type { DeviceId, DeviceNode, GrantedDevice } from './engine.ts';
 import { lookForUsers, type UserLook, type UsersSeen } from './look-for-users.ts';
+import { withPath } from './open-in-root.ts';
 import { Refusal } from './refusal.ts';
 
 /** A node as far as it must be there. */
@@ -38,6 +39,11 @@ export const STEPS = {
     withRoot(place, (root) => devices.every((device) => hasNode(root, device))),
 
   nodesBelowDev: (place: ContainerPlace): readonly DeviceNode[] => withRoot(place, nodesBelowDev),
+
+  hasAnyFile: (place: ContainerPlace, paths: readonly string[]): boolean =>
+    withRoot(place, ({ rootFd, guard }) =>
+      paths.some((path) => ifThere(false, () => withPath(rootFd, path, 0, () => true, guard))),
+    ),
 
   lookForUsers: (look: UserLook): UsersSeen => lookForUsers(look),
 } as const;

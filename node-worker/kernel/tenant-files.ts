@@ -49,6 +49,11 @@ export class TenantFiles {
     return this.#ask(place, 'nodesBelowDev', placeOf(place));
   }
 
+  /** Whether there is a file at one of these paths. */
+  hasAnyFile(place: ContainerPlace, paths: readonly string[]): Promise<boolean> {
+    return this.#ask(place, 'hasAnyFile', placeOf(place), paths);
+  }
+
   /** Processes that hold a device. */
   lookForUsers(place: ContainerPlace, look: UserLook): Promise<UsersSeen> {
     return this.#ask(place, 'lookForUsers', look);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { assert, constantFrom, jsonValue, property, tuple, uint8Array } from 'fast-check';
 import { loadService } from '../../proto/services.ts';
 import { parseCheckpoint } from './checkpoint.ts';
 
@@ -24,6 +25,17 @@ function checkpoint(...entries: readonly object[]): string {
 
 const FUSE = { containerPath: '/dev/fuse', hostPath: '/dev/fuse', permissions: 'rwm' };
 
+const FIELDS = ['PodUID', 'ResourceName', 'DeviceIDs', 'AllocResp', 'Other'] as const;
+
+function unlessThrown(parse: () => ReturnType<typeof parseCheckpoint>): ReturnType<typeof parseCheckpoint> {
+  try {
+    return parse();
+  } catch (err) {
+    expect(err).toBeInstanceOf(Error);
+    return [];
+  }
+}
+
 describe('parseCheckpoint()', () => {
   test('reads the entry of a hostdev device', () => {
     const text =
@@ -38,18 +50,27 @@ describe('parseCheckpoint()', () => {
         resource: 'hostdev.k8s.io/dev_fuse',
         deviceIds: ['/dev/fuse'],
         devices: [FUSE],
-        cdiDevices: [],
+        mounts: [],
         envs: {},
+        annotations: {},
+        cdiDevices: [],
       },
     ]);
   });
 
   test('reads an answer of any size', () => {
     const envs = { LONG: 'x'.repeat(300) };
-    const [allocation] = parseCheckpoint(
-      checkpoint({ AllocResp: allocResp({ envs, devices: [FUSE], cdiDevices: [{ name: 'v.com/gpu=0' }] }) }),
-    );
-    expect(allocation).toMatchObject({ envs, devices: [FUSE], cdiDevices: ['v.com/gpu=0'] });
+    const mounts = [{ containerPath: '/a', hostPath: '/b', readOnly: true }];
+    const annotations = { note: 'n' };
+    const answer = { envs, mounts, annotations, devices: [FUSE], cdiDevices: [{ name: 'v.com/gpu=0' }] };
+    const [allocation] = parseCheckpoint(checkpoint({ AllocResp: allocResp(answer) }));
+    expect(allocation).toMatchObject({ ...answer, cdiDevices: ['v.com/gpu=0'] });
+  });
+
+  test('reads CDI names from annotations, too', () => {
+    const annotations = { 'cdi.k8s.io/plugin_1': 'v.com/gpu=0,v.com/gpu=1', 'v.com/note': 'v.com/gpu=2' };
+    const AllocResp = allocResp({ annotations, cdiDevices: [{ name: 'v.com/gpu=0' }] });
+    expect(parseCheckpoint(checkpoint({ AllocResp }))[0]?.cdiDevices).toEqual(['v.com/gpu=0', 'v.com/gpu=1']);
   });
 
   test.each([
@@ -64,6 +85,22 @@ describe('parseCheckpoint()', () => {
 
   test('reads a node without allocations', () => {
     expect(parseCheckpoint('{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}')).toEqual([]);
+  });
+
+  test('reads any text that looks like one, or throws, whatever its parts are', () => {
+    const any = tuple(jsonValue({ maxDepth: 1 }), uint8Array({ maxLength: 60 }), constantFrom(...FIELDS));
+    assert(
+      property(any, ([value, bytes, field]) => {
+        const AllocResp = Buffer.from(bytes).toString('base64');
+        const read = unlessThrown(() => parseCheckpoint(checkpoint({ AllocResp, [field]: value })));
+        for (const { deviceIds, devices, mounts, cdiDevices, envs, annotations } of read) {
+          const texts = [deviceIds, cdiDevices, Object.values(envs), Object.values(annotations)].flat();
+          const paths = [...devices, ...mounts].flatMap(({ containerPath, hostPath }) => [containerPath, hostPath]);
+          expect([...texts, ...paths].every((text) => typeof text === 'string')).toBe(true);
+        }
+      }),
+      { numRuns: Number(process.env['CHECKPOINT_RUNS'] ?? 300) },
+    );
   });
 
   test.each(['', '{', '{}', '[]', '{"Data":{"PodDeviceEntries":[{}]}}'])('throws on %j', (text) => {

@@ -11,9 +11,17 @@ export interface Allocation {
   readonly deviceIds: readonly string[];
   /** What the device plugin answered. */
   readonly devices: readonly DeviceSpec[];
-  /** Names such as `vendor.com/gpu=0`; the runtime knows what they mean. */
-  readonly cdiDevices: readonly string[];
+  readonly mounts: readonly MountSpec[];
   readonly envs: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Names such as `vendor.com/gpu=0`, each once; the runtime looks them up in CDI specs. */
+  readonly cdiDevices: readonly string[];
+}
+
+export interface MountSpec {
+  readonly containerPath: string;
+  readonly hostPath: string;
+  readonly readOnly: boolean;
 }
 
 /** A device node or, where the plugin says so, a directory or symlink that leads to some. */
@@ -65,15 +73,29 @@ export function parseCheckpoint(text: string): readonly Allocation[] {
       resource: entry.ResourceName,
       deviceIds: [...new Set(entry.DeviceIDs)].toSorted(),
       devices: response.devices,
-      cdiDevices: response.cdiDevices.map(({ name }) => name),
+      mounts: response.mounts,
       envs: response.envs,
+      annotations: response.annotations,
+      cdiDevices: cdiNamesOf(response),
     };
   });
 }
 
+/** Runtimes also take CDI names from annotations of a container (container-device-interface, pkg/cdi/annotations.go). */
+const CDI_ANNOTATION = 'cdi.k8s.io/';
+
+function cdiNamesOf({ cdiDevices, annotations }: ContainerAllocateResponse): readonly string[] {
+  const annotated = Object.entries(annotations).flatMap(([key, value]) =>
+    key.startsWith(CDI_ANNOTATION) ? value.split(',') : [],
+  );
+  return [...new Set([...cdiDevices.map(({ name }) => name), ...annotated])];
+}
+
 interface ContainerAllocateResponse {
   readonly envs: Readonly<Record<string, string>>;
+  readonly mounts: readonly MountSpec[];
   readonly devices: readonly DeviceSpec[];
+  readonly annotations: Readonly<Record<string, string>>;
   readonly cdiDevices: readonly { readonly name: string }[];
 }
 

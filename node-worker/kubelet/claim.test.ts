@@ -3,7 +3,17 @@ import type { Allocation } from './checkpoint.ts';
 import { claimOf } from './claim.ts';
 
 function allocation(podUid: string, resource: string, ...deviceIds: readonly string[]): Allocation {
-  return { podUid, container: 'slave', resource, deviceIds, devices: [], cdiDevices: [], envs: {} };
+  return {
+    podUid,
+    container: 'slave',
+    resource,
+    deviceIds,
+    devices: [],
+    mounts: [],
+    annotations: {},
+    cdiDevices: [],
+    envs: {},
+  };
 }
 
 describe('claimOf()', () => {

@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { hostPathsOf } from './host-paths.ts';
+import { hostNamesIn, hostPathsOf, hostTextOf } from './host-paths.ts';
 
 let root: string;
 beforeEach(() => {
@@ -42,4 +42,22 @@ describe('hostPathsOf()', () => {
     expect(found).toContainEqual({ rest: '/null', hostPath: '/dev/null' });
     expect(found.some(({ rest }) => rest.startsWith('/pts') || rest === '/fd' || rest === '/stdin')).toBe(false);
   });
+});
+
+test('hostTextOf() reads files only, and those inside of the root', () => {
+  writeFileSync(join(root, 'dev/dir/text'), 'own');
+  link('run', '/dev/dir');
+  expect(hostTextOf(root, '/run/text')).toBe('own');
+  expect(hostTextOf(root, '/run/none')).toBeUndefined();
+  expect(() => hostTextOf(root, '/run')).toThrow('it is not a file');
+  truncateSync(join(root, 'dev/dir/text'), 5 * 1024 * 1024);
+  expect(() => hostTextOf(root, '/run/text')).toThrow('more than 4194304 bytes');
+});
+
+test('hostNamesIn() lists a directory', () => {
+  for (const name of ['b', 'c', 'a']) writeFileSync(join(root, 'dev/dir', name), '');
+  link('run', '/dev/dir');
+  expect(hostNamesIn(root, '/run').toSorted()).toEqual(['a', 'b', 'c']);
+  expect(hostNamesIn(root, '/run/a')).toEqual([]);
+  expect(hostNamesIn(root, '/none')).toEqual([]);
 });

@@ -1,5 +1,5 @@
-import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
-import { fail } from '../../contract/failures.ts';
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { fail, failureOf } from '../../contract/failures.ts';
 import { codeOf } from '../error-code.ts';
 
 /** A device node of the host. */
@@ -28,6 +28,42 @@ export function hostPathsOf(root: string, path: string): readonly HostPath[] {
   const found = nodesBelow(root, hostPath, 1).map((node) => ({ rest: node.slice(hostPath.length), hostPath: node }));
   if (found.length > 0) return found;
   throw fail('NotFound', `Cannot use host directory "${path}": it must have device nodes in it, has none`);
+}
+
+/** No file of a driver or a device plugin has more. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/**
+ * The text of a file of the host, undefined when there is none; links never lead out of `root`.
+ * @throws Invalid for anything but a file, and for a very large one
+ */
+export function hostTextOf(root: string, path: string): string | undefined {
+  return ifThere(undefined, () => {
+    const hostPath = resolved(root, path);
+    const stat = lstat(root, hostPath);
+    if (!stat.isFile()) throw fail('Invalid', `Cannot read host file "${path}": it is not a file`);
+    if (Number(stat.size) > MAX_BYTES) {
+      throw fail('Invalid', `Cannot read host file "${path}": it has more than ${MAX_BYTES} bytes`);
+    }
+    return readFileSync(`${root}${hostPath}`, 'utf8');
+  });
+}
+
+/** Names in a directory of the host; none when there is no such directory. */
+export function hostNamesIn(root: string, path: string): readonly string[] {
+  return ifThere([], () => {
+    const hostPath = resolved(root, path);
+    return lstat(root, hostPath).isDirectory() ? readdirSync(`${root}${hostPath}`) : [];
+  });
+}
+
+function ifThere<T>(otherwise: T, look: () => T): T {
+  try {
+    return look();
+  } catch (err) {
+    if (failureOf(err)?.type === 'NotFound') return otherwise;
+    throw err;
+  }
 }
 
 function nodesBelow(root: string, directory: string, depth: number): readonly string[] {

@@ -33,6 +33,8 @@ export interface NodeDependencies extends Verifier {
   readonly changes: Pick<Changes, 'count' | 'next'>;
   /** Root of the host's file system, where device files are looked up. */
   readonly hostRoot: string;
+  /** See `Host`. */
+  readonly driverRoots: readonly string[];
   readonly log: Logger;
   readonly metrics: NodeMetrics;
 }

@@ -5,18 +5,19 @@ import type { AttachInput, AttachResult, MountRef } from '../../contract/node-ac
 import type { MountRequest } from '../../contract/requests.ts';
 import type { Finding } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
+import { hostOf } from '../drivers/host.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
-import { hostPathsOf } from '../kubelet/host-paths.ts';
 import type { Call, NodeDependencies } from '../mounts/dependencies.ts';
 import { grantDevices, planDevices, revokeDevices } from '../mounts/grants.ts';
 import { checkSlave } from '../mounts/ownership.ts';
+import { preflight } from '../mounts/preflight.ts';
 import { undoAttach, usersLeft } from '../mounts/take-back.ts';
 import { busy } from '../mounts/users.ts';
 import type { RuntimeContainer } from '../runtime/cri.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { checkAlive } from './await-allocation.ts';
-import { stillFound } from './findings.ts';
+import { stillFound, wasLive } from './findings.ts';
 
 /**
  * Grants what `findings` say to the container that runs now, all or nothing. The lock of the container is held.
@@ -51,6 +52,7 @@ export async function attachToContainer(
       init: { pid: handle.pid },
       devices,
       since,
+      ...(kept === undefined && findings.every(wasLive) && { confirmed: true }),
     };
     await deps.store.put(record);
     try {
@@ -63,7 +65,8 @@ export async function attachToContainer(
       if (before !== undefined) await deps.store.put(isUsed ? { ...record, phase: 'attached' } : before);
       throw err;
     }
-    return { containerId: container.id, devices: mountedDevicesOf(devices) };
+    const warnings = await preflight(deps, handle, request);
+    return { containerId: container.id, devices: mountedDevicesOf(devices), ...(warnings.length > 0 && { warnings }) };
   } finally {
     handle.close();
   }
@@ -119,14 +122,10 @@ async function newDevices(
   findings: readonly Finding[],
   before: MountRecord | undefined,
 ): Promise<readonly RecordedDevice[]> {
-  const { engine, hostRoot } = deps;
-  const host = {
-    device: (path: string) => engine.hostDevice(`${hostRoot}${path}`),
-    paths: (path: string) => hostPathsOf(hostRoot, path),
-  };
+  const host = hostOf(deps);
   const found = findings.flatMap((finding) =>
     driverOf(deviceType)
-      .devicesOf([finding], host)
+      .devicesOf(finding, host)
       .map((device) => ({ ...device, slave: finding.slave.name })),
   );
   const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
@@ -140,7 +139,7 @@ async function checkStill(
   slaves: readonly SlaveRef[],
   before: readonly Finding[],
 ): Promise<void> {
-  const now = await stillFound(deps, request, slaves);
+  const now = await stillFound(deps, request, slaves, before);
   if (!isDeepStrictEqual(now, before)) {
     throw fail('NotAllocated', `Cannot attach mount "${request.name}": its allocation has changed meanwhile`);
   }

@@ -1,8 +1,9 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import type { Finding } from '../drivers/driver.ts';
+import { driverOf } from '../drivers/drivers.ts';
+import { hostOf } from '../drivers/host.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { NodeDependencies } from '../mounts/dependencies.ts';
@@ -10,9 +11,9 @@ import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
 
 /**
- * Waits until it is known what the slaves have: as soon as the kubelet has allocated it, or for types whose plugins do not
- * name device nodes, from the running slaves.
- * @throws NotAllocated, SlaveEnded, ContainerUnsupported, KubeletUnavailable, and the reason of `signal`
+ * Waits until it is known what the slaves have: as soon as the kubelet has allocated it, or where that does not tell the
+ * device nodes, from the running slaves.
+ * @throws NotAllocated, NotFound, Invalid, SlaveEnded, ContainerUnsupported, KubeletUnavailable, and the reason of `signal`
  */
 export async function awaitFindings(
   deps: NodeDependencies,
@@ -20,9 +21,10 @@ export async function awaitFindings(
   slaves: readonly SlaveRef[],
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  if (DEVICE_TYPES[request.deviceType].attachAt === 'allocation') {
+  const driver = driverOf(request.deviceType);
+  if (driver.knowsNodes !== undefined) {
     const allocations = await awaitAllocation(deps, request, slaves, signal);
-    return slaves.map((slave) => findingOf(slave, allocations));
+    if (driver.knowsNodes(allocations, hostOf(deps))) return slaves.map((slave) => findingOf(slave, allocations));
   }
   for (;;) {
     const seen = deps.changes.count;
@@ -33,13 +35,14 @@ export async function awaitFindings(
   }
 }
 
-/** What the slaves have now, or undefined when that has changed since `before` was found. */
+/** What the slaves have now, found in the same way as `before`; undefined when they no longer have all of it. */
 export async function stillFound(
   deps: NodeDependencies,
   request: MountRequest,
   slaves: readonly SlaveRef[],
+  before: readonly Finding[],
 ): Promise<readonly Finding[] | undefined> {
-  if (DEVICE_TYPES[request.deviceType].attachAt === 'running') return runningFindings(deps, request, slaves);
+  if (before.every(wasLive)) return runningFindings(deps, request, slaves);
   const allocations = await allocated(deps, request, slaves);
   return allocations && slaves.map((slave) => findingOf(slave, allocations));
 }
@@ -57,13 +60,16 @@ async function runningFindings(
   return slaves.map((slave, index) => ({ ...findingOf(slave, allocations ?? []), live: live[index] ?? [] }));
 }
 
+/** Whether it is what a running slave has, and so needs no confirmation by that. */
+export const wasLive = ({ live }: Finding): boolean => live !== undefined;
+
 async function hasAnyEntry({ kubelet }: NodeDependencies, slaves: readonly SlaveRef[]): Promise<boolean> {
   const uids = new Set(slaves.map(({ uid }) => uid));
   return (await kubelet.allocations()).some(({ podUid }) => uids.has(podUid));
 }
 
 function findingOf(slave: SlaveRef, allocations: readonly Allocation[]): Finding {
-  return { slave, allocations: allocations.filter(({ podUid }) => podUid === slave.uid), live: [] };
+  return { slave, allocations: allocations.filter(({ podUid }) => podUid === slave.uid) };
 }
 
 /**

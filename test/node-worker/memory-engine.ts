@@ -2,14 +2,30 @@ import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../../node-worker/cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
 
-const MINORS: Readonly<Record<string, number>> = { '/dev/fuse': 229, '/dev/kvm': 232 };
+const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
+  '/dev/fuse': [10, 229],
+  '/dev/kvm': [10, 232],
+  '/dev/nvidia0': [195, 0],
+  '/dev/nvidia1': [195, 1],
+  '/dev/nvidiactl': [195, 255],
+  '/dev/nvidia-uvm': [511, 0],
+};
 
 /** Containers kept in memory: what each may use, and who uses it. */
 export class MemoryEngine
   implements
     Pick<
       KernelEngine,
-      'openContainer' | 'plan' | 'grant' | 'revoke' | 'usersOf' | 'killUsers' | 'hostDevice' | 'drifted' | 'devicesOf'
+      | 'openContainer'
+      | 'plan'
+      | 'grant'
+      | 'revoke'
+      | 'usersOf'
+      | 'killUsers'
+      | 'hostDevice'
+      | 'drifted'
+      | 'devicesOf'
+      | 'hasAnyFile'
     >
 {
   /** Paths of device nodes that a container can use, by container id; a container that is not in here is gone. */
@@ -25,6 +41,8 @@ export class MemoryEngine
   /** Told before each change, so that a test can act in the middle of a step, or fail it. */
   before: (change: 'grant' | 'revoke', grant: Grant) => void | Promise<void> = () => undefined;
   opened = 0;
+  /** Files of every container; undefined where none can be looked at. */
+  files: ReadonlySet<string> | undefined = new Set();
   /** Where the files of the host's device nodes are. */
   hostRoot = '';
 
@@ -90,9 +108,14 @@ export class MemoryEngine
   };
 
   hostDevice: KernelEngine['hostDevice'] = (path) => {
-    const minor = MINORS[path.slice(this.hostRoot.length)];
-    if (minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
-    return { type: 'c', major: 10, minor, mode: 0o666, uid: 0, gid: 0 };
+    const [major, minor] = NUMBERS[path.slice(this.hostRoot.length)] ?? [];
+    if (major === undefined || minor === undefined) throw fail('NotFound', `Cannot use host device "${path}"`);
+    return { type: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
+  };
+
+  hasAnyFile: KernelEngine['hasAnyFile'] = async (_container, paths) => {
+    if (this.files === undefined) throw fail('ContainerStuck', 'Cannot look');
+    return paths.some((path) => this.files?.has(path));
   };
 
   devicesOf: KernelEngine['devicesOf'] = async (container) =>

@@ -17,6 +17,8 @@ import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { Locks } from '../../node-worker/state/locks.ts';
 import { FileMountStore } from '../../node-worker/state/mount-store.ts';
 import { MemoryEngine } from './memory-engine.ts';
+import { allocationOf } from './memory-host.ts';
+import { addDriver } from './nvidia-tree.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 
@@ -100,11 +102,32 @@ export class MemoryNode {
       container: 'slave',
       resource,
       devices,
-      cdiDevices: [],
+      mounts: [],
       envs: {},
+      annotations: {},
+      cdiDevices: [],
       podUid: uid,
       deviceIds,
     });
+    return { namespace: TARGET.namespace, name, uid };
+  }
+
+  /** Gives it a driver and two GPUs, see nvidia-tree.ts. */
+  addGpus(): void {
+    addDriver(this.hostRoot);
+    for (const name of ['nvidia0', 'nvidia1', 'nvidiactl', 'nvidia-uvm']) {
+      writeFileSync(join(this.hostRoot, 'dev', name), '');
+    }
+  }
+
+  /** A slave to which the kubelet has given GPUs, which only the environment names: `GPU-…`, or a share of one, `GPU-…::0`. */
+  addGpuSlave(name: string, uuids: readonly string[], mount = 'm1'): SlaveRef {
+    const uid = `${name}-uid`;
+    this.addPod({ name, uid, mount });
+    this.accepted.add(uid);
+    this.engine.containers.set(`${uid}-container`, new Set());
+    const envs = { NVIDIA_VISIBLE_DEVICES: uuids.map((uuid) => uuid.replace(/::.*/, '')).join(',') };
+    this.allocations.push({ ...allocationOf('nvidia.com/gpu', uuids, { envs }), podUid: uid });
     return { namespace: TARGET.namespace, name, uid };
   }
 
@@ -153,6 +176,7 @@ export class MemoryNode {
       endOfSlave: (uid) => [...this.pods.values()].find((pod) => pod.uid === uid)?.end,
       changes: this.changes,
       hostRoot: this.hostRoot,
+      driverRoots: [''],
       log: pino({ enabled: false }),
       metrics: new NodeMetrics(() => store.records()),
     };

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { DEVICE_TYPES } from '../../contract/device-types.ts';
 import { FAILURES } from '../../contract/failures.ts';
 
 const GUIDE = join(import.meta.dirname, '..', '..', 'docs', 'guides', 'api.md');
@@ -10,4 +11,10 @@ test('the table of failures in docs/guides/api.md has all of FAILURES, in its or
   expect(rows.map(([, cause, code, reason]) => [cause, Number(code), reason])).toEqual(
     Object.entries(FAILURES).map(([cause, { code, reason }]) => [cause, code, reason]),
   );
+});
+
+test('the table of types in docs/guides/api.md has all of DEVICE_TYPES, in their order', () => {
+  const [, table = ''] =
+    /^\| `device_type` \| what can be mounted.*\n\|[- |]+\n((?:\|.*\n)+)/m.exec(readFileSync(GUIDE, 'utf8')) ?? [];
+  expect([...table.matchAll(/^\| `(\w+)`/gm)].map(([, type]) => type)).toEqual(Object.keys(DEVICE_TYPES));
 });

@@ -26,6 +26,10 @@ const BINDS = {
   'log-pods': '/var/log/pods',
   'log-containers': '/var/log/containers',
   'device-mounter': '/var/lib/device-mounter',
+  // CDI specs, and what a driver's container shows: volumes of the node worker, which the kubelet would make on the machine.
+  'etc-cdi': '/etc/cdi',
+  'run-cdi': '/run/cdi',
+  'run-nvidia': '/run/nvidia',
 };
 
 export const MOUNT_POINTS: readonly string[] = Object.values(BINDS);

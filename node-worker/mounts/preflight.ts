@@ -1,0 +1,29 @@
+import type { MountRequest } from '../../contract/requests.ts';
+import { driverOf } from '../drivers/drivers.ts';
+import type { ContainerHandle } from '../kernel/engine.ts';
+import type { NodeDependencies } from './dependencies.ts';
+
+/**
+ * What the container lacks to make use of the devices, for people; the pod is told by an Event. It never fails: what cannot be
+ * looked at is not warned of.
+ */
+export async function preflight(
+  { engine, events, log }: Pick<NodeDependencies, 'engine' | 'events' | 'log'>,
+  handle: ContainerHandle,
+  { deviceType, target, name }: MountRequest,
+): Promise<readonly string[]> {
+  const { needs } = driverOf(deviceType);
+  if (needs === undefined) return [];
+  try {
+    if (await engine.hasAnyFile(handle, needs.anyOf)) return [];
+  } catch (err) {
+    log.info({ err, mount: name }, 'cannot look whether the container has what the devices need');
+    return [];
+  }
+  const warning = `Container "${target.container}": ${needs.otherwise}`;
+  const pod = { kind: 'Pod', namespace: target.namespace, name: target.pod, uid: target.podUid } as const;
+  events.warn(pod, 'DeviceNeedsMore', `Mount ${name}: ${warning}`).catch((err: unknown) => {
+    log.warn({ err, mount: name }, 'cannot send an Event');
+  });
+  return [warning];
+}

@@ -1,0 +1,49 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** As the driver writes /proc/driver/nvidia/gpus/<bus id>/information. A GPU that nobody has used yet shows no UUID. */
+export const gpuInformation = (
+  busId: string,
+  minor: number,
+  uuid = 'GPU-????????-????-????-????-????????????',
+): string =>
+  `Model: \t\t NVIDIA H100 80GB HBM3
+IRQ:   \t\t ${40 + minor}
+GPU UUID: \t ${uuid}
+Video BIOS: \t 96.00.74.00.01
+Bus Type: \t PCIe
+DMA Size: \t 52 bits
+DMA Mask: \t 0xfffffffffffff
+Bus Location: \t ${busId}
+Device Minor: \t ${minor}
+GPU Firmware: \t 550.54.15
+GPU Excluded:\t No
+`;
+
+export const UVM_MAJOR = 511;
+
+/** Of a driver whose majors are these. */
+export const procDevices = (uvm = UVM_MAJOR, driver = 'nvidia'): string => `Character devices:
+  1 mem
+ 10 misc
+195 ${driver}
+195 nvidiactl
+${uvm} nvidia-uvm
+510 nvidia-caps
+
+Block devices:
+  7 loop
+`;
+
+export const UUIDS = ['GPU-5f3b1c1e-0000-4c0e-9d5b-0123456789a0', 'GPU-5f3b1c1e-0001-4c0e-9d5b-0123456789a1'] as const;
+export const BUS_IDS = ['0000:3b:00.0', '0000:af:00.0'] as const;
+
+/** Makes what the driver of two GPUs shows below /proc; the first has minor 1. */
+export function addDriver(root: string): void {
+  BUS_IDS.forEach((busId, index) => {
+    const gpu = join(root, 'proc/driver/nvidia/gpus', busId);
+    mkdirSync(gpu, { recursive: true });
+    writeFileSync(join(gpu, 'information'), gpuInformation(busId, 1 - index, UUIDS[index]));
+  });
+  writeFileSync(join(root, 'proc/devices'), procDevices());
+}
