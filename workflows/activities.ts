@@ -10,6 +10,6 @@ export const { awaitScheduled, lookScheduled } = proxyActivities<ClusterActiviti
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
 export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);
-export const { confirmMounts } = proxyActivities<ClusterActivities>(CONFIRM);
+export const { confirmMounts, showMount } = proxyActivities<ClusterActivities>(CONFIRM);
 export const { projectMount } = proxyActivities<ClusterActivities>(PROJECT);
 export const { projectMount: projectMountAtOnce } = proxyLocalActivities<ClusterActivities>(PROJECT_AT_ONCE);

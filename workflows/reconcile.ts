@@ -1,8 +1,18 @@
 import { CancellationScope, continueAsNew, log, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
 import { fail, failureOf } from '../contract/failures.ts';
-import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, confirmMounts, nodeState, publish, settleMount, surveyMounts, tellOwner } from './activities.ts';
+import { type ReconcileInput, type ReconcileReport, SIGNALS } from '../contract/workflows.ts';
+import {
+  adoptMount,
+  confirmMounts,
+  nodeState,
+  publish,
+  settleMount,
+  showMount,
+  surveyMounts,
+  tellOwner,
+} from './activities.ts';
+import { Attempts } from './attempts.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
@@ -24,11 +34,12 @@ type Result = ReconcileReport['findings'][number];
 export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
   const { dryRun = false } = input;
   let { after, report = { dryRun, findings: [] }, unconfirmed = [] } = input;
+  const attempts = new Attempts(input.attempts ?? lastReport()?.attempts ?? [], report.attempts ?? []);
   for (;;) {
     const page = await surveyed(after);
     const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
-    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
-    report = reportOf(report, await Promise.all(results));
+    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, false) : repaired(finding, attempts)));
+    report = reportOf(report, await Promise.all(results), attempts);
     const due = dryRun ? [] : (page.unconfirmed ?? []);
     // Repairs come first: whoever waits for a device gains nothing by a confirmation.
     if (due.length > 0 && patched('confirmed last')) unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
@@ -37,7 +48,7 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
     if (page.next === undefined) break;
     after = page.next;
     if (workflowInfo().continueAsNewSuggested)
-      await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed });
+      await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed, attempts: attempts.before });
   }
   await confirm(unconfirmed);
   return report;
@@ -61,27 +72,46 @@ async function surveyed(after: string | undefined): Promise<SurveyPage> {
   return 'findings' in answer ? answer : { findings: answer };
 }
 
-function reportOf(before: ReconcileReport, results: readonly Result[]): ReconcileReport {
+function reportOf(before: ReconcileReport, results: readonly Result[], attempts: Attempts): ReconcileReport {
   const findings = [...before.findings, ...results];
   const more = (before.more ?? 0) + Math.max(0, findings.length - REPORTED);
-  return { dryRun: before.dryRun, findings: findings.slice(0, REPORTED), ...(more > 0 && { more }) };
+  return {
+    dryRun: before.dryRun,
+    findings: findings.slice(0, REPORTED),
+    ...(more > 0 && { more }),
+    ...(attempts.now.length > 0 && { attempts: attempts.now }),
+  };
 }
 
-async function repaired(finding: Finding): Promise<Result> {
+/** Of the pass before, where the Schedule has started both. */
+function lastReport(): Partial<ReconcileReport> | undefined {
+  return workflowInfo().lastResult as Partial<ReconcileReport> | undefined;
+}
+
+async function repaired(finding: Finding, attempts: Attempts): Promise<Result> {
   try {
+    const waits = isShownByOwner(finding) ? attempts.found(finding, Date.now()) : undefined;
     // One that hangs must not keep the others from being found again.
-    await CancellationScope.withTimeout(RECONCILE_MS, () => repair(finding));
-    return resultOf(finding, { done: finding.action !== 'keep' });
+    const problem = waits ?? (await CancellationScope.withTimeout(RECONCILE_MS, () => repair(finding)));
+    return resultOf(finding, problem === undefined && finding.action !== 'keep', problem);
   } catch (err) {
-    const problem = failureOf(err)?.message ?? (err instanceof Error ? err.message : String(err));
-    return resultOf(finding, { done: false, problem });
+    return resultOf(finding, false, failureOf(err)?.message ?? (err instanceof Error ? err.message : String(err)));
   }
 }
 
-async function repair(finding: Finding): Promise<void> {
+/** What kube-apiserver refuses for good stays so however often its owner is asked. */
+function isShownByOwner({ signal }: Finding): boolean {
+  return signal === SIGNALS.project;
+}
+
+/** Answers what is not repaired by that. */
+async function repair(finding: Finding): Promise<string | undefined> {
   const { action, namespace, mount, adoption, signal, args = [] } = finding;
   if (action === 'adopt' && adoption !== undefined) {
     await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
+  } else if (isShownByOwner(finding)) {
+    const isShown = await showMount.executeWithOptions({ summary: `show ${mount}` }, [{ namespace, name: mount }]);
+    return isShown ? undefined : 'its owner was asked to show it, and it still does not';
   } else if (signal !== undefined) {
     await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
   } else if (action === 'project' || action === 'remove') {
@@ -91,6 +121,7 @@ async function repair(finding: Finding): Promise<void> {
     await deleteSlaves(slavesOf(finding));
     await tellTarget(finding);
   } else if (action === 'delete') await deleteSlaves(slavesOf(finding));
+  return undefined;
 }
 
 async function detach(finding: Finding): Promise<void> {
@@ -121,11 +152,9 @@ async function tellTarget({ mount, orphan, target, why }: Finding): Promise<void
   }
 }
 
-function resultOf(
-  { namespace, mount, action, why, slaves }: Finding,
-  outcome: { readonly done: boolean; readonly problem?: string },
-): Result {
-  return { namespace, mount, action, why, slaves: slaves.map(({ name }) => name), ...outcome };
+function resultOf({ namespace, mount, action, why, slaves }: Finding, done: boolean, problem?: string): Result {
+  const names = slaves.map(({ name }) => name);
+  return { namespace, mount, action, why, slaves: names, done, ...(problem !== undefined && { problem }) };
 }
 
 /** Markdown for the Temporal UI. */
