@@ -12,6 +12,9 @@ import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/na
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { MOUNT_MEMO, QUERIES, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
 
+/** Each brings its memo of some KiB. */
+const PAGE_SIZE = 200;
+
 /** A mount's workflow. */
 export interface Owner {
   readonly open: boolean;
@@ -29,8 +32,8 @@ export interface Owners {
   ask(namespace: string, name: string): Promise<DeviceMount | undefined>;
   /** Names of a pod's open mounts by Temporal's visibility store, which may lag by seconds. */
   ofPod(namespace: string, pod: string): Promise<readonly string[]>;
-  /** All open mounts, by the same store. */
-  all(): Promise<readonly DeviceMount[]>;
+  /** All open mounts, by the same store, of which some hundreds are held at a time. */
+  all(): AsyncIterable<DeviceMount>;
   /** Whether another mount than that of `firstRunId` was made by exactly this request, by the same store. */
   usedBefore(signed: Signed<MountRequest>, firstRunId: string): Promise<boolean>;
   /** Starts an owner for a mount that is there. Answers false when it has one. */
@@ -48,10 +51,15 @@ export function temporalOwners(client: Client, cluster: string): Owners {
     ask: (namespace, name) => ask(handleOf(namespace, name)),
     async ofPod(namespace: string, pod: string): Promise<readonly string[]> {
       const of = [`${SEARCH_ATTRIBUTES.namespace} = "${namespace}"`, `${SEARCH_ATTRIBUTES.pod} = "${pod}"`];
-      const open = await openWorkflows(client, cluster, of);
+      const open = await Array.fromAsync(openWorkflows(client, cluster, of));
       return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(cluster, namespace, '').length));
     },
-    all: async () => (await openWorkflows(client, cluster)).flatMap(({ memo }) => mountIn(memo) ?? []),
+    async *all(): AsyncIterable<DeviceMount> {
+      for await (const { memo } of openWorkflows(client, cluster)) {
+        const mount = mountIn(memo);
+        if (mount !== undefined) yield mount;
+      }
+    },
     async usedBefore({ request, signature }: Signed<MountRequest>, firstRunId: string): Promise<boolean> {
       const query = `WorkflowId = "${mountWorkflowId(cluster, request.target.namespace, request.name)}"`;
       for await (const { memo } of client.workflow.list({ query })) {
@@ -120,10 +128,10 @@ function openWorkflows(
   client: Client,
   cluster: string,
   more: readonly string[] = [],
-): Promise<readonly WorkflowExecutionInfo[]> {
+): AsyncIterable<WorkflowExecutionInfo> {
   const open = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"'];
   const query = [...open, `${SEARCH_ATTRIBUTES.cluster} = "${cluster}"`, ...more].join(' AND ');
-  return Array.fromAsync(client.workflow.list({ query }));
+  return client.workflow.list({ query, pageSize: PAGE_SIZE });
 }
 
 function mountIn(memo: Readonly<Record<string, unknown>> | undefined): DeviceMount | undefined {

@@ -26,7 +26,7 @@ export const AT_ONCE = 8;
 const SHOWN_MS = 10_000;
 
 /** How long the owner of a mount may take to show it, which is less than the step may take, and how often is looked. */
-const SHOW_MS = 3_000;
+const SHOW_MS = 8_000;
 const LOOK_MS = 200;
 
 /** Why the object of an open mount has to be written again, if it has. */

@@ -1,5 +1,6 @@
-import { CancellationScope, continueAsNew, log, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
-import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
+import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { Finding } from '../activities/finding.ts';
+import type { Mounted } from '../activities/look-at-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { type ReconcileInput, type ReconcileReport, SIGNALS } from '../contract/workflows.ts';
 import {
@@ -25,6 +26,9 @@ const REPORTED = 200;
 /** Objects that a run confirms at most: thus ten thousand have their turn in the ten minutes that a confirmation is good for. */
 const CONFIRMED = 1_000;
 
+/** Mounts that are collected before their nodes are asked: of each page some are on nearly every node. */
+const ASKED = 5_000;
+
 type Result = ReconcileReport['findings'][number];
 
 /**
@@ -35,19 +39,28 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
   const { dryRun = false } = input;
   let { after, report = { dryRun, findings: [] }, unconfirmed = [] } = input;
   const attempts = new Attempts(input.attempts ?? lastReport()?.attempts ?? [], report.attempts ?? []);
-  for (;;) {
-    const page = await surveyed(after);
-    const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
+  const repairAll = async (findings: readonly Finding[]): Promise<void> => {
     const results = findings.map(async (finding) => (dryRun ? resultOf(finding, false) : repaired(finding, attempts)));
     report = reportOf(report, await Promise.all(results), attempts);
-    const due = dryRun ? [] : (page.unconfirmed ?? []);
-    // Repairs come first: whoever waits for a device gains nothing by a confirmation.
-    if (due.length > 0 && patched('confirmed last')) unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
-    else await confirm(due);
     setCurrentDetails(detailsOf(report));
-    if (page.next === undefined) break;
+  };
+  let mounted: readonly Mounted[] = [];
+  for (;;) {
+    const page = await surveyMounts.executeWithOptions({ summary: 'compare slaves and objects with owners' }, [
+      { ...(after !== undefined && { after }) },
+    ]);
+    await repairAll(page.findings);
+    // Repairs come first: whoever waits for a device gains nothing by a confirmation.
+    if (!dryRun) unconfirmed = [...unconfirmed, ...page.unconfirmed].slice(0, CONFIRMED);
+    mounted = [...mounted, ...page.mounted];
     after = page.next;
-    if (workflowInfo().continueAsNewSuggested)
+    const isLastOfRun = after === undefined || workflowInfo().continueAsNewSuggested;
+    if (mounted.length >= ASKED || isLastOfRun) {
+      await repairAll(await missedDetaches(mounted));
+      mounted = [];
+    }
+    if (after === undefined) break;
+    if (isLastOfRun)
       await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed, attempts: attempts.before });
   }
   await confirm(unconfirmed);
@@ -61,15 +74,6 @@ async function confirm(mounts: NonNullable<ReconcileInput['unconfirmed']>): Prom
   await confirmMounts.executeWithOptions({ summary }, [{ mounts }]).catch((err: unknown) => {
     log.warn('cannot confirm objects', { err });
   });
-}
-
-/** Runs that were begun by an earlier release have all findings in a list. */
-async function surveyed(after: string | undefined): Promise<SurveyPage> {
-  const answer: SurveyPage | readonly Finding[] = await surveyMounts.executeWithOptions(
-    { summary: 'compare slaves and objects with owners' },
-    after === undefined ? [] : [{ after }],
-  );
-  return 'findings' in answer ? answer : { findings: answer };
 }
 
 function reportOf(before: ReconcileReport, results: readonly Result[], attempts: Attempts): ReconcileReport {
