@@ -3,7 +3,7 @@ import type { Attempt, ReconcileFinding } from '../contract/workflows.ts';
 const HOUR_MS = 3_600_000;
 
 /** So many mounts are remembered: their names have to fit into the report. Those beyond are tried in each pass. */
-const REMEMBERED = 2_000;
+const REMEMBERED = 1_500;
 
 type Found = Pick<ReconcileFinding, 'namespace' | 'mount'>;
 

@@ -26,8 +26,11 @@ const REPORTED = 200;
 /** Objects that a run confirms at most: thus ten thousand have their turn in the ten minutes that a confirmation is good for. */
 const CONFIRMED = 1_000;
 
-/** Mounts that are collected before their nodes are asked: of each page some are on nearly every node. */
-const ASKED = 5_000;
+/**
+ * Mounts that are collected before their nodes are asked: of each page some are on nearly every node. With another page that is less than the
+ * 2,000 steps that Temporal lets a workflow have under way.
+ */
+const ASKED = 1_000;
 
 type Result = ReconcileReport['findings'][number];
 
