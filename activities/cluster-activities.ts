@@ -1,27 +1,21 @@
-import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import type { Target } from '../contract/requests.ts';
 import { type Adoption, checkAdoption } from './adopt-mount.ts';
-import { type AwaitScheduledInput, awaitScheduled, lookScheduled, type Scheduling } from './await-scheduled.ts';
 import { ClusterError, type MountRef } from './cluster.ts';
-import { type CreateSlaveInput, createSlave } from './create-slave.ts';
 import { type DeleteSlaveInput, deleteSlave } from './delete-slave.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type FindMountsInput, type FoundMount, findMounts } from './find-mounts.ts';
 import { type NodeState, nodeState } from './node-state.ts';
-import { type MountPlan, type PlanMountInput, planMount } from './plan-mount.ts';
 import { type Projection, type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
+import { type Reservation, type ReserveInput, reserveDevices } from './reserve-devices.ts';
 import { confirmMounts, settleMount, showMount } from './settle-mount.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
 
 /** The steps of workflows that touch the cluster. Each can be repeated. Failures are those of `FAILURES`. */
 export interface ClusterActivities {
-  planMount(input: PlanMountInput): Promise<MountPlan>;
-  createSlave(input: CreateSlaveInput): Promise<SlaveRef>;
-  awaitScheduled(input: AwaitScheduledInput): Promise<Scheduling>;
-  lookScheduled(input: Pick<AwaitScheduledInput, 'slave' | 'target'>): Promise<Scheduling>;
+  reserveDevices(input: ReserveInput): Promise<Reservation>;
   deleteSlave(input: DeleteSlaveInput): Promise<void>;
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
@@ -48,10 +42,7 @@ export interface ClusterActivities {
 
 export function createClusterActivities(deps: Dependencies): ClusterActivities {
   return told({
-    planMount: (input) => planMount(deps, input),
-    createSlave: (input) => createSlave(deps, input),
-    awaitScheduled: (input) => awaitScheduled(deps, input),
-    lookScheduled: (input) => lookScheduled(deps, input),
+    reserveDevices: (input) => reserveDevices(deps, input),
     deleteSlave: (input) => deleteSlave(deps, input),
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),

@@ -2,7 +2,6 @@ import type { Verifier } from '../contract/signature.ts';
 import type { Cluster } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
-import type { UsedRequests } from './used-requests.ts';
 import type { TargetWatch } from './watch-targets.ts';
 
 /** What the cluster activities work with. */
@@ -13,7 +12,6 @@ export interface Dependencies extends Verifier {
   /** Follows the pods of the namespaces that have slaves. */
   readonly targets: Pick<TargetWatch, 'get'>;
   readonly owners: Owners;
-  readonly usedRequests: UsedRequests;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;
   readonly slaveImage: string;

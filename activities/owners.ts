@@ -10,7 +10,7 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import { FINGERPRINT_MEMO, fingerprintOf } from '../contract/fingerprint.ts';
 import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest, Signed } from '../contract/requests.ts';
-import { MOUNT_MEMO, QUERIES, SIGNATURE_MEMO, WORKFLOWS } from '../contract/workflows.ts';
+import { MOUNT_MEMO, QUERIES, WORKFLOWS } from '../contract/workflows.ts';
 
 /** Each brings its memo of some KiB. */
 const PAGE_SIZE = 200;
@@ -34,8 +34,6 @@ export interface Owners {
   ofPod(namespace: string, pod: string): Promise<readonly string[]>;
   /** All open mounts, by the same store, of which some hundreds are held at a time. */
   all(): AsyncIterable<DeviceMount>;
-  /** Whether another mount than that of `firstRunId` was made by exactly this request, by the same store. */
-  usedBefore(signed: Signed<MountRequest>, firstRunId: string): Promise<boolean>;
   /** Starts an owner for a mount that is there. Answers false when it has one. */
   adopt(signed: Signed<MountRequest>, mount: DeviceMount): Promise<boolean>;
   /** Answers false when no open workflow owns the mount. */
@@ -60,14 +58,6 @@ export function temporalOwners(client: Client, cluster: string): Owners {
         if (mount !== undefined) yield mount;
       }
     },
-    async usedBefore({ request, signature }: Signed<MountRequest>, firstRunId: string): Promise<boolean> {
-      const query = `WorkflowId = "${mountWorkflowId(cluster, request.target.namespace, request.name)}"`;
-      for await (const { memo } of client.workflow.list({ query })) {
-        // The store does not tell the first run of a chain; the mount does.
-        if (memo?.[SIGNATURE_MEMO] === signature && mountIn(memo)?.metadata.uid !== firstRunId) return true;
-      }
-      return false;
-    },
     async adopt(signed: Signed<MountRequest>, mount: DeviceMount): Promise<boolean> {
       const { namespace, name } = mount.metadata;
       try {
@@ -79,7 +69,6 @@ export function temporalOwners(client: Client, cluster: string): Owners {
           // As if its name had been chosen: then who repeats the request finds this mount.
           memo: {
             [FINGERPRINT_MEMO]: fingerprintOf(signed.request, true),
-            [SIGNATURE_MEMO]: signed.signature,
             [MOUNT_MEMO]: mount,
           },
           staticSummary: `adopt mount for \`${mount.spec.podName}/${mount.spec.container}\``,

@@ -50,14 +50,17 @@ const WORDS_LENGTH = 600;
  */
 export async function publish(deps: Dependencies, { signed, mount, event, object }: PublishInput): Promise<void> {
   const target = verifiedTarget(deps, signed, mount);
-  await annotate(deps, mount);
   const { name, namespace } = mount.metadata;
   const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
   const { uid, resourceVersion } = mount.metadata;
   const cause = [uid, resourceVersion, event.reason, event.message].join(' ');
-  await tell(deps, aboutPod(target), { ...event, message: words, cause });
-  if (object === undefined) return;
-  await tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause });
+  // All are tried, so that what fails is all that is left for the next attempt.
+  const told = await Promise.allSettled([
+    annotate(deps, mount),
+    tell(deps, aboutPod(target), { ...event, message: words, cause }),
+    ...(object === undefined ? [] : [tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause })]),
+  ]);
+  for (const each of told) if (each.status === 'rejected') throw each.reason;
 }
 
 export interface FailedUnmount {
@@ -144,36 +147,34 @@ function eventOf({ now }: Dependencies, involvedObject: Involved, event: Told): 
   };
 }
 
-async function annotate(deps: Dependencies, mount: DeviceMount): Promise<void> {
-  const { namespace } = mount.metadata;
+async function annotate({ cluster, targets }: Dependencies, mount: DeviceMount): Promise<void> {
+  const ref = { namespace: mount.metadata.namespace, name: mount.spec.podName };
+  const isTarget = (pod: V1Pod | undefined): pod is V1Pod => pod?.metadata?.uid === mount.spec.podUid;
   for (let attempt = 1; ; attempt++) {
-    const pod = await deps.cluster.getPod({ namespace, name: mount.spec.podName });
-    if (pod?.metadata?.uid !== mount.spec.podUid) return;
+    // What a watch has seen may be old: it can be changed, since kube-apiserver refuses a change of what is old, but not be left as it is.
+    const seen = attempt === 1 ? targets.get(ref) : undefined;
+    const pod = isTarget(seen) && annotationPatch(seen, mount) !== undefined ? seen : await cluster.getPod(ref);
+    const patch = isTarget(pod) ? annotationPatch(pod, mount) : undefined;
+    if (patch === undefined) return;
     try {
-      await annotateOnce(deps, pod, mount);
+      await cluster.mergePod(ref, patch);
       return;
     } catch (err) {
-      if (!(err instanceof ClusterError) || err.code !== 409 || attempt === CONFLICTS) throw err;
+      const isOld = err instanceof ClusterError && (err.code === 409 || err.code === 404);
+      if (!isOld || attempt === CONFLICTS) throw err;
     }
   }
 }
 
-async function annotateOnce(deps: Dependencies, pod: V1Pod, mount: DeviceMount): Promise<void> {
-  const before = pod.metadata?.annotations?.[ANNOTATIONS.devices];
+/** What brings the annotation of the pod up to date; `undefined` when it is. */
+function annotationPatch({ metadata }: V1Pod, mount: DeviceMount): object | undefined {
+  const before = metadata?.annotations?.[ANNOTATIONS.devices];
   const devices = [...parseAnnotation(before).filter((device) => !isOf(device, mount)), ...annotatedDevices(mount)];
   const after = devices.length > 0 ? JSON.stringify(devices) : undefined;
-  if (after === before) return;
-  const { namespace, podName: name } = { ...mount.spec, namespace: mount.metadata.namespace };
-  await deps.cluster.mergePod(
-    { namespace, name },
-    // With the resource version, so that of two mounts at once neither loses its entry.
-    {
-      metadata: {
-        resourceVersion: pod.metadata?.resourceVersion,
-        annotations: { [ANNOTATIONS.devices]: after ?? null },
-      },
-    },
-  );
+  if (after === before) return undefined;
+  // With the resource version, so that of two mounts at once neither loses its entry.
+  const { resourceVersion } = metadata ?? {};
+  return { metadata: { resourceVersion, annotations: { [ANNOTATIONS.devices]: after ?? null } } };
 }
 
 /** Whether an entry is of the mount. The name alone says so while the mount lives; afterwards another may have it. */

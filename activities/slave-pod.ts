@@ -150,6 +150,11 @@ function tolerationOf(taint: string): V1Toleration {
 }
 
 /** By the node's name: its `kubernetes.io/hostname` may be another. The scheduler still counts and allocates. */
+export function pinnedNodeOf({ spec }: V1Pod): string | undefined {
+  const terms = spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  return terms?.[0]?.matchFields?.[0]?.values?.[0];
+}
+
 function pinnedTo(node: string): V1Affinity {
   const term = { matchFields: [{ key: 'metadata.name', operator: 'In', values: [node] }] };
   return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [term] } } };

@@ -38,9 +38,6 @@ export const QUERIES = { deviceMount: 'deviceMount' } as const;
 /** Key of the memo that holds the DeviceMount, also after the workflow has closed. */
 export const MOUNT_MEMO = 'deviceMount';
 
-/** Key of the memo that holds the signature of the request, so that the same one does not make a second mount. */
-export const SIGNATURE_MEMO = 'requestSignature';
-
 export interface ReconcileInput {
   /** Only report what would be done. */
   readonly dryRun?: boolean;

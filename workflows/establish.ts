@@ -1,18 +1,18 @@
-import { CancellationScope, condition, patched, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import { slaveName } from '../contract/names.ts';
 import type { AttachResult } from '../contract/node-activities.ts';
 import { type MountRequest, sharesOf } from '../contract/requests.ts';
 import type { MountInput } from '../contract/workflows.ts';
-import { awaitScheduled, createSlave, deleteSlave, planMount } from './activities.ts';
+import { deleteSlave, reserveDevices } from './activities.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
-import type { MountQueue } from './mount-queue.ts';
 import { attachOnNode, detachPatiently } from './node.ts';
 import { type Register, saga } from './saga.ts';
+import type { SlaveScheduling } from './slave-scheduling.ts';
 import type { StatusRecord } from './status-record.ts';
 
 export interface MountContext {
@@ -20,7 +20,7 @@ export interface MountContext {
   readonly record: StatusRecord;
   readonly ends: MountEnds;
   readonly outcome: MountOutcome;
-  readonly queue: MountQueue;
+  readonly scheduling: SlaveScheduling;
 }
 
 /**
@@ -50,8 +50,7 @@ export async function establish(context: MountContext): Promise<void> {
           // The undo ends the slave, which must not be taken for the reason.
           guard.cancel();
           stopped ??= err;
-          if (failureOf(stopped)?.type === 'SlaveEnded' && patched('why-slave-ended'))
-            stopped = await reasonBehind(context, stopped);
+          if (failureOf(stopped)?.type === 'SlaveEnded') stopped = await reasonBehind(context, stopped);
           context.outcome.failed(stopped);
           throw err;
         }
@@ -83,17 +82,16 @@ function timeoutOf({ name, deadlineSeconds }: MountRequest): Error {
 async function steps(context: MountContext, register: Register): Promise<void> {
   const { input, record } = context;
   const { request } = input;
-  const { runId, originalExecutionRunId } = workflowInfo();
-  // A reset begins anew where there may be slaves already; what they hold ends with them.
-  if (runId !== originalExecutionRunId) sharesOf(request).forEach((_share, index) => undoSlave(input, index, register));
-  const { node } = await planMount.executeWithOptions({ summary: `plan for pod ${request.target.pod}` }, [
-    { signed: input },
-  ]);
-  const slaves = await reserve(input, node, register);
+  const mountUid = workflowInfo().firstExecutionRunId;
+  // Before they are made, since a step that timed out may have made them; after a reset there may be some already.
+  sharesOf(request).forEach((_share, index) =>
+    undoSlave(input, slaveName(request.target.pod, mountUid, index), register),
+  );
+  const { node, slaves } = await reserveDevices(`reserve for ${request.target.pod}`, { signed: input, mountUid });
   record.change({ node, slaves });
   const { devices } = await attach(context, node, slaves, register);
   // While no worker runs, the deadline passes unseen; the caller has been told that all is undone.
-  if (remainingMs(request) <= 0 && patched('deadline-kept')) throw timeoutOf(request);
+  if (remainingMs(request) <= 0) throw timeoutOf(request);
   const now = Date.now();
   record.change({
     phase: 'Mounted',
@@ -106,37 +104,15 @@ async function steps(context: MountContext, register: Register): Promise<void> {
   });
 }
 
-type Doing = Pick<MountContext, 'input' | 'record' | 'queue'>;
+type Doing = Pick<MountContext, 'input' | 'record' | 'scheduling'>;
 
-/** All slaves or none: the undo of what was made begins when nothing is being made any more. */
-async function reserve(input: MountInput, node: string, register: Register): Promise<readonly SlaveRef[]> {
-  const made = await Promise.allSettled(
-    sharesOf(input.request).map((_share, index) => makeSlave(input, node, index, register)),
-  );
-  return made.map((each) => {
-    if (each.status === 'fulfilled') return each.value;
-    throw each.reason;
-  });
-}
-
-function makeSlave(input: MountInput, node: string, index: number, register: Register): Promise<SlaveRef> {
-  const name = undoSlave(input, index, register);
-  const mountUid = workflowInfo().firstExecutionRunId;
-  return createSlave.executeWithOptions({ summary: `create slave ${name}` }, [
-    { signed: input, mountUid, index, node },
-  ]);
-}
-
-/** Registers the undo of a slave, which may be there or not. Answers its name. */
-function undoSlave(input: MountInput, index: number, register: Register): string {
-  const { name: mount, target } = input.request;
-  const mountUid = workflowInfo().firstExecutionRunId;
-  const name = slaveName(target.pod, mountUid, index);
-  const { namespace, podUid: targetUid } = target;
+function undoSlave({ request }: MountInput, name: string, register: Register): void {
+  const { namespace, podUid: targetUid } = request.target;
   register(`slave pod ${namespace}/${name}`, () =>
-    deleteSlave.executeWithOptions({ summary: `undo: delete slave ${name}` }, [{ namespace, name, mount, targetUid }]),
+    deleteSlave.executeWithOptions({ summary: `undo: delete slave ${name}` }, [
+      { namespace, name, mount: request.name, targetUid },
+    ]),
   );
-  return name;
 }
 
 /** Attaches while the scheduler still decides: the slave is pinned, so that the node is known. The first failure ends both. */
@@ -146,7 +122,7 @@ async function attach(
   slaves: readonly SlaveRef[],
   register: Register,
 ): Promise<AttachResult> {
-  const { input } = doing;
+  const { input, record, scheduling } = doing;
   const { name, target, queue } = input.request;
   const mounts = [{ namespace: target.namespace, name }];
   let begun = false;
@@ -159,49 +135,20 @@ async function attach(
     await detachInUse(() => detachPatiently(node, what, `undo: detach from ${target.pod}`), made);
   });
   // One that waits for a free device would only keep the node worker from the others.
-  const schedule = (): Promise<unknown> => Promise.all(slaves.map((slave) => scheduled(doing, slave)));
-  if (queue) await queued(doing, slaves, schedule);
+  const tell = (message: string): void => record.change({ message });
+  if (queue) await Promise.all(slaves.map((slave) => scheduling.scheduled(slave, tell)));
   return CancellationScope.cancellable(async () => {
     const scope = CancellationScope.current();
-    const watching = queue ? undefined : schedule();
     const attaching = attachOnNode(node, { signed: input, slaves }, `attach to ${target.pod}`, () => {
       begun = true;
     });
+    // A mount that queues has waited for that.
+    const refusing = scheduling.refused(slaves);
     try {
-      // The scheduler's answer alone is not the end; an attach is, since it shows that there was one.
-      return await Promise.race([attaching, watching?.then(() => attaching) ?? attaching]);
+      return await Promise.race([attaching, refusing]);
     } finally {
       scope.cancel();
-      await Promise.allSettled([attaching, watching]);
+      await Promise.allSettled([attaching, refusing]);
     }
   });
-}
-
-/** Mounts that wait since before there was a signal for it go on as they began. */
-async function queued(
-  { input, record, queue }: Doing,
-  slaves: readonly SlaveRef[],
-  schedule: () => Promise<unknown>,
-): Promise<void> {
-  if (!patched('queue-by-signal')) {
-    await schedule();
-    return;
-  }
-  const tell = (message: string): void => record.change({ message });
-  await Promise.all(slaves.map((slave) => queue.scheduled(slave, input.request.target, tell)));
-}
-
-/** @throws InsufficientDevices at once when the request does not queue */
-async function scheduled({ input, record }: Doing, slave: SlaveRef): Promise<void> {
-  const { target, queue } = input.request;
-  let known: string | undefined;
-  for (;;) {
-    const said = await awaitScheduled.executeWithOptions({ summary: `await a node for ${slave.name}` }, [
-      { slave, target, ...(known !== undefined && { known }) },
-    ]);
-    if (said.scheduled) return;
-    if (!queue) throw fail('InsufficientDevices', `Cannot schedule slave pod "${slave.name}": ${said.message}`);
-    known = said.message;
-    record.change({ message: known });
-  }
 }

@@ -1,17 +1,14 @@
-import { CancellationScope, condition, isCancellation, log, patched, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, log, workflowInfo } from '@temporalio/workflow';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
 import { publish, targetState } from './activities.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
-import { detachOnNode, detachPatiently } from './node.ts';
+import { detachPatiently } from './node.ts';
 import { deleteSlaves, slavesOf } from './slaves.ts';
 import type { StatusRecord } from './status-record.ts';
-import { PATIENCE_MS } from './timeouts.ts';
-
-/** Of the change by which a mount is held while its target is still being told of it. */
-export const TELL_IN_TURN = 'tell-in-turn';
+import { PATIENCE_MS, SHOW_MS } from './timeouts.ts';
 
 export interface Held {
   readonly record: StatusRecord;
@@ -97,9 +94,8 @@ async function detach(mount: DeviceMount, end: End): Promise<void> {
   const summary = `detach from ${spec.podName}`;
   const { node } = status;
   if (node === undefined) return;
-  // A polite detach that may have begun has to be asked for again, too. Mounts that were released before go on as they began.
-  const step = force || patched('polite-patience') ? detachPatiently : detachOnNode;
-  await detachInUse(() => step(node, { mounts, slaves: status.slaves, force }, summary), slavesOf(mount));
+  const what = { mounts, slaves: status.slaves, force };
+  await detachInUse(() => detachPatiently(node, what, summary), slavesOf(mount));
 }
 
 function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
@@ -114,10 +110,11 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
  */
 export function tell(record: StatusRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
   const { mount, signed } = record;
-  const { uid } = record.projection.object ?? {};
-  const object = uid === undefined ? {} : { object: { uid } };
   const telling = async (): Promise<void> => {
     try {
+      await record.projection.there(SHOW_MS.told);
+      const { uid } = record.projection.object ?? {};
+      const object = uid === undefined ? {} : { object: { uid } };
       await CancellationScope.nonCancellable(() =>
         publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
           { signed, mount, event: { type, reason, message }, ...object },
@@ -127,5 +124,5 @@ export function tell(record: StatusRecord, type: 'Normal' | 'Warning', reason: s
       log.warn('cannot tell the target', { reason, err });
     }
   };
-  return patched(TELL_IN_TURN) ? record.inTurn(telling) : telling();
+  return record.inTurn(telling);
 }

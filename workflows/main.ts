@@ -8,10 +8,9 @@ import { createClusterActivities } from '../activities/cluster-activities.ts';
 import { kubernetesCluster } from '../activities/kubernetes.ts';
 import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
+import { SchedulingTeller } from '../activities/scheduling-teller.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
-import { tellQueued } from '../activities/tell-queued.ts';
-import { UsedRequests } from '../activities/used-requests.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { controlQueue, SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import { onChangedFiles } from '../process/changed-files.ts';
@@ -123,7 +122,9 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
   const period = setInterval(() => void prepare(), PREPARE_PERIOD_MS);
   const owners = temporalOwners(client, clusterName);
   const stopTelling = tellOwners(slaves, owners, (err) => log.warn({ err }, 'cannot tell the owner of a slave'));
-  const stopQueue = tellQueued(slaves, owners, (err) => log.warn({ err }, 'cannot tell a mount that waits'));
+  const scheduling = new SchedulingTeller(slaves, owners, (err) =>
+    log.warn({ err }, 'cannot tell a mount of its slave'),
+  );
   const targets = new TargetWatch({
     cluster,
     slaves,
@@ -146,7 +147,6 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
       publicKeys,
       namespace: settings.namespace,
       slaveImage: settings['slave-image'],
-      usedRequests: new UsedRequests(),
       now: () => new Date(),
     }),
     shutdownGraceTime: 0,
@@ -161,7 +161,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
   await worker.run();
   clearInterval(period);
   stopTelling();
-  stopQueue();
+  scheduling.stop();
   await targets.stop();
 }
 

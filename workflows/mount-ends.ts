@@ -5,7 +5,7 @@ import { onSignal } from './signals.ts';
 export type End =
   | { readonly kind: 'release'; readonly by?: string | undefined }
   /** `why`: what became of the slave, in the words of whoever saw it. */
-  | { readonly kind: 'slaveEnding'; readonly why?: string | undefined }
+  | { readonly kind: 'slaveEnding'; readonly uid?: string | undefined; readonly why?: string | undefined }
   /** `by`: the user whom the node has obeyed already. */
   | { readonly kind: 'released'; readonly by?: string | undefined }
   | { readonly kind: 'targetGone' | 'containerRestarted' | 'leaseEnded' | 'canceled' };
@@ -40,20 +40,30 @@ export const ENDS = {
   canceled: { failure: 'Canceled', message: 'it was cancelled', reason: 'Canceled', force: true },
 } as const satisfies Record<End['kind'], EndRow>;
 
+/** Which slaves a mount has. */
+export interface OwnSlaves {
+  has(uid: string): boolean;
+  /** Whether it has those that it is to have. Until then a signal may be about one of them. */
+  readonly areKnown: boolean;
+}
+
+/** Others may send any number of signals about slaves that a mount does not know yet. */
+const MAX_ENDS = 1_000;
+
 /** Collects the signals that end a mount, until it is ready to act on them. */
 export class MountEnds {
+  readonly #slaves: OwnSlaves;
   readonly #ends: End[] = [];
 
-  /**
-   * @param needs whether a mount needs the slave of this UID
-   * @param refused told why a signal was left out
-   */
-  constructor(needs: (slaveUid: string) => boolean, refused: (why: string) => void) {
+  /** @param refused told why a signal was left out */
+  constructor(slaves: OwnSlaves, refused: (why: string) => void) {
+    this.#slaves = slaves;
     onSignal('release', refused, ({ by }) => this.add({ kind: 'release', by }));
     onSignal('released', refused, ({ by }) => this.add({ kind: 'released', by }));
     onSignal('targetGone', refused, () => this.add({ kind: 'targetGone' }));
     onSignal('slaveEnding', refused, ({ uid, why }) => {
-      if (uid === undefined || needs(uid)) this.add({ kind: 'slaveEnding', why });
+      if (uid === undefined || slaves.has(uid)) this.add({ kind: 'slaveEnding', uid, why });
+      else if (!slaves.areKnown && this.#ends.length < MAX_ENDS) this.add({ kind: 'slaveEnding', uid, why });
     });
   }
 
@@ -63,7 +73,13 @@ export class MountEnds {
 
   /** What is waiting to be taken; one that cannot be refused goes first. */
   get next(): End | undefined {
-    return this.#ends.find(({ kind }) => ENDS[kind].force) ?? this.#ends[0];
+    const ends = this.#ends.filter((end) => this.#isOurs(end));
+    return ends.find(({ kind }) => ENDS[kind].force) ?? ends[0];
+  }
+
+  /** After a reset, signals about earlier slaves come again. */
+  #isOurs(end: End): boolean {
+    return end.kind !== 'slaveEnding' || end.uid === undefined || this.#slaves.has(end.uid);
   }
 
   take(): End | undefined {

@@ -33,7 +33,7 @@ export class MountOutcome {
     await this.#checkFailure();
     if (record.status.phase === 'Mounted') {
       const { mount, projection } = record;
-      await projection.settled(SHOW_MS.mounted);
+      await projection.there(SHOW_MS.mounted);
       return projection.withObject(mount);
     }
     throw fail('MountEnded', `Cannot mount "${record.mount.metadata.name}": it was mounted, and has ended since`);

@@ -7,7 +7,6 @@ import {
   defineQuery,
   isCancellation,
   makeContinueAsNewFunc,
-  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -17,12 +16,12 @@ import { mountWorkflowId } from '../contract/names.ts';
 import { type MountInput, QUERIES } from '../contract/workflows.ts';
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
-import { hold, TELL_IN_TURN, tell } from './hold.ts';
+import { hold, tell } from './hold.ts';
 import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
-import { MountQueue } from './mount-queue.ts';
 import { onSignal } from './signals.ts';
+import { SlaveScheduling } from './slave-scheduling.ts';
 import { newMount, type StatusChange, StatusRecord } from './status-record.ts';
 import { SHOW_MS } from './timeouts.ts';
 
@@ -41,23 +40,19 @@ const REPORT_PERIOD_MS = 60_000;
 export async function mountDevices(input: MountInput, carried?: DeviceMount): Promise<DeviceMount> {
   checkId(input);
   const record = new StatusRecord(input, carried ?? newMount(input.request));
-  // One that ends before it is in the record shows itself to the attach. After a reset, signals about earlier slaves come again.
-  const needs = (uid: string): boolean => record.status.slaves.some((slave) => slave.uid === uid);
   const refused = (message: string): void => record.change({ message });
-  const ends = new MountEnds(needs, refused);
+  const ends = new MountEnds(record.slaves, refused);
   const parts = new MountParts(record, ends, refused);
-  const queue = new MountQueue(needs, refused);
+  const scheduling = new SlaveScheduling(refused);
   const outcome = new MountOutcome(record);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
   handleChanges(record, ends, refused);
   try {
     if (carried === undefined) {
-      await establish({ input, record, ends, outcome, queue });
+      await establish({ input, record, ends, outcome, scheduling });
       const paths = record.status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path));
       const { container } = record.mount.spec;
-      const told = tell(record, 'Normal', 'MountDevice', `Mounted ${paths.join(', ')} in container ${container}`);
-      // Mounts that were made before waited for that.
-      if (!patched(TELL_IN_TURN)) await told;
+      void tell(record, 'Normal', 'MountDevice', `Mounted ${paths.join(', ')} in container ${container}`);
     }
     // A new run of this workflow goes on unchecked. Another workflow could pass for one, and gain nothing: each step checks for itself.
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
@@ -121,8 +116,7 @@ function reporter(
   let toldAt = Number.NEGATIVE_INFINITY;
   return async (message, change) => {
     record.change({ ...change, message });
-    // In a history from before there was an Event, there is none.
-    if (!patched('mend-event') || Date.now() - toldAt < REPORT_PERIOD_MS) return;
+    if (Date.now() - toldAt < REPORT_PERIOD_MS) return;
     toldAt = Date.now();
     await tell(record, 'Warning', reason, message);
   };
@@ -131,10 +125,8 @@ function reporter(
 /** The ID is the lock on the name, which a client of Temporal could otherwise go round. */
 function checkId({ request }: MountInput): void {
   const { workflowId } = workflowInfo();
-  const { name, target } = request;
-  // Requests from before clusters had names are in recorded histories only: every step refuses them.
-  const { cluster }: { readonly cluster?: string } = request;
-  if (cluster === undefined || workflowId === mountWorkflowId(cluster, target.namespace, name)) return;
+  const { cluster, name, target } = request;
+  if (workflowId === mountWorkflowId(cluster, target.namespace, name)) return;
   throw fail(
     'BadRequest',
     `Cannot mount "${request.name}": the workflow ID must be that of the mount, is "${workflowId}"`,

@@ -4,7 +4,6 @@ import {
   ApplicationFailure,
   CancellationScope,
   isCancellation,
-  patched,
   proxyActivities,
   sleep,
   TimeoutFailure,
@@ -20,7 +19,7 @@ import type {
   DetachResult,
   NodeActivities,
 } from '../contract/node-activities.ts';
-import { nodeState } from './activities.ts';
+import { isFinal, nodeState } from './activities.ts';
 import { ATTACH, DETACH, nodeRetryDelayMs, PATIENCE_MS } from './timeouts.ts';
 
 /**
@@ -115,8 +114,7 @@ async function persist<T>(node: string, step: () => Promise<T>, isEnough = (): b
  */
 async function checkAlive(node: string): Promise<void> {
   const state = await stateOf(node).catch((err: unknown) => {
-    // Those that took it for an end before go on as they began.
-    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    if (isCancellation(err)) throw err;
     return undefined;
   });
   if (state === undefined || state === 'alive') return;
@@ -127,18 +125,13 @@ async function isGone(node: string): Promise<boolean> {
   try {
     return (await stateOf(node)) === 'gone';
   } catch (err) {
-    if (isCancellation(err) || !patched('ask-node-again')) throw err;
+    if (isCancellation(err)) throw err;
     return false;
   }
 }
 
 function stateOf(node: string): Promise<NodeState> {
   return nodeState.executeWithOptions({ summary: `is the node worker on ${node} alive` }, [{ node }]);
-}
-
-function isFinal(err: unknown): boolean {
-  const cause = err instanceof ActivityFailure ? err.cause : undefined;
-  return cause instanceof ApplicationFailure && cause.nonRetryable === true;
 }
 
 /** The task was never handed to a worker, and the server drops it, so that nothing can come of it any more. */

@@ -1,8 +1,8 @@
-import { CancellationScope, condition, log, patched } from '@temporalio/workflow';
+import { CancellationScope, condition, log } from '@temporalio/workflow';
 import type { ShownObject } from '../activities/project-mount.ts';
-import type { DeviceMount, Phase } from '../contract/device-mount.ts';
+import type { DeviceMount } from '../contract/device-mount.ts';
 import type { MountInput } from '../contract/workflows.ts';
-import { projectMount, projectMountAtOnce } from './activities.ts';
+import { projectMount } from './activities.ts';
 
 interface Shown {
   readonly signed: MountInput;
@@ -18,7 +18,6 @@ interface Source extends Shown {
 export class Projection {
   readonly #of: Source;
   #object: ShownObject | undefined;
-  #phase: Phase | undefined;
   #isStale = false;
   #isBusy = false;
 
@@ -35,25 +34,31 @@ export class Projection {
     return this.#isBusy;
   }
 
-  /** To be told of every change. One that only lasts until the mount is made, in a moment, is not shown. */
+  /** To be told of every change. What only lasts for a moment is not shown: that a mount has no slave yet, or was refused one. */
   changed(): void {
-    const { signed, mount } = this.#of;
-    if (mount.status.phase === 'Pending' && !signed.request.queue) return;
-    this.show();
+    const { phase, slaves } = this.#of.mount.status;
+    const isMade = slaves.length > 0 || (phase !== 'Pending' && phase !== 'Failed');
+    if (isMade || this.#object !== undefined || this.#isBusy) this.show();
   }
 
   /** Shows the mount as it is, or, while a step is under way, as it will be then. */
   show(): void {
-    // Mounts of earlier releases are shown from their next change on.
-    if (!patched('projected')) return;
     this.#isStale = true;
     if (!this.#isBusy) void CancellationScope.nonCancellable(() => this.#run());
   }
 
+  /** Waits until the object is there, or cannot be, or the time is over. */
+  there(patienceMs: number): Promise<void> {
+    return this.#until(() => this.#object !== undefined || !this.#isBusy, patienceMs);
+  }
+
   /** Waits until the latest state is shown, or cannot be, or the time is over. */
-  async settled(patienceMs: number): Promise<void> {
-    if (!this.#isBusy) return;
-    await CancellationScope.nonCancellable(() => condition(() => !this.#isBusy, patienceMs));
+  settled(patienceMs: number): Promise<void> {
+    return this.#until(() => !this.#isBusy, patienceMs);
+  }
+
+  async #until(holds: () => boolean, patienceMs: number): Promise<void> {
+    if (!holds()) await CancellationScope.nonCancellable(() => condition(holds, patienceMs));
   }
 
   /** `mount` as callers get it: with the identity of its object. Without one it has no version that a client's watch could begin at. */
@@ -67,7 +72,8 @@ export class Projection {
       this.#isStale = false;
       const { signed, mount } = this.#of;
       try {
-        const answer = await this.#step({ signed, mount });
+        const summary = `show ${mount.status.phase}`;
+        const answer = await projectMount.executeWithOptions({ summary }, [{ signed, mount }]);
         if ('final' in answer) this.#cannot(answer.final);
         else this.#has(answer);
       } catch (err) {
@@ -89,20 +95,5 @@ export class Projection {
     // Temporal has forgotten a state, as after a restore from a backup. What it knows now counts.
     this.#of.goAbove(later);
     this.#isStale = true;
-  }
-
-  /** The caller of `mounted` waits for the step that shows it. */
-  async #step(input: Shown): ReturnType<typeof projectMount> {
-    const { phase } = input.mount.status;
-    const isAwaited = phase === 'Mounted' && this.#phase === 'Pending';
-    this.#phase = phase;
-    if (isAwaited) {
-      try {
-        return await projectMountAtOnce(input);
-      } catch (err) {
-        log.info('cannot show the mount at once', { err });
-      }
-    }
-    return projectMount.executeWithOptions({ summary: `show ${phase}` }, [input]);
   }
 }

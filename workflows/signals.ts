@@ -1,4 +1,4 @@
-import { defineSignal, log, patched, setHandler } from '@temporalio/workflow';
+import { defineSignal, log, setHandler } from '@temporalio/workflow';
 import {
   type ContainerRestartedSignal,
   type DegradedSignal,
@@ -101,14 +101,9 @@ function flag(fields: Fields, name: string): boolean {
 
 function lease(fields: Fields, name: string): number {
   const value = fields[name];
-  if (typeof value === 'number' && value > 0 && value <= LONGEST_LEASE_SECONDS && isWhole(value)) return value;
+  if (Number.isInteger(value) && Number(value) > 0 && Number(value) <= LONGEST_LEASE_SECONDS) return Number(value);
   const is = typeof value === 'number' ? value : kindOf(value);
   throw new TypeError(`"${name}" must be whole seconds, more than 0 and at most ${LONGEST_LEASE_SECONDS}, is ${is}`);
-}
-
-/** The object of a mount takes no others. In a history from before that was known, a lease may be one. */
-function isWhole(seconds: number): boolean {
-  return Number.isInteger(seconds) || !patched('whole-lease');
 }
 
 function kindOf(value: unknown): string {

@@ -4,8 +4,9 @@ import type { DeviceMount } from '../contract/device-mount.ts';
 import { mountOfRequest } from '../contract/mount-of-request.ts';
 import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
-import { MOUNT_MEMO, type MountInput, SIGNATURE_MEMO } from '../contract/workflows.ts';
+import { MOUNT_MEMO, type MountInput } from '../contract/workflows.ts';
 import { detailsOf } from './mount-details.ts';
+import type { OwnSlaves } from './mount-ends.ts';
 import { Projection } from './projection.ts';
 
 type Status = DeviceMount['status'];
@@ -19,25 +20,13 @@ export class StatusRecord {
   #turn: Promise<void> = Promise.resolve();
   /** Of the mount in kube-apiserver. */
   readonly projection = new Projection(this);
+  readonly slaves: OwnSlaves = ownSlaves(() => this.#mount.status);
 
   constructor(signed: MountInput, mount: DeviceMount) {
     this.signed = signed;
     this.#mount = mount;
-    upsertMemo({ [SIGNATURE_MEMO]: signed.signature });
-    const { metadata, spec, status } = mount;
-    // A request in a history from before clusters had names has none.
-    const { cluster }: { readonly cluster?: string } = signed.request;
-    upsertSearchAttributes([
-      ...(cluster === undefined ? [] : [keyword(SEARCH_ATTRIBUTES.cluster, cluster)]),
-      keyword(SEARCH_ATTRIBUTES.namespace, metadata.namespace),
-      keyword(SEARCH_ATTRIBUTES.pod, spec.podName),
-      keyword(SEARCH_ATTRIBUTES.deviceType, spec.deviceType),
-      keyword(SEARCH_ATTRIBUTES.user, status.user),
-      keyword(SEARCH_ATTRIBUTES.phase, status.phase),
-      ...(status.node === undefined ? [] : [keyword(SEARCH_ATTRIBUTES.node, status.node)]),
-    ]);
     this.#show();
-    this.projection.show();
+    this.projection.changed();
   }
 
   get mount(): DeviceMount {
@@ -59,10 +48,6 @@ export class StatusRecord {
     // The time of the change, for readers.
     const resourceVersion = String(Math.max(last + 1, Date.now()));
     this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
-    if (status.phase !== before.phase) upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.phase, status.phase)]);
-    if (status.node !== undefined && status.node !== before.node) {
-      upsertSearchAttributes([keyword(SEARCH_ATTRIBUTES.node, status.node)]);
-    }
     this.#show();
     this.projection.changed();
   }
@@ -84,9 +69,23 @@ export class StatusRecord {
   }
 
   #show(): void {
+    const { typedSearchAttributes } = workflowInfo();
+    const changed = attributesOf(this.signed, this.#mount).filter(
+      ({ key, value }) => typedSearchAttributes.get(key) !== value,
+    );
+    if (changed.length > 0) upsertSearchAttributes(changed);
     upsertMemo({ [MOUNT_MEMO]: this.#mount });
     setCurrentDetails(detailsOf(this.#mount));
   }
+}
+
+function ownSlaves(status: () => Status): OwnSlaves {
+  return {
+    has: (uid) => status().slaves.some((slave) => slave.uid === uid),
+    get areKnown() {
+      return status().slaves.length > 0 || status().phase !== 'Pending';
+    },
+  };
 }
 
 /** What a mount is before anything is done for it. */
@@ -96,6 +95,14 @@ export function newMount(request: MountRequest): DeviceMount {
   return mountOfRequest(request, identity, { phase: 'Pending', devices: [], slaves: [] });
 }
 
-function keyword(name: string, value: string) {
-  return { key: defineSearchAttributeKey(name, 'KEYWORD'), value };
+function attributesOf({ request }: MountInput, { metadata, spec, status }: DeviceMount) {
+  const { namespace } = metadata;
+  const { podName: pod, deviceType } = spec;
+  const { user, phase, node } = status;
+  const values = Object.entries({ cluster: request.cluster, namespace, pod, deviceType, user, phase, node });
+  return values.flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const key = defineSearchAttributeKey(SEARCH_ATTRIBUTES[name as keyof typeof SEARCH_ATTRIBUTES], 'KEYWORD');
+    return [{ key, value }];
+  });
 }

@@ -25,7 +25,7 @@ const HEARTBEAT_MS = 10 * SECOND;
 const RETRY = { initialInterval: 200, backoffCoefficient: 2, maximumInterval: 5 * SECOND } as const;
 
 /** Checks: whoever asked waits, so an unclear answer is told soon. A cancelled check changes nothing, so it is left alone. */
-export const PLAN: ActivityOptions = {
+export const CHECK: ActivityOptions = {
   startToCloseTimeout: REQUEST_MS,
   retry: { ...RETRY, maximumAttempts: 5 },
   cancellationType: 'TRY_CANCEL',
@@ -42,18 +42,21 @@ export const ADOPT: ActivityOptions = {
  * What makes something: on cancellation its end is waited for, so that the undo meets a settled state. Its tries outlast a restart of
  * kube-apiserver, unless the deadline of the mount comes first.
  */
-export const CREATE: ActivityOptions = {
+export const RESERVE: ActivityOptions = {
   startToCloseTimeout: REQUEST_MS,
   retry: { ...RETRY, maximumAttempts: 8 },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 };
 
-/** Lasts as long as the request: an hour is more than any deadline, the workflow's own timer ends it. */
-export const AWAIT: ActivityOptions = {
-  startToCloseTimeout: 60 * MINUTE,
-  heartbeatTimeout: HEARTBEAT_MS,
-  retry: RETRY,
+/** One try in the process that has the workflow at hand, before a step of its own. */
+export const CHECK_AT_ONCE: LocalActivityOptions = {
+  startToCloseTimeout: REQUEST_MS,
+  retry: { maximumAttempts: 1 },
   cancellationType: 'TRY_CANCEL',
+};
+export const RESERVE_AT_ONCE: LocalActivityOptions = {
+  ...CHECK_AT_ONCE,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 };
 
 /** A pod ends within its grace of 1 s; a node that is away lets it take longer. */
@@ -78,14 +81,8 @@ export const PROJECT: ActivityOptions = {
   retry: RETRY,
 };
 
-/** How long the answer that a mount is made, or its end, waits until its object shows that; the answer also waits for a try at once. */
-export const SHOW_MS = { mounted: SECOND, ended: 10 * SECOND } as const;
-
-/** One try in the process that has the workflow at hand, while a caller waits: no round through Temporal, and nothing else goes on. */
-export const PROJECT_AT_ONCE: LocalActivityOptions = {
-  startToCloseTimeout: SECOND,
-  retry: { maximumAttempts: 1 },
-};
+/** How long the answer that a mount is made, and an Event, wait until its object is there; and the end of a mount until its object shows that. */
+export const SHOW_MS = { mounted: SECOND, told: 10 * SECOND, ended: 10 * SECOND } as const;
 
 /**
  * One try: the workflow itself tries again, since it must know whether a try may have begun on the node. On cancellation

@@ -5,7 +5,6 @@ import {
   defineUpdate,
   getExternalWorkflowHandle,
   isCancellation,
-  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -25,8 +24,8 @@ const ANSWER_LATE_MS = 2_000;
 const CALLERS = new Set<unknown>(['NothingMounted', 'BadRequest', 'InvalidSignature'] satisfies FailureType[]);
 
 /**
- * Takes devices away from a container: those of every mount that the request means, or none. Answers the update `released`
- * as soon as the container has lost them, and goes on until the devices are free for others.
+ * Takes devices away from a container: those of every mount that the request means, or none. Answers the update `released` as soon as
+ * the container has lost them. Their owners make them free for others; it does so itself for mounts that have none.
  * @throws InvalidSignature, NothingMounted, DeviceBusy, NodeUnreachable
  */
 export async function unmountDevices(input: UnmountInput): Promise<DeviceMountList> {
@@ -42,17 +41,16 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
   });
   try {
     const { target } = input.request;
-    const found = await findMounts.executeWithOptions({ summary: `find mounts of pod ${target.pod}` }, [
-      { signed: input },
-    ]);
+    const found = await findMounts(`find mounts of pod ${target.pod}`, { signed: input });
     const detached = await detach(input, found);
     // What has lost its devices must not stay mounted: a Cancel comes too late.
     return await CancellationScope.nonCancellable(async () => {
-      await Promise.all(found.filter(({ owned }) => owned).map((each) => tellOwner(each, input)));
+      // The answer goes out together with the signals.
       result = listOf(found, detached);
-      // The owner of a mount that goes on deletes the slave of the device that it has lost.
-      const whole = found.filter(({ device }) => device === undefined);
-      await deleteSlaves(whole.flatMap(({ mount }) => slavesOf(mount, input)));
+      const told = await Promise.all(found.map((each) => tellOwner(each, input)));
+      // An owner deletes the slaves of what it has lost. Of a mount without one there is only the whole.
+      const orphans = found.filter(({ device }, index) => told[index] !== true && device === undefined);
+      await deleteSlaves(orphans.flatMap(({ mount }) => slavesOf(mount, input)));
       return result;
     });
   } catch (err) {
@@ -60,8 +58,7 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
     failure = known ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
     await CancellationScope.nonCancellable(async () => {
       const isAnswered = Date.now() < listenedUntilMs;
-      if (known !== undefined && patched('tell-failed-unmount') && !isForCaller(known.type, isAnswered))
-        await tellFailed(input, known.message);
+      if (known !== undefined && !isForCaller(known.type, isAnswered)) await tellFailed(input, known.message);
       await condition(allHandlersFinished);
     });
     if (isCancellation(err)) throw err;
@@ -71,7 +68,6 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
 
 /** Whether only the caller has to know: one who still waits is told by the answer, and a wrong request has changed nothing. */
 function isForCaller(type: string | undefined | null, isAnswered: boolean): boolean {
-  if (!patched('quiet-failed-unmount')) return false;
   return isAnswered || CALLERS.has(type);
 }
 
@@ -99,17 +95,20 @@ function isLong(): boolean {
   return workflowInfo().continueAsNewSuggested;
 }
 
+/** Answers false when there is none, or none any more. */
 async function tellOwner(
-  { mount: { metadata, status }, device }: FoundMount,
+  { mount: { metadata, status }, owned, device }: FoundMount,
   { request }: UnmountInput,
-): Promise<void> {
+): Promise<boolean> {
+  if (!owned) return false;
   const owner = getExternalWorkflowHandle(mountWorkflowId(request.cluster, metadata.namespace, metadata.name));
   try {
     if (device !== undefined) await owner.signal(SIGNALS.deviceReleased, { device, by: request.user.name });
     else if (status.slaves.length > 0) await owner.signal(SIGNALS.released, { by: request.user.name });
     else await owner.signal(SIGNALS.release, { by: request.user.name, reason: 'Unmounted' });
+    return true;
   } catch {
-    // It has ended in the meantime; its slaves are deleted here all the same.
+    return false;
   }
 }
 

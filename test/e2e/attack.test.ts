@@ -102,7 +102,7 @@ describe('whoever can do everything with Temporal', () => {
 
     const mountUid = randomUUID();
     const slave = { namespace: 'default', name: slaveName(target.pod, mountUid, 0), uid: randomUUID() };
-    expect(await attacker.runs('createSlave', { signed, mountUid, index: 0, node })).toMatch(refused);
+    expect(await attacker.runs('reserveDevices', { signed, mountUid })).toMatch(refused);
     // Both a slave of nobody and the victim's.
     for (const slaves of [[slave], victim.mounted.status.slaves]) {
       const attached = await attacker.runs('attachDevices', { signed, slaves }, nodeQueue(CLUSTER_NAME, node));

@@ -192,13 +192,17 @@ describe('TemporalMounts.mount()', () => {
   test(
     'goes on with the same mount for a caller who did not wait',
     async () => {
-      await harness.addNode('later', 4);
+      const node = await harness.addNode('later', 4);
+      const attached = Promise.withResolvers<void>();
+      node.slow = attached.promise;
       const request = mountRequest('later');
       const begun = await mount(request, 0);
       expect(begun).toMatchObject({ state: 'pending', shown: true });
       const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: request.name });
       expect(object?.metadata.uid).toBe(begun.mount.metadata.uid);
-      const { state, mount: mounted } = await mount(request);
+      const joining = mount(request);
+      attached.resolve();
+      const { state, mount: mounted } = await joining;
       expect([state, mounted.metadata.uid]).toEqual(['mounted', begun.mount.metadata.uid]);
     },
     TEST_MS,

@@ -140,17 +140,9 @@ describe('whoever can do everything with Temporal', () => {
     const target = mountRequest('steps').target;
     const mine = forged(mountRequest('steps'));
     const of = { namespace: NAMESPACE, name: slave?.name, mount: 'steps-m', targetUid: target.podUid };
-    const elsewhere = { ...target, podUid: 'another' };
     const attached = { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }], slaves: [], force: true };
     const steps: Readonly<Record<string, readonly [queue: string, input: object, outcome: string]>> = {
-      planMount: [controlQueue(CLUSTER), { signed: mine }, 'InvalidSignature'],
-      createSlave: [
-        controlQueue(CLUSTER),
-        { signed: mine, mountUid: 'x', index: 0, node: 'steps' },
-        'InvalidSignature',
-      ],
-      awaitScheduled: [controlQueue(CLUSTER), { slave, target: elsewhere }, 'none'],
-      lookScheduled: [controlQueue(CLUSTER), { slave, target }, 'none'],
+      reserveDevices: [controlQueue(CLUSTER), { signed: mine, mountUid: 'x' }, 'InvalidSignature'],
       deleteSlave: [controlQueue(CLUSTER), of, 'Forbidden'],
       findMounts: [controlQueue(CLUSTER), { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
       nodeState: [controlQueue(CLUSTER), { node: 'steps' }, 'none'],

@@ -1,9 +1,9 @@
 import type { Client } from '@temporalio/client';
 import { temporalOwners } from '../../activities/owners.ts';
 import { PodWatch } from '../../activities/pod-watch.ts';
+import { SchedulingTeller } from '../../activities/scheduling-teller.ts';
 import { SLAVE_SELECTOR } from '../../activities/slave-pod.ts';
 import { tellOwners } from '../../activities/tell-owners.ts';
-import { tellQueued } from '../../activities/tell-queued.ts';
 import { TargetWatch } from '../../activities/watch-targets.ts';
 import type { MemoryCluster } from './memory-cluster.ts';
 
@@ -14,18 +14,21 @@ function ignore(): void {}
 export class ControlWatches {
   readonly slaves: PodWatch;
   readonly targets: TargetWatch;
-  readonly #stopTelling: readonly (() => void)[];
+  readonly #scheduling: SchedulingTeller;
+  readonly #stopTelling: () => void;
 
   constructor(cluster: MemoryCluster, client: Client, clusterName: string) {
     const owners = temporalOwners(client, clusterName);
     this.slaves = new PodWatch({ cluster, labels: SLAVE_SELECTOR, onError: ignore });
     this.targets = new TargetWatch({ cluster, slaves: this.slaves, owners, onError: ignore });
-    this.#stopTelling = [tellOwners(this.slaves, owners, ignore), tellQueued(this.slaves, owners, ignore)];
+    this.#stopTelling = tellOwners(this.slaves, owners, ignore);
+    this.#scheduling = new SchedulingTeller(this.slaves, owners, ignore);
     this.slaves.start();
   }
 
   async stop(): Promise<void> {
-    for (const stop of this.#stopTelling) stop();
+    this.#stopTelling();
+    this.#scheduling.stop();
     await this.targets.stop();
     await this.slaves.stop();
   }

@@ -3,6 +3,7 @@ import { ClusterError } from '../../activities/cluster.ts';
 import { type Finder, findMounts } from '../../activities/find-mounts.ts';
 import { type DeviceMountObject, OBJECT_LABELS } from '../../contract/device-mount-object.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
+import { UPDATES } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -74,15 +75,13 @@ async function deleteObject(name: string): Promise<void> {
 /** Begins a mount and holds it where it has an object and no slave yet. Answers what waits for its end. */
 async function begun(pod: string): Promise<() => Promise<unknown>> {
   await harness.addNode(pod, 1);
-  const stopped = harness.gates.stop(harness.handle(`${pod}-m`).workflowId, {
-    activity: 'createSlave',
-    when: 'before',
-  });
+  harness.cluster.refuse = new ClusterError(429, 'TooManyRequests', 'try again later');
   const mounting = mount(pod);
-  await stopped;
-  await objectOf(`${pod}-m`);
+  // Where nobody waits for the mount alone, it is shown before it has a slave.
+  await eventually(() => harness.statusOf(`${pod}-m`).catch(() => undefined));
+  await harness.handle(`${pod}-m`).executeUpdate(UPDATES.shown);
   return async () => {
-    harness.gates.open();
+    harness.cluster.refuse = undefined;
     await mounting;
     await harness.unmount(signed(unmountRequest(pod)));
   };

@@ -4,7 +4,6 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
-import { UsedRequests } from '../../activities/used-requests.ts';
 import { nodeQueue } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
 import type { PublicKey } from '../../contract/signature.ts';
@@ -134,7 +133,6 @@ export class Harness extends ClusterClient {
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
-      usedRequests: new UsedRequests(),
       now: () => new Date(Date.now() + this.aheadMs),
     };
   }

@@ -16,8 +16,8 @@ const WHEN = ['before', 'after'] as const;
 const boundaries = (activities: readonly string[]): readonly Boundary[] =>
   activities.flatMap((activity) => WHEN.map((when) => ({ activity, when })));
 
-const MOUNT = boundaries(['planMount', 'createSlave', 'lookScheduled', 'attachDevices', 'projectMount', 'publish']);
-const UNMOUNT = boundaries(['findMounts', 'detachDevices', 'deleteSlave']);
+const MOUNT = boundaries(['reserveDevices', 'attachDevices', 'projectMount', 'publish']);
+const UNMOUNT = boundaries(['findMounts', 'detachDevices']);
 const OWNER = boundaries(['deleteSlave', 'projectMount', 'publish']);
 
 export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
@@ -78,9 +78,7 @@ async function answered<T>(ask: () => Promise<T>): Promise<T> {
 
 async function mountCase(pod: string, boundary: Boundary): Promise<Case> {
   const node = await harness.addNode(pod, 1);
-  // With a queue the wait for the scheduler is a step of its own, before the attach.
-  const queue = boundary.activity === 'lookScheduled';
-  const request = () => newMount(mountRequest(pod, { idempotencyKey: 'k1', deadlineSeconds: 100, queue }));
+  const request = () => newMount(mountRequest(pod, { idempotencyKey: 'k1', deadlineSeconds: 100 }));
   const stopped = harness.gates.stop(mountWorkflowId(CLUSTER, NAMESPACE, `${pod}-m`), boundary);
   const first = mounts.mount(request(), 60_000).catch(() => undefined);
   return {

@@ -34,6 +34,8 @@ export class MemoryNode implements NodeActivities {
   /** UIDs of the slaves of what is attached; a detach must name one, or be signed. */
   readonly #slaves = new Map<string, ReadonlySet<string>>();
   readonly #tombstones = new Set<string>();
+  /** By the signature of the request, UIDs of the slaves that it was used for. */
+  readonly #used = new Map<string, ReadonlySet<string>>();
   readonly #cluster: MemoryCluster;
 
   readonly #verifier: Verifier;
@@ -64,8 +66,13 @@ export class MemoryNode implements NodeActivities {
       Object.keys(all[slaveIndex(name)] ?? {}).map((resource) => deviceOf(resource, name)),
     );
     const key = keyOf({ namespace: request.target.namespace, name: request.name });
+    const used = this.#used.get(signed.signature);
+    if (used !== undefined && !this.attached.has(key) && slaves.some(({ uid }) => !used.has(uid)))
+      throw fail('MountEnded', 'Cannot attach: its request was used before, and that mount has ended');
+    const uids = new Set(slaves.map(({ uid }) => uid));
     this.attached.set(key, devices);
-    this.#slaves.set(key, new Set(slaves.map(({ uid }) => uid)));
+    this.#slaves.set(key, uids);
+    this.#used.set(signed.signature, uids);
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
     return { containerId: 'c1', devices };
   }

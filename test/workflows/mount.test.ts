@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
+import { ClusterError } from '../../activities/cluster.ts';
+import { mountNameOf } from '../../activities/slave-pod.ts';
 import { ANNOTATIONS } from '../../contract/names.ts';
 import { MOUNT_MEMO, SIGNALS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
+import { begin, waits } from './queue.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(180_000);
@@ -27,9 +30,13 @@ describe('mountDevices()', () => {
     expect(mount.status.slaves).toHaveLength(1);
 
     const { status, memo } = await harness.handle('happy-m').describe();
-    const { uid, resourceVersion } = (await harness.cluster.getMount({ namespace: NAMESPACE, name: 'happy-m' }))!
-      .metadata;
-    expect(mount.metadata).toMatchObject({ uid, resourceVersion });
+    // The answer does not wait until its object shows this.
+    const object = await eventually(async () => {
+      const now = await harness.cluster.getMount({ namespace: NAMESPACE, name: 'happy-m' });
+      return now?.status?.phase === 'Mounted' ? now : undefined;
+    });
+    expect(object.metadata.uid).toBe(mount.metadata.uid);
+    expect(Number(object.metadata.resourceVersion)).toBeGreaterThanOrEqual(Number(mount.metadata.resourceVersion));
     const record = await harness.recordOf('happy-m');
     expect([status.name, memo?.[MOUNT_MEMO]]).toEqual(['RUNNING', record]);
     expect({ ...mount, metadata: record.metadata }).toEqual(record);
@@ -65,6 +72,23 @@ describe('mountDevices()', () => {
     await eventually(() => harness.leftOf('queue', node).length === 1);
     harness.cluster.addDevices('queue', FUSE, 1);
     expect((await mounting).status.phase).toBe('Mounted');
+  });
+
+  test('gets a device that another gives back just now, without a queue', async () => {
+    const node = await harness.addNode('moved', 1);
+    await harness.mount(signed(mountRequest('moved')));
+    harness.cluster.endSlowly = true;
+    await harness.unmount(signed(unmountRequest('moved')));
+    const mounting = harness.mount(signed(mountRequest('moved', { name: 'moved-next', deadlineSeconds: 60 })));
+    await eventually(() => harness.cluster.slaves(NAMESPACE).some((slave) => mountNameOf(slave) === 'moved-next'));
+    // When this one is told that there is no device, the other would have been.
+    await begin(harness, signed(mountRequest('moved', { name: 'moved-queued', queue: true, deadlineSeconds: 60 })));
+    await waits(harness, 'moved-queued');
+    harness.cluster.finishEnding();
+    expect((await mounting).status.phase).toBe('Mounted');
+    await harness.handle('moved-queued').cancel();
+    await eventually(async () => (await harness.statusOf('moved-queued')) === 'CANCELLED');
+    expect(harness.leftOf('moved', node)).toHaveLength(2);
   });
 
   test('gives everything back by Cancel while it is mounted', async () => {
@@ -146,6 +170,29 @@ describe('mountDevices()', () => {
     harness.cluster.removePod(status.slaves[0]!);
     expect(await failureFrom(harness.handle('evicted-m').result())).toMatchObject({ type: 'SlaveEnded' });
     expect(harness.leftOf('evicted', node)).toEqual([]);
+  });
+});
+
+describe('a mount that does not know its slave yet', () => {
+  test('hears that it has ended, also when it queues', async () => {
+    const node = await harness.addNode('gone-early', 0);
+    const { workflowId } = harness.handle('gone-early-m');
+    const reserved = harness.gates.stop(workflowId, { activity: 'reserveDevices', when: 'after' });
+    const request = signed(mountRequest('gone-early', { queue: true, deadlineSeconds: 60 }));
+    // The first try would hold back what is signalled.
+    harness.cluster.refuse = new ClusterError(429, 'TooManyRequests', 'try again later');
+    const mounting = failureFrom(harness.mount(request));
+    await eventually(async () => (await harness.pendingSteps('gone-early-m').catch(() => [])).length > 0);
+    harness.cluster.refuse = undefined;
+    await reserved;
+    const slave = harness.cluster.slaves(NAMESPACE).find((pod) => mountNameOf(pod) === 'gone-early-m');
+    const { name = '', uid } = slave?.metadata ?? {};
+    harness.cluster.removePod({ namespace: NAMESPACE, name });
+    // As the watch of the slaves does, of which nobody could tell when it has done so.
+    await harness.handle('gone-early-m').signal(SIGNALS.slaveEnding, uid, 'it was deleted');
+    harness.gates.open();
+    expect(await mounting).toMatchObject({ type: 'SlaveEnded' });
+    expect(harness.leftOf('gone-early', node)).toEqual([]);
   });
 });
 

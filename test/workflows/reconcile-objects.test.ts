@@ -28,8 +28,10 @@ async function mounted(
 ): Promise<{ node: Awaited<ReturnType<Harness['addNode']>>; object: DeviceMountObject }> {
   const node = await harness.addNode(pod, 1);
   await harness.mount(signed(mountRequest(pod)));
-  const object = await objectOf(pod);
-  if (object?.status?.phase !== 'Mounted') throw new Error(`no object of ${pod} that is mounted`);
+  const object = await eventually(async () => {
+    const now = await objectOf(pod);
+    return now?.status?.phase === 'Mounted' ? now : undefined;
+  });
   await eventually(() => harness.eventsOf(pod).length === 1);
   return { node, object };
 }

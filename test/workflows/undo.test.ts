@@ -106,7 +106,7 @@ describe('mountDevices()', () => {
     expect(harness.leftOf('half', node)).toEqual([`slave ${slave}`]);
     node.failing = undefined;
     const freed = { mount: 'half-m', action: 'free', why: 'its workflow has closed', done: true };
-    expect((await harness.reconcile()).findings).toMatchObject([freed]);
+    expect((await harness.reconcile()).findings).toContainEqual(expect.objectContaining(freed));
     expect(harness.leftOf('half', node)).toEqual([]);
   });
 
