@@ -34,7 +34,9 @@ describe('publish()', () => {
   test.each(LONG)('tells a mount whose long name is cut after %s', async (_, name) => {
     const cluster = new MemoryCluster();
     const request = mountRequest('p', { name });
-    const deps = { cluster, clusterName: CLUSTER, publicKeys: () => [{ key: PUBLIC_KEY }], now: () => new Date() };
+    const targets = { get: () => undefined };
+    const keys = { clusterName: CLUSTER, publicKeys: () => [{ key: PUBLIC_KEY }] };
+    const deps = { ...keys, cluster, targets, now: () => new Date() };
     const identity = { uid: 'u', creationTimestamp: '', resourceVersion: '1' };
     const mount = mountOfRequest(request, identity, { phase: 'Mounted', devices: [], slaves: [] });
     const event = { type: 'Normal', reason: 'MountDevice', message: 'Mounted' } as const;
