@@ -9,7 +9,7 @@ import { type NodeState, nodeState } from './node-state.ts';
 import { type Projection, type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
 import { type Reservation, type ReserveInput, reserveDevices } from './reserve-devices.ts';
-import { confirmMounts, settleMount } from './settle-mount.ts';
+import { confirmMounts, settleMount, showMount } from './settle-mount.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
 
@@ -34,6 +34,8 @@ export interface ClusterActivities {
   projectMount(input: ProjectMountInput): Promise<Projection>;
   confirmMounts(input: { readonly mounts: readonly MountRef[] }): Promise<void>;
   settleMount(input: { readonly namespace: string; readonly name: string }): Promise<void>;
+  /** Answers whether the object of an open mount shows it in the end. */
+  showMount(input: MountRef): Promise<boolean>;
   publish(input: PublishInput): Promise<void>;
   publishFailedUnmount(input: FailedUnmount): Promise<void>;
 }
@@ -53,6 +55,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     projectMount: (input) => projectMount(deps, input),
     confirmMounts: ({ mounts }) => confirmMounts(deps, mounts),
     settleMount: (input) => settleMount(deps, input),
+    showMount: (input) => showMount(deps, input),
     publish: (input) => publish(deps, input),
     publishFailedUnmount: (input) => publishFailedUnmount(deps, input),
   });

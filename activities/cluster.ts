@@ -42,6 +42,11 @@ export interface Cluster {
   getMount(ref: MountRef): Promise<DeviceMountObject | undefined>;
   /** `labels` is a label selector, empty for all objects; without `namespace`, of all namespaces. 404 without the CustomResourceDefinition. */
   listMounts(labels: string, namespace?: string): Promise<{ readonly items: readonly DeviceMountObject[] }>;
+  /**
+   * Some objects of all namespaces, without annotations and managed fields, in the order of their names; `next` is where the others begin, empty
+   * for none. All pages show what was at the first, but where that is too long ago for kube-apiserver: then what is now. 404 as above.
+   */
+  pageOfMounts(next: string): Promise<{ readonly items: readonly DeviceMountObject[]; readonly next: string }>;
   /** Without its status, which only `replaceMountStatus` writes. */
   createMount(object: DeviceMountObject): Promise<DeviceMountObject>;
   /** All but the status. An object that has changed since `metadata.resourceVersion` answers 409. */
@@ -61,9 +66,12 @@ export class ClusterError extends Error {
   readonly reason: string;
   /** `metav1.Status.details.causes[].reason`. */
   readonly causes: readonly string[];
+  /** Of a list that is too old to be gone on with: where it goes on with what is there now. */
+  readonly next: string;
 
-  constructor(code: number, reason: string, message: string, causes: readonly string[] = []) {
+  constructor(code: number, reason: string, message: string, causes: readonly string[] = [], next = '') {
     super(message);
+    this.next = next;
     this.code = code;
     this.reason = reason;
     this.causes = causes;

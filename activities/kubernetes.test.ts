@@ -92,8 +92,9 @@ const mountsListed =
       kind: 'DeviceMountList',
       apiVersion: 'device-mounter.io/v1beta1',
       metadata: { continue: next },
-      items: names.map((name) => ({ metadata: { name } })),
+      items: names.map((name) => ({ metadata: { name, annotations: { a: 'b' }, managedFields: [{}] } })),
     })(res, req);
+const tooOld = (next: string): Answer => json(410, { ...status(410, 'Expired'), metadata: { continue: next } });
 
 describe('kubernetesCluster().listMounts()', () => {
   test('reads every page, in one namespace and in all', async () => {
@@ -109,6 +110,25 @@ describe('kubernetesCluster().listMounts()', () => {
       const query = 'labelSelector=app%3Dx&limit=500';
       expect(asked).toEqual([`${where}${query}`, `${where}continue=next&${query}`]);
     }
+  });
+});
+
+describe('kubernetesCluster().pageOfMounts()', () => {
+  test('reads a page, without what may be large', async () => {
+    answers = [mountsListed('next', 'a', 'b'), mountsListed('', 'c')];
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => ({ metadata: { name } }));
+    expect(await cluster.pageOfMounts('')).toEqual({ items: [a, b], next: 'next' });
+    expect(await cluster.pageOfMounts('next')).toEqual({ items: [c], next: '' });
+    const queries = asked.map((each) => each.replace('GET /apis/device-mounter.io/v1beta1/devicemounts?', ''));
+    expect(queries).toEqual(['labelSelector=&limit=200', 'continue=next&labelSelector=&limit=200']);
+  });
+
+  test('goes on with what is there now when the list is too old', async () => {
+    answers = [tooOld('now'), mountsListed('', 'c')];
+    expect(await cluster.pageOfMounts('next')).toMatchObject({ items: [{ metadata: { name: 'c' } }] });
+    expect(asked.map((each) => /continue=(\w+)/.exec(each)?.[1])).toEqual(['next', 'now']);
+    answers = [tooOld('now')];
+    await expect(cluster.pageOfMounts('next')).rejects.toMatchObject({ code: 410 });
   });
 });
 
@@ -179,7 +199,7 @@ describe('kubernetesCluster()', () => {
 
   test('waits for no answer longer than a call may take', async () => {
     answers = [() => undefined];
-    const calls = [cluster.getPod(REF), cluster.getLease('apps', 'a'), cluster.getMount(REF), cluster.listMounts('')];
+    const calls = [cluster.getPod(REF), cluster.getLease('apps', 'a'), cluster.getMount(REF), cluster.pageOfMounts('')];
     const ends = await Promise.allSettled(calls);
     expect(ends).toEqual(
       calls.map(() => ({ status: 'rejected', reason: expect.objectContaining({ name: 'ClusterError', code: 0 }) })),

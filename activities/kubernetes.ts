@@ -26,8 +26,9 @@ import {
 
 const FIELD_MANAGER = 'device-mounter';
 const MOUNTS = { group: API_GROUP, version: OBJECT_VERSION, plural: 'devicemounts' } as const;
-/** Objects in one answer to a list. */
+/** Objects in one answer to a list, and in one of those that are held while their mounts are looked at. */
 const LIST_LIMIT = 500;
+const PAGE_LIMIT = 200;
 /** Pods are listed in one answer, however many: kube-apiserver itself gives up after this time. */
 const LIST_MS = 60_000;
 
@@ -83,20 +84,19 @@ function mountObjects(custom: CustomObjectsApi): MountObjects {
   return {
     getMount: (ref: MountRef): Promise<DeviceMountObject | undefined> =>
       found(custom.getNamespacedCustomObject({ ...MOUNTS, ...ref })),
-    async listMounts(labelSelector: string, namespace?: string): Promise<{ items: readonly DeviceMountObject[] }> {
+    async listMounts(labels: string, namespace?: string): Promise<{ items: readonly DeviceMountObject[] }> {
       const items: DeviceMountObject[] = [];
-      let next: string | undefined;
+      let next = '';
       do {
-        const page = { labelSelector, limit: LIST_LIMIT, ...(next !== undefined && { _continue: next }) };
-        const list = await answered<MountList>(
-          namespace === undefined
-            ? custom.listCustomObjectForAllNamespaces({ ...MOUNTS, resourcePlural: MOUNTS.plural, ...page })
-            : custom.listNamespacedCustomObject({ ...MOUNTS, namespace, ...page }),
-        );
-        items.push(...list.items);
-        next = list.metadata.continue;
-      } while (next !== undefined && next !== '');
+        const page = await pageOf(custom, next, LIST_LIMIT, labels, namespace);
+        items.push(...page.items);
+        next = page.metadata.continue ?? '';
+      } while (next !== '');
       return { items };
+    },
+    async pageOfMounts(next: string): Promise<{ items: readonly DeviceMountObject[]; next: string }> {
+      const { items, metadata } = await pageOf(custom, next, PAGE_LIMIT);
+      return { items: items.map(bare), next: metadata.continue ?? '' };
     },
     createMount: (object: DeviceMountObject): Promise<DeviceMountObject> =>
       answered(custom.createNamespacedCustomObject(written(object))),
@@ -108,6 +108,37 @@ function mountObjects(custom: CustomObjectsApi): MountObjects {
       gone(custom.deleteNamespacedCustomObject({ ...MOUNTS, ...ref, body: { preconditions } })),
   };
 }
+
+async function pageOf(
+  custom: CustomObjectsApi,
+  next: string,
+  limit: number,
+  labelSelector = '',
+  namespace?: string,
+): Promise<MountList> {
+  const page = { labelSelector, limit, ...(next !== '' && { _continue: next }) };
+  try {
+    return await answered<MountList>(
+      namespace === undefined
+        ? custom.listCustomObjectForAllNamespaces({ ...MOUNTS, resourcePlural: MOUNTS.plural, ...page })
+        : custom.listNamespacedCustomObject({ ...MOUNTS, namespace, ...page }),
+    );
+  } catch (err) {
+    const isTooOld = err instanceof ClusterError && err.code === 410 && err.next !== '' && err.next !== next;
+    if (isTooOld) return pageOf(custom, err.next, limit, labelSelector, namespace);
+    throw err;
+  }
+}
+
+function bare(object: DeviceMountObject): DeviceMountObject {
+  const { annotations: _annotations, managedFields: _fields, ...metadata } = object.metadata as WholeMetadata;
+  return { ...object, metadata };
+}
+
+type WholeMetadata = DeviceMountObject['metadata'] & {
+  readonly annotations?: object;
+  readonly managedFields?: readonly object[];
+};
 
 function written(body: DeviceMountObject) {
   const { namespace, name } = body.metadata;
@@ -165,6 +196,7 @@ interface Status {
   readonly code?: number;
   readonly reason?: string;
   readonly message?: string;
+  readonly metadata?: { readonly continue?: string };
   readonly details?: { readonly causes?: readonly { readonly reason?: string }[] };
 }
 
@@ -172,7 +204,8 @@ interface Status {
 function clusterErrorOf(code: number, body: unknown): ClusterError {
   const status = statusOf(body);
   const causes = (status.details?.causes ?? []).map((cause) => cause.reason ?? '');
-  return new ClusterError(code, status.reason ?? '', status.message ?? `kube-apiserver answered ${code}`, causes);
+  const message = status.message ?? `kube-apiserver answered ${code}`;
+  return new ClusterError(code, status.reason ?? '', message, causes, status.metadata?.continue);
 }
 
 function statusOf(body: unknown): Status {

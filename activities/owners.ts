@@ -12,6 +12,9 @@ import { controlQueue, mountWorkflowId, SEARCH_ATTRIBUTES } from '../contract/na
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { MOUNT_MEMO, QUERIES, WORKFLOWS } from '../contract/workflows.ts';
 
+/** Each brings its memo of some KiB. */
+const PAGE_SIZE = 200;
+
 /** A mount's workflow. */
 export interface Owner {
   readonly open: boolean;
@@ -29,8 +32,8 @@ export interface Owners {
   ask(namespace: string, name: string): Promise<DeviceMount | undefined>;
   /** Names of a pod's open mounts by Temporal's visibility store, which may lag by seconds. */
   ofPod(namespace: string, pod: string): Promise<readonly string[]>;
-  /** All open mounts, by the same store. */
-  all(): Promise<readonly DeviceMount[]>;
+  /** All open mounts, by the same store, of which some hundreds are held at a time. */
+  all(): AsyncIterable<DeviceMount>;
   /** Starts an owner for a mount that is there. Answers false when it has one. */
   adopt(signed: Signed<MountRequest>, mount: DeviceMount): Promise<boolean>;
   /** Answers false when no open workflow owns the mount. */
@@ -46,10 +49,15 @@ export function temporalOwners(client: Client, cluster: string): Owners {
     ask: (namespace, name) => ask(handleOf(namespace, name)),
     async ofPod(namespace: string, pod: string): Promise<readonly string[]> {
       const of = [`${SEARCH_ATTRIBUTES.namespace} = "${namespace}"`, `${SEARCH_ATTRIBUTES.pod} = "${pod}"`];
-      const open = await openWorkflows(client, cluster, of);
+      const open = await Array.fromAsync(openWorkflows(client, cluster, of));
       return open.map(({ workflowId }) => workflowId.slice(mountWorkflowId(cluster, namespace, '').length));
     },
-    all: async () => (await openWorkflows(client, cluster)).flatMap(({ memo }) => mountIn(memo) ?? []),
+    async *all(): AsyncIterable<DeviceMount> {
+      for await (const { memo } of openWorkflows(client, cluster)) {
+        const mount = mountIn(memo);
+        if (mount !== undefined) yield mount;
+      }
+    },
     async adopt(signed: Signed<MountRequest>, mount: DeviceMount): Promise<boolean> {
       const { namespace, name } = mount.metadata;
       try {
@@ -109,10 +117,10 @@ function openWorkflows(
   client: Client,
   cluster: string,
   more: readonly string[] = [],
-): Promise<readonly WorkflowExecutionInfo[]> {
+): AsyncIterable<WorkflowExecutionInfo> {
   const open = [`WorkflowType = "${WORKFLOWS.mount}"`, 'ExecutionStatus = "Running"'];
   const query = [...open, `${SEARCH_ATTRIBUTES.cluster} = "${cluster}"`, ...more].join(' AND ');
-  return Array.fromAsync(client.workflow.list({ query }));
+  return client.workflow.list({ query, pageSize: PAGE_SIZE });
 }
 
 function mountIn(memo: Readonly<Record<string, unknown>> | undefined): DeviceMount | undefined {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { mountOfObject, OBJECT_GROUP_VERSION, OBJECT_LABELS } from '../contract/device-mount-object.ts';
@@ -7,6 +6,7 @@ import { isMeant, type MountRequest, type Signed, type Target, type UnmountReque
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import { eventName } from './event-name.ts';
 import { verifiedTarget } from './project-mount.ts';
 
 export interface PublishInput {
@@ -132,10 +132,8 @@ async function tell(deps: Dependencies, involved: Involved, event: Told): Promis
 function eventOf({ now }: Dependencies, involvedObject: Involved, event: Told): CoreV1Event {
   const at = now();
   const { name, namespace, uid } = involvedObject;
-  // Each attempt makes the same Event.
-  const digest = createHash('sha256').update(`${uid} ${event.cause}`).digest('hex').slice(0, 16);
   return {
-    metadata: { name: `${name.slice(0, 200)}.${digest}`, namespace },
+    metadata: { name: eventName(name, `${uid} ${event.cause}`), namespace },
     involvedObject,
     type: event.type,
     reason: event.reason,

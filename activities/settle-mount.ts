@@ -1,7 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { hasEnded } from '../contract/closed-mount.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { agrees, type DeviceMountObject, mountOfObject } from '../contract/device-mount-object.ts';
 import { SLAVE_LABELS } from '../contract/names.ts';
+import { SIGNALS } from '../contract/workflows.ts';
 import { ClusterError, type MountRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import type { Owner } from './owners.ts';
@@ -23,18 +25,39 @@ export const AT_ONCE = 8;
 /** A change is shown within this time, or not by itself. */
 const SHOWN_MS = 10_000;
 
+/** How long the owner of a mount may take to show it, which is less than the step may take, and how often is looked. */
+const SHOW_MS = 8_000;
+const LOOK_MS = 200;
+
 /** Why the object of an open mount has to be written again, if it has. */
 export function whyNotShown(
   { clusterName, now }: Pick<Dependencies, 'clusterName' | 'now'>,
   mount: DeviceMount,
   object: DeviceMountObject | undefined,
 ): string | undefined {
-  const { metadata, status } = mount;
-  if (isWithin(SHOWN_MS, now(), Number(metadata.resourceVersion))) return undefined;
+  if (isWithin(SHOWN_MS, now(), Number(mount.metadata.resourceVersion))) return undefined;
   if (object === undefined) return 'it has no object';
+  return shows(object, mount, clusterName) ? undefined : 'its object does not show it';
+}
+
+function shows(object: DeviceMountObject, mount: DeviceMount, clusterName: string): boolean {
+  const { metadata, status } = mount;
   // Of one that does not wait for a device the steps until it is made are not shown.
   const isPending = status.phase === 'Pending' && object.status?.mountUid === metadata.uid;
-  return isPending || agrees(object, mount, clusterName) ? undefined : 'its object does not show it';
+  return isPending || agrees(object, mount, clusterName);
+}
+
+/** Has the owner of an open mount write its object again. Answers whether the object shows the mount then. */
+export async function showMount({ cluster, clusterName, owners }: Dependencies, ref: MountRef): Promise<boolean> {
+  const endsAtMs = performance.now() + SHOW_MS;
+  let isOpen = await owners.signal(ref.namespace, ref.name, SIGNALS.project);
+  while (isOpen && performance.now() < endsAtMs) {
+    await delay(LOOK_MS);
+    const [owner, object] = await Promise.all([owners.describe(ref.namespace, ref.name), cluster.getMount(ref)]);
+    if (owner?.mount !== undefined && object !== undefined && shows(object, owner.mount, clusterName)) return true;
+    isOpen = owner?.open === true;
+  }
+  return false;
 }
 
 /** Whether nobody has looked for long whether an object still shows its mount. */

@@ -46,6 +46,18 @@ export interface ReconcileInput {
   readonly report?: ReconcileReport;
   /** Mounts whose objects are to be confirmed at the end. */
   readonly unconfirmed?: readonly { readonly namespace: string; readonly name: string }[];
+  /** Of the pass before. */
+  readonly attempts?: readonly Attempt[];
+}
+
+/** A mount that the reconciler has tried to have shown in vain. */
+export interface Attempt {
+  readonly namespace: string;
+  readonly mount: string;
+  /** How many passes in a row have found it, tried or not. */
+  readonly passes: number;
+  /** Milliseconds since 1970. */
+  readonly triedAtMs: number;
 }
 
 /** Something that is not as its owner would have it. */
@@ -66,12 +78,15 @@ export interface ReconcileFinding {
 export interface ReconcileReport {
   readonly dryRun: boolean;
   readonly findings: readonly (ReconcileFinding & {
-    /** False in a dry run, and for what is tried again the next time. */
+    /** Carried out, and of `project` seen to show. False in a dry run, and for what is tried again. */
     readonly done: boolean;
+    /** Why it is not done, and what that waits for. */
     readonly problem?: string;
   })[];
   /** Of how many more findings nothing is told here. */
   readonly more?: number;
+  /** What the next pass has to know. */
+  readonly attempts?: readonly Attempt[];
 }
 
 /** Why a mount ends or changes, told to its workflow by signal. */

@@ -24,7 +24,7 @@ export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
 export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);
-export const { confirmMounts } = proxyActivities<ClusterActivities>(CONFIRM);
+export const { confirmMounts, showMount } = proxyActivities<ClusterActivities>(CONFIRM);
 export const { projectMount } = proxyActivities<ClusterActivities>(PROJECT);
 export const reserveDevices = atOnce(
   proxyLocalActivities<ClusterActivities>(RESERVE_AT_ONCE).reserveDevices,

@@ -7,9 +7,10 @@ export async function buildWorkflowBundle(logger?: Logger): Promise<string> {
     workflowsPath: join(import.meta.dirname, 'index.ts'),
     workflowInterceptorModules: [join(import.meta.dirname, 'interceptors.ts')],
     ...(logger !== undefined && { logger }),
-    // The SDK's source map names the files by their absolute paths.
+    // The SDK's source map names the files by their absolute paths, and holds their text, which nobody reads: each process keeps it twice.
     webpackConfigHook: (config) => ({
       ...config,
+      devtool: 'inline-nosources-source-map',
       output: { ...config.output, devtoolModuleFilenameTemplate: '[resource-path]' },
     }),
   });

@@ -1,9 +1,13 @@
 import { log } from '@temporalio/workflow';
-import type { Finding, Mounted } from '../activities/survey-mounts.ts';
+import type { Finding } from '../activities/finding.ts';
+import type { Mounted } from '../activities/look-at-mount.ts';
 import type { TakenBackResult } from '../contract/node-activities.ts';
 import { SIGNALS } from '../contract/workflows.ts';
 import { nodeActivities } from './node.ts';
 import { ASK_NODE } from './timeouts.ts';
+
+/** Mounts that a node is asked about at a time: they have to fit into a message. */
+const ASKED = 500;
 
 /**
  * Finds mounts whose devices were taken back while their owners were not told: the unmount was terminated after its detach, or
@@ -11,7 +15,13 @@ import { ASK_NODE } from './timeouts.ts';
  */
 export async function missedDetaches(mounted: readonly Mounted[]): Promise<readonly Finding[]> {
   const byNode = [...Map.groupBy(mounted, ({ node }) => node)];
-  return (await Promise.all(byNode.map(([node, some]) => takenBackOf(node, some)))).flat();
+  const asked = byNode.flatMap(([node, ofNode]) => chunked(ofNode).map((some) => takenBackOf(node, some)));
+  return (await Promise.all(asked)).flat();
+}
+
+function chunked(mounted: readonly Mounted[]): readonly (readonly Mounted[])[] {
+  const starts = Array.from({ length: Math.ceil(mounted.length / ASKED) }, (_, index) => index * ASKED);
+  return starts.map((start) => mounted.slice(start, start + ASKED));
 }
 
 async function takenBackOf(node: string, mounted: readonly Mounted[]): Promise<readonly Finding[]> {

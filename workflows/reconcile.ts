@@ -1,8 +1,19 @@
 import { CancellationScope, continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
-import type { Finding, SurveyPage } from '../activities/survey-mounts.ts';
+import type { Finding } from '../activities/finding.ts';
+import type { Mounted } from '../activities/look-at-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
-import type { ReconcileInput, ReconcileReport } from '../contract/workflows.ts';
-import { adoptMount, confirmMounts, nodeState, publish, settleMount, surveyMounts, tellOwner } from './activities.ts';
+import { type ReconcileInput, type ReconcileReport, SIGNALS } from '../contract/workflows.ts';
+import {
+  adoptMount,
+  confirmMounts,
+  nodeState,
+  publish,
+  settleMount,
+  showMount,
+  surveyMounts,
+  tellOwner,
+} from './activities.ts';
+import { Attempts } from './attempts.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
@@ -15,6 +26,12 @@ const REPORTED = 200;
 /** Objects that a run confirms at most: thus ten thousand have their turn in the ten minutes that a confirmation is good for. */
 const CONFIRMED = 1_000;
 
+/**
+ * Mounts that are collected before their nodes are asked: of each page some are on nearly every node. With another page that is less than the
+ * 2,000 steps that Temporal lets a workflow have under way.
+ */
+const ASKED = 1_000;
+
 type Result = ReconcileReport['findings'][number];
 
 /**
@@ -24,19 +41,30 @@ type Result = ReconcileReport['findings'][number];
 export async function reconcileMounts(input: ReconcileInput = {}): Promise<ReconcileReport> {
   const { dryRun = false } = input;
   let { after, report = { dryRun, findings: [] }, unconfirmed = [] } = input;
-  for (;;) {
-    const page = await surveyed(after);
-    const findings = [...page.findings, ...(await missedDetaches(page.mounted ?? []))];
-    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, { done: false }) : repaired(finding)));
-    report = reportOf(report, await Promise.all(results));
-    const due = dryRun ? [] : (page.unconfirmed ?? []);
-    // Repairs come first: whoever waits for a device gains nothing by a confirmation.
-    unconfirmed = [...unconfirmed, ...due].slice(0, CONFIRMED);
+  const attempts = new Attempts(input.attempts ?? lastReport()?.attempts ?? [], report.attempts ?? []);
+  const repairAll = async (findings: readonly Finding[]): Promise<void> => {
+    const results = findings.map(async (finding) => (dryRun ? resultOf(finding, false) : repaired(finding, attempts)));
+    report = reportOf(report, await Promise.all(results), attempts);
     setCurrentDetails(detailsOf(report));
-    if (page.next === undefined) break;
+  };
+  let mounted: readonly Mounted[] = [];
+  for (;;) {
+    const page = await surveyMounts.executeWithOptions({ summary: 'compare slaves and objects with owners' }, [
+      { ...(after !== undefined && { after }) },
+    ]);
+    await repairAll(page.findings);
+    // Repairs come first: whoever waits for a device gains nothing by a confirmation.
+    if (!dryRun) unconfirmed = [...unconfirmed, ...page.unconfirmed].slice(0, CONFIRMED);
+    mounted = [...mounted, ...page.mounted];
     after = page.next;
-    if (workflowInfo().continueAsNewSuggested)
-      await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed });
+    const isLastOfRun = after === undefined || workflowInfo().continueAsNewSuggested;
+    if (mounted.length >= ASKED || isLastOfRun) {
+      await repairAll(await missedDetaches(mounted));
+      mounted = [];
+    }
+    if (after === undefined) break;
+    if (isLastOfRun)
+      await continueAsNew<typeof reconcileMounts>({ dryRun, after, report, unconfirmed, attempts: attempts.before });
   }
   await confirm(unconfirmed);
   return report;
@@ -51,36 +79,46 @@ async function confirm(mounts: NonNullable<ReconcileInput['unconfirmed']>): Prom
   });
 }
 
-/** Runs that were begun by an earlier release have all findings in a list. */
-async function surveyed(after: string | undefined): Promise<SurveyPage> {
-  const answer: SurveyPage | readonly Finding[] = await surveyMounts.executeWithOptions(
-    { summary: 'compare slaves and objects with owners' },
-    after === undefined ? [] : [{ after }],
-  );
-  return 'findings' in answer ? answer : { findings: answer };
-}
-
-function reportOf(before: ReconcileReport, results: readonly Result[]): ReconcileReport {
+function reportOf(before: ReconcileReport, results: readonly Result[], attempts: Attempts): ReconcileReport {
   const findings = [...before.findings, ...results];
   const more = (before.more ?? 0) + Math.max(0, findings.length - REPORTED);
-  return { dryRun: before.dryRun, findings: findings.slice(0, REPORTED), ...(more > 0 && { more }) };
+  return {
+    dryRun: before.dryRun,
+    findings: findings.slice(0, REPORTED),
+    ...(more > 0 && { more }),
+    ...(attempts.now.length > 0 && { attempts: attempts.now }),
+  };
 }
 
-async function repaired(finding: Finding): Promise<Result> {
+/** Of the pass before, where the Schedule has started both. */
+function lastReport(): Partial<ReconcileReport> | undefined {
+  return workflowInfo().lastResult as Partial<ReconcileReport> | undefined;
+}
+
+async function repaired(finding: Finding, attempts: Attempts): Promise<Result> {
   try {
+    const waits = isShownByOwner(finding) ? attempts.found(finding, Date.now()) : undefined;
     // One that hangs must not keep the others from being found again.
-    await CancellationScope.withTimeout(RECONCILE_MS, () => repair(finding));
-    return resultOf(finding, { done: finding.action !== 'keep' });
+    const problem = waits ?? (await CancellationScope.withTimeout(RECONCILE_MS, () => repair(finding)));
+    return resultOf(finding, problem === undefined && finding.action !== 'keep', problem);
   } catch (err) {
-    const problem = failureOf(err)?.message ?? (err instanceof Error ? err.message : String(err));
-    return resultOf(finding, { done: false, problem });
+    return resultOf(finding, false, failureOf(err)?.message ?? (err instanceof Error ? err.message : String(err)));
   }
 }
 
-async function repair(finding: Finding): Promise<void> {
+/** What kube-apiserver refuses for good stays so however often its owner is asked. */
+function isShownByOwner({ signal }: Finding): boolean {
+  return signal === SIGNALS.project;
+}
+
+/** Answers what is not repaired by that. */
+async function repair(finding: Finding): Promise<string | undefined> {
   const { action, namespace, mount, adoption, signal, args = [] } = finding;
   if (action === 'adopt' && adoption !== undefined) {
     await adoptMount.executeWithOptions({ summary: `adopt mount ${mount}` }, [adoption]);
+  } else if (isShownByOwner(finding)) {
+    const isShown = await showMount.executeWithOptions({ summary: `show ${mount}` }, [{ namespace, name: mount }]);
+    return isShown ? undefined : 'its owner was asked to show it, and it still does not';
   } else if (signal !== undefined) {
     await tellOwner.executeWithOptions({ summary: `tell the owner of ${mount}` }, [{ namespace, mount, signal, args }]);
   } else if (action === 'project' || action === 'remove') {
@@ -90,6 +128,7 @@ async function repair(finding: Finding): Promise<void> {
     await deleteSlaves(slavesOf(finding));
     await tellTarget(finding);
   } else if (action === 'delete') await deleteSlaves(slavesOf(finding));
+  return undefined;
 }
 
 async function detach(finding: Finding): Promise<void> {
@@ -120,11 +159,9 @@ async function tellTarget({ mount, orphan, target, why }: Finding): Promise<void
   }
 }
 
-function resultOf(
-  { namespace, mount, action, why, slaves }: Finding,
-  outcome: { readonly done: boolean; readonly problem?: string },
-): Result {
-  return { namespace, mount, action, why, slaves: slaves.map(({ name }) => name), ...outcome };
+function resultOf({ namespace, mount, action, why, slaves }: Finding, done: boolean, problem?: string): Result {
+  const names = slaves.map(({ name }) => name);
+  return { namespace, mount, action, why, slaves: names, done, ...(problem !== undefined && { problem }) };
 }
 
 /** Markdown for the Temporal UI. */

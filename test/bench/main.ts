@@ -1,9 +1,13 @@
+import { benchControl } from './control.ts';
 import type { Figure } from './figure.ts';
 import { benchNode } from './node.ts';
+import { benchSurvey } from './survey.ts';
 
 /** `npm run bench -- <name>... [--json]`: measures, prints one line per figure, and fails when a goal is missed. */
 const BENCHES: Readonly<Record<string, () => Promise<readonly Figure[]>>> = {
   node: benchNode,
+  control: () => benchControl(),
+  survey: benchSurvey,
   // These look for a running cluster as soon as they are loaded.
   mount: async () => (await import('./mount.ts')).benchMount(),
   memory: async () => (await import('./memory.ts')).benchMemory(),

@@ -1,19 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { get } from 'node:http';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Connection } from '@temporalio/client';
-import { REPOSITORY } from '../../deploy/local/state.ts';
-import { stripTypes } from '../../deploy/strip-types.ts';
-import { ClusterClaim } from '../../process/cluster-claim.ts';
 import { TemporalServer } from '../workflows/temporal-server.ts';
-import { KUBE_SYSTEM, MemoryKubeApi } from './kube-api.ts';
+import { MemoryKubeApi } from './kube-api.ts';
+import { CLUSTER_NAME, claimCluster, isReady, memoryOf, NODE, shippedCode, shippedFlags } from './process.ts';
 
-const NODE = join(REPOSITORY, 'node_modules', 'node', 'bin', 'node');
-const MANIFEST = join(REPOSITORY, 'deploy', 'device-mounter-daemonset.yaml');
-const CLUSTER_NAME = 'bench';
 const HEALTH_PORT = 18_081;
 const READY_MS = 60_000;
 /** Ticks of /proc/PID/stat in a second (getconf CLK_TCK is 100 on every Linux architecture that Node has). */
@@ -93,7 +86,7 @@ export class NodeProcess {
 
   async #ready(): Promise<void> {
     const end = performance.now() + READY_MS;
-    while (!(await isReady())) {
+    while (!(await isReady(HEALTH_PORT))) {
       if (this.#child.exitCode !== null || performance.now() > end) {
         throw new Error(`the node worker does not get ready: ${this.#said}`);
       }
@@ -102,32 +95,10 @@ export class NodeProcess {
   }
 }
 
-function memoryOf(pid: number, what: 'VmRSS' | 'RssAnon'): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-  return Number(new RegExp(`^${what}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024;
-}
-
 function cpuSecondsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')')).split(' ');
   return (Number(fields[12]) + Number(fields[13])) / TICKS;
-}
-
-function isReady(): Promise<boolean> {
-  return new Promise((resolve) => {
-    get({ host: '127.0.0.1', port: HEALTH_PORT, path: '/readyz' }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    }).on('error', () => resolve(false));
-  });
-}
-
-/** As the control worker does. */
-async function claimCluster(address: string): Promise<void> {
-  const connection = await Connection.connect({ address });
-  const identity = { name: CLUSTER_NAME, uid: KUBE_SYSTEM };
-  await new ClusterClaim(async () => identity, { connection, namespace: 'default' }).claim();
-  await connection.close();
 }
 
 function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer, kube: MemoryKubeApi): ChildProcess {
@@ -138,8 +109,8 @@ function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer,
   for (const part of ['kubelet/pods', 'plugins']) mkdirSync(join(folder, part), { recursive: true });
   const account = '/run/secrets/kubernetes.io/serviceaccount';
   const enter = `mount --make-rprivate / && mount -t tmpfs run /run && mkdir -p ${account} && cp ${folder}/ca.crt ${folder}/token ${account} && exec "$@"`;
-  const { nodeFlags, env } = daemonSet();
-  const main = join(shippedCode(join(folder, 'app')), 'node-worker', 'main.ts');
+  const { nodeFlags, env } = shippedFlags('device-mounter-daemonset.yaml', 'node-worker/main.ts');
+  const main = join(shippedCode(join(folder, 'app'), ['node-worker', 'proto']), 'node-worker', 'main.ts');
   const paths = [
     `--state-dir=${stateDir}`,
     `--signing-public-keys=${keys}`,
@@ -161,23 +132,4 @@ function spawnWorker(folder: string, stateDir: string, temporal: TemporalServer,
       KUBERNETES_SERVICE_PORT: String(kube.port),
     },
   });
-}
-
-/** The node worker's code as the image has it: without types. */
-function shippedCode(app: string): string {
-  for (const name of ['contract', 'process', 'node-worker', 'proto', 'package.json']) {
-    cpSync(join(REPOSITORY, name), join(app, name), { recursive: true });
-  }
-  stripTypes(app);
-  symlinkSync(join(REPOSITORY, 'node_modules'), join(app, 'node_modules'));
-  return app;
-}
-
-/** What the manifest gives to Node itself, so that what is measured is what is shipped. */
-function daemonSet(): { readonly nodeFlags: readonly string[]; readonly env: Readonly<Record<string, string>> } {
-  const text = readFileSync(MANIFEST, 'utf8');
-  const args = (/^ +args: \[(.*)\]$/m.exec(text)?.[1] ?? '').split(', ');
-  const nodeFlags = args.slice(0, args.indexOf('node-worker/main.ts'));
-  const variables = text.matchAll(/- \{ name: (MALLOC_\w+|UV_\w+|NODE_\w+OPTIONS), value: "?([^"}]+?)"? \}/g);
-  return { nodeFlags, env: Object.fromEntries([...variables].map(([, name, value]) => [name, value])) };
 }

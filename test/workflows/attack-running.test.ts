@@ -154,6 +154,7 @@ describe('whoever can do everything with Temporal', () => {
       projectMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'InvalidSignature'],
       confirmMounts: [controlQueue(CLUSTER), { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }] }, 'none'],
       settleMount: [controlQueue(CLUSTER), { namespace: NAMESPACE, name: 'steps-m' }, 'none'],
+      showMount: [controlQueue(CLUSTER), { namespace: NAMESPACE, name: 'steps-m' }, 'none'],
       publish: [
         controlQueue(CLUSTER),
         { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },

@@ -12,9 +12,15 @@ export class MemoryMounts {
   refuseMounts: ClusterError | undefined;
   /** What happens just after an object was read. */
   afterRead: ((ref: MountRef) => void) | undefined;
+  /** Objects in a page of a list. */
+  pageLimit = 200;
+  /** What happens just after a page of a list was read. */
+  afterPage: ((items: readonly DeviceMountObject[]) => void) | undefined;
   /** How often an object was created or replaced. */
   mountWrites = 0;
   readonly #objects = new Map<string, DeviceMountObject>();
+  /** What was there when a list was begun. */
+  readonly #listed = new Map<string, readonly DeviceMountObject[]>();
   #objectVersion = 0;
 
   /** What somebody else does to an object, whatever the rules. */
@@ -40,6 +46,20 @@ export class MemoryMounts {
         matches(metadata.labels, labels) && (namespace === undefined || metadata.namespace === namespace),
     );
     return { items };
+  }
+
+  async pageOfMounts(next: string): Promise<{ items: readonly DeviceMountObject[]; next: string }> {
+    if (!this.installed) throw noPath();
+    if (this.refuseLists !== undefined) throw this.refuseLists;
+    const [version = '', start = '0'] = next.split(' ');
+    const end = Number(start) + this.pageLimit;
+    const sorted = () => [...this.#objects].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
+    const all = this.#listed.get(version) ?? sorted();
+    const key = version || String(this.#listed.size + 1);
+    this.#listed.set(key, all);
+    const page = { items: all.slice(Number(start), end), next: end < all.length ? `${key} ${end}` : '' };
+    this.afterPage?.(page.items);
+    return page;
   }
 
   async createMount(object: DeviceMountObject): Promise<DeviceMountObject> {

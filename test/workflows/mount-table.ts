@@ -88,6 +88,21 @@ export function testMounts(underTest: () => ClusterUnderTest): void {
     expect(await cluster.getMount({ namespace, name })).toBeUndefined();
   });
 
+  test('lists the objects of all namespaces page by page', async () => {
+    const { cluster } = underTest();
+    const group = unique();
+    const objects = [await made(`${group}-1`, group), await made(`${group}-2`, group)];
+    const names: string[] = [];
+    let next = '';
+    do {
+      const page = await cluster.pageOfMounts(next);
+      names.push(...page.items.map(({ metadata }) => metadata.name));
+      next = page.next;
+    } while (next !== '');
+    expect(names.filter((name) => name.startsWith(group))).toEqual([`${group}-1`, `${group}-2`]);
+    await Promise.all(objects.map(removed));
+  });
+
   test('lists objects by their labels, in one namespace and in all', async () => {
     const { cluster, namespace } = underTest();
     const group = unique();
