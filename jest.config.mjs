@@ -41,7 +41,7 @@ const BTRFS = ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].som
 export default {
   projects: [
     suite('unit', [
-      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos}/**/*.test.ts',
+      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
     ]),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
