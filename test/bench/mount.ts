@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { PAUSE_IMAGE } from '../../deploy/local/image/small.ts';
 import { hasCondition } from '../../deploy/local/kube-api.ts';
 import type { ClusterNode } from '../../deploy/local/node/node.ts';
+import { kubeConfigOf } from '../../process/kubernetes.ts';
 import { CLUSTER, NODES } from '../e2e/cluster.ts';
 import { ask, find } from '../e2e/kube.ts';
 import { deletePod, FUSE, GROUP, PODS, podPath, startPod } from '../e2e/pods.ts';
@@ -36,7 +37,7 @@ async function benchOn({ name: node, cgroup }: ClusterNode, rounds: number): Pro
   try {
     // The first mount after a while tells of other things.
     await watched(pod, (slaves) => cycle(pod, 'HOSTDEV', slaves));
-    const times = await watched(pod, (slaves) => timesOf(node, pod, slaves, rounds));
+    const times = await timesOf(node, pod, rounds);
     const processorTime = await watched(pod, (slaves) => timePerRound(rounds, () => cycle(pod, 'HOSTDEV', slaves)));
     return { node, cgroup, times, processorTime };
   } finally {
@@ -44,8 +45,9 @@ async function benchOn({ name: node, cgroup }: ClusterNode, rounds: number): Pro
   }
 }
 
-async function watched<T>(pod: string, use: (slaves: SlaveWatch) => Promise<T>): Promise<T> {
-  const slaves = await SlaveWatch.open(pod);
+/** Gives `use` a watch of the pod's slaves. */
+export async function watched<T>(pod: string, use: (slaves: SlaveWatch) => Promise<T>): Promise<T> {
+  const slaves = await SlaveWatch.open(kubeConfigOf(CLUSTER.kubeconfig), pod);
   try {
     return await use(slaves);
   } finally {
@@ -54,12 +56,12 @@ async function watched<T>(pod: string, use: (slaves: SlaveWatch) => Promise<T>):
 }
 
 /** In turns, so that what else the machine does falls on all of them. */
-async function timesOf(node: string, pod: string, slaves: SlaveWatch, rounds: number): Promise<MountTimes['times']> {
+async function timesOf(node: string, pod: string, rounds: number): Promise<MountTimes['times']> {
   const times: Record<TimedName, number[]> = { 'bare-pod': [], hostdev: [], generic: [], unmount: [], original: [] };
   for (let round = 0; round < rounds; round++) {
     times['bare-pod'].push(await barePod(node));
     for (const type of ['HOSTDEV', 'GENERIC'] as const) {
-      const { mountMs, unmountMs } = await cycle(pod, type, slaves);
+      const { mountMs, unmountMs } = await watched(pod, (slaves) => cycle(pod, type, slaves));
       times[type === 'HOSTDEV' ? 'hostdev' : 'generic'].push(mountMs);
       times.unmount.push(unmountMs);
     }

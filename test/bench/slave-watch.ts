@@ -1,11 +1,8 @@
-import { type V1Pod, Watch } from '@kubernetes/client-node';
+import { type KubeConfig, type V1Pod, Watch } from '@kubernetes/client-node';
 import { SLAVE_LABELS } from '../../contract/names.ts';
-import { kubeConfigOf } from '../../process/kubernetes.ts';
-import { CLUSTER } from '../e2e/cluster.ts';
-import { PODS } from '../e2e/pods.ts';
 import { type SeenSlave, seenSlave } from './trace-spans.ts';
 
-/** The slaves of one target by a watch: asking again and again would load the kube-apiserver that is measured. */
+/** The slaves of one target in the namespace `default`, by a watch: asking again and again would load the kube-apiserver that is measured. */
 export class SlaveWatch {
   readonly seen: SeenSlave[] = [];
   readonly #alive = new Set<string | undefined>();
@@ -14,10 +11,10 @@ export class SlaveWatch {
   #changed: () => void = () => undefined;
 
   /** Resolves once changes are heard of. It ends by itself when there is none for 30 s. */
-  static async open(target: string): Promise<SlaveWatch> {
+  static async open(config: KubeConfig, target: string): Promise<SlaveWatch> {
     const slaves = new SlaveWatch();
-    slaves.#stop = await new Watch(kubeConfigOf(CLUSTER.kubeconfig)).watch(
-      PODS,
+    slaves.#stop = await new Watch(config).watch(
+      '/api/v1/namespaces/default/pods',
       { labelSelector: `${SLAVE_LABELS.ownerName}=${target}` },
       (type, pod: V1Pod) => slaves.#hear(type, pod),
       () => slaves.#end(),

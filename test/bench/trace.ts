@@ -10,9 +10,8 @@ import { deletePod, FUSE, startPod } from '../e2e/pods.ts';
 import { Temporal } from '../e2e/temporal.ts';
 import { until } from '../e2e/until.ts';
 import { type Figure, measured } from './figure.ts';
-import { cycle, put } from './mount.ts';
+import { cycle, put, watched } from './mount.ts';
 import { chosenNodes, type Options } from './options.ts';
-import { SlaveWatch } from './slave-watch.ts';
 import { type HistoryEvent, isSettled, type Recording, spansOf } from './trace-spans.ts';
 import { traceSvg, traceTable } from './trace-svg.ts';
 
@@ -63,18 +62,14 @@ async function restartProduct(): Promise<void> {
 }
 
 async function warmUp(pod: string): Promise<void> {
-  const slaves = await SlaveWatch.open(pod);
-  try {
+  await watched(pod, async (slaves) => {
     for (let mount = 0; mount < WARM_UP; mount++) await cycle(pod, 'HOSTDEV', slaves);
-  } finally {
-    slaves.close();
-  }
+  });
 }
 
 /** Mounts, unmounts, and answers what was to be seen of the mount. */
-async function recorded(pod: string, temporal: Temporal): Promise<Recording> {
-  const slaves = await SlaveWatch.open(pod);
-  try {
+function recorded(pod: string, temporal: Temporal): Promise<Recording> {
+  return watched(pod, async (slaves) => {
     const requestedMs = Date.now();
     const { metadata } = await put<DeviceMount>(pod, 'mount', 'HOSTDEV', { resources: { [FUSE]: '1' } });
     const answeredMs = Date.now();
@@ -87,9 +82,7 @@ async function recorded(pod: string, temporal: Temporal): Promise<Recording> {
     await put(pod, 'unmount', 'HOSTDEV', {});
     await slaves.gone();
     return recording;
-  } finally {
-    slaves.close();
-  }
+  });
 }
 
 async function historyOf(
