@@ -41,7 +41,7 @@ const BTRFS = ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].som
 export default {
   projects: [
     suite('unit', [
-      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos}/**/*.test.ts',
+      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
     ]),
     // What they prove with few random inputs, with many.
     long('unit', ['device-plugin/**/*.test.ts'], { globals: { propertyRuns: 10_000 } }),

@@ -66,6 +66,8 @@ async function checkMayDelete(deps: Dependencies, input: DeleteSlaveInput, pod: 
 async function deleteAndAwait(deps: Dependencies, ref: PodRef, uid: string): Promise<void> {
   const context = Context.current();
   const gone = Promise.withResolvers<void>();
+  // While the deletion is under way nobody waits for it yet.
+  gone.promise.catch(() => undefined);
   const unsubscribe = deps.slaves.subscribe((now, last) => {
     if (now === undefined && last.metadata?.uid === uid) gone.resolve();
   });

@@ -32,11 +32,14 @@ const PAGE_LIMIT = 200;
 /** Pods are listed in one answer, however many: kube-apiserver itself gives up after this time. */
 const LIST_MS = 60_000;
 
-/** The cluster of `config`. */
-export function kubernetesCluster(config: KubeConfig): Cluster {
-  const core = apiClient(config, CoreV1Api);
+/**
+ * The cluster of `config`.
+ * @param callMs how long an answer that is no list of pods may take, if not as long as that of any client of ours
+ */
+export function kubernetesCluster(config: KubeConfig, callMs?: number): Cluster {
+  const core = apiClient(config, CoreV1Api, callMs);
   const lists = apiClient(config, CoreV1Api, LIST_MS);
-  const coordination = apiClient(config, CoordinationV1Api);
+  const coordination = apiClient(config, CoordinationV1Api, callMs);
   return {
     getPod: (ref: PodRef): Promise<V1Pod | undefined> => found(core.readNamespacedPod(ref)),
     getNode: (name: string): Promise<V1Node | undefined> => found(core.readNode({ name })),
@@ -73,7 +76,7 @@ export function kubernetesCluster(config: KubeConfig): Cluster {
     async createEvent(namespace: string, body: CoreV1Event): Promise<void> {
       await answered(core.createNamespacedEvent({ namespace, body, fieldManager: FIELD_MANAGER }));
     },
-    ...mountObjects(apiClient(config, CustomObjectsApi)),
+    ...mountObjects(apiClient(config, CustomObjectsApi, callMs)),
   };
 }
 

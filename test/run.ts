@@ -17,9 +17,10 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  */
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 30, run: check },
-  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit', '--maxWorkers=1') },
+  // The heaviest one comes while only the kernel suite needs the machine.
   { name: 'workflows', budgetSeconds: 210, run: () => jestBeside('workflows', '--maxWorkers=2') },
   { name: 'fuzz', budgetSeconds: 45, run: fuzz },
+  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit', '--maxWorkers=1') },
 ];
 /** It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
 const KERNEL: Suite = { name: 'kernel', budgetSeconds: 240, run: () => jest('kernel', '--runInBand') };

@@ -27,8 +27,17 @@ const rounded = (value: number): number => Number(value.toPrecision(3));
 
 /** The middle of `values`. */
 export function p50(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** What 95 of 100 `values` do not exceed. */
+export function p95(values: readonly number[]): number {
+  return quantile(values, 0.95);
+}
+
+function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
 /** Milliseconds that `use` takes. */

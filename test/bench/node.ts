@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { attachProgram, withLoaded } from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
@@ -8,6 +7,7 @@ import { CARD, DENY_FUSE, FUSE } from '../kernel/devices.ts';
 import { atLeast, atMost, type Figure, measured, p50, timed } from './figure.ts';
 import { benchHeal } from './node-heal.ts';
 import { benchMemory } from './node-memory.ts';
+import { nsenter } from './nsenter.ts';
 
 const ROUNDS = 200;
 const SLOW_ROUNDS = 20;
@@ -87,14 +87,8 @@ async function attach(
 
 /** Only the node, as tools do it that enter the container's mount namespace and run its own mknod. */
 function nsenterStep({ pid }: TestContainer): number {
-  const enter = (line: string): number => {
-    const start = performance.now();
-    const { status, stderr } = spawnSync('/usr/bin/nsenter', ['--target', String(pid), '--mount', 'sh', '-c', line]);
-    if (status !== 0) throw new Error(`nsenter: ${String(stderr)}`);
-    return performance.now() - start;
-  };
-  const time = enter('mknod -m 666 /dev/bench c 10 229');
-  enter('rm /dev/bench');
+  const time = nsenter(pid, 'mknod -m 666 /dev/bench c 10 229');
+  nsenter(pid, 'rm /dev/bench');
   return time;
 }
 
