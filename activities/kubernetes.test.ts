@@ -14,8 +14,6 @@ type Answer = (res: ServerResponse, req: IncomingMessage) => void;
 let answers: Answer[];
 let asked: string[];
 let kube: Server;
-/** Enough for a server in the same process. */
-const CALL_MS = 2_000;
 let cluster: Cluster;
 
 beforeEach(async () => {
@@ -29,7 +27,7 @@ beforeEach(async () => {
   const config = new KubeConfig();
   const server = `http://127.0.0.1:${(kube.address() as AddressInfo).port}`;
   config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
-  cluster = kubernetesCluster(config, CALL_MS);
+  cluster = kubernetesCluster(config, 2_000);
 });
 afterEach(() => {
   kube.closeAllConnections();
