@@ -30,6 +30,13 @@ export function nodeObject(name: string): Promise<NodeObject | undefined> {
   return find(`/api/v1/nodes/${name}`);
 }
 
+/** The root of the files that kubelet, runtime and pods of a node share. A symlink to an absolute path leads out of it. */
+export function filesOf({ name, kubelet }: ClusterNode): string {
+  const pid = kubelet.pid();
+  if (pid === undefined) throw new Error(`Cannot reach the files of ${name}: its kubelet does not run`);
+  return `/proc/${pid}/root`;
+}
+
 /** Starts what was stopped of a node and of the product, and waits until mounts can be made on it again. */
 export async function bringBack(node: ClusterNode): Promise<void> {
   node.containerd.start();

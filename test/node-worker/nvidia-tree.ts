@@ -1,5 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 /** As the driver writes /proc/driver/nvidia/gpus/<bus id>/information. A GPU that nobody has used yet shows no UUID. */
 export const gpuInformation = (
@@ -46,4 +47,30 @@ export function addDriver(root: string): void {
     writeFileSync(join(gpu, 'information'), gpuInformation(busId, 1 - index, UUIDS[index]));
   });
   writeFileSync(join(root, 'proc/devices'), procDevices());
+}
+
+/** Numbers by the path in a container: what a driver of these majors has in /dev. */
+export const DRIVER_NODES = {
+  '/dev/nvidia0': [195, 0],
+  '/dev/nvidia1': [195, 1],
+  '/dev/nvidiactl': [195, 255],
+  '/dev/nvidia-uvm': [UVM_MAJOR, 0],
+  '/dev/nvidia-uvm-tools': [UVM_MAJOR, 1],
+  '/dev/nvidia-modeset': [195, 254],
+  '/dev/nvidia-caps/nvidia-cap12': [510, 12],
+} as const satisfies Readonly<Record<string, readonly [number, number]>>;
+
+/**
+ * Makes the nodes below `root`, which needs root. Without the driver an open that is allowed ends in ENXIO, and in EPERM where the
+ * device policy refuses it. Throws where the machine has drivers of these numbers: an open would reach them.
+ */
+export function addDriverNodes(root: string): void {
+  const taken = readFileSync('/proc/devices', 'utf8')
+    .split('Block devices:')[0]
+    ?.match(/^ *(195|51[01]) .*$/m)?.[0];
+  if (taken !== undefined) throw new Error(`Cannot make nodes without a driver: /proc/devices has "${taken.trim()}"`);
+  for (const [path, numbers] of Object.entries(DRIVER_NODES)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    execFileSync('mknod', ['-m', '666', join(root, path), 'c', ...numbers.map(String)]);
+  }
 }
