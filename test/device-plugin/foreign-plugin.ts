@@ -40,7 +40,7 @@ interface AllocateRequest {
 
 const DEVICE_PLUGIN = loadService('DevicePlugin');
 
-/** A device plugin of another vendor: it may answer with anything. It registers once, and ends with its process at the latest. */
+/** A device plugin as any vendor may write one: what it grants is up to `Offered`. It registers once, and ends with its process. */
 export class ForeignPlugin {
   readonly #server = new Server();
   readonly #dir: string;

@@ -30,7 +30,7 @@ export function nodeObject(name: string): Promise<NodeObject | undefined> {
   return find(`/api/v1/nodes/${name}`);
 }
 
-/** The root of the files that kubelet, runtime and pods of a node share. A symlink to an absolute path leads out of it. */
+/** Root of a node's file system, as its kubelet sees it. An absolute symlink below it leads out of it. */
 export function filesOf({ name, kubelet }: ClusterNode): string {
   const pid = kubelet.pid();
   if (pid === undefined) throw new Error(`Cannot reach the files of ${name}: its kubelet does not run`);

@@ -13,12 +13,12 @@ export interface Opens {
 const SENTENCES: readonly (readonly [RegExp, Answer])[] = [
   [/^opened$/, 'opened'],
   [/^absent$/, 'absent'],
-  // As an open ends that is allowed, where the kernel has no driver of that number.
+  // Allowed, but the kernel has no driver for that number.
   [/No such device or address$/, 'ENXIO'],
   [/Operation not permitted$/, 'EPERM'],
 ];
 
-/** A redirection that fails ends the shell, so each has one of its own. */
+/** A failed redirection ends the shell, so each open runs in a subshell. */
 const LOOK = 'look() { if test -c "$1"; then (exec 3<>"$1" && echo opened) 2>&1; else echo absent; fi; }';
 
 /** Opens each device for reading and writing in a container, whose shell `run` is. Throws for other answers than these. */

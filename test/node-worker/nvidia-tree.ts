@@ -49,7 +49,7 @@ export function addDriver(root: string): void {
   writeFileSync(join(root, 'proc/devices'), procDevices());
 }
 
-/** Numbers by the path in a container: what a driver of these majors has in /dev. */
+/** Device numbers by path, as the driver's own nodes have them. */
 export const DRIVER_NODES = {
   '/dev/nvidia0': [195, 0],
   '/dev/nvidia1': [195, 1],
@@ -61,16 +61,20 @@ export const DRIVER_NODES = {
 } as const satisfies Readonly<Record<string, readonly [number, number]>>;
 
 /**
- * Makes the nodes below `root`, which needs root. Without the driver an open that is allowed ends in ENXIO, and in EPERM where the
- * device policy refuses it. Throws where the machine has drivers of these numbers: an open would reach them.
+ * Makes the nodes of `DRIVER_NODES` below `root`, which needs root. On a machine without the driver an open ends in ENXIO where the
+ * device policy allows it, and in EPERM where it does not.
  */
 export function addDriverNodes(root: string): void {
-  const taken = readFileSync('/proc/devices', 'utf8')
-    .split('Block devices:')[0]
-    ?.match(/^ *(195|51[01]) .*$/m)?.[0];
-  if (taken !== undefined) throw new Error(`Cannot make nodes without a driver: /proc/devices has "${taken.trim()}"`);
   for (const [path, numbers] of Object.entries(DRIVER_NODES)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     execFileSync('mknod', ['-m', '666', join(root, path), 'c', ...numbers.map(String)]);
   }
+}
+
+/** Throws where a driver of the machine has a major of `DRIVER_NODES`: an open would reach it. `text` is that of /proc/devices. */
+export function requireNoDriver(text = readFileSync('/proc/devices', 'utf8')): void {
+  const majors = new Set(Object.values(DRIVER_NODES).map(([major]) => String(major)));
+  const lines = text.replace(/Block devices:[^]*/, '').split('\n');
+  const taken = lines.map((line) => line.trim()).find((line) => majors.has(line.split(' ')[0] ?? ''));
+  if (taken !== undefined) throw new Error(`Cannot test without a driver: /proc/devices has "${taken}"`);
 }

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import type { DeviceTypeName } from '../../../contract/device-types.ts';
 import { ForeignPlugin, type Offered } from '../../device-plugin/foreign-plugin.ts';
-import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../../node-worker/nvidia-tree.ts';
+import { addDriver, addDriverNodes, DRIVER_NODES, requireNoDriver, UUIDS } from '../../node-worker/nvidia-tree.ts';
 import { type DeviceState, deviceState } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask, failureIn, messageOf, send } from '../kube.ts';
@@ -49,7 +49,7 @@ const CDI_SPEC = {
   ],
 };
 
-/** What the files of the driver say of the GPUs. */
+/** Where each GPU is, by the driver's files. */
 const PATHS = new Map<string, string>([
   [UUIDS[0], '/dev/nvidia1'],
   [UUIDS[1], '/dev/nvidia0'],
@@ -58,19 +58,21 @@ const CONTROL = ['/dev/nvidiactl', '/dev/nvidia-uvm', '/dev/nvidia-uvm-tools', '
 
 const node = laneNode();
 const targets = new Targets();
-let files: string;
+const files = filesOf(node);
+const driver = join(files, 'run/nvidia/driver');
+const cdiSpec = join(files, 'etc/cdi/e2e-test.json');
 let plugins: readonly ForeignPlugin[] = [];
 let pod: string;
 /** Of its container, without any device. */
 let before: DeviceState;
 
 beforeAll(async () => {
-  files = filesOf(node);
+  requireNoDriver();
   removeFiles();
-  addDriver(driver());
-  addDriverNodes(driver());
-  mkdirSync(dirname(cdiSpec()), { recursive: true });
-  writeFileSync(cdiSpec(), JSON.stringify(CDI_SPEC));
+  addDriver(driver);
+  addDriverNodes(driver);
+  mkdirSync(dirname(cdiSpec), { recursive: true });
+  writeFileSync(cdiSpec, JSON.stringify(CDI_SPEC));
   plugins = OFFERED.map((offered) => new ForeignPlugin(join(files, 'var/lib/kubelet/device-plugins'), offered));
   for (const plugin of plugins) await plugin.start();
   pod = await targets.start(node.name);
@@ -81,7 +83,7 @@ beforeAll(async () => {
   });
 });
 
-// What a test that has failed leaves mounted.
+// A failed test may leave something mounted.
 afterEach(() => Promise.all([unmountAll('NVIDIA_GPU'), unmountAll('GENERIC')]));
 
 afterAll(async () => {
@@ -95,11 +97,8 @@ afterAll(async () => {
   }
 });
 
-const driver = (): string => join(files, 'run/nvidia/driver');
-const cdiSpec = (): string => join(files, 'etc/cdi/e2e-test.json');
-
 function removeFiles(): void {
-  for (const file of [driver(), cdiSpec()]) rmSync(file, { recursive: true, force: true });
+  for (const file of [driver, cdiSpec]) rmSync(file, { recursive: true, force: true });
 }
 
 const mountPath = (type: DeviceTypeName): string => pathOf(pod, 'mount', '&wait_second=30', type);
@@ -124,7 +123,7 @@ async function mountGpu(): Promise<readonly [DeviceMount, string]> {
 
 const opensOfDriver = () => opensOf((line) => inPod(pod, line), DRIVER_NODES);
 
-/** Of the driver's nodes the container can use these. They end in ENXIO, since no kernel module is behind them. */
+/** The container can use these of the driver's nodes, and no others. Opens end in ENXIO: the kernel has no such driver. */
 function only(...paths: readonly string[]): Readonly<Record<string, Opens>> {
   const opens = (path: string): Opens =>
     paths.includes(path) ? { node: 'ENXIO', rule: 'ENXIO' } : { node: 'absent', rule: 'EPERM' };
