@@ -11,7 +11,7 @@ import { ask, failureIn, messageOf, send } from '../kube.ts';
 import { laneNode } from '../lane.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
 import { type Opens, opensOf } from '../opens.ts';
-import { eventsOf, pathOf, slavesGone } from '../pods.ts';
+import { eventsOf, pathOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -88,7 +88,6 @@ afterEach(() => Promise.all([unmountAll('NVIDIA_GPU'), unmountAll('GENERIC')]));
 
 afterAll(async () => {
   try {
-    await slavesGone(pod);
     await targets.remove();
     await expectNoPods();
   } finally {
