@@ -30,6 +30,13 @@ export function nodeObject(name: string): Promise<NodeObject | undefined> {
   return find(`/api/v1/nodes/${name}`);
 }
 
+/** Root of a node's file system, as its kubelet sees it. An absolute symlink below it leads out of it. */
+export function filesOf({ name, kubelet }: ClusterNode): string {
+  const pid = kubelet.pid();
+  if (pid === undefined) throw new Error(`Cannot reach the files of ${name}: its kubelet does not run`);
+  return `/proc/${pid}/root`;
+}
+
 /** Starts what was stopped of a node and of the product, and waits until mounts can be made on it again. */
 export async function bringBack(node: ClusterNode): Promise<void> {
   node.containerd.start();

@@ -5,6 +5,7 @@ import {
   type DeviceMountObjectStatus,
   OBJECT_VERSION,
 } from '../../contract/device-mount-object.ts';
+import type { DeviceTypeName } from '../../contract/device-types.ts';
 import { ANNOTATIONS, API_GROUP, SLAVE_LABELS } from '../../contract/names.ts';
 import { hasCondition, type KubeAnswer } from '../../deploy/local/kube-api.ts';
 import { inPod } from './exec.ts';
@@ -80,8 +81,13 @@ export async function evictPod(name: string): Promise<void> {
   await ask('POST', `${podPath(name)}/eviction`, { apiVersion: 'policy/v1', kind: 'Eviction', metadata });
 }
 
-const pathOf = (pod: string, verb: 'mount' | 'unmount', query: string): string =>
-  `${GROUP}/namespaces/${NAMESPACE}/pods/${pod}/${verb}?device_type=HOSTDEV${query}`;
+/** Where devices of one type are mounted and unmounted. */
+export const pathOf = (
+  pod: string,
+  verb: 'mount' | 'unmount',
+  query: string,
+  deviceType: DeviceTypeName = 'HOSTDEV',
+): string => `${GROUP}/namespaces/${NAMESPACE}/pods/${pod}/${verb}?device_type=${deviceType}${query}`;
 
 /** PUT of a mount of one `resource`. */
 export function mount(pod: string, resource: string, query = '', body: object = {}): Promise<KubeAnswer> {

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -9,23 +8,9 @@ import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
-import { addDriver, UUIDS, UVM_MAJOR } from '../node-worker/nvidia-tree.ts';
+import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
-
-/**
- * A driver's tree whose nodes have the real numbers: without the driver itself an open that is allowed ends in ENXIO, and in
- * EPERM where the device policy refuses it.
- */
-const NODES: Readonly<Record<string, readonly [number, number]>> = {
-  nvidia0: [195, 0],
-  nvidia1: [195, 1],
-  nvidiactl: [195, 255],
-  'nvidia-uvm': [UVM_MAJOR, 0],
-  'nvidia-uvm-tools': [UVM_MAJOR, 1],
-  'nvidia-modeset': [195, 254],
-  'nvidia-caps/nvidia-cap12': [510, 12],
-};
 
 const engine = createEngine();
 let hostRoot: string;
@@ -34,14 +19,11 @@ beforeAll(() => {
   mkdirSync(WORK, { recursive: true });
   hostRoot = mkdtempSync(join(WORK, 'host-'));
   addDriver(hostRoot);
-  mkdirSync(join(hostRoot, 'dev/nvidia-caps'), { recursive: true });
-  for (const [name, numbers] of Object.entries(NODES)) {
-    const { status } = spawnSync('mknod', ['-m', '666', join(hostRoot, 'dev', name), 'c', ...numbers.map(String)]);
-    expect(status).toBe(0);
-  }
+  addDriverNodes(hostRoot);
 });
 afterAll(cleanUp);
 
+const numbersOf = (name: string) => DRIVER_NODES[`/dev/${name}` as keyof typeof DRIVER_NODES];
 const REFUSED = /Operation not permitted/;
 const ABSENT = /No such file/;
 const [FIRST, SECOND] = UUIDS;
@@ -104,7 +86,7 @@ const unmount = (name: string, slaves: readonly SlaveRef[], device?: string) =>
 
 /** Even with a node of its own making. */
 const refusedByRule = (name: string): Promise<string> => {
-  const [major, minor] = NODES[name] ?? [];
+  const [major, minor] = numbersOf(name);
   return container.run(`mknod /tmp/${name} c ${major} ${minor}; true <>/tmp/${name}; rm /tmp/${name}`);
 };
 
@@ -210,6 +192,6 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
 });
 
 function ownDevice(name: string) {
-  const [major = 0, minor = 0] = NODES[name] ?? [];
+  const [major, minor] = numbersOf(name);
   return { path: `/dev/${name}`, type: 'c', major, minor, access: 'rw' } as const;
 }

@@ -1,5 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 /** As the driver writes /proc/driver/nvidia/gpus/<bus id>/information. A GPU that nobody has used yet shows no UUID. */
 export const gpuInformation = (
@@ -46,4 +47,34 @@ export function addDriver(root: string): void {
     writeFileSync(join(gpu, 'information'), gpuInformation(busId, 1 - index, UUIDS[index]));
   });
   writeFileSync(join(root, 'proc/devices'), procDevices());
+}
+
+/** Device numbers by path, as the driver's own nodes have them. */
+export const DRIVER_NODES = {
+  '/dev/nvidia0': [195, 0],
+  '/dev/nvidia1': [195, 1],
+  '/dev/nvidiactl': [195, 255],
+  '/dev/nvidia-uvm': [UVM_MAJOR, 0],
+  '/dev/nvidia-uvm-tools': [UVM_MAJOR, 1],
+  '/dev/nvidia-modeset': [195, 254],
+  '/dev/nvidia-caps/nvidia-cap12': [510, 12],
+} as const satisfies Readonly<Record<string, readonly [number, number]>>;
+
+/**
+ * Makes the nodes of `DRIVER_NODES` below `root`, which needs root. On a machine without the driver an open ends in ENXIO where the
+ * device policy allows it, and in EPERM where it does not.
+ */
+export function addDriverNodes(root: string): void {
+  for (const [path, numbers] of Object.entries(DRIVER_NODES)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    execFileSync('mknod', ['-m', '666', join(root, path), 'c', ...numbers.map(String)]);
+  }
+}
+
+/** Throws where a driver of the machine has a major of `DRIVER_NODES`: an open would reach it. `text` is that of /proc/devices. */
+export function requireNoDriver(text = readFileSync('/proc/devices', 'utf8')): void {
+  const majors = new Set(Object.values(DRIVER_NODES).map(([major]) => String(major)));
+  const lines = text.replace(/Block devices:[^]*/, '').split('\n');
+  const taken = lines.map((line) => line.trim()).find((line) => majors.has(line.split(' ')[0] ?? ''));
+  if (taken !== undefined) throw new Error(`Cannot test without a driver: /proc/devices has "${taken}"`);
 }
