@@ -39,13 +39,15 @@ const OFFERED: readonly Offered[] = [
 ];
 
 const fuseAt = (containerPath: string) => ({ containerPath, hostPath: '/dev/fuse', permissions: 'rw' });
-const tunAt = (path: string) => ({ deviceNodes: [{ path, hostPath: '/dev/net/tun', permissions: 'rw' }] });
+/** Of no driver, and allowed to no container: runc allows /dev/net/tun to all. */
+const DRIVERLESS = { path: '/dev/by-cdi', type: 'c', major: 195, minor: 42, permissions: 'rw' };
+const TUN = { path: '/dev/by-both', hostPath: '/dev/net/tun', permissions: 'rw' };
 const CDI_SPEC = {
   cdiVersion: '0.6.0',
   kind: 'example.com/device',
   devices: [
-    { name: 'cdi', containerEdits: tunAt('/dev/by-cdi') },
-    { name: 'both', containerEdits: tunAt('/dev/by-both') },
+    { name: 'cdi', containerEdits: { deviceNodes: [DRIVERLESS] } },
+    { name: 'both', containerEdits: { deviceNodes: [TUN] } },
   ],
 };
 
@@ -146,11 +148,14 @@ test('GPUs that are named in the environment only open while mounted, and contro
 });
 
 test('GENERIC devices that are granted by device specs and by CDI names open while mounted', async () => {
-  const numbers = { '/dev/by-specs': [10, 229], '/dev/by-cdi': [10, 200] } as const;
+  const numbers = { '/dev/by-specs': [10, 229], '/dev/by-cdi': [195, 42] } as const;
   const opens = () => opensOf((line) => inPod(pod, line), numbers);
   const mounted = await ask<DeviceMount>('PUT', mountPath('GENERIC'), oneOf(SPECS, CDI));
-  const opened = { node: 'opened', rule: 'opened' };
-  expect(await opens()).toEqual({ '/dev/by-specs': opened, '/dev/by-cdi': opened });
+  const [opened, driverless] = [
+    { node: 'opened', rule: 'opened' },
+    { node: 'ENXIO', rule: 'ENXIO' },
+  ];
+  expect(await opens()).toEqual({ '/dev/by-specs': opened, '/dev/by-cdi': driverless });
   await unmountOk(mounted);
   const gone = { node: 'absent', rule: 'EPERM' };
   expect(await opens()).toEqual({ '/dev/by-specs': gone, '/dev/by-cdi': gone });
