@@ -6,7 +6,7 @@ import { endsAtMs, type Signed, type UnmountRequest } from '../contract/requests
 import { verifiedRequest } from '../contract/signature.ts';
 import type { PodRef } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
-import { hasSlaveLabels, isLeftBehind, isOwnedBy, mountNameOf, SLAVE_GRACE_SECONDS } from './slave-pod.ts';
+import { hasSlaveLabels, isLeftBehind, isOwnedBy, mountNameOf } from './slave-pod.ts';
 
 export interface DeleteSlaveInput {
   readonly namespace: string;
@@ -39,7 +39,7 @@ export async function deleteSlave(deps: Dependencies, input: DeleteSlaveInput): 
   if ((mountNameOf(pod) ?? input.name) !== input.mount) return;
   await checkMayDelete(deps, input, pod);
   const uid = pod.metadata?.uid ?? '';
-  if (input.slowly === true) await deps.cluster.deletePod(ref, uid, SLAVE_GRACE_SECONDS);
+  if (input.slowly === true) await deps.cluster.deletePod(ref, uid, deps.slaveGraceSeconds);
   else await deleteAndAwait(deps, ref, uid);
 }
 

@@ -15,5 +15,7 @@ export interface Dependencies extends Verifier {
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;
   readonly slaveImage: string;
+  /** How long a slave that somebody ends holds its devices, so that the node worker can take them back from the target. */
+  readonly slaveGraceSeconds: number;
   readonly now: () => Date;
 }

@@ -37,8 +37,9 @@ export async function reserveDevices(deps: Dependencies, { signed, mountUid }: R
   ]);
   checkContainer(target, request.target.container);
   const node = await livingNode(deps, target);
+  const { slaveImage: image, slaveGraceSeconds: graceSeconds } = deps;
   const pods = sharesOf(request).map((_share, index) =>
-    slavePod(signed, target, { mountUid, index, node, image: deps.slaveImage }),
+    slavePod(signed, target, { mountUid, index, node, image, graceSeconds }),
   );
   const made = await Promise.allSettled(pods.map((pod) => createSlave(deps, request, pod)));
   const slaves = made.map((each) => {

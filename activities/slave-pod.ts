@@ -8,9 +8,8 @@ import { type MountRequest, type Signed, sharesOf, type Target } from '../contra
 /** Selects every slave pod, those of the original device-mounter too. */
 export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABELS.managedBy}=${MANAGER}`;
 
-/** Seconds that `preStop` holds an ending slave, in which the node worker takes its devices back from the target. */
-const PRE_STOP_SECONDS = 25;
-export const SLAVE_GRACE_SECONDS = 30;
+/** Seconds of a slave's grace that `preStop` leaves to its container, which only sleeps. */
+const STOP_SECONDS = 5;
 
 /**
  * The slave's own use, requested and limited, for quotas and limit ranges that demand both. It sleeps, so its request is
@@ -46,6 +45,8 @@ export interface SlaveOptions {
   readonly index: number;
   readonly node: string;
   readonly image: string;
+  /** See `Dependencies.slaveGraceSeconds`. */
+  readonly graceSeconds: number;
 }
 
 /**
@@ -98,7 +99,7 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
   };
 }
 
-function basePod(request: MountRequest, target: V1Pod, { image, node, index }: SlaveOptions): Base {
+function basePod(request: MountRequest, target: V1Pod, { image, node, index, graceSeconds }: SlaveOptions): Base {
   const spec = target.spec;
   const share = shareOf(request, index);
   const resources = { requests: { ...OWN_REQUESTS, ...share }, limits: { ...OWN_LIMITS, ...share } };
@@ -114,7 +115,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
       // Nobody sets it, so that the slave is never Ready: labels that a Service selects make it no endpoint.
       readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
-      terminationGracePeriodSeconds: SLAVE_GRACE_SECONDS,
+      terminationGracePeriodSeconds: graceSeconds,
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
       ...(isSeenInSlave(share) && spec?.runtimeClassName !== undefined && { runtimeClassName: spec.runtimeClassName }),
       ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),
@@ -126,7 +127,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index }: S
           image,
           imagePullPolicy: 'IfNotPresent',
           resources,
-          lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+          lifecycle: { preStop: { sleep: { seconds: graceSeconds - STOP_SECONDS } } },
           securityContext: {
             allowPrivilegeEscalation: false,
             readOnlyRootFilesystem: true,

@@ -19,6 +19,13 @@ export const OPTIONS = {
     help: 'Image of slave pods: it must run as any user and wait for a signal.',
     value: 'image',
   },
+  'slave-grace-seconds': {
+    env: 'SLAVE_GRACE_SECONDS',
+    default: '30',
+    help: 'How long a slave pod that somebody deletes, evicts or preempts holds its devices, so that the node worker can end what uses them.',
+    value: 'seconds',
+    check: wholeNumber(15, 600),
+  },
   'reconcile-seconds': {
     env: 'RECONCILE_SECONDS',
     default: '60',

@@ -47,6 +47,11 @@ const SHUTDOWN_FORCE_MS = 28_000;
  */
 const PREPARE_PERIOD_MS = 15_000;
 
+const slaveSettings = {
+  slaveImage: settings['slave-image'],
+  slaveGraceSeconds: Number(settings['slave-grace-seconds']),
+};
+
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
 function write(level: LogLevel, message: string, meta?: object): void {
@@ -146,7 +151,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
       clusterName,
       publicKeys,
       namespace: settings.namespace,
-      slaveImage: settings['slave-image'],
+      ...slaveSettings,
       now: () => new Date(),
     }),
     shutdownGraceTime: 0,

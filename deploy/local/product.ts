@@ -111,8 +111,9 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
   if (name === 'TEMPORAL_ADDRESS') return { name, value: temporalAddress };
   if (name === 'CLUSTER_NAME') return { name, value: CLUSTER_NAME };
   if (name === 'SLAVE_IMAGE') return { name, value: PAUSE_IMAGE };
-  // Whoever tries what the reconciler repairs would not wait for a minute.
+  // Whoever tries what the reconciler repairs would not wait for a minute, nor for a slave as long as a GPU may need.
   if (name === 'RECONCILE_SECONDS') return { name, value: '5' };
+  if (name === 'SLAVE_GRACE_SECONDS') return { name, value: '15' };
   return variable;
 }
 

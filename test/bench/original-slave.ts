@@ -8,7 +8,7 @@ import { mountRequest } from '../workflows/requests.ts';
  * it while it ends. No label of ours is on it, so that the product leaves it alone.
  */
 export function originalSlave(node: string): V1PodSpec {
-  const options = { mountUid: 'bench', index: 0, node, image: PAUSE_IMAGE };
+  const options = { mountUid: 'bench', index: 0, node, image: PAUSE_IMAGE, graceSeconds: 30 };
   const { spec } = slavePod({ request: mountRequest('bench'), signature: '' }, {}, options);
   const { readinessGates: _gates, containers = [], ...rest } = spec ?? {};
   return { ...rest, containers: containers.map(({ lifecycle: _preStop, ...container }) => container) };

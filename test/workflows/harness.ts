@@ -133,6 +133,7 @@ export class Harness extends ClusterClient {
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
       slaveImage: 'pause:1',
+      slaveGraceSeconds: 30,
       now: () => new Date(Date.now() + this.aheadMs),
     };
   }
