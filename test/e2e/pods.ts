@@ -94,9 +94,14 @@ export function mount(pod: string, resource: string, query = '', body: object = 
   return send('PUT', pathOf(pod, 'mount', query), { resources: { [resource]: '1' }, ...body });
 }
 
-/** Answers the DeviceMount as soon as it is mounted, or accepted with `wait_second=0`. */
+/** Answers the DeviceMount once it is mounted and its object shows that, which is a moment later; or accepted with `wait_second=0`. */
 export async function mountOk(pod: string, resource: string, query = '', body: object = {}): Promise<DeviceMount> {
-  return ask('PUT', pathOf(pod, 'mount', query), { resources: { [resource]: '1' }, ...body });
+  const path = pathOf(pod, 'mount', query);
+  const mount = await ask<DeviceMount>('PUT', path, { resources: { [resource]: '1' }, ...body });
+  if (mount.status.phase !== 'Mounted') return mount;
+  const { name } = mount.metadata;
+  await until(`${name} to be shown`, async () => (await deviceMount(name))?.status.phase !== 'Pending');
+  return mount;
 }
 
 export function unmount(pod: string, query = ''): Promise<KubeAnswer> {
