@@ -1,4 +1,3 @@
-import type { V1Pod } from '@kubernetes/client-node';
 import type { SlaveRef } from '../contract/device-mount.ts';
 import type { Target } from '../contract/requests.ts';
 import type { ReconcileFinding } from '../contract/workflows.ts';
@@ -23,8 +22,4 @@ export type Finding = Omit<ReconcileFinding, 'slaves'> & {
 export function unknown({ namespace, ...about }: Pick<Finding, 'namespace' | 'mount' | 'why'>): Finding {
   const target = { namespace, pod: '', podUid: '', container: '' };
   return { namespace, ...about, action: 'keep', slaves: [], target };
-}
-
-export function refOf({ metadata }: V1Pod): SlaveRef {
-  return { namespace: metadata?.namespace ?? '', name: metadata?.name ?? '', uid: metadata?.uid ?? '' };
 }

@@ -2,9 +2,9 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { Target } from '../contract/requests.ts';
 import { adoptionOf, orphanOf, otherClusterOf } from './adopt-mount.ts';
 import type { Dependencies } from './dependencies.ts';
-import { type Finding, refOf } from './finding.ts';
+import { type Finding } from './finding.ts';
 import type { Owner } from './owners.ts';
-import { hasSlaveLabels, isLeftBehind, mountNameOf, targetOf } from './slave-pod.ts';
+import { hasSlaveLabels, isLeftBehind, mountNameOf, refOf, targetOf } from './slave-pod.ts';
 import { targetState } from './target.ts';
 
 /** About slaves of one mount and target, of which there is at least one by the watch. */

@@ -8,7 +8,7 @@ import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
-import { isOwnedBy, mountNameOf, slavePod } from './slave-pod.ts';
+import { isOwnedBy, mountNameOf, refOf, slavePod } from './slave-pod.ts';
 import { checkContainer, livingTarget } from './target.ts';
 
 export interface ReserveInput {
@@ -95,6 +95,7 @@ async function createSlave(deps: Dependencies, request: MountRequest, slave: V1P
     throw refusal(request, err);
   }
 }
+
 async function adopted(deps: Dependencies, request: MountRequest, slave: V1Pod): Promise<SlaveRef> {
   const { namespace, name } = refOf(slave);
   const pod = await deps.cluster.getPod({ namespace, name });
@@ -107,11 +108,6 @@ async function adopted(deps: Dependencies, request: MountRequest, slave: V1Pod):
     throw fail('SlaveRefused', `${which}: another pod has that name`);
   }
   return refOf(pod);
-}
-
-function refOf(pod: V1Pod): SlaveRef {
-  const { namespace = '', name = '', uid = '' } = pod.metadata ?? {};
-  return { namespace, name, uid };
 }
 
 /** Answers of the API server, a quota or a webhook that trying again does not change. */

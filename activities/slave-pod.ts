@@ -1,6 +1,6 @@
 import type { V1Affinity, V1Container, V1Pod, V1PodSpec, V1Toleration } from '@kubernetes/client-node';
 import jsonPatch from 'fast-json-patch';
-import type { DeviceMount } from '../contract/device-mount.ts';
+import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
 import { type MountRequest, type Signed, sharesOf, type Target } from '../contract/requests.ts';
@@ -156,6 +156,10 @@ function tolerationOf(taint: string): V1Toleration {
 }
 
 /** By the node's name: its `kubernetes.io/hostname` may be another. The scheduler still counts and allocates. */
+export function refOf({ metadata }: V1Pod): SlaveRef {
+  return { namespace: metadata?.namespace ?? '', name: metadata?.name ?? '', uid: metadata?.uid ?? '' };
+}
+
 export function pinnedNodeOf({ spec }: V1Pod): string | undefined {
   const terms = spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
   return terms?.[0]?.matchFields?.[0]?.values?.[0];

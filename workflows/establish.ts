@@ -13,6 +13,7 @@ import type { MountOutcome } from './mount-outcome.ts';
 import { attachOnNode, detachPatiently } from './node.ts';
 import { type Register, saga } from './saga.ts';
 import type { SlaveScheduling } from './slave-scheduling.ts';
+import { madeSlaves } from './slaves.ts';
 import type { StatusRecord } from './status-record.ts';
 
 export interface MountContext {
@@ -130,8 +131,7 @@ async function attach(
   register(`devices of slave ${names} in container ${target.container}`, async () => {
     if (!begun) return;
     const what = { mounts, slaves, force: true };
-    const { podUid: targetUid } = target;
-    const made = slaves.map((slave) => ({ namespace: slave.namespace, name: slave.name, mount: name, targetUid }));
+    const made = madeSlaves(slaves, { mount: name, targetUid: target.podUid });
     await detachInUse(() => detachPatiently(node, what, `undo: detach from ${target.pod}`), made);
   });
   // One that waits for a free device would only keep the node worker from the others.
