@@ -22,6 +22,7 @@ const suite = (name, testMatch, more = {}) => ({
 });
 
 const onTemporal = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
+const onKernel = { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] };
 const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
 const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
 
@@ -48,11 +49,13 @@ export default {
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {
-      testPathIgnorePatterns: [LONG, ...V1, ...BTRFS],
-      setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
+      ...onKernel,
+      testPathIgnorePatterns: [LONG, '<rootDir>/test/kernel/machine/', ...BTRFS],
     }),
+    // Those that change settings of the machine's kernel, or need it to themselves.
+    suite('machine', ['test/kernel/machine/*.test.ts'], { ...onKernel, testPathIgnorePatterns: [LONG, ...V1] }),
     long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,races}.test.ts'], {
-      setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'],
+      ...onKernel,
       globals: { raceMs: 5_000 },
     }),
     lane('node-1'),

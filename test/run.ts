@@ -12,25 +12,30 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
 
 /**
  * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. What needs the machine
- * runs one after the other: the kernel suite, while the cluster of the end-to-end tests starts; a lane of tests for each node, side by
- * side; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that need nothing.
+ * runs one after the other: what changes settings of its kernel, while the cluster of the end-to-end tests starts; a lane of tests for
+ * each node and one for the kernel, side by side; what concerns the whole cluster. Beside all that, with what they leave of the
+ * processors, run the suites that need nothing.
  */
-const BESIDES: readonly Suite[] = [
-  { name: 'check', budgetSeconds: 30, run: check },
-  // The heaviest one comes while only the kernel suite needs the machine.
-  { name: 'workflows', budgetSeconds: 210, run: () => jestBeside('workflows', '--maxWorkers=2') },
-  { name: 'fuzz', budgetSeconds: 45, run: fuzz },
-  { name: 'unit', budgetSeconds: 75, run: () => jestBeside('unit', '--maxWorkers=1') },
-];
-/** It changes settings of the machine's kernel, so that nothing of a cluster may be tested meanwhile. */
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 240, run: () => jest('kernel', '--runInBand') };
-const LANES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
+const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine', '--runInBand') };
+const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: startCluster };
+const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 310,
+  budgetSeconds: 360,
   run: () => jest(name, '--runInBand'),
 }));
-const LAST: Suite = { name: 'e2e', budgetSeconds: 360, run: () => jest('e2e', '--runInBand') };
-const START: Suite = { name: 'cluster start', budgetSeconds: 60, run: startCluster };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 300, run: () => jest('kernel', '--runInBand') };
+const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 390, run: () => jest('e2e', '--runInBand') };
+const BESIDES: readonly Suite[] = [
+  { name: 'check', budgetSeconds: 40, run: check },
+  { name: 'unit', budgetSeconds: 180, run: () => jestBeside('unit', '--maxWorkers=1') },
+  { name: 'fuzz', budgetSeconds: 45, run: fuzz },
+];
+/** It needs most: the tests of the whole cluster wait most. */
+const WORKFLOWS: Suite = {
+  name: 'workflows',
+  budgetSeconds: 270,
+  run: () => jestBeside('workflows', '--maxWorkers=2'),
+};
 
 async function check(): Promise<Result> {
   const logFile = join(RESULTS, 'check.log');
@@ -48,7 +53,7 @@ async function fuzz(): Promise<Result> {
 }
 
 const names = process.argv.slice(2);
-const known = [...BESIDES, KERNEL, ...LANES, LAST].map(({ name }) => name);
+const known = [MACHINE, ...NODES, KERNEL, CLUSTER, ...BESIDES, WORKFLOWS].map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${known.join(', ')}`);
 const isWanted = ({ name }: Suite): boolean => names.length === 0 || names.includes(name);
@@ -60,20 +65,17 @@ const report = new Report();
 report.note(withoutV1());
 report.note(withoutBtrfs());
 const traces = await readTraces(statePaths(process.env));
-const lanes = LANES.filter(isWanted);
-const starting = lanes.length > 0 || isWanted(LAST) ? report.run(START) : undefined;
-const besides = runBesides();
-if (isWanted(KERNEL)) await report.run(KERNEL);
-if (starting !== undefined) {
-  if ((await starting) && !interrupted) {
-    await Promise.all(lanes.map((suite) => report.run(suite)));
-    if (isWanted(LAST) && !interrupted) await report.run(LAST);
-  }
-  await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
-}
-await besides;
+const needsCluster = [...NODES, CLUSTER].some(isWanted);
+const starting = needsCluster ? report.run(START) : undefined;
+const besides = oneByOne(BESIDES);
+await oneByOne([MACHINE]);
+const isReady = await starting;
+await Promise.all([...(isReady ? NODES : []), KERNEL].map((suite) => oneByOne([suite])));
+await Promise.all([oneByOne(isReady ? [CLUSTER] : []), besides.then(() => oneByOne([WORKFLOWS]))]);
+if (needsCluster) await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 process.exitCode = report.end();
 
-async function runBesides(): Promise<void> {
-  for (const suite of BESIDES.filter(isWanted)) if (!interrupted) await report.run(suite);
+/** Those that are wanted, until somebody stops the run. */
+async function oneByOne(suites: readonly Suite[]): Promise<void> {
+  for (const suite of suites.filter(isWanted)) if (!interrupted) await report.run(suite);
 }

@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { withRules } from '../../node-worker/cgroup/filter.ts';
-import { allow, everything } from '../../node-worker/cgroup/runtime-rule.ts';
+import { withRules } from '../../../node-worker/cgroup/filter.ts';
+import { allow, everything } from '../../../node-worker/cgroup/runtime-rule.ts';
 import {
   attachProgram,
   detachProgram,
@@ -11,14 +11,14 @@ import {
   replaceInTwoSteps,
   withLoaded,
   withProgram,
-} from '../../node-worker/kernel/bpf.ts';
-import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
-import { forgetProved } from '../../node-worker/kernel/recover.ts';
-import { cleanUp, startContainer, type TestContainer } from './container.ts';
-import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
-import { restoreSysctls, setSysctls } from './sysctl.ts';
+} from '../../../node-worker/kernel/bpf.ts';
+import { withCgroup } from '../../../node-worker/kernel/cgroup-v2.ts';
+import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle } from '../../../node-worker/kernel/engine.ts';
+import { forgetProved } from '../../../node-worker/kernel/recover.ts';
+import { cleanUp, startContainer, type TestContainer } from '../container.ts';
+import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from '../devices.ts';
+import { restoreSysctls, setSysctls } from '../sysctl.ts';
 
 const MULTI = 2;
 const NO_MULTI = 0;

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { ContainerHandle, DeviceUser } from '../../node-worker/kernel/engine.ts';
-import { type Freezer, whileFrozen } from '../../node-worker/kernel/freeze.ts';
-import { buildProgram } from './c-program.ts';
-import { cleanUp, startContainer, type TestContainer } from './container.ts';
-import { FUSE, until } from './devices.ts';
-import { CGROUP_VERSIONS } from './places.ts';
+import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle, DeviceUser } from '../../../node-worker/kernel/engine.ts';
+import { type Freezer, whileFrozen } from '../../../node-worker/kernel/freeze.ts';
+import { buildProgram } from '../c-program.ts';
+import { cleanUp, startContainer, type TestContainer } from '../container.ts';
+import { FUSE, until } from '../devices.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 
 /** Maps the file it is told to, closes it and waits. */
 const MAP_DEVICE = `
@@ -131,7 +131,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
 
   test('go on when a worker was killed while it had them frozen', async () => {
     const freezer = freezerOf(handle);
-    const module = new URL('../../node-worker/kernel/freeze.ts', import.meta.url).href;
+    const module = new URL('../../../node-worker/kernel/freeze.ts', import.meta.url).href;
     const script = `const { whileFrozen } = await import('${module}');
       await whileFrozen({ freezer: ${JSON.stringify(freezer)} }, () => process.kill(process.pid, 'SIGKILL'));`;
     const killed = spawnSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], {

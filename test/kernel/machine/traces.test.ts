@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { OWNER_VARIABLE } from '../../deploy/local/server.ts';
-import { listenIn, makeNetwork, saysSomething, type TestNetwork } from './network.ts';
-import { NAME, V2_ROOT } from './places.ts';
+import { OWNER_VARIABLE } from '../../../deploy/local/server.ts';
+import { listenIn, makeNetwork, saysSomething, type TestNetwork } from '../network.ts';
+import { NAME, V2_ROOT } from '../places.ts';
 
 const READ = join(import.meta.dirname, 'traces.ts');
 let network: TestNetwork;

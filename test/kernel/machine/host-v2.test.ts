@@ -2,11 +2,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
-import { type NestedHost, startHost } from '../host-v2/host.ts';
-import { until } from './devices.ts';
-import { saysSomething } from './network.ts';
-import { CGROUP_VERSIONS } from './places.ts';
+import { hierarchies, removeTree } from '../../../deploy/local/cgroup.ts';
+import { type NestedHost, startHost } from '../../host-v2/host.ts';
+import { until } from '../devices.ts';
+import { saysSomething } from '../network.ts';
+import { CGROUP_VERSIONS } from '../places.ts';
 
 const PREFIX = 'device-mounter-host-v2-';
 /** Cgroups and scratch folders of the nested host that `pid` started. */
@@ -43,7 +43,7 @@ describe('the nested host', () => {
 });
 
 test('a nested host ends with whoever started it, and all of its processes', async () => {
-  const script = `import { startHost } from ${JSON.stringify(join(import.meta.dirname, '../host-v2/host.ts'))};
+  const script = `import { startHost } from ${JSON.stringify(join(import.meta.dirname, '../../host-v2/host.ts'))};
     import { spawn } from 'node:child_process';
     const host = await startHost();
     spawn(host.enter[0], [...host.enter.slice(1), 'sh', '-c', 'sleep 1000 & echo up; wait'], { stdio: 'inherit' });`;

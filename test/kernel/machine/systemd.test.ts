@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { ProgramInfo } from '../../node-worker/kernel/bpf.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
-import { forgetProved } from '../../node-worker/kernel/recover.ts';
-import { cleanUp, startContainer, type TestContainer } from './container.ts';
-import { FUSE, programsOf, until } from './devices.ts';
-import { restoreSysctls, setSysctls } from './sysctl.ts';
-import { type NestedSystemd, startSystemd } from './systemd.ts';
+import type { ProgramInfo } from '../../../node-worker/kernel/bpf.ts';
+import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
+import type { ContainerHandle, Grant } from '../../../node-worker/kernel/engine.ts';
+import { forgetProved } from '../../../node-worker/kernel/recover.ts';
+import { cleanUp, startContainer, type TestContainer } from '../container.ts';
+import { FUSE, programsOf, until } from '../devices.ts';
+import { restoreSysctls, setSysctls } from '../sysctl.ts';
+import { type NestedSystemd, startSystemd } from '../systemd.ts';
 
 const engine = createEngine();
 let systemd: NestedSystemd;

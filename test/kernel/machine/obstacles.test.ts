@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { removeTree } from '../../deploy/local/cgroup.ts';
-import { cgroupsInUse } from '../../deploy/local/obstacles.ts';
-import { listenIn, makeNetwork, type TestNetwork } from './network.ts';
-import { NAME, V2_ROOT } from './places.ts';
+import { removeTree } from '../../../deploy/local/cgroup.ts';
+import { cgroupsInUse } from '../../../deploy/local/obstacles.ts';
+import { listenIn, makeNetwork, type TestNetwork } from '../network.ts';
+import { NAME, V2_ROOT } from '../places.ts';
 
 const ASK = join(import.meta.dirname, 'obstacles.ts');
 let network: TestNetwork;
