@@ -75,7 +75,7 @@ describe('PUT mount', () => {
       user: { name: 'jane' },
       requestedAt: expect.any(String),
       deadlineSeconds: 7,
-    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split'>, unknown>);
+    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split' | 'inject'>, unknown>);
   });
 
   test.each([
@@ -167,6 +167,14 @@ describe('PUT mount', () => {
     expect(answer.code).toBe(code);
     if (code === 200) expect(server.mounts.asked[0]?.request).toMatchObject({ split: true });
     else expect(fieldsOf(answer.json)).toEqual(['split']);
+  });
+
+  test.each(['auto', 'none', 'files'])('passes inject on where it is not auto: %s', async (inject) => {
+    const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_fuse': 1 }, inject });
+    const { json } = await mount('device_type=HOSTDEV', body);
+    const passed = [server.mounts.asked[0]?.request, json['spec']].map((one) => one as { readonly inject?: string });
+    const expected = inject === 'auto' ? undefined : inject;
+    expect(passed.map((one) => one.inject)).toEqual([expected, expected]);
   });
 
   test('reports every problem of the parameters at once', async () => {

@@ -114,6 +114,9 @@ export const MOUNT_SPEC = object(
     deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
     resources: map('Extended resources and their quantities.'),
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    inject: text('Whether files of the node are mounted besides the devices. Absent: what the container lacks.', {
+      enum: ['none', 'files'],
+    }),
     split: { type: 'boolean', description: 'Whether each device has its own slave pod and can be unmounted alone.' },
     leaseSeconds: integer('The mount ends by itself after this many seconds, counted from the last renewal.', 1),
   } satisfies FieldsOf<DeviceMount['spec']>,

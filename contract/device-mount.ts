@@ -67,6 +67,8 @@ export interface DeviceMount {
     /** A slave pod for each device. */
     readonly split?: true;
     readonly onRestart: 'reapply' | 'release';
+    /** As in `MountRequest`. */
+    readonly inject?: 'none' | 'files';
     readonly leaseSeconds?: number;
   };
   readonly status: {

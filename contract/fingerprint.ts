@@ -15,8 +15,19 @@ export interface Fingerprint {
  * renewed. A request whose name nobody has chosen (`chosen` false) is never the same as another.
  */
 export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerprint {
-  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey, split } =
-    request;
+  const {
+    target,
+    deviceType,
+    resources,
+    labels,
+    annotations,
+    patches,
+    queue,
+    onRestart,
+    idempotencyKey,
+    split,
+    inject,
+  } = request;
   const asked = [
     target.podUid,
     target.container,
@@ -27,6 +38,7 @@ export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerpri
     onRestart,
     idempotencyKey,
     ...(split ? ['split'] : []),
+    ...(inject === undefined ? [] : [`inject ${inject}`]),
   ];
   const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
   return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };

@@ -43,6 +43,11 @@ export interface MountRequest {
   readonly queue: boolean;
   /** What happens to the mount when the container restarts. */
   readonly onRestart: 'reapply' | 'release';
+  /**
+   * Whether files of the node, such as the driver's libraries, are mounted in the container besides the devices. `files`: all that the
+   * devices need; the mount fails where that cannot be. Absent: what the container lacks, as far as possible.
+   */
+  readonly inject?: 'none' | 'files';
   /** The mount ends this many seconds after it was made or renewed. Absent: it lives as long as its target. */
   readonly leaseSeconds?: number;
   readonly idempotencyKey?: string;

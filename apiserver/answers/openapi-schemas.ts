@@ -69,6 +69,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     name: text('Name of the DeviceMount; by default that of the pod and five letters.'),
     leaseSeconds: { type: 'integer', minimum: 1, description: 'The mount ends by itself after so many seconds.' },
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    inject: text('Whether files of the node, such as driver libraries, are mounted in the container, too.', {
+      enum: ['auto', 'none', 'files'],
+    }),
     split: {
       type: 'boolean',
       description: 'A pod for each device, so that each can be unmounted, and is free for others, by itself.',

@@ -25,6 +25,7 @@ const FIELDS = {
   name: z.string().refine(isSubdomain, 'must be a DNS subdomain of at most 253 characters').optional(),
   leaseSeconds: z.int().min(1).max(31_536_000).optional(),
   onRestart: z.enum(['reapply', 'release']).default('reapply'),
+  inject: z.enum(['auto', 'none', 'files']).default('auto'),
   split: z.boolean().default(false),
   idempotencyKey: z.string().min(1).max(128).optional(),
 };

@@ -162,6 +162,7 @@ export function mountRequestOf({ cluster, target, query, body, identity, now }: 
     patches: body.patches.map(operationOf),
     queue: query.queue,
     onRestart: body.onRestart,
+    ...(body.inject !== 'auto' && { inject: body.inject }),
     ...(body.split && { split: true }),
     ...(body.leaseSeconds !== undefined && { leaseSeconds: body.leaseSeconds }),
     ...(body.idempotencyKey !== undefined && { idempotencyKey: body.idempotencyKey }),
