@@ -29,18 +29,45 @@ const inNode = (node: object): string =>
     devices: [{ name: '0', containerEdits: { deviceNodes: [{ path: '/dev/x', ...node }] } }],
   });
 
+const mount = (name: string, more: object = {}): object => ({
+  hostPath: `/h/${name}`,
+  containerPath: `/c/${name}`,
+  ...more,
+});
+
 describe('cdiDevicesOf()', () => {
   test('gives nodes of the device and of its spec, filled in as runtimes do', () => {
     expect(ask({ '/etc/cdi/v.json': JSON_SPEC })).toEqual([
       {
         id: '0',
         file: '/etc/cdi/v.json',
+        mounts: [],
         own: [{ path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 }],
         nodes: [
           { path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 },
           { path: '/dev/ctl', type: 'c', major: 195, minor: 255, access: 'rw', mode: 0o640, uid: 0, gid: 0 },
         ],
       },
+    ]);
+  });
+
+  test('gives bind mounts of the device and of its spec, and no other mounts', () => {
+    const spec = JSON.stringify({
+      ...SPEC,
+      devices: [
+        {
+          name: '0',
+          containerEdits: { mounts: [mount('a', { options: ['ro', 'rbind'] }), mount('t', { type: 'tmpfs' })] },
+        },
+        { name: '1', containerEdits: { mounts: [mount('other')] } },
+      ],
+      containerEdits: { mounts: [mount('b', { type: 'bind' }), { hostPath: 'tmpfs', containerPath: '/c/x' }] },
+    });
+    expect(ask({ '/etc/cdi/v.json': spec }).map(({ mounts }) => mounts)).toEqual([
+      [
+        { hostPath: '/h/a', containerPath: '/c/a' },
+        { hostPath: '/h/b', containerPath: '/c/b' },
+      ],
     ]);
   });
 

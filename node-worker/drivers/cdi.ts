@@ -10,7 +10,7 @@ const NAME = /^([^/=]+\/[^/=]+)=([^/=]+)$/;
 const MAX_NODES = 1_024;
 const MAX_DEVICES = 4_096;
 
-/** What a spec gives for one CDI name. Of its other edits nothing is read, and its hooks are never run. */
+/** What a spec gives for one CDI name: nodes and mounts. Of its other edits nothing is read, and its hooks are never run. */
 export interface CdiDevice {
   /** The name without vendor and class. */
   readonly id: string;
@@ -19,6 +19,13 @@ export interface CdiDevice {
   /** Nodes of the device, and those that the spec adds for each of its devices. */
   readonly nodes: readonly DeviceNode[];
   readonly own: readonly DeviceNode[];
+  /** Files of the host that it mounts. */
+  readonly mounts: readonly CdiMount[];
+}
+
+interface CdiMount {
+  readonly hostPath: string;
+  readonly containerPath: string;
 }
 
 const NUMBER = z.int().min(0).max(0xffffffff);
@@ -36,7 +43,14 @@ const NODE = z.object({
   uid: NUMBER.nullish(),
   gid: NUMBER.nullish(),
 });
-const EDITS = z.object({ deviceNodes: z.array(NODE).max(MAX_NODES).nullish() }).nullish();
+const MOUNT = z.object({
+  hostPath: z.string(),
+  containerPath: z.string().regex(/^\//),
+  type: z.string().nullish(),
+});
+const EDITS = z
+  .object({ deviceNodes: z.array(NODE).max(MAX_NODES).nullish(), mounts: z.array(MOUNT).max(MAX_NODES).nullish() })
+  .nullish();
 const SPEC = z.object({
   cdiVersion: z.string(),
   kind: z.string().regex(/^[^/=]+\/[^/=]+$/),
@@ -110,9 +124,22 @@ function reasonOf(err: unknown): string {
 function deviceOf(name: string, id: string, { file, spec }: SpecFile, host: Host): CdiDevice {
   const nodesOf = (edits: Edits): readonly DeviceNode[] =>
     (edits?.deviceNodes ?? []).filter(({ type }) => type !== 'p').map((node) => nodeOf(name, node, host));
-  const own = spec.devices.filter((device) => device.name === id).flatMap((device) => nodesOf(device.containerEdits));
-  return { id, file, own, nodes: [...own, ...nodesOf(spec.containerEdits)] };
+  const edits = spec.devices.filter((device) => device.name === id).map(({ containerEdits }) => containerEdits);
+  const own = edits.flatMap(nodesOf);
+  return {
+    id,
+    file,
+    own,
+    nodes: [...own, ...nodesOf(spec.containerEdits)],
+    mounts: [...edits, spec.containerEdits].flatMap(mountsOf),
+  };
 }
+
+/** Others than bind mounts show nothing of the host. */
+const mountsOf = (edits: Edits): readonly CdiMount[] =>
+  (edits?.mounts ?? [])
+    .filter(({ type, hostPath }) => (!type || type === 'bind') && hostPath.startsWith('/'))
+    .map(({ hostPath, containerPath }) => ({ hostPath, containerPath }));
 
 /** As runtimes fill in what a node leaves out (container-device-interface, pkg/cdi/container-edits_unix.go). */
 function nodeOf(name: string, node: z.infer<typeof NODE>, host: Host): DeviceNode {
