@@ -28,12 +28,22 @@ export interface Host {
    * device nodes below a directory. Each as the rest of its path below `path`, and where it is. @throws NotFound
    */
   paths(path: string): readonly { readonly rest: string; readonly hostPath: string }[];
+  /** Where a file, folder or socket is, its symlinks followed; undefined when there is none. */
+  resolve(path: string): string | undefined;
   /** The text of a file; undefined when there is none. @throws Invalid */
   read(path: string): string | undefined;
   /** Names in a directory; none when there is no such directory. */
   list(path: string): readonly string[];
   /** Where `proc` and `dev` of a vendor's driver may be, best first: `` is the root of the host. */
   readonly driverRoots: readonly string[];
+}
+
+/** A file, folder or socket of the host that a container needs besides device nodes. */
+export interface NeededFile {
+  /** Absolute, as the host sees it, without symlinks. */
+  readonly hostPath: string;
+  /** In the container. */
+  readonly path: string;
 }
 
 /** What a container must have itself to make use of a device. */
@@ -55,5 +65,10 @@ export interface DeviceDriver {
   devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[];
   /** Which of the nodes that were given at allocation the slave must have once it runs; without this, all. */
   expected?(granted: readonly DeviceNode[], live: readonly DeviceNode[]): readonly DeviceNode[];
+  /**
+   * Files that a slave's devices need, asked for only where they are to be mounted. A driver without this has what the device plugin's
+   * answer and CDI specs mount. @throws NotAllocated, NotFound, Invalid
+   */
+  filesOf?(finding: Finding, host: Host): readonly NeededFile[];
   readonly needs?: Needs;
 }

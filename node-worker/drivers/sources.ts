@@ -3,7 +3,7 @@ import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation, DeviceSpec } from '../kubelet/checkpoint.ts';
 import { cdiDevicesOf } from './cdi.ts';
-import type { AllocatedDevice, Host } from './driver.ts';
+import type { AllocatedDevice, Finding, Host, NeededFile } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
 
 /** The device nodes that a device plugin's answer names. */
@@ -36,6 +36,23 @@ export function namedNodes(allocation: Allocation, host: Host): Named {
       return new Set([...bySpec, ...byCdi].map(({ path }) => path));
     },
   };
+}
+
+/**
+ * Files that the device plugins' answers and the CDI specs that they name mount, each container path once: runtimes mount both, and
+ * what comes last is seen. @throws NotAllocated, NotFound where the host has no such file
+ */
+export function namedFiles({ allocations }: Finding, host: Host): readonly NeededFile[] {
+  const mounts = allocations.flatMap((allocation) => [
+    ...allocation.mounts,
+    ...cdiDevicesOf(allocation.cdiDevices, host).flatMap((device) => device.mounts),
+  ]);
+  const files = new Map(mounts.map(({ hostPath, containerPath }) => [containerPath, hostPath]));
+  return [...files].map(([path, named]) => {
+    const hostPath = host.resolve(named);
+    if (hostPath !== undefined) return { hostPath, path };
+    throw fail('NotFound', `Cannot give "${path}" to the container: the node has no "${named}"`);
+  });
 }
 
 interface Source {

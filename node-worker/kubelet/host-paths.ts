@@ -49,6 +49,11 @@ export function hostTextOf(root: string, path: string): string | undefined {
   });
 }
 
+/** Where a file of the host is, without symlinks, which never lead out of `root`; undefined when there is none. */
+export function hostFileAt(root: string, path: string): string | undefined {
+  return ifThere(undefined, () => resolved(root, path));
+}
+
 /** Names in a directory of the host; none when there is no such directory. */
 export function hostNamesIn(root: string, path: string): readonly string[] {
   return ifThere([], () => {
