@@ -52,7 +52,7 @@ function makeDirectory(tree: OwnTree, path: string): void {
 function makeLink(tree: OwnTree, { path, from }: GrantedFile): void {
   const { dir, base } = posix.parse(path);
   const parent = tree.directory(dir);
-  asRootOf(tree.container, () => syscall('symlinkat', [from, parent, base], path));
+  ifNew(() => asRootOf(tree.container, () => syscall('symlinkat', [from, parent, base], path)));
 }
 
 function mountFile(tree: OwnTree, file: GrantedFile): void {

@@ -36,12 +36,15 @@ export function isMountPoint(fd: number): boolean {
   return permissions === 0 && (kind === 'directory' || (kind === 'file' && size === 0n));
 }
 
-/** Whether the container sees the file, or has the link. */
-export function hasFile(tree: OwnTree, { path, kind, from, identity }: GrantedFile): boolean {
+/**
+ * Whether the container sees the file. A link that it has replaced, by installing a package for example, is no reason to mend
+ * anything: it has chosen another library.
+ */
+export function hasFile(tree: OwnTree, { path, kind, identity }: GrantedFile): boolean {
   const { dir, base } = posix.parse(path);
   try {
-    const parent = tree.directory(dir);
-    return kind === 'link' ? linkAt(parent, base) === from : fileAt(parent, base).mounted === identity;
+    const there = fileAt(tree.directory(dir), base);
+    return kind === 'link' ? there.isThere : there.mounted === identity;
   } catch (err) {
     if (hasCode(err, 'ENOENT', 'ENOTDIR', 'EXDEV')) return false;
     throw err;
