@@ -51,7 +51,10 @@ export function namedFiles({ allocations }: Finding, host: Host): readonly Neede
   return [...files].map(([path, named]) => {
     const hostPath = host.resolve(named);
     if (hostPath !== undefined) return { hostPath, path };
-    throw fail('NotFound', `Cannot give "${path}" to the container: the node has no "${named}"`);
+    throw fail(
+      'NotFound',
+      `Cannot give "${path}" to the container: the node has no "${named}", or the node worker does not see it`,
+    );
   });
 }
 

@@ -74,3 +74,16 @@ test('hostFileAt() follows links within the root, to files and folders', () => {
     undefined,
   ]);
 });
+
+test('hostFileAt() finds what is below /usr by its name from before', () => {
+  mkdirSync(join(root, 'usr/lib64'), { recursive: true });
+  writeFileSync(join(root, 'usr/lib64/a'), '');
+  expect(['/lib64/a', '/lib64/b', '/library/a'].map((path) => hostFileAt(root, path))).toEqual([
+    '/usr/lib64/a',
+    undefined,
+    undefined,
+  ]);
+  mkdirSync(join(root, 'lib64'));
+  writeFileSync(join(root, 'lib64/a'), '');
+  expect(hostFileAt(root, '/lib64/a')).toBe('/lib64/a');
+});
