@@ -45,7 +45,7 @@ function planFile(plan: Plan, { hostPath, path }: HostFile): void {
     const place = mergedPath(normal(wanted), (link) => linkAt(tree.container.rootFd, link.slice(1)));
     add(plan, { path: place, kind: 'mount', from: hostPath, identity: source.identity });
     if (library === undefined) return;
-    warnOfLoader(plan, posix.basename(place), library.needs);
+    warnOfLoader(plan, library.needs);
     const { soname } = library;
     if (soname !== undefined && soname !== posix.basename(place)) addLink(plan, place, soname);
   });
@@ -64,7 +64,8 @@ function addLink(plan: Plan, library: string, soname: string): void {
   }
 }
 
-function warnOfLoader({ loader, warnings }: Plan, library: string, needs: readonly string[]): void {
+/** The same for each library of a driver, and so told once. */
+function warnOfLoader({ loader, warnings }: Plan, needs: readonly string[]): void {
   if (loader.libc === 'none')
     warnings.add('it has no C library that is known, so its programs may not find the libraries that were mounted');
   if (loader.toldBy !== undefined)
@@ -72,7 +73,9 @@ function warnOfLoader({ loader, warnings }: Plan, library: string, needs: readon
       `its "${loader.toldBy}" tells programs where to look for libraries, which may be elsewhere than "${loader.folder}"`,
     );
   if (loader.libc === 'musl' && needs.includes('libc.so.6'))
-    warnings.add(`its C library is musl, and ${library} was built for glibc: programs may not be able to load it`);
+    warnings.add(
+      'its C library is musl, and the libraries were built for glibc: programs may not be able to load them',
+    );
 }
 
 /** Throws `SyscallError` EEXIST where the container has, or the plan puts, another file there. */

@@ -98,6 +98,7 @@ describe.each(PLACES)('a container %s', (_, options) => {
       expect(
         await container.run('/opt/vendor/bin/tool; cat /opt/vendor/data/file; test -S /run/vendor/socket && echo s'),
       ).toBe('tool\ndatas\n');
+      expect(await container.run('stat -c "%u %g %a" /opt /opt/vendor/bin')).toBe('0 0 755\n0 0 755\n');
       expect([tool, data, socket].flatMap(({ path }) => mountsOn(path))).toEqual(
         Array.from({ length: 3 }, () => expect.stringMatching(/^ro,nosuid,nodev/)),
       );
