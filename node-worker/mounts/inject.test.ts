@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { MemoryNode, mountRequest, restartContainer } from '../../test/node-worker/memory-node.ts';
+import { FUSE_RESOURCE, MemoryNode, mountRequest, restartContainer } from '../../test/node-worker/memory-node.ts';
 import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import { attach, attachAgain } from '../steps/attach.ts';
 import { detach } from '../steps/detach.ts';
@@ -116,6 +116,21 @@ describe('what a device plugin mounts', () => {
     node.allocations = node.allocations.map((allocation) => ({ ...allocation, mounts }));
     await mount([again], { inject: 'files', deadlineSeconds: 11 });
     expect(mounted()).toEqual(['/opt/in/tool']);
+  });
+
+  test('is each device’s own, and all of it goes with the mount', async () => {
+    const slaves = [0, 1].map((index) => {
+      const name = `web-0-slave-0123456789ab-${index}`;
+      const slave = node.addSlave(name, [`/dev/fuse::${index}`]);
+      addHostFile(`/opt/${index}`);
+      const mounts = [{ hostPath: `/opt/${index}`, containerPath: `/opt/in/${index}`, readOnly: false }];
+      node.allocations = node.allocations.map((one) => (one.podUid === slave.uid ? { ...one, mounts } : one));
+      return slave;
+    });
+    await mount(slaves, { resources: { [FUSE_RESOURCE]: '2' }, split: true, inject: 'files' });
+    expect(mounted()).toEqual(['/opt/in/0', '/opt/in/1']);
+    await unmount(slaves);
+    expect(mounted()).toEqual([]);
   });
 
   test('must be something where the request says so', async () => {
