@@ -27,7 +27,10 @@ export interface KernelEngine {
    * `Grant.files`. Throws ContainerUnsupported where one of them could not be mounted.
    */
   planFiles(container: ContainerHandle, files: readonly HostFile[], others: readonly Grant[]): Promise<FilesPlan>;
-  /** Rules first, then nodes, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. */
+  /**
+   * Rules first, then nodes, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. Where only
+   * files are missing and cannot be given, the devices stay.
+   */
   grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;
   /**
    * Exact undo of `grant` as far as `others` do not need it: rules first, then nodes, then files. Undo of nothing succeeds. It may be

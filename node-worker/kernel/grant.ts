@@ -101,15 +101,18 @@ export async function grant(opened: OpenContainer, wanted: Grant, others: readon
   const container = withHints(opened, [wanted, ...others]);
   requireAlive(container);
   requireSameContainer(container, wanted);
+  let hadDevices = false;
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
     const { made, missing } = await container.files.placeNodes(container, wanted.devices);
     verify(container, wanted.devices, missing);
     if (wanted.files === undefined) return { rulesChanged, nodesMade: made };
+    hadDevices = wanted.devices.length > 0 && rulesChanged === 0 && made.length === 0;
     const filesMade = await container.files.placeFiles(container, wanted.files);
     return { rulesChanged, nodesMade: made, filesMade };
   } catch (err) {
-    await revoke(container, wanted, others);
+    // Nothing but files was missing: what the container has put in their place is no reason to take its devices away.
+    if (!hadDevices) await revoke(container, wanted, others);
     requireAlive(container);
     throw err;
   }

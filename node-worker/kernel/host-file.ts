@@ -20,6 +20,7 @@ import { hasCode, stableBytes, syscall } from './syscall.ts';
 
 /** A file, folder or socket of the host. */
 export interface Source {
+  readonly path: string;
   readonly fd: number;
   readonly kind: 'file' | 'directory' | 'socket';
   readonly identity: string;
@@ -36,7 +37,7 @@ export function withSource<T>(hostPath: string, use: (source: Source) => T): T {
     const { kind } = stat;
     if (kind === 'device' || kind === 'other')
       throw new Refusal('Invalid', `Cannot use host file "${hostPath}": it must be a file, a folder or a socket`);
-    return use({ fd, kind, identity: identityOf(stat) });
+    return use({ path: hostPath, fd, kind, identity: identityOf(stat) });
   } finally {
     closeSync(fd);
   }
@@ -52,8 +53,8 @@ function openSource(hostPath: string): number {
 }
 
 /** What a shared library says of itself; undefined for other files. */
-export function libraryAt(hostPath: string, { fd, kind }: Source): Library | undefined {
-  if (kind !== 'file' || !/\.so(?:\.|$)/.test(basename(hostPath))) return undefined;
+export function libraryAt({ path, fd, kind }: Source): Library | undefined {
+  if (kind !== 'file' || !/\.so(?:\.|$)/.test(basename(path))) return undefined;
   const file = openSync(`/proc/self/fd/${fd}`, 'r');
   try {
     return parseLibrary((offset, length) => {
@@ -69,8 +70,8 @@ export function libraryAt(hostPath: string, { fd, kind }: Source): Library | und
  * Runs `use` with a detached mount of nothing but the source: read-only, without set-user-id programs and devices, and apart from
  * what is mounted on the host later. It ends with `use` unless that moves it somewhere. Throws `SyscallError`, ENOSYS before Linux 5.12.
  */
-export function withMountOf<T>({ fd }: Source, use: (mountFd: number) => T): T {
-  const mountFd = cloneOf(fd);
+export function withMountOf<T>(source: Source, use: (mountFd: number) => T): T {
+  const mountFd = cloneOf(source);
   try {
     const attributes = attributesOf(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, MS_PRIVATE);
     syscall('mount_setattr', [mountFd, '', AT_EMPTY_PATH, attributes, MOUNT_ATTR_BYTES]);
@@ -96,18 +97,18 @@ function attributesOf(set: bigint, propagation: bigint): Buffer {
   return attributes;
 }
 
-/** Only a mount of the own namespace can be cloned: this process's, or the host's where its root is seen by way of /proc. */
-function cloneOf(fd: number): number {
+/** The root of the host as the default of `--host-root` shows it. */
+const OF_PROCESS = /^(\/proc\/\d+)\/root\//;
+
+/** Only a mount of the own namespace can be cloned: what is seen by way of another process's root is in that one's. */
+function cloneOf({ path, fd }: Source): number {
   const clone = (): number => syscall('open_tree', [fd, '', OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH]);
+  const [, owner] = OF_PROCESS.exec(path) ?? [];
+  if (owner === undefined) return clone();
+  const namespace = openSync(`${owner}/ns/mnt`, 'r');
   try {
-    return clone();
-  } catch (err) {
-    if (!hasCode(err, 'EINVAL')) throw err;
-  }
-  const host = openSync('/proc/1/ns/mnt', 'r');
-  try {
-    return inMountNamespace(host, clone);
+    return inMountNamespace(namespace, clone);
   } finally {
-    closeSync(host);
+    closeSync(namespace);
   }
 }

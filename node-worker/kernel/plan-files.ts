@@ -40,7 +40,7 @@ interface Plan {
 function planFile(plan: Plan, { hostPath, path }: HostFile): void {
   const { tree, loader } = plan;
   withSource(hostPath, (source) => {
-    const library = libraryAt(hostPath, source);
+    const library = libraryAt(source);
     const wanted = library === undefined ? path : libraryPath(loader, path);
     const place = mergedPath(normal(wanted), (link) => linkAt(tree.container.rootFd, link.slice(1)));
     add(plan, { path: place, kind: 'mount', from: hostPath, identity: source.identity });

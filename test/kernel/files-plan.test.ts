@@ -77,6 +77,19 @@ describe('planFiles()', () => {
     await expect(engine.planFiles(handle, files, [])).rejects.toThrow('it has another file there');
   });
 
+  test('takes files of a host whose mounts are in another namespace', async () => {
+    const other = await startContainer({ cgroupVersion: 2 });
+    try {
+      await other.run('echo theirs >/tmp/own');
+      const own = { hostPath: `/proc/${other.pid}/root/tmp/own`, path: '/opt/own' };
+      const plan = await engine.plan(handle, 'a', [], []);
+      await engine.grant(handle, { ...plan, files: (await engine.planFiles(handle, [own], [])).files }, []);
+      expect(await container.run('cat /opt/own')).toBe('theirs\n');
+    } finally {
+      await other.stop();
+    }
+  });
+
   test('is not what is mounted when the host has replaced the file since', async () => {
     const own = { hostPath: join(host, 'replaced'), path: '/opt/replaced' };
     writeFileSync(own.hostPath, 'one');

@@ -233,6 +233,18 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
     }
   });
 
+  test('a file that cannot be given back takes no device with it', async () => {
+    await start({ cgroupVersion });
+    const grant = { ...(await planned('a', [tool])), devices: (await engine.plan(handle, 'a', [FUSE], [])).devices };
+    await engine.grant(handle, grant, []);
+    execFileSync('nsenter', ['-t', String(container.pid), '-m', 'umount', tool.path]);
+    await container.run(`rm -f ${tool.path}; echo mine >${tool.path}`);
+    await expect(engine.grant(handle, grant, [])).rejects.toThrow('it has another file there');
+    expect(await container.run(`true <>/dev/fuse && echo opened; cat ${tool.path}`)).toBe('opened\nmine\n');
+    await engine.revoke(handle, grant, []);
+    expect(await container.run(`ls /dev/fuse; cat ${tool.path}`)).toMatch(/No such file[^]*mine/);
+  });
+
   test('what the container has of the host already is left to it', async () => {
     const options = ['bind', 'ro'];
     const mounts = [{ destination: tool.path, type: 'bind', source: tool.hostPath, options }];
