@@ -32,7 +32,7 @@ export async function withFiles(
 ): Promise<Injection> {
   const plan = (): Promise<Injection> => withPlan(deps, handle, mount, request, findings, devices);
   if (request.inject === 'files') return plan();
-  if (request.inject === 'none' || !(await lacksFiles(deps, handle, request))) return { devices, warnings: [] };
+  if (request.inject === 'none' || !(await lacksFiles(deps, handle, mount, request))) return { devices, warnings: [] };
   try {
     return await plan();
   } catch (err) {
@@ -42,14 +42,17 @@ export async function withFiles(
   }
 }
 
-/** What cannot be looked at is left as it is. */
+/** What another mount has put there goes with that one, and so is still lacking. What cannot be looked at is left as it is. */
 async function lacksFiles(
-  { engine, log }: Pick<NodeDependencies, 'engine' | 'log'>,
+  { engine, store, log }: Pick<NodeDependencies, 'engine' | 'store' | 'log'>,
   handle: ContainerHandle,
+  mount: MountRef,
   { deviceType, name }: MountRequest,
 ): Promise<boolean> {
   const { needs } = driverOf(deviceType);
   if (needs === undefined) return false;
+  const ours = tracesOf(store, handle.containerId, mount).flatMap(({ files = [] }) => files);
+  if (ours.some((file) => file.name === 'made' && needs.anyOf.includes(file.path))) return true;
   try {
     return !(await engine.hasAnyFile(handle, needs.anyOf));
   } catch (err) {

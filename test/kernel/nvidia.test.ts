@@ -213,6 +213,18 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
     },
   );
 
+  test('share the driver, which goes with the last mount', async () => {
+    await start({ cgroupVersion, prepare: IMAGES[0][2] });
+    node.deps = { ...node.deps, hostRoot: wholeHost };
+    const [one, two] = [node.addGpuSlave('g1', [FIRST], 'm1'), node.addGpuSlave('g2', [SECOND], 'm2')];
+    await mount('m1', [one]);
+    await mount('m2', [two]);
+    await unmount('m1', [one]);
+    expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+    await unmount('m2', [two]);
+    expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
+  });
+
   test('leave alone the GPU and the control node that the container had itself', async () => {
     await start({ cgroupVersion, devices: ['nvidia0', 'nvidiactl'].map(ownDevice) });
     const slave = node.addGpuSlave('g1', [FIRST]);

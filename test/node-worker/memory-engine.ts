@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../../node-worker/cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
@@ -80,14 +81,13 @@ export class MemoryEngine
   planFiles: KernelEngine['planFiles'] = async (_container, files) => {
     if (this.filesRefused !== undefined) throw fail('ContainerUnsupported', this.filesRefused);
     return {
-      files: files.map(({ path, hostPath }) => ({
-        path,
-        kind: 'mount',
-        from: hostPath,
-        identity: hostPath,
-        name: 'made',
-        madeDirectories: [],
-      })),
+      files: files.flatMap(({ path, hostPath }) => {
+        const made = { name: 'made', madeDirectories: [] } as const;
+        const file = { path, kind: 'mount', from: hostPath, identity: hostPath, ...made } as const;
+        // By the names that libraries have by custom: nothing is in their files here.
+        const soname = /^(.+\.so\.\d+)\.[\d.]+$/.test(path) ? path.replace(/\.so\.[\d.]+$/, '.so.1') : undefined;
+        return soname === undefined ? [file] : [file, { path: soname, kind: 'link', from: basename(path), ...made }];
+      }),
       warnings: [],
     };
   };
