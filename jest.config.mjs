@@ -54,7 +54,7 @@ export default {
     }),
     // Those that change settings of the machine's kernel, or need it to themselves.
     suite('machine', ['test/kernel/machine/*.test.ts'], { ...onKernel, testPathIgnorePatterns: [LONG, ...V1] }),
-    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,races}.test.ts'], {
+    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,files-attacks,races}.test.ts'], {
       ...onKernel,
       globals: { raceMs: 5_000 },
     }),
