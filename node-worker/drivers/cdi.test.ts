@@ -71,6 +71,11 @@ describe('cdiDevicesOf()', () => {
     ]);
   });
 
+  test('gives nodes whatever the spec has for mounts', () => {
+    const strange = JSON.stringify({ ...SPEC, containerEdits: { mounts: ['/opt'] } });
+    expect(ask({ '/etc/cdi/v.json': strange })).toMatchObject([{ nodes: [{ path: '/dev/gpu0' }], mounts: [] }]);
+  });
+
   test('reads YAML, and a path that is the host’s, too', () => {
     const yaml = `
 cdiVersion: 0.6.0

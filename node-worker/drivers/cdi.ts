@@ -49,7 +49,11 @@ const MOUNT = z.object({
   type: z.string().nullish(),
 });
 const EDITS = z
-  .object({ deviceNodes: z.array(NODE).max(MAX_NODES).nullish(), mounts: z.array(MOUNT).max(MAX_NODES).nullish() })
+  .object({
+    deviceNodes: z.array(NODE).max(MAX_NODES).nullish(),
+    // Nodes are given whatever is wrong with these.
+    mounts: z.array(MOUNT).max(MAX_NODES).nullish().catch([]),
+  })
   .nullish();
 const SPEC = z.object({
   cdiVersion: z.string(),
