@@ -83,6 +83,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const { state, mount, shown } = await deps.mounts.mount(wanted, mountedMs, shownMs);
   const { items } = shown ? listOf([mount]) : await withObjects(deps.listObjects, [mount], request.target);
   const [value] = items;
+  for (const { message } of mount.status.warnings ?? []) warn(res, message);
   if (state === 'mounted') answer(call, form, 200, value, `Successfully mounted ${deviceType} devices`);
   else answer(call, form, 202, value, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
 }

@@ -162,6 +162,17 @@ describe('objectOf()', () => {
     expect(conditionsIn(objectOf(mountWith(status), { cluster: CLUSTER, at: AT }))).toEqual({ Mounted, Degraded });
   });
 
+  const warnings = [{ type: 'DriverFilesMissing', message: 'no libcuda.so.1' }] as const;
+  test.each<[string, DeviceMount['status']['phase'], object]>([
+    ['while it is mounted', 'Mounted', { DriverFilesMissing: 'True NotInContainer' }],
+    ['until its devices are gone', 'Releasing', { DriverFilesMissing: 'True NotInContainer' }],
+    ['and not once it has ended', 'Released', {}],
+  ])('has a condition for what the container lacks %s', (_name, phase, expected) => {
+    const object = objectOf(mountWith({ phase, warnings }), { cluster: CLUSTER, at: AT });
+    const { Mounted: _mounted, Degraded: _degraded, ...others } = conditionsIn(object);
+    expect(others).toEqual(expected);
+  });
+
   test('keeps the time of a condition while its status stays, and says since when it has changed', () => {
     const before = shown(mountWith());
     const later = { ...mountWith({ phase: 'Releasing', degraded, mountedAt: '2026-03-01T10:59:00.000Z' }) };
@@ -229,6 +240,7 @@ describe('agrees()', () => {
 describe('mountOfObject()', () => {
   test.each([
     ['with labels of its own', mountWith({ degraded: { since: AT, message: 'm' } }, { team: 'blue' })],
+    ['with a warning', mountWith({ warnings: [{ type: 'DriverFilesMissing', message: 'm' }] })],
     ['without', mountWith()],
   ])('answers the mount %s, with what identifies the object', (_name, mount) => {
     expect(mountOfObject(shown(mount))).toEqual({

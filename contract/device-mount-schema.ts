@@ -1,4 +1,4 @@
-import type { DeviceMount, DeviceNodeStatus, MountedDevice, SlaveRef } from './device-mount.ts';
+import type { DeviceMount, DeviceNodeStatus, MountedDevice, MountWarning, SlaveRef } from './device-mount.ts';
 import type { DeviceMountObjectStatus } from './device-mount-object.ts';
 import { DEVICE_TYPES } from './device-types.ts';
 import type { Condition } from './mount-conditions.ts';
@@ -104,6 +104,15 @@ const DEGRADED = object(
   ['since', 'message'],
 );
 
+const WARNING = object(
+  'Something to know of a mount that was made all the same.',
+  {
+    type: text('Type of the condition that shows it.', { maxLength: 316 }),
+    message: text('What is wrong and what to do.', { maxLength: 32_768 }),
+  } satisfies FieldsOf<MountWarning>,
+  ['type', 'message'],
+);
+
 /** What every DeviceMount has in its spec. */
 export const MOUNT_SPEC = object(
   'What was asked for.',
@@ -133,6 +142,7 @@ const STATUS_PROPERTIES = {
   mountedAt: text('When the container was given the devices.', TIME),
   leaseEndsAt: text('When the mount ends by itself.', TIME),
   degraded: DEGRADED,
+  warnings: listBy('type', 'What the container lacks to make use of the devices.', WARNING),
 } satisfies FieldsOf<DeviceMount['status']>;
 const STATUS_REQUIRED = ['phase', 'user', 'devices', 'slaves'];
 
@@ -143,7 +153,10 @@ export const MOUNT_STATUS = object('State of the mount.', STATUS_PROPERTIES, STA
 const CONDITION = object(
   'One aspect of the state.',
   {
-    type: text('Mounted: the container can use the devices. Degraded: it lacks some of them.', { maxLength: 316 }),
+    type: text(
+      'Mounted: the container can use the devices. Degraded: it lacks some of them. DriverFilesMissing: it lacks files of the driver.',
+      { maxLength: 316 },
+    ),
     status: text('Whether it is so.', { enum: ['True', 'False'] }),
     reason: text('Why, in one word.', { maxLength: 1024, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' }),
     message: text('Why, in a sentence.', { maxLength: 32_768 }),

@@ -26,6 +26,14 @@ export interface DeviceNodeStatus {
   readonly access?: string;
 }
 
+/** Something to know of a mount that was made all the same. */
+export interface MountWarning {
+  /** Type of the condition that shows it. */
+  readonly type: 'DriverFilesMissing';
+  /** What is wrong and what to do, in a sentence or two. */
+  readonly message: string;
+}
+
 /** A placeholder pod that holds devices for a target. */
 export interface SlaveRef {
   readonly namespace: string;
@@ -84,6 +92,8 @@ export interface DeviceMount {
     readonly leaseEndsAt?: string;
     /** The container lacks some of the devices, and the node goes on trying to give them back. `since` is RFC 3339. */
     readonly degraded?: { readonly since: string; readonly message: string };
+    /** At most one of each type. */
+    readonly warnings?: readonly MountWarning[];
   };
 }
 

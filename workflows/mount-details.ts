@@ -14,6 +14,7 @@ export function detailsOf({ metadata, spec, status }: DeviceMount): string {
     ['Lease ends at', status.leaseEndsAt],
     ['Reason', status.reason],
     ['Message', status.message],
+    ['Warnings', status.warnings?.map(({ message }) => message).join('; ')],
   ];
   const lines = rows
     .filter(([, value]) => value !== undefined && value !== '')
