@@ -12,6 +12,8 @@ describe('podViewOf()', () => {
       ownerUids: ['o'],
       running: false,
       mount: undefined,
+      labels: {},
+      annotations: {},
       end: undefined,
     });
   });
@@ -20,6 +22,17 @@ describe('podViewOf()', () => {
     const annotations = { 'device-mounter.io/mount': 'm1' };
     const pod = { metadata: { ...metadata, annotations }, spec: {}, status: { phase: 'Running' } };
     expect(podViewOf(pod)).toMatchObject({ running: true, mount: 'm1' });
+  });
+
+  test('keeps labels and annotations of others, for drivers', () => {
+    const own = { 'device-mounter.io/request': '{}' };
+    const labels = { app: 'web', 'device-mounter.io/mount': 'm1' };
+    const annotations = { ...own, 'x.io/assigned': 'a' };
+    expect(podViewOf({ metadata: { ...metadata, labels, annotations }, spec: {} })).toMatchObject({
+      labels: { app: 'web' },
+      annotations: { 'x.io/assigned': 'a' },
+    });
+    expect(podViewOf({ metadata: { ...metadata, labels: null }, spec: {} }).labels).toEqual({});
   });
 
   test.each([

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ANNOTATIONS } from '../../contract/names.ts';
+import { ANNOTATIONS, API_GROUP } from '../../contract/names.ts';
 
 /** What the node worker needs to know of a pod. */
 export interface PodView {
@@ -13,6 +13,9 @@ export interface PodView {
   readonly running: boolean;
   /** Full name of the DeviceMount that it was made for, as its annotation says. */
   readonly mount: string | undefined;
+  /** Labels and annotations, without those of device-mounter: one of them holds the whole request. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   /** Why its devices are no longer its own or soon will not be; undefined while it is well. */
   readonly end: string | undefined;
 }
@@ -23,7 +26,8 @@ const POD = z.object({
     name: z.string(),
     uid: z.string(),
     deletionTimestamp: z.unknown().optional(),
-    annotations: z.record(z.string(), z.string()).optional(),
+    labels: z.record(z.string(), z.string()).nullish(),
+    annotations: z.record(z.string(), z.string()).nullish(),
     ownerReferences: z.array(z.object({ uid: z.string() })).optional(),
   }),
   spec: z.object({ nodeName: z.string().optional() }),
@@ -50,8 +54,14 @@ export function podViewOf(pod: unknown): PodView {
     ownerUids: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
     running: status?.phase === 'Running',
     mount: metadata.annotations?.[ANNOTATIONS.mount],
+    labels: othersIn(metadata.labels),
+    annotations: othersIn(metadata.annotations),
     end: endOf(status, metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null),
   };
+}
+
+function othersIn(map: Readonly<Record<string, string>> | null | undefined): PodView['labels'] {
+  return Object.fromEntries(Object.entries(map ?? {}).filter(([key]) => !key.startsWith(`${API_GROUP}/`)));
 }
 
 function endOf(status: z.infer<typeof POD>['status'], deleting: boolean): string | undefined {

@@ -15,6 +15,8 @@ export interface Finding {
   readonly slave: SlaveRef;
   /** Of the resources that were asked for, with all that the device plugin answered. */
   readonly allocations: readonly Allocation[];
+  /** Values of what the driver reads, by key; a key that the pod lacks is absent. */
+  readonly words?: Readonly<Record<string, string>>;
   /** What its running containers have; absent where the allocation alone tells the nodes. */
   readonly live?: readonly DeviceNode[];
 }
@@ -46,6 +48,11 @@ export interface Needs {
 
 /** Looks the devices of one type up; changes nothing. */
 export interface DeviceDriver {
+  /**
+   * Keys of annotations and labels of a slave that tell what it was allocated, such as those that a scheduler writes. Whoever may
+   * change pods in the namespace can write them, too: no device is given by them alone.
+   */
+  readonly reads?: readonly string[];
   /**
    * Whether these allocations tell the nodes, so that nothing has to wait until the slaves run. A driver without this always
    * waits, also where the kubelet's device manager has allocated nothing (dynamic resource allocation). @throws NotAllocated

@@ -1,7 +1,7 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import type { Finding } from '../drivers/driver.ts';
+import type { DeviceDriver, Finding } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import { hostOf } from '../drivers/host.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
@@ -24,13 +24,16 @@ export async function awaitFindings(
   const driver = driverOf(request.deviceType);
   if (driver.knowsNodes !== undefined) {
     const allocations = await awaitAllocation(deps, request, slaves, signal);
-    if (driver.knowsNodes(allocations, hostOf(deps))) return slaves.map((slave) => findingOf(slave, allocations));
+    if (driver.knowsNodes(allocations, hostOf(deps))) {
+      const findings = slaves.map((slave) => findingOf(slave, allocations));
+      return withWords(deps, driver, findings);
+    }
   }
   for (;;) {
     const seen = deps.changes.count;
     checkAlive(deps, slaves);
     const findings = await runningFindings(deps, request, slaves);
-    if (findings !== undefined) return findings;
+    if (findings !== undefined) return withWords(deps, driver, findings);
     await deps.changes.next(seen, POLL_MS, signal);
   }
 }
@@ -42,9 +45,40 @@ export async function stillFound(
   slaves: readonly SlaveRef[],
   before: readonly Finding[],
 ): Promise<readonly Finding[] | undefined> {
+  const findings = await findingsLike(deps, request, slaves, before);
+  return findings && withWords(deps, driverOf(request.deviceType), findings);
+}
+
+async function findingsLike(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+  before: readonly Finding[],
+): Promise<readonly Finding[] | undefined> {
   if (before.every(wasLive)) return runningFindings(deps, request, slaves);
   const allocations = await allocated(deps, request, slaves);
   return allocations && slaves.map((slave) => findingOf(slave, allocations));
+}
+
+/**
+ * The findings with what the driver reads of the slaves, as kube-apiserver has it once all else is known.
+ * @throws SlaveEnded
+ */
+export async function withWords(
+  { pods }: Pick<NodeDependencies, 'pods'>,
+  { reads = [] }: Pick<DeviceDriver, 'reads'>,
+  findings: readonly Finding[],
+): Promise<readonly Finding[]> {
+  if (reads.length === 0) return findings;
+  return Promise.all(
+    findings.map(async (finding) => {
+      const { namespace, name, uid } = finding.slave;
+      const pod = await pods.get(namespace, name);
+      if (pod?.uid !== uid) throw fail('SlaveEnded', `Cannot attach what "${name}" has: the slave pod is gone`);
+      const all = { ...pod.labels, ...pod.annotations };
+      return { ...finding, words: Object.fromEntries(Object.entries(all).filter(([key]) => reads.includes(key))) };
+    }),
+  );
 }
 
 async function runningFindings(

@@ -79,6 +79,8 @@ export class MemoryNode {
       ownerUids: [TARGET.podUid],
       running: true,
       mount: 'm1',
+      labels: {},
+      annotations: {},
       end: undefined,
       ...pod,
     };
