@@ -75,7 +75,7 @@ describe('PUT mount', () => {
       user: { name: 'jane' },
       requestedAt: expect.any(String),
       deadlineSeconds: 7,
-    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split'>, unknown>);
+    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split' | 'claims'>, unknown>);
   });
 
   test.each([

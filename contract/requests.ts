@@ -23,6 +23,16 @@ export interface PatchOperation {
   readonly value?: unknown;
 }
 
+/** A ResourceClaim that the slave pod holds, as in `spec.resourceClaims` of a pod: one that is there, or one made from a template. */
+export type ClaimReference =
+  | { readonly name: string; readonly resourceClaimName: string }
+  | { readonly name: string; readonly resourceClaimTemplateName: string };
+
+/** What a device of the claim `name` has for its resource; no extended resource is called so. */
+export function claimResource(name: string): string {
+  return `resourceclaim:${name}`;
+}
+
 /** An authorised request to mount, parsed and complete: nothing is defaulted after this. */
 export interface MountRequest {
   readonly kind: 'mount';
@@ -34,6 +44,8 @@ export interface MountRequest {
   readonly deviceType: DeviceTypeName;
   /** Extended resource to quantity, for example `hostdev.k8s.io/dev_fuse` to `1`. */
   readonly resources: Readonly<Record<string, string>>;
+  /** Claims of dynamic resource allocation, each name once. Absent: none. */
+  readonly claims?: readonly ClaimReference[];
   /** A slave pod for each device, so that each can be unmounted, and is free for others, by itself. Absent: one for all. */
   readonly split?: true;
   readonly labels: Readonly<Record<string, string>>;

@@ -13,6 +13,7 @@ function pod(uid: string, end?: string): PodView {
     running: true,
     labels: {},
     annotations: {},
+    claims: [],
     mount: 'm',
     end,
   };

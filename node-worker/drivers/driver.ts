@@ -10,11 +10,22 @@ export interface AllocatedDevice {
   readonly nodes: readonly DeviceNode[];
 }
 
+/** A device that a slave has by dynamic resource allocation. */
+export interface ClaimedDevice {
+  /** `driver/pool/device`, see `PreparedDevice`. */
+  readonly id: string;
+  /** The extended resource that it serves, or `claimResource` of its claim. */
+  readonly resource: string;
+  readonly cdiDevices: readonly string[];
+}
+
 /** What is known of one slave. */
 export interface Finding {
   readonly slave: SlaveRef;
   /** Of the resources that were asked for, with all that the device plugin answered. */
   readonly allocations: readonly Allocation[];
+  /** Absent: none. */
+  readonly claimed?: readonly ClaimedDevice[];
   /** Values of what the driver reads, by key; a key that the pod lacks is absent. */
   readonly words?: Readonly<Record<string, string>>;
   /** What its running containers have; absent where the allocation alone tells the nodes. */
@@ -55,7 +66,7 @@ export interface DeviceDriver {
   readonly reads?: readonly string[];
   /**
    * Whether these allocations tell the nodes, so that nothing has to wait until the slaves run. A driver without this always
-   * waits, also where the kubelet's device manager has allocated nothing (dynamic resource allocation). @throws NotAllocated
+   * waits, and gets what was claimed (dynamic resource allocation). @throws NotAllocated
    */
   knowsNodes?(allocations: readonly Allocation[], host: Host): boolean;
   /** What a slave has. @throws NotAllocated, NotFound, Invalid */

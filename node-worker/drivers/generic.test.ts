@@ -67,8 +67,18 @@ describe('generic.devicesOf()', () => {
     ]);
   });
 
-  test('names the pod where the kubelet knows no device', () => {
-    expect(devicesOf([CARD0])).toMatchObject([{ id: 'web-slave-0', resource: 'pod' }]);
+  test('gives each claimed device its own nodes, and the others to all', () => {
+    const slave = { namespace: 'd', name: 'web-slave-0', uid: 's' };
+    const claimed = ['0', '1'].map((id) => ({
+      id: `v.com/n/${id}`,
+      resource: 'resourceclaim:gpus',
+      cdiDevices: [`v.com/gpu=${id}`],
+    }));
+    const devices = generic.devicesOf({ slave, allocations: [], claimed, live: [CARD0, CARD1, CTL] }, HOST);
+    expect(devices.map(({ id, nodes }) => [id, nodesText(nodes)])).toEqual([
+      ['v.com/n/0', '/dev/dri/card0 (c 226:0 rw), /dev/dri/ctl (c 226:9 rw)'],
+      ['v.com/n/1', '/dev/dri/card1 (c 226:1 rw), /dev/dri/ctl (c 226:9 rw)'],
+    ]);
   });
 
   const granted = {
@@ -77,7 +87,12 @@ describe('generic.devicesOf()', () => {
   };
 
   test.each([
-    ['without nodes and allocation', [], undefined, 'it runs without device nodes of its own'],
+    [
+      'with nodes that nobody has allocated',
+      [CARD0],
+      undefined,
+      'neither a device plugin nor a claim has given it a device',
+    ],
     ['whose plugin has granted nothing', [], {}, 'has granted no device node, only nothing'],
     ['that may only make nodes', [node('/dev/dri/card0', 0, 'm')], {}, 'has granted no device node'],
     ['with other things', [], granted, 'only mount /lib/v, environment TOKEN'],

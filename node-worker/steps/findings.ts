@@ -1,7 +1,7 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import type { DeviceDriver, Finding } from '../drivers/driver.ts';
+import type { ClaimedDevice, DeviceDriver, Finding } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import { hostOf } from '../drivers/host.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
@@ -9,6 +9,7 @@ import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { ownKernelOf } from '../runtime/shared-kernel.ts';
 import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
+import { claimedDevices } from './claimed-devices.ts';
 
 /**
  * Waits until it is known what the slaves have: as soon as the kubelet has allocated it, or where that does not tell the
@@ -87,11 +88,36 @@ async function runningFindings(
   slaves: readonly SlaveRef[],
 ): Promise<readonly Finding[] | undefined> {
   if (!slaves.every(({ uid }) => deps.slaveRuns(uid) === true)) return undefined;
-  const allocations = await allocated(deps, request, slaves);
-  // Dynamic resource allocation can serve an extended resource without the device manager: no entry ever comes.
-  if (allocations === undefined && (await hasAnyEntry(deps, slaves))) return undefined;
+  const given = await givenTo(deps, request, slaves);
+  if (given === undefined) return undefined;
   const live = await Promise.all(slaves.map((slave) => liveDevices(deps, slave)));
-  return slaves.map((slave, index) => ({ ...findingOf(slave, allocations ?? []), live: live[index] ?? [] }));
+  return slaves.map((slave, index) => ({
+    ...findingOf(slave, given.allocations),
+    claimed: given.claimed.get(slave.uid) ?? [],
+    live: live[index] ?? [],
+  }));
+}
+
+interface Given {
+  readonly allocations: readonly Allocation[];
+  /** By the UID of the slave. */
+  readonly claimed: ReadonlyMap<string, readonly ClaimedDevice[]>;
+}
+
+/** By device plugins and by claims; undefined while the kubelet may still come to it. */
+async function givenTo(
+  deps: NodeDependencies,
+  request: MountRequest,
+  slaves: readonly SlaveRef[],
+): Promise<Given | undefined> {
+  const allocations = await allocated(deps, request, slaves);
+  if (allocations !== undefined && request.claims === undefined) return { allocations, claimed: new Map() };
+  // An extended resource that a claim serves has no entry, and never gets one.
+  const claimed = await claimedDevices(deps, request, slaves);
+  const served = new Set([...claimed.values()].flat().map(({ resource }) => resource));
+  const others = await allocated(deps, request, slaves, served);
+  if (others !== undefined) return { allocations: others, claimed };
+  return served.size === 0 && !(await hasAnyEntry(deps, slaves)) ? { allocations: [], claimed } : undefined;
 }
 
 /** Whether it is what a running slave has, and so needs no confirmation by that. */
