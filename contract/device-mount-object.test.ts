@@ -140,6 +140,13 @@ describe('objectOf()', () => {
     expect(objectOf(mountWith({ devices: has }), { cluster: CLUSTER, at: AT }).status?.summary).toBe(summary);
   });
 
+  test('sums up claims that were asked for', () => {
+    const mount = mountWith({ devices: [] });
+    const spec = { ...mount.spec, claims: [{ name: 'gpu', resourceClaimName: 'gpu-of-web' }] };
+    const { status } = objectOf({ ...mount, spec }, { cluster: CLUSTER, at: AT });
+    expect(status?.summary).toBe('(hostdev.k8s.io/dev_fuse=1,resourceclaim:gpu)');
+  });
+
   const degraded = { since: '2026-03-01T10:30:00.999Z', message: 'no /dev' };
   test.each<[string, Partial<DeviceMount['status']>, string, string]>([
     ['Pending', { phase: 'Pending', devices: [] }, 'False Pending', 'False NotMounted'],

@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceMount, DeviceNodeStatus, MountedDevice, MountWarning, SlaveRef } from './device-mount.ts';
 import type { DeviceMountObjectStatus } from './device-mount-object.ts';
 import { DEVICE_TYPES } from './device-types.ts';
@@ -80,8 +81,8 @@ const NODE = object(
 const DEVICE = object(
   'A device that the container can use.',
   {
-    id: text('ID that the device plugin gives it.'),
-    resource: text('Extended resource that it was allocated for.'),
+    id: text('ID that the device plugin gives it; of a claimed device, its driver, pool and name.'),
+    resource: text('Extended resource that it was allocated for, or resourceclaim: and the name of its claim.'),
     slave: text('Name of the slave pod that holds it.'),
     nodes: list('Its device nodes in the container.', NODE),
   } satisfies FieldsOf<MountedDevice>,
@@ -113,6 +114,21 @@ const WARNING = object(
   ['type', 'message'],
 );
 
+/** Claims of a mount, as in `spec.resourceClaims` of a pod. */
+export const CLAIMS = listBy(
+  'name',
+  'Claims of dynamic resource allocation, whose devices are mounted.',
+  object(
+    'A claim that is there, or one that is made from a template.',
+    {
+      name: text('Unique in the mount: a DNS label.'),
+      resourceClaimName: text('Name of a ResourceClaim in the namespace.'),
+      resourceClaimTemplateName: text('Name of a ResourceClaimTemplate in the namespace.'),
+    } satisfies FieldsOf<ClaimReference>,
+    ['name'],
+  ),
+);
+
 /** What every DeviceMount has in its spec. */
 export const MOUNT_SPEC = object(
   'What was asked for.',
@@ -122,6 +138,7 @@ export const MOUNT_SPEC = object(
     container: text('Container that uses the devices.'),
     deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
     resources: map('Extended resources and their quantities.'),
+    claims: CLAIMS,
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
     split: { type: 'boolean', description: 'Whether each device has its own slave pod and can be unmounted alone.' },
     leaseSeconds: integer('The mount ends by itself after this many seconds, counted from the last renewal.', 1),

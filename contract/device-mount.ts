@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceTypeName } from './device-types.ts';
 import type { GROUP_VERSION } from './names.ts';
 
@@ -6,8 +7,9 @@ export type Phase = 'Pending' | 'Mounted' | 'Releasing' | 'Released' | 'Failed';
 
 /** A device that the target can use. */
 export interface MountedDevice {
-  /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`. */
+  /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`; of a claimed device `driver/pool/device`. */
   readonly id: string;
+  /** An extended resource, or `claimResource` of a claim. */
   readonly resource: string;
   /** Name of the slave pod that holds it. */
   readonly slave?: string;
@@ -72,6 +74,7 @@ export interface DeviceMount {
     readonly container: string;
     readonly deviceType: DeviceTypeName;
     readonly resources: Readonly<Record<string, string>>;
+    readonly claims?: readonly ClaimReference[];
     /** A slave pod for each device. */
     readonly split?: true;
     readonly onRestart: 'reapply' | 'release';

@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceMount } from './device-mount.ts';
 import type { DeviceTypeName } from './device-types.ts';
 
@@ -21,16 +22,6 @@ export interface PatchOperation {
   /** JSON Pointer, RFC 6901. */
   readonly path: string;
   readonly value?: unknown;
-}
-
-/** A ResourceClaim that the slave pod holds, as in `spec.resourceClaims` of a pod: one that is there, or one made from a template. */
-export type ClaimReference =
-  | { readonly name: string; readonly resourceClaimName: string }
-  | { readonly name: string; readonly resourceClaimTemplateName: string };
-
-/** What a device of the claim `name` has for its resource; no extended resource is called so. */
-export function claimResource(name: string): string {
-  return `resourceclaim:${name}`;
 }
 
 /** An authorised request to mount, parsed and complete: nothing is defaulted after this. */

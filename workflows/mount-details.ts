@@ -8,6 +8,7 @@ export function detailsOf({ metadata, spec, status }: DeviceMount): string {
     ['Node', code(status.node)],
     ['Asked for by', code(status.user)],
     ['Resources', listOf(Object.entries(spec.resources).map(([name, quantity]) => `${name}: ${quantity}`))],
+    ['Claims', listOf((spec.claims ?? []).map(({ name }) => name))],
     ['Devices', listOf(status.devices.flatMap(({ id, nodes }) => [id, ...nodes.map(({ path }) => path)]))],
     ['Slaves', listOf(status.slaves.map(({ name }) => name))],
     ['Mounted at', status.mountedAt],

@@ -1,6 +1,7 @@
+import { claimResource } from '../../contract/claims.ts';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
-import { claimResource, type MountRequest } from '../../contract/requests.ts';
+import type { MountRequest } from '../../contract/requests.ts';
 import type { PodClaim } from '../cluster/pod-view.ts';
 import type { ClaimedDevice } from '../drivers/driver.ts';
 import type { PreparedClaim } from '../kubelet/prepared-claims.ts';
