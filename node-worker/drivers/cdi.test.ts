@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { array, assert, jsonValue, nat, oneof, property, string, tuple } from 'fast-check';
 import { failureOf } from '../../contract/failures.ts';
 import { memoryHost } from '../../test/node-worker/memory-host.ts';
+import { RUNS } from '../../test/property-runs.ts';
 import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
 import type { Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
@@ -81,9 +82,6 @@ devices:
   });
 });
 
-/** `CDI_RUNS=10000` for a long look. */
-const numRuns = Number(process.env['CDI_RUNS'] ?? 300);
-
 /** Any value, or the spec with something else at one or two of its places. */
 const almostSpec = tuple(array(tuple(nat(30), jsonValue({ maxDepth: 2 })), { maxLength: 2 }), jsonValue()).map(
   ([changes, any]) => (changes.length === 0 ? any : changes.reduce<unknown>(changed, SPEC)),
@@ -124,7 +122,7 @@ describe('cdiDevicesOf() of any text', () => {
             expect(number).toBeGreaterThanOrEqual(0);
         }
       }),
-      { numRuns },
+      { numRuns: RUNS },
     );
   });
 });
