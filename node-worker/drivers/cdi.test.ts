@@ -10,7 +10,15 @@ import { nodesText } from './nodes-text.ts';
 const SPEC = {
   cdiVersion: '0.8.0',
   kind: 'v.com/gpu',
-  devices: [{ name: '0', containerEdits: { deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }] } }],
+  devices: [
+    {
+      name: '0',
+      containerEdits: {
+        deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }],
+        mounts: [{ hostPath: '/opt', containerPath: '/opt/v' }],
+      },
+    },
+  ],
   containerEdits: {
     env: ['A=b'],
     hooks: [{ hookName: 'createContainer', path: '/bin/evil' }],
@@ -36,6 +44,7 @@ describe('cdiDevicesOf()', () => {
       {
         id: '0',
         file: '/etc/cdi/v.json',
+        others: ['mount /opt/v', 'environment A'],
         own: [{ path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 }],
         nodes: [
           { path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 },
@@ -61,6 +70,12 @@ devices:
     const other = JSON_SPEC.replace('/dev/gpu0', '/dev/other');
     const texts = { '/etc/cdi/a.json': JSON_SPEC, '/var/run/cdi/b.json': other, '/etc/cdi/c.json': '{' };
     expect(ask(texts)[0]?.file).toBe('/var/run/cdi/b.json');
+  });
+
+  test('gives nodes whatever the spec has in edits that are not used', () => {
+    const strange = { ...SPEC, containerEdits: { env: { A: 'b' }, mounts: ['/opt'], hooks: 7 } };
+    const [device] = ask({ '/etc/cdi/v.json': JSON.stringify(strange) });
+    expect([nodesText(device?.nodes ?? []), device?.others]).toEqual(['/dev/gpu0 (c 226:0 rwm)', ['mount /opt/v']]);
   });
 
   test.each([

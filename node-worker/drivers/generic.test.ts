@@ -124,6 +124,18 @@ describe('generic.devicesOf()', () => {
     expect(() => devicesOf(live, ...allocations)).toThrow(message);
   });
 
+  test('tells what a CDI spec gives that has no device node', () => {
+    const containerEdits = { env: ['GPU_DEVICE_0=secret'], mounts: [{ hostPath: '/a', containerPath: '/opt/v' }] };
+    const spec = { cdiVersion: '0.6.0', kind: 'v.com/claim', devices: [{ name: '0', containerEdits }] };
+    const host = memoryHost({ '/var/run/cdi/v.json': JSON.stringify(spec) });
+    const claimed = [{ id: 'v.com/n/0', resource: 'resourceclaim:gpu', cdiDevices: ['v.com/claim=0'] }];
+    const slave = { namespace: 'd', name: 'web-slave-0', uid: 's' };
+    expect(() => generic.devicesOf({ slave, allocations: [], claimed, live: [] }, host)).toThrow(
+      'Cannot attach resourceclaim:gpu: its driver has granted no device node, only ' +
+        'CDI device v.com/claim=0 (environment GPU_DEVICE_0, mount /opt/v)',
+    );
+  });
+
   test('tells no value of the environment', () => {
     expect(() => devicesOf([], allocationOf(RESOURCE, ['0'], granted))).not.toThrow('secret');
   });

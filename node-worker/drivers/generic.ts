@@ -1,6 +1,7 @@
 import { fail } from '../../contract/failures.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
+import { cdiDevicesOf } from './cdi.ts';
 import type { AllocatedDevice, ClaimedDevice, DeviceDriver, Finding, Host } from './driver.ts';
 import { apart, claimedNodes, namedNodes, type OwnPaths, requireLive, withoutMaking } from './sources.ts';
 
@@ -18,7 +19,7 @@ function devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[] {
     ...allocations.flatMap((allocation) => allocatedIn(allocation, nodes, host)),
     ...claimed.map((device) => claimedIn(device, nodes, host)),
   ];
-  if (nodes.length === 0 || devices.length === 0) throw fail('NotAllocated', nothingFor(finding));
+  if (nodes.length === 0 || devices.length === 0) throw fail('NotAllocated', nothingFor(finding, host));
   return apart(devices, nodes);
 }
 
@@ -36,22 +37,23 @@ function claimedIn(device: ClaimedDevice, nodes: readonly DeviceNode[], host: Ho
   return { id, resource, own: named.own };
 }
 
-function nothingFor({ slave, allocations, claimed = [] }: Finding): string {
+function nothingFor({ slave, allocations, claimed = [] }: Finding, host: Host): string {
   if (allocations.length + claimed.length === 0)
     return `Cannot attach what "${slave.name}" has: it runs, and neither a device plugin nor a claim has given it a device`;
   const resources = [...new Set([...allocations, ...claimed].map(({ resource }) => resource))].join(', ');
-  const granted = [...allocations.flatMap(grantedBy), ...claimed.flatMap(cdiNamesOf)].join(', ');
+  const given = [...allocations.flatMap(grantedBy), ...[...allocations, ...claimed].flatMap((one) => byCdi(one, host))];
   const who = allocations.length > 0 ? 'device plugin' : 'driver';
-  return `Cannot attach ${resources}: its ${who} has granted no device node, only ${granted || 'nothing'}`;
+  return `Cannot attach ${resources}: its ${who} has granted no device node, only ${given.join(', ') || 'nothing'}`;
 }
 
 /** Names only: a value of the environment may be a secret. */
-const grantedBy = (allocation: Allocation): readonly string[] => [
-  ...allocation.mounts.map(({ containerPath }) => `mount ${containerPath}`),
-  ...Object.keys(allocation.envs).map((name) => `environment ${name}`),
-  ...Object.keys(allocation.annotations).map((name) => `annotation ${name}`),
-  ...cdiNamesOf(allocation),
+const grantedBy = ({ mounts, envs, annotations }: Allocation): readonly string[] => [
+  ...mounts.map(({ containerPath }) => `mount ${containerPath}`),
+  ...Object.keys(envs).map((name) => `environment ${name}`),
+  ...Object.keys(annotations).map((name) => `annotation ${name}`),
 ];
 
-const cdiNamesOf = ({ cdiDevices }: Pick<Allocation, 'cdiDevices'>): readonly string[] =>
-  cdiDevices.map((name) => `CDI device ${name}`);
+const byCdi = ({ cdiDevices }: Pick<Allocation, 'cdiDevices'>, host: Host): readonly string[] =>
+  cdiDevicesOf(cdiDevices, host).map(
+    ({ others }, index) => `CDI device ${cdiDevices[index]} (${others.join(', ') || 'nothing'})`,
+  );
