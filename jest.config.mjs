@@ -45,7 +45,11 @@ export default {
       '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
     ]),
     // What they prove with few random inputs, with many.
-    long('unit', ['device-plugin/**/*.test.ts'], { globals: { propertyRuns: 10_000 } }),
+    long(
+      'unit',
+      ['{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts', 'apiserver/mount-claims.test.ts'],
+      { globals: { propertyRuns: 10_000 } },
+    ),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {
@@ -58,6 +62,7 @@ export default {
       ...onKernel,
       globals: { raceMs: 5_000 },
     }),
+    suite('gpu', ['test/gpu/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
     lane('node-1'),
     lane('node-2'),
     lane('node-3'),

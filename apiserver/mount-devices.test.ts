@@ -75,7 +75,10 @@ describe('PUT mount', () => {
       user: { name: 'jane' },
       requestedAt: expect.any(String),
       deadlineSeconds: 7,
-    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split' | 'inject'>, unknown>);
+    } satisfies Record<
+      keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split' | 'claims' | 'inject'>,
+      unknown
+    >);
   });
 
   test.each([
@@ -119,7 +122,7 @@ describe('PUT mount', () => {
     const { json } = await mount('device_type=ASCEND_NPU');
     expect(json['message']).toBe(
       'device_type: Unsupported value: "ASCEND_NPU": must be HOSTDEV (device files of the host) or ' +
-        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource)',
+        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource, and claims)',
     );
   });
 

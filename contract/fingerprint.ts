@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { canonicalJson } from './canonical-json.ts';
 import type { MountRequest } from './requests.ts';
 
 /** Key of the memo of a mount's workflow that holds the `Fingerprint` of its request. */
@@ -27,6 +28,7 @@ export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerpri
     idempotencyKey,
     split,
     inject,
+    claims,
   } = request;
   const asked = [
     target.podUid,
@@ -39,6 +41,7 @@ export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerpri
     idempotencyKey,
     ...(split ? ['split'] : []),
     ...(inject === undefined ? [] : [`inject ${inject}`]),
+    ...(claims === undefined ? [] : [canonicalJson(claims)]),
   ];
   const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
   return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };

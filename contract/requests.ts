@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceMount } from './device-mount.ts';
 import type { DeviceTypeName } from './device-types.ts';
 
@@ -34,6 +35,8 @@ export interface MountRequest {
   readonly deviceType: DeviceTypeName;
   /** Extended resource to quantity, for example `hostdev.k8s.io/dev_fuse` to `1`. */
   readonly resources: Readonly<Record<string, string>>;
+  /** Claims of dynamic resource allocation, each name once. Absent: none. */
+  readonly claims?: readonly ClaimReference[];
   /** A slave pod for each device, so that each can be unmounted, and is free for others, by itself. Absent: one for all. */
   readonly split?: true;
   readonly labels: Readonly<Record<string, string>>;

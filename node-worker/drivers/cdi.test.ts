@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { array, assert, jsonValue, nat, oneof, property, string, tuple } from 'fast-check';
 import { failureOf } from '../../contract/failures.ts';
 import { memoryHost } from '../../test/node-worker/memory-host.ts';
+import { RUNS } from '../../test/property-runs.ts';
 import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
 import type { Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
@@ -9,7 +10,15 @@ import { nodesText } from './nodes-text.ts';
 const SPEC = {
   cdiVersion: '0.8.0',
   kind: 'v.com/gpu',
-  devices: [{ name: '0', containerEdits: { deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }] } }],
+  devices: [
+    {
+      name: '0',
+      containerEdits: {
+        deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }],
+        mounts: [{ hostPath: '/opt', containerPath: '/opt/v' }],
+      },
+    },
+  ],
   containerEdits: {
     env: ['A=b'],
     hooks: [{ hookName: 'createContainer', path: '/bin/evil' }],
@@ -41,7 +50,8 @@ describe('cdiDevicesOf()', () => {
       {
         id: '0',
         file: '/etc/cdi/v.json',
-        mounts: [],
+        mounts: [{ hostPath: '/opt', containerPath: '/opt/v' }],
+        others: ['mount /opt/v', 'environment A'],
         own: [{ path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 }],
         nodes: [
           { path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 },
@@ -71,11 +81,6 @@ describe('cdiDevicesOf()', () => {
     ]);
   });
 
-  test('gives nodes whatever the spec has for mounts', () => {
-    const strange = JSON.stringify({ ...SPEC, containerEdits: { mounts: ['/opt'] } });
-    expect(ask({ '/etc/cdi/v.json': strange })).toMatchObject([{ nodes: [{ path: '/dev/gpu0' }], mounts: [] }]);
-  });
-
   test('reads YAML, and a path that is the host’s, too', () => {
     const yaml = `
 cdiVersion: 0.6.0
@@ -92,6 +97,12 @@ devices:
     const other = JSON_SPEC.replace('/dev/gpu0', '/dev/other');
     const texts = { '/etc/cdi/a.json': JSON_SPEC, '/var/run/cdi/b.json': other, '/etc/cdi/c.json': '{' };
     expect(ask(texts)[0]?.file).toBe('/var/run/cdi/b.json');
+  });
+
+  test('gives nodes whatever the spec has in edits that are not used', () => {
+    const strange = { ...SPEC, containerEdits: { env: { A: 'b' }, mounts: ['/opt'], hooks: 7 } };
+    const [device] = ask({ '/etc/cdi/v.json': JSON.stringify(strange) });
+    expect([nodesText(device?.nodes ?? []), device?.others]).toEqual(['/dev/gpu0 (c 226:0 rwm)', ['mount /opt/v']]);
   });
 
   test.each([
@@ -112,9 +123,6 @@ devices:
     expect(() => ask({ '/etc/cdi/v.json': JSON_SPEC }, name)).toThrow('no spec in');
   });
 });
-
-/** `CDI_RUNS=10000` for a long look. */
-const numRuns = Number(process.env['CDI_RUNS'] ?? 300);
 
 /** Any value, or the spec with something else at one or two of its places. */
 const almostSpec = tuple(array(tuple(nat(30), jsonValue({ maxDepth: 2 })), { maxLength: 2 }), jsonValue()).map(
@@ -156,7 +164,7 @@ describe('cdiDevicesOf() of any text', () => {
             expect(number).toBeGreaterThanOrEqual(0);
         }
       }),
-      { numRuns },
+      { numRuns: RUNS },
     );
   });
 });

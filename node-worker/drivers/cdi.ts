@@ -10,7 +10,7 @@ const NAME = /^([^/=]+\/[^/=]+)=([^/=]+)$/;
 const MAX_NODES = 1_024;
 const MAX_DEVICES = 4_096;
 
-/** What a spec gives for one CDI name: nodes and mounts. Of its other edits nothing is read, and its hooks are never run. */
+/** What a spec gives for one CDI name: nodes and mounts. Its other edits are only told of, and its hooks are never run. */
 export interface CdiDevice {
   /** The name without vendor and class. */
   readonly id: string;
@@ -19,6 +19,8 @@ export interface CdiDevice {
   /** Nodes of the device, and those that the spec adds for each of its devices. */
   readonly nodes: readonly DeviceNode[];
   readonly own: readonly DeviceNode[];
+  /** What else it gives, for people: `environment NAME`, without the value, or `mount /path`. */
+  readonly others: readonly string[];
   /** Files of the host that it mounts. */
   readonly mounts: readonly CdiMount[];
 }
@@ -52,6 +54,7 @@ const EDITS = z
   .object({
     deviceNodes: z.array(NODE).max(MAX_NODES).nullish(),
     // Nodes are given whatever is wrong with these.
+    env: z.array(z.string()).catch([]).optional(),
     mounts: z.array(MOUNT).max(MAX_NODES).nullish().catch([]),
   })
   .nullish();
@@ -135,6 +138,7 @@ function deviceOf(name: string, id: string, { file, spec }: SpecFile, host: Host
     file,
     own,
     nodes: [...own, ...nodesOf(spec.containerEdits)],
+    others: [...edits, spec.containerEdits].flatMap(othersIn),
     mounts: [...edits, spec.containerEdits].flatMap(mountsOf),
   };
 }
@@ -144,6 +148,11 @@ const mountsOf = (edits: Edits): readonly CdiMount[] =>
   (edits?.mounts ?? [])
     .filter(({ type, hostPath }) => (!type || type === 'bind') && hostPath.startsWith('/'))
     .map(({ hostPath, containerPath }) => ({ hostPath, containerPath }));
+
+const othersIn = (edits: Edits): readonly string[] => [
+  ...(edits?.env ?? []).map((variable) => `environment ${variable.split('=', 1)[0]}`),
+  ...(edits?.mounts ?? []).map(({ containerPath }) => `mount ${containerPath}`),
+];
 
 /** As runtimes fill in what a node leaves out (container-device-interface, pkg/cdi/container-edits_unix.go). */
 function nodeOf(name: string, node: z.infer<typeof NODE>, host: Host): DeviceNode {

@@ -10,11 +10,24 @@ export interface AllocatedDevice {
   readonly nodes: readonly DeviceNode[];
 }
 
+/** A device that a slave has by dynamic resource allocation. */
+export interface ClaimedDevice {
+  /** `driver/pool/device`, see `PreparedDevice`. */
+  readonly id: string;
+  /** The extended resource that it serves, or `claimResource` of its claim. */
+  readonly resource: string;
+  readonly cdiDevices: readonly string[];
+}
+
 /** What is known of one slave. */
 export interface Finding {
   readonly slave: SlaveRef;
   /** Of the resources that were asked for, with all that the device plugin answered. */
   readonly allocations: readonly Allocation[];
+  /** Absent: none. */
+  readonly claimed?: readonly ClaimedDevice[];
+  /** Values of what the driver reads, by key; a key that the pod lacks is absent. */
+  readonly words?: Readonly<Record<string, string>>;
   /** What its running containers have; absent where the allocation alone tells the nodes. */
   readonly live?: readonly DeviceNode[];
 }
@@ -57,8 +70,13 @@ export interface Needs {
 /** Looks the devices of one type up; changes nothing. */
 export interface DeviceDriver {
   /**
+   * Keys of annotations and labels of a slave that tell what it was allocated, such as those that a scheduler writes. Whoever may
+   * change pods in the namespace can write them, too: no device is given by them alone.
+   */
+  readonly reads?: readonly string[];
+  /**
    * Whether these allocations tell the nodes, so that nothing has to wait until the slaves run. A driver without this always
-   * waits, also where the kubelet's device manager has allocated nothing (dynamic resource allocation). @throws NotAllocated
+   * waits, and gets what was claimed (dynamic resource allocation). @throws NotAllocated
    */
   knowsNodes?(allocations: readonly Allocation[], host: Host): boolean;
   /** What a slave has. @throws NotAllocated, NotFound, Invalid */

@@ -21,6 +21,11 @@ describe('namedFiles()', () => {
     ]);
   });
 
+  test('gives what the CDI specs of claims mount', () => {
+    const claimed = [{ id: 'v.com/n/0', resource: 'resourceclaim:gpu', cdiDevices: ['v.com/gpu=0'] }];
+    expect(namedFiles({ slave, allocations: [], claimed }, HOST).map(({ path }) => path)).toEqual(['/c/b', '/c/a']);
+  });
+
   test('refuses what the host has not', () => {
     const allocations = [allocationOf('v.com/gpu', ['0'], { mounts: [mount('none')] })];
     expect(() => namedFiles({ slave, allocations }, HOST)).toThrow('the node has no "/h/none"');

@@ -1,3 +1,4 @@
+import type { MountWarning } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
@@ -12,7 +13,7 @@ export async function preflight(
   handle: ContainerHandle,
   { deviceType, target, name }: MountRequest,
   known: readonly string[],
-): Promise<readonly string[]> {
+): Promise<readonly MountWarning[]> {
   const { needs } = driverOf(deviceType);
   const lacks = async (): Promise<boolean> => needs !== undefined && !(await engine.hasAnyFile(handle, needs.anyOf));
   const isLacking = await lacks().catch((err: unknown) => {
@@ -21,12 +22,12 @@ export async function preflight(
   });
   const problems = [...known, ...(isLacking && needs !== undefined ? [needs.otherwise] : [])];
   if (problems.length === 0) return [];
-  const warning = `Container "${target.container}": ${problems.join('. ')}`;
+  const message = `Container "${target.container}": ${problems.join('. ')}`;
   const pod = { kind: 'Pod', namespace: target.namespace, name: target.pod, uid: target.podUid } as const;
-  events.warn(pod, 'DeviceNeedsMore', `Mount ${name}: ${warning}`.slice(0, MAX_MESSAGE)).catch((err: unknown) => {
+  events.warn(pod, 'DeviceNeedsMore', `Mount ${name}: ${message}`.slice(0, MAX_MESSAGE)).catch((err: unknown) => {
     log.warn({ err, mount: name }, 'cannot send an Event');
   });
-  return [warning];
+  return [{ type: 'DriverFilesMissing', message }];
 }
 
 /** kube-apiserver takes 1,024 characters. */

@@ -31,16 +31,19 @@ export async function awaitAllocation(
 }
 
 /**
- * What the slaves have now; undefined while the kubelet may still come to it.
+ * What the slaves have now by device plugins; undefined while the kubelet may still come to it.
+ * @param served extended resources that are served by something else
  * @throws NotAllocated when it never will, KubeletUnavailable
  */
 export async function allocated(
   { kubelet }: Pick<Deps, 'kubelet'>,
   request: Pick<MountRequest, 'resources' | 'split'>,
   slaves: readonly SlaveRef[],
+  served: ReadonlySet<string> = new Set(),
 ): Promise<readonly Allocation[] | undefined> {
+  const wanted = Object.entries(wantedBy(request, slaves)).filter(([resource]) => !served.has(resource));
   const uids = slaves.map(({ uid }) => uid);
-  const claim = claimOf(await kubelet.allocations(), uids, wantedBy(request, slaves));
+  const claim = claimOf(await kubelet.allocations(), uids, Object.fromEntries(wanted));
   if (claim.state === 'wrong') {
     throw fail('NotAllocated', `Cannot attach what "${slaves[0]?.name}" has: ${claim.message}`);
   }
