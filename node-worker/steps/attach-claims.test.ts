@@ -129,6 +129,15 @@ describe('attach() of a claim', () => {
     expect(usable()).toEqual([]);
   });
 
+  test('says which type to use where a claim serves what a device plugin was expected to', async () => {
+    prepare(SERVING);
+    const gpu = { deviceType: 'NVIDIA_GPU', resources: { 'nvidia.com/gpu': '1' } } as const;
+    await expect(attachNow(gpu)).rejects.toMatchObject({
+      type: 'NotAllocated',
+      message: 'Cannot attach what "s1" has: a claim serves it, and no device plugin. Use device_type=GENERIC',
+    });
+  });
+
   test('gives nothing of another pod’s claim, not even of its name in another namespace', async () => {
     writeSpec('/dev/fuse');
     prepare(NAMED);

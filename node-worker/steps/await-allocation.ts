@@ -26,8 +26,22 @@ export async function awaitAllocation(
     checkAlive(deps, slaves);
     const allocations = await allocated(deps, request, slaves);
     if (allocations !== undefined) return allocations;
+    await refuseClaims(deps, slaves);
     await deps.changes.next(seen, POLL_MS, signal);
   }
+}
+
+/**
+ * The kubelet prepares claims after device plugins have answered: then an extended resource that is not allocated never will be.
+ * @throws NotAllocated
+ */
+async function refuseClaims({ kubelet }: Pick<Deps, 'kubelet'>, slaves: readonly SlaveRef[]): Promise<void> {
+  // Where they cannot be read, the deadline ends the wait.
+  const claims = await kubelet.claims().catch(() => []);
+  const slave = slaves.find(({ uid }) => claims.some(({ podUids }) => podUids.includes(uid)));
+  if (slave === undefined) return;
+  const why = 'a claim serves it, and no device plugin. Use device_type=GENERIC';
+  throw fail('NotAllocated', `Cannot attach what "${slave.name}" has: ${why}`);
 }
 
 /**
