@@ -41,6 +41,13 @@ publicKeys();
  */
 const SHUTDOWN_FORCE_MS = 28_000;
 
+const CONCURRENCY = {
+  // Waiting activities only wait: each takes memory, not processor time.
+  maxConcurrentActivityTaskExecutions: 1_000,
+  workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
+  activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
+} as const;
+
 /**
  * How often search attributes and Schedule are looked for: Temporal may come back with an empty database; and how often the
  * files for Temporal are looked at.
@@ -156,12 +163,10 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
     }),
     shutdownGraceTime: 0,
     shutdownForceTime: SHUTDOWN_FORCE_MS,
-    // Waiting activities only wait: each takes memory, not processor time.
-    maxConcurrentActivityTaskExecutions: 1_000,
-    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
-    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
+    ...CONCURRENCY,
   });
   log.info({ taskQueue, cluster: identity }, 'running');
+  process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
   // Ends after SIGTERM, when what was in flight has ended or was handed over.
   await worker.run();
   clearInterval(period);
