@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAuthority, issue } from './pki/certificate.ts';
+import { createAuthority, issue } from '../../process/certificates.ts';
 import type { StatePaths } from './state.ts';
 
 /** Everything of the product is in this namespace. */
