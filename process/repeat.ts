@@ -1,0 +1,22 @@
+import { pause } from './pause.ts';
+
+export interface Repetition {
+  /** Between two calls, in milliseconds, once there is nothing more to do. */
+  readonly periodMs: number;
+  readonly onError: (err: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Between two calls when there is more to do at once. */
+const SOON_MS = 50;
+
+/** Calls `step` again and again until `signal`. It answers whether there is nothing more to do at this time. */
+export async function repeat(step: () => Promise<boolean>, { periodMs, onError, signal }: Repetition): Promise<void> {
+  while (!signal.aborted) {
+    const done = await step().catch((err: unknown) => {
+      onError(err);
+      return true;
+    });
+    await pause(done ? periodMs : SOON_MS, signal);
+  }
+}
