@@ -7,16 +7,19 @@ export interface Repetition {
   readonly signal: AbortSignal;
 }
 
-/** Between two calls when there is more to do at once. */
+/** Between two calls when there is more to do at once, and after an error. */
 const SOON_MS = 50;
+const RETRY_MS = 2_000;
 
 /** Calls `step` again and again until `signal`. It answers whether there is nothing more to do at this time. */
 export async function repeat(step: () => Promise<boolean>, { periodMs, onError, signal }: Repetition): Promise<void> {
   while (!signal.aborted) {
-    const done = await step().catch((err: unknown) => {
+    let pauseMs = RETRY_MS;
+    try {
+      pauseMs = (await step()) ? periodMs : SOON_MS;
+    } catch (err) {
       onError(err);
-      return true;
-    });
-    await pause(done ? periodMs : SOON_MS, signal);
+    }
+    await pause(pauseMs, signal);
   }
 }

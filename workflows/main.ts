@@ -43,8 +43,8 @@ const access = temporalAccess(settings);
 const SHUTDOWN_FORCE_MS = 28_000;
 
 /** How often the Secrets and the ConfigMap with certificates and keys are looked at, and the APIService. */
-const KEYS_PERIOD_MS = 10_000;
-const REGISTRATION_PERIOD_MS = 2_000;
+const KEYS_PERIOD_MS = 30_000;
+const REGISTRATION_PERIOD_MS = 5_000;
 
 const CONCURRENCY = {
   // Waiting activities only wait: each takes memory, not processor time.

@@ -28,8 +28,8 @@ class Refusal extends Error {
   readonly code: number;
   readonly reason: string;
 
-  constructor(code: number, reason: string) {
-    super(`it is ${reason}`);
+  constructor(code: number, reason: string, message = `it is ${reason}`) {
+    super(message);
     this.code = code;
     this.reason = reason;
   }
@@ -70,6 +70,7 @@ export class MemoryKube {
     this.#server.close();
   }
 
+  /** For a client of the cluster; `exportConfig` makes a file of it. */
   config(): KubeConfig {
     const config = new KubeConfig();
     const server = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
@@ -116,7 +117,8 @@ export class MemoryKube {
     const name = place.name ?? one;
     const reading = query.get('watch') === 'true' ? 'watch' : place.name === undefined ? 'list' : 'get';
     const verb = method === 'GET' ? reading : (VERBS[method] ?? method);
-    if (!this.mayDo({ verb, group, resource, namespace, name })) throw new Refusal(403, 'Forbidden');
+    if (this.mayDo({ verb, group, resource, namespace, name })) return;
+    throw new Refusal(403, 'Forbidden', `cannot ${verb} ${resource} ${name}`);
   }
 
   #answer(method: string, place: Place, body: Written): object {
@@ -172,6 +174,7 @@ export class MemoryKube {
     this.#watches.add(watch);
     response.on('close', () => this.#watches.delete(watch));
     const name = place.query.get('fieldSelector')?.split('=')[1];
+    if (name === undefined) return;
     const object = this.#objects.get(`${place.path}/${name}`);
     const since = Number(place.query.get('resourceVersion'));
     if (object === undefined || Number(object.metadata.resourceVersion) > since)
@@ -188,7 +191,8 @@ export class MemoryKube {
 
 /** Reads `/api/v1/…` and `/apis/<group>/<version>/…`, with the namespace that the path is in. */
 function placeOf(url: string): Place {
-  const { pathname, searchParams: query } = new URL(url, 'http://kube');
+  const { pathname: encoded, searchParams: query } = new URL(url, 'http://kube');
+  const pathname = decodeURIComponent(encoded);
   const [, root = '', ...rest] = pathname.split('/');
   const group = root === 'api' ? '' : (rest.shift() ?? '');
   rest.shift();

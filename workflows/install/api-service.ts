@@ -32,9 +32,16 @@ export function isOurs(api: V1APIService, namespace: string): boolean {
 
 /** Whether kube-apiserver has tried to reach the apiserver and failed. */
 export function isFailing(api: V1APIService): boolean {
-  const condition = api.status?.conditions?.find(({ type }) => type === 'Available');
-  return condition?.status === 'False' && condition.reason === 'FailedDiscoveryCheck';
+  const available = availability(api);
+  return available?.status === 'False' && available.reason === 'FailedDiscoveryCheck';
 }
+
+/** Whether kube-apiserver reaches the apiserver. */
+export function isAvailable(api: V1APIService): boolean {
+  return availability(api)?.status === 'True';
+}
+
+const availability = ({ status }: V1APIService) => status?.conditions?.find(({ type }) => type === 'Available');
 
 /** What must be written, if `api` is not like that already. */
 export function changedApiService(api: V1APIService | undefined, wanted: Registration): V1APIService | undefined {

@@ -220,6 +220,18 @@ describe('ApiRegistrar', () => {
     nowMs += PATIENCE_MS;
     await look();
     expect(api()).toBeDefined();
+    // What was is forgotten.
+    reached(false);
+    await look();
+    nowMs += PATIENCE_MS;
+    await look();
+    await look();
+    nowMs += 29_000;
+    await look();
+    expect(api()).toBeUndefined();
+    nowMs += 1_000;
+    await look();
+    expect(api()).toBeDefined();
   }, 60_000);
 
   test('leaves one alone that leads to another Service, and says so once', async () => {

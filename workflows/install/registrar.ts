@@ -1,6 +1,6 @@
 import type { V1APIService, V1Namespace } from '@kubernetes/client-node';
 import { pause } from '../../process/pause.ts';
-import { API_SERVICE, apiserverProblem, changedApiService, isFailing, isOurs } from './api-service.ts';
+import { API_SERVICE, apiserverProblem, changedApiService, isAvailable, isFailing, isOurs } from './api-service.ts';
 import type { InstallObjects } from './kubernetes.ts';
 import { SERVICE, servingAuthorities } from './serving-certificate.ts';
 
@@ -15,7 +15,7 @@ export interface RegistrarOptions {
     readonly warn: (object: object, message: string) => void;
   };
   readonly nowMs: () => number;
-  /** Between two looks, in milliseconds. */
+  /** Between two looks while all is well, in milliseconds. */
   readonly periodMs: number;
 }
 
@@ -25,6 +25,8 @@ export const PATIENCE_MS = 10_000;
 const AGAIN_MS = { first: 30_000, longest: 1_000_000 };
 /** A watch that ends at once must not become a loop of reads. */
 const WATCH_PAUSE_MS = 500;
+/** Between two looks while the API is not registered, and while the namespace is ending. */
+const WAITING_PERIOD_MS = 1_000;
 const ENDING_PERIOD_MS = 200;
 
 /**
@@ -69,12 +71,14 @@ export class ApiRegistrar {
     while (!signal.aborted) {
       const woken = new AbortController();
       this.#wake = () => woken.abort();
+      let isWell = false;
       try {
-        await this.look();
+        isWell = await this.look();
       } catch (err) {
         this.#options.log.warn({ err }, 'cannot look after the APIService');
       }
-      if (!signal.aborted) await pause(this.#ending ? ENDING_PERIOD_MS : this.#options.periodMs, woken.signal);
+      const waitingMs = this.#ending ? ENDING_PERIOD_MS : WAITING_PERIOD_MS;
+      if (!signal.aborted) await pause(isWell ? this.#options.periodMs : waitingMs, woken.signal);
     }
   }
 
@@ -101,8 +105,8 @@ export class ApiRegistrar {
     return this.#ending;
   }
 
-  /** Does what has to be done now. */
-  async look(): Promise<void> {
+  /** Does what has to be done now. Answers whether the API was registered as it has to be. */
+  async look(): Promise<boolean> {
     const { objects, owner, nowMs } = this.#options;
     const api = await objects.apiService(API_SERVICE).get();
     this.#backOff(api);
@@ -115,18 +119,19 @@ export class ApiRegistrar {
     if (this.#failingMs !== undefined && nowMs() - this.#failingMs >= PATIENCE_MS) {
       return this.#takeAway(api, 'kube-apiserver cannot reach the apiserver: see docs/guides/blocked-namespaces.md');
     }
-    if (!ready || nowMs() < this.#notBeforeMs) return;
+    if (!ready || nowMs() < this.#notBeforeMs) return false;
     if (api !== undefined && !isOurs(api, objects.namespace)) return this.#refuse(api);
-    await this.#register(api, uid);
+    return this.#register(api, uid);
   }
 
   /** Every replica sees that an APIService is gone which could not be reached, whichever of them has taken it away. */
   #backOff(api: V1APIService | undefined): void {
-    const { nowMs } = this.#options;
-    if (api !== undefined && isFailing(api)) {
+    const { objects, nowMs } = this.#options;
+    if (api !== undefined && isOurs(api, objects.namespace) && isFailing(api)) {
       this.#failingMs ??= nowMs();
       return;
     }
+    if (api !== undefined && isAvailable(api)) this.#againMs = AGAIN_MS.first;
     if (api === undefined && this.#failingMs !== undefined) {
       this.#notBeforeMs = nowMs() + this.#againMs;
       this.#againMs = Math.min(2 * this.#againMs, AGAIN_MS.longest);
@@ -134,41 +139,44 @@ export class ApiRegistrar {
     this.#failingMs = undefined;
   }
 
-  async #register(api: V1APIService | undefined, uid: string): Promise<void> {
+  async #register(api: V1APIService | undefined, uid: string): Promise<boolean> {
     const { objects, owner, injectFrom, log } = this.#options;
     const address = await objects.serviceAddress(SERVICE);
-    if (address === undefined) return;
+    if (address === undefined) return false;
     const authorities = await servingAuthorities(objects);
     const { namespace } = objects;
     const registration = { namespace, port: address.port, owner: { name: owner, uid }, authorities, injectFrom };
     const changed = changedApiService(api, registration);
-    if (changed === undefined) return;
+    if (changed === undefined) return true;
     const problem = await apiserverProblem(address, namespace, authorities);
     if (problem !== undefined)
       return this.#tell(`cannot register the API yet: the apiserver is not ready (${problem})`);
-    if (this.#sees(await objects.getNamespace()) || this.#stopping) return;
+    if (this.#sees(await objects.getNamespace()) || this.#stopping) return false;
     if (await objects.apiService(API_SERVICE).write(changed))
       log.info({ apiService: API_SERVICE }, 'registered the API');
     this.#told = '';
+    return false;
   }
 
-  async #takeAway(api: V1APIService | undefined, why: string): Promise<void> {
+  async #takeAway(api: V1APIService | undefined, why: string): Promise<false> {
     const { objects, log } = this.#options;
     const uid = api?.metadata?.uid;
-    if (api === undefined || uid === undefined || !isOurs(api, objects.namespace)) return;
+    if (api === undefined || uid === undefined || !isOurs(api, objects.namespace)) return false;
     await objects.deleteApiService(API_SERVICE, uid);
     log.warn({ apiService: API_SERVICE, why }, 'took the API away, so that namespaces can be deleted');
+    return false;
   }
 
-  #refuse({ spec }: V1APIService): void {
+  #refuse({ spec }: V1APIService): false {
     const where = `${spec?.service?.namespace}/${spec?.service?.name}`;
-    this.#tell(
+    return this.#tell(
       `cannot register the API: APIService ${API_SERVICE} leads to Service "${where}". If nothing is there, delete it`,
     );
   }
 
-  #tell(sentence: string): void {
+  #tell(sentence: string): false {
     if (sentence !== this.#told) this.#options.log.warn({}, sentence);
     this.#told = sentence;
+    return false;
   }
 }

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer } from 'node:tls';
@@ -127,7 +127,9 @@ describe('keepServingCertificate()', () => {
     kube.put(SERVING, { data: { ...stored?.data, 'tls.key': key, ...data } });
     await settled(replicas[0], Date.now());
     expect(serving().ca).toBe(before.ca);
-    expect(new X509Certificate(serving().cert).checkHost(NAME)).toBe(NAME);
+    const leaf = new X509Certificate(serving().cert);
+    expect(leaf.checkHost(NAME)).toBe(NAME);
+    expect(leaf.checkPrivateKey(createPrivateKey(serving().key))).toBe(true);
     expect(isBelieved(serving().cert, before.ca, Date.now())).toBe(true);
   });
 });
