@@ -47,8 +47,10 @@ export class MemoryKube {
   readonly #watches = new Set<{ readonly place: Place; readonly response: ServerResponse }>();
   readonly #server: Server;
   #version = 0;
-  /** Every request that changed something, for example `POST /api/v1/namespaces/x/secrets`. */
+  /** Every request to change something, for example `POST /api/v1/namespaces/x/secrets`. */
   readonly writes: string[] = [];
+  /** Every other one. */
+  readonly reads: string[] = [];
   /** Awaited by each request before it is served. */
   gate: (method: string, path: string) => Promise<void> | void = () => undefined;
   /** Who may do what; a verb of a list or a watch is that. */
@@ -101,8 +103,8 @@ export class MemoryKube {
       const text = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>)).toString();
       const place = placeOf(url);
       await this.gate(method, url);
+      (method === 'GET' ? this.reads : this.writes).push(`${method} ${url}`);
       this.#authorize(method, place);
-      if (method !== 'GET') this.writes.push(`${method} ${url}`);
       if (place.query.get('watch') === 'true') return this.#watch(place, response);
       send(response, method === 'POST' ? 201 : 200, this.#answer(method, place, text === '' ? {} : JSON.parse(text)));
     } catch (err) {

@@ -118,7 +118,18 @@ async function unless<T>(codes: readonly number[], answer: Promise<T>): Promise<
   try {
     return await answer;
   } catch (err) {
-    if (err instanceof ApiException && codes.includes(err.code)) return undefined;
-    throw err;
+    if (!(err instanceof ApiException)) throw err;
+    if (codes.includes(err.code)) return undefined;
+    throw new Error(`kube-apiserver answers ${err.code}: ${messageIn(err.body)}`, { cause: err });
+  }
+}
+
+/** Of a `metav1.Status`, which client-node 2.0.1 hands out as text where the code is not in the API's description. */
+function messageIn(body: unknown): string {
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  try {
+    return (JSON.parse(text) as { readonly message?: string }).message ?? '';
+  } catch {
+    return text.slice(0, 1_000);
   }
 }

@@ -135,6 +135,12 @@ describe('ApiRegistrar', () => {
     expect(api()).toBeUndefined();
   });
 
+  test('registers nothing while the namespace is ending, also before the watch has said so', async () => {
+    endNamespace();
+    await registrar().look();
+    expect(api()).toBeUndefined();
+  });
+
   test('takes away what it was writing while the namespace began to end', async () => {
     kube.gate = (method) => {
       if (method === 'POST') endNamespace();
@@ -244,18 +250,31 @@ describe('ApiRegistrar', () => {
     expect(told).toEqual([expect.stringContaining('leads to Service "other/device-mounter-apiserver"')]);
   });
 
+  test('goes on after an error, and says it once', async () => {
+    kube.mayDo = ({ resource }) => resource !== 'clusterroles';
+    const one = registrar();
+    void one.run();
+    await eventually(() => told.length > 0);
+    await eventually(() => kube.reads.filter((path) => path.includes('clusterroles')).length > 2);
+    kube.mayDo = () => true;
+    await eventually(() => api());
+    expect(told).toEqual([
+      'cannot look after the APIService: Error: kube-apiserver answers 403: cannot get clusterroles device-mounter',
+      'registered the API',
+    ]);
+  }, 20_000);
+
   test('brings up to date what is there: authorities, owner, priority', async () => {
     const one = registrar();
     await one.look();
     const made = api()?.metadata?.uid;
     const next = await createAuthority('next');
     believe(authority, next);
+    await one.look();
+    expect(api()?.spec?.caBundle).toBe(base64(authority.certificate + next.certificate));
     kube.put(API, { ...api(), metadata: { ...api()?.metadata, ownerReferences: [] } });
     await one.look();
-    expect(api()).toMatchObject({
-      metadata: { uid: made, ownerReferences: [{ name: 'device-mounter' }] },
-      spec: { caBundle: base64(authority.certificate + next.certificate) },
-    });
+    expect(api()).toMatchObject({ metadata: { uid: made, ownerReferences: [{ name: 'device-mounter' }] } });
     // Not with authorities by which the apiserver cannot be believed yet.
     believe(next);
     await one.look();
@@ -265,8 +284,10 @@ describe('ApiRegistrar', () => {
   test('leaves caBundle to cert-manager once it has made it', async () => {
     const one = registrar({ injectFrom: 'dm/device-mounter-apiserver-tls' });
     await one.look();
-    const annotations = { 'cert-manager.io/inject-ca-from': 'dm/device-mounter-apiserver-tls' };
-    expect(api()).toMatchObject({ metadata: { annotations }, spec: { caBundle: base64(authority.certificate) } });
+    expect(api()?.metadata?.annotations).toEqual({
+      'cert-manager.io/inject-ca-from': 'dm/device-mounter-apiserver-tls',
+    });
+    expect(api()?.spec?.caBundle).toBe(base64(authority.certificate));
     kube.put(API, { ...api(), spec: { ...api()?.spec, caBundle: 'aW5qZWN0ZWQ=' } });
     const before = kube.writes.length;
     await one.look();

@@ -75,7 +75,7 @@ export class ApiRegistrar {
       try {
         isWell = await this.look();
       } catch (err) {
-        this.#options.log.warn({ err }, 'cannot look after the APIService');
+        this.#tell(`cannot look after the APIService: ${String(err)}`);
       }
       const waitingMs = this.#ending ? ENDING_PERIOD_MS : WAITING_PERIOD_MS;
       if (!signal.aborted) await pause(isWell ? this.#options.periodMs : waitingMs, woken.signal);
