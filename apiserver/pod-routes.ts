@@ -36,8 +36,8 @@ export interface PodRoutesDeps {
   readonly listObjects: ListObjects;
   /** Name of this cluster. */
   readonly clusterName: () => Promise<string>;
-  /** Ed25519. */
-  readonly signingKey: KeyObject;
+  /** Ed25519, as it is now. */
+  readonly signingKey: () => KeyObject;
 }
 
 type TypedQuery = CommonQuery & { readonly deviceType: DeviceTypeName };
@@ -62,7 +62,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   if (query.waitSeconds * 1_000 > LONGEST_ANSWER_MS) {
     warn(res, `wait_second is longer than ${LONGEST_ANSWER_MS / 1_000} s: the answer may come before the devices do`);
   }
-  const input = signRequest(request, deps.signingKey);
+  const input = signRequest(request, deps.signingKey());
   const chosen = body.name !== undefined || body.idempotencyKey !== undefined;
   const wanted = { input, first, fingerprint: fingerprintOf(request, chosen) };
   if (query.dryRun) {
@@ -112,7 +112,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
   }
   // An unmount goes forward, never back: `wait_second` only says how long its caller waits.
   const patienceMs = Math.min(patience(call, query).mountedMs, query.waitSeconds * 1_000);
-  const released = await deps.mounts.unmount(signRequest(request, deps.signingKey), patienceMs);
+  const released = await deps.mounts.unmount(signRequest(request, deps.signingKey()), patienceMs);
   if (released !== undefined) {
     const list = await withObjects(deps.listObjects, released.items, request.target);
     return answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);

@@ -8,7 +8,7 @@ import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
 import { DAEMON_SETS, type DaemonSetName, PLACED, placementLabel } from './placement.ts';
-import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
+import { ensureProductKeys, PRODUCT_NAMESPACE, productApiService, productKeysFolder } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
 
@@ -29,8 +29,6 @@ const FOR_PODS = ['Deployment', 'DaemonSet', 'PodDisruptionBudget', 'ValidatingA
 interface LocalValues {
   readonly image: string;
   readonly temporalAddress: string;
-  /** PEM. */
-  readonly servingAuthority: string;
 }
 
 interface KubeObject {
@@ -51,6 +49,7 @@ export async function deployProduct(cluster: Cluster, image: string): Promise<vo
       .map((object) => rollout(cluster, object)),
     available(cluster),
   ]);
+  await ensureProductKeys(cluster);
 }
 
 /** The same with the product as processes of this machine: its code is that of the checkout, its logs are with the servers'. */
@@ -61,21 +60,22 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
     await kubectl(cluster, 'delete', kind, metadata.name, ...inNamespace(metadata), '--ignore-not-found');
   const rest = objects.filter((object) => !isForPods(object));
   await apply(cluster, [...rest.map(withoutSelector), hostEndpoints()]);
+  await ensureProductKeys(cluster);
+  await apply(cluster, [await productApiService(cluster)]);
   // Nobody takes away the endpoints that pods gave to a Service that has lost its selector.
   const ofPods = 'endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io';
   await kubectl(cluster, 'delete', 'endpointslice', `--namespace=${PRODUCT_NAMESPACE}`, `--selector=${ofPods}`);
   await labelNodes(cluster);
-  startHostProduct(cluster, (await ensureProductKeys(cluster.paths)).folder);
+  startHostProduct(cluster, productKeysFolder(cluster));
   await available(cluster);
 }
 
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
-  const keys = await ensureProductKeys(cluster.paths);
-  const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: keys.servingAuthority };
+  const values = { image, temporalAddress: cluster.temporalAddress };
   const objects = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
-  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces, ...keys.objects]);
+  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
   return objects;
 }
@@ -85,7 +85,6 @@ const manifest = (name: string): unknown[] => loadAll(readFileSync(join(REPOSITO
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
     if (key === 'image' && value === IMAGE_IN_MANIFESTS) return values.image;
-    if (key === 'caBundle') return Buffer.from(values.servingAuthority).toString('base64');
     if (key === 'args' && Array.isArray(value))
       return value.map((word, at) => (value[at - 1] === '--devs' ? LOCAL_DEVS : word));
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));
@@ -158,8 +157,8 @@ const inNamespace = ({ namespace }: KubeObject['metadata']): readonly string[] =
 /** Waits until kube-apiserver reaches the product and every node offers its devices. */
 async function available(cluster: Cluster): Promise<void> {
   await Promise.all([
-    wait(cluster, 'apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
-    // kube-apiserver makes this one for the CustomResourceDefinition.
+    // The control worker makes the first one, kube-apiserver the second, for the CustomResourceDefinition.
+    wait(cluster, 'apiservice/v1alpha1.device-mounter.io', 'create', 'condition=Available'),
     wait(cluster, 'apiservice/v1beta1.device-mounter.io', 'create', 'condition=Available'),
     ...cluster.nodes.flatMap(({ name }) =>
       Object.entries(LOCAL_RESOURCES).map(([resource, count]) =>
