@@ -1,14 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { V1APIService } from '@kubernetes/client-node';
 import { loadAll } from 'js-yaml';
-import { NODE_LABEL } from '../../contract/names.ts';
+import { API_GROUP, API_VERSION, NODE_LABEL } from '../../contract/names.ts';
 import { CLUSTER_NAME } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
 import { DAEMON_SETS, type DaemonSetName, PLACED, placementLabel } from './placement.ts';
-import { ensureProductKeys, PRODUCT_NAMESPACE } from './product-keys.ts';
+import { ensureProductKeys, PRODUCT_NAMESPACE, type ProductKeys } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
 
@@ -16,8 +17,11 @@ import { REPOSITORY } from './state.ts';
 const CRD_MANIFEST = 'device-mounter-crd.yaml';
 const MANIFESTS = ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml', 'hostdev-plugin-ds.yaml'];
 
-/** Manifests name the image so; each is given the one that was built. */
-const IMAGE_IN_MANIFESTS = 'device-mounter:latest';
+/** Manifests name the image so, with their version; each is given the one that was built. */
+const IMAGE_IN_MANIFESTS = 'device-mounter:';
+
+/** The manifests' own Temporal; the local cluster has one already. */
+const TEMPORAL_IN_MANIFESTS = 'device-mounter-temporal';
 
 /**
  * What is only for a product that runs in pods. The binding puts the policy into force that nobody but the control worker's service account
@@ -29,8 +33,6 @@ const FOR_PODS = ['Deployment', 'DaemonSet', 'PodDisruptionBudget', 'ValidatingA
 interface LocalValues {
   readonly image: string;
   readonly temporalAddress: string;
-  /** PEM. */
-  readonly servingAuthority: string;
 }
 
 interface KubeObject {
@@ -72,8 +74,10 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
   const keys = await ensureProductKeys(cluster.paths);
-  const values = { image, temporalAddress: cluster.temporalAddress, servingAuthority: keys.servingAuthority };
-  const objects = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const values = { image, temporalAddress: cluster.temporalAddress };
+  const objects = [...MANIFESTS.flatMap(manifest).map((object) => localized(object, values)), apiService(keys)].filter(
+    ({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS,
+  );
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
   await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces, ...keys.objects]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
@@ -84,8 +88,7 @@ const manifest = (name: string): unknown[] => loadAll(readFileSync(join(REPOSITO
 
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
-    if (key === 'image' && value === IMAGE_IN_MANIFESTS) return values.image;
-    if (key === 'caBundle') return Buffer.from(values.servingAuthority).toString('base64');
+    if (key === 'image' && String(value).startsWith(IMAGE_IN_MANIFESTS)) return values.image;
     if (key === 'args' && Array.isArray(value))
       return value.map((word, at) => (value[at - 1] === '--devs' ? LOCAL_DEVS : word));
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));
@@ -94,6 +97,23 @@ function localized(object: unknown, values: LocalValues): KubeObject {
   const local = JSON.parse(text) as KubeObject;
   if (local.kind === 'DaemonSet') placeByLabel(local as DaemonSet);
   return local;
+}
+
+/** The local cluster keeps certificates and keys itself, so it registers the API, too. */
+function apiService({ servingAuthority }: ProductKeys): KubeObject & Pick<V1APIService, 'apiVersion' | 'spec'> {
+  return {
+    apiVersion: 'apiregistration.k8s.io/v1',
+    kind: 'APIService',
+    metadata: { name: `${API_VERSION}.${API_GROUP}` },
+    spec: {
+      group: API_GROUP,
+      version: API_VERSION,
+      groupPriorityMinimum: 100,
+      versionPriority: 10,
+      service: { namespace: PRODUCT_NAMESPACE, name: 'device-mounter-apiserver', port: 443 },
+      caBundle: Buffer.from(servingAuthority).toString('base64'),
+    },
+  };
 }
 
 interface DaemonSet {
@@ -110,6 +130,8 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
   const { name } = variable as { readonly name: string };
   if (name === 'TEMPORAL_ADDRESS') return { name, value: temporalAddress };
   if (name === 'CLUSTER_NAME') return { name, value: CLUSTER_NAME };
+  if (name === 'CERTIFICATES') return { name, value: 'existing' };
+  if (name === 'API_SERVICE_OWNER') return { name, value: '' };
   if (name === 'SLAVE_IMAGE') return { name, value: PAUSE_IMAGE };
   // Whoever tries what the reconciler repairs would not wait for a minute, nor for a slave as long as a GPU may need.
   if (name === 'RECONCILE_SECONDS') return { name, value: '5' };
