@@ -46,6 +46,8 @@ export default {
     ]),
     // What they prove with few random inputs, with many.
     long('unit', ['device-plugin/**/*.test.ts'], { globals: { propertyRuns: 10_000 } }),
+    // What needs Helm.
+    long('chart', ['deploy/**/*.long.test.ts']),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {
