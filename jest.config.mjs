@@ -45,7 +45,11 @@ export default {
       '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
     ]),
     // What they prove with few random inputs, with many.
-    long('unit', ['device-plugin/**/*.test.ts'], { globals: { propertyRuns: 10_000 } }),
+    long(
+      'unit',
+      ['{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts', 'apiserver/mount-claims.test.ts'],
+      { globals: { propertyRuns: 10_000 } },
+    ),
     // What needs Helm.
     long('chart', ['deploy/**/*.long.test.ts']),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
@@ -56,10 +60,11 @@ export default {
     }),
     // Those that change settings of the machine's kernel, or need it to themselves.
     suite('machine', ['test/kernel/machine/*.test.ts'], { ...onKernel, testPathIgnorePatterns: [LONG, ...V1] }),
-    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,races}.test.ts'], {
+    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,files-attacks,races}.test.ts'], {
       ...onKernel,
       globals: { raceMs: 5_000 },
     }),
+    suite('gpu', ['test/gpu/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
     lane('node-1'),
     lane('node-2'),
     lane('node-3'),

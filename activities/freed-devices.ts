@@ -7,12 +7,12 @@ const SETTLE_MS = 2_000;
 
 /** What nodes get back just now, as slaves end: the scheduler may have no device for a slave, and a moment later one. */
 export class FreedDevices {
-  readonly #slaves: PodWatch;
+  readonly #slaves: Pick<PodWatch, 'all' | 'subscribe'>;
   /** When a slave on a node was last seen to be gone, by node and resource. */
   readonly #goneAtMs = new Map<string, number>();
   readonly stop: () => void;
 
-  constructor(slaves: PodWatch) {
+  constructor(slaves: Pick<PodWatch, 'all' | 'subscribe'>) {
     this.#slaves = slaves;
     this.stop = slaves.subscribe((now, last) => {
       if (now !== undefined) return;
@@ -38,8 +38,9 @@ function held(pod: V1Pod): readonly string[] {
   return node === undefined ? [] : resourcesOf(pod).map((resource) => `${node} ${resource}`);
 }
 
-/** Its extended resources. */
+/** Its extended resources; which devices claims stand for is not known here, so that any may serve any. */
 function resourcesOf({ spec }: V1Pod): readonly string[] {
   const names = (spec?.containers ?? []).flatMap(({ resources }) => Object.keys(resources?.limits ?? {}));
-  return names.filter((name) => name.includes('/'));
+  const claims = (spec?.resourceClaims ?? []).length > 0 ? ['resourceclaims'] : [];
+  return [...names.filter((name) => name.includes('/')), ...claims];
 }

@@ -26,3 +26,30 @@ test.each([
   const { spec } = slavePod({ request, signature: '' }, target, OPTIONS);
   expect(spec?.runtimeClassName).toBe(runtimeClassName);
 });
+
+test('slavePod() holds the claims of the request beside its resources, and none without', () => {
+  const claims = [
+    { name: 'own', resourceClaimName: 'gpu-of-web' },
+    { name: 'new', resourceClaimTemplateName: 'one-gpu' },
+  ];
+  const request = { ...mountRequest('web'), deviceType: 'GENERIC', resources: { 'x.io/gpu': '1' }, claims } as const;
+  const { spec } = slavePod({ request, signature: '' }, {}, OPTIONS);
+  expect(spec?.resourceClaims).toEqual(claims);
+  const { limits, claims: used } = spec?.containers[0]?.resources ?? {};
+  expect([limits?.['x.io/gpu'], used]).toEqual(['1', [{ name: 'own' }, { name: 'new' }]]);
+  const without = slavePod({ request: mountRequest('web'), signature: '' }, {}, OPTIONS);
+  expect([without.spec, without.spec?.containers[0]?.resources]).toEqual([
+    expect.not.objectContaining({ resourceClaims: expect.anything() }),
+    expect.not.objectContaining({ claims: expect.anything() }),
+  ]);
+});
+
+test('slavePod() keeps claims from patches', () => {
+  const claims = [{ name: 'own', resourceClaimName: 'gpu-of-web' }];
+  const patches = [
+    { op: 'replace', path: '/spec/resourceClaims/0/resourceClaimName', value: 'of-others' },
+    { op: 'add', path: '/spec/resourceClaims/-', value: { name: 'more', resourceClaimName: 'of-others' } },
+  ] as const;
+  const request = { ...mountRequest('web'), deviceType: 'GENERIC', claims, patches } as const;
+  expect(slavePod({ request, signature: '' }, {}, OPTIONS).spec?.resourceClaims).toEqual(claims);
+});

@@ -102,7 +102,12 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
 function basePod(request: MountRequest, target: V1Pod, { image, node, index, graceSeconds }: SlaveOptions): Base {
   const spec = target.spec;
   const share = shareOf(request, index);
-  const resources = { requests: { ...OWN_REQUESTS, ...share }, limits: { ...OWN_LIMITS, ...share } };
+  const claims = request.claims?.map((claim) => ({ ...claim }));
+  const resources = {
+    requests: { ...OWN_REQUESTS, ...share },
+    limits: { ...OWN_LIMITS, ...share },
+    ...(claims && { claims: claims.map(({ name }) => ({ name })) }),
+  };
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -116,6 +121,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
       readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
       terminationGracePeriodSeconds: graceSeconds,
+      ...(claims && { resourceClaims: claims }),
       ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
       ...(isSeenInSlave(share) && spec?.runtimeClassName !== undefined && { runtimeClassName: spec.runtimeClassName }),
       ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),

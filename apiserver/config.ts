@@ -14,7 +14,7 @@ export const OPTIONS = {
   },
   'signing-key': {
     default: '/etc/device-mounter/signing/private.pem',
-    help: 'Ed25519 private key (PEM, PKCS#8) that signs each authorised request.',
+    help: 'Ed25519 private key (PEM, PKCS#8) that signs each authorised request. Read again when changed.',
     value: 'file',
   },
   ...TEMPORAL_OPTIONS,

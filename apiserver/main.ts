@@ -1,5 +1,3 @@
-import { createPrivateKey } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { onChangedFiles } from '../process/changed-files.ts';
@@ -14,6 +12,7 @@ import { OPTIONS, SUMMARY } from './config.ts';
 import { Tokens } from './identity/tokens.ts';
 import type { Trust } from './identity/trust.ts';
 import { clusterTrustSource, watchTrust } from './identity/trust-watch.ts';
+import { signingKeyOf } from './mounts/signing-key.ts';
 import { temporalClient } from './mounts/temporal-connection.ts';
 import { TemporalMounts } from './mounts/temporal-mounts.ts';
 import { Metrics } from './server/metrics.ts';
@@ -28,8 +27,11 @@ const FILES_PERIOD_MS = 10_000;
 
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'apiserver' });
-const signingKey = createPrivateKey(await readFile(settings['signing-key'], 'utf8'));
-if (signingKey.asymmetricKeyType !== 'ed25519') throw new Error('Cannot use --signing-key: it must be an Ed25519 key');
+const signingKey = signingKeyOf(settings['signing-key'], (err) =>
+  log.error({ err }, 'cannot use the signing key, going on with the one before'),
+);
+// Without a key nothing can be done: say so at the start.
+signingKey();
 const cluster = kubeConfigOf(settings.kubeconfig);
 const access = temporalAccess(settings);
 const temporal = temporalClient(access);

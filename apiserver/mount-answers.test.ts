@@ -58,6 +58,16 @@ describe('the answer to PUT mount', () => {
     expect([code, json['metadata']]).toMatchObject([200, { uid, resourceVersion: '' }]);
   });
 
+  test('warns of what the container lacks, each time that it is asked for, in a header that kubectl prints', async () => {
+    const message = `Container "${'c'.repeat(63)}": "libcuda.so.1" is missing. ${'What to do. '.repeat(18)}`.trim();
+    server.mounts.warnings = [{ type: 'DriverFilesMissing', message }];
+    const quoted = message.replaceAll('"', '\\"');
+    for (const _time of ['first', 'again']) {
+      const { code, headers } = await mount('device_type=HOSTDEV', NAMED);
+      expect([code, headers['warning']]).toEqual([200, `299 - "${quoted}"`]);
+    }
+  });
+
   test('has no version for a dry run', async () => {
     const { code, json } = await mount('device_type=HOSTDEV&dryRun=All');
     expect([code, json['metadata']]).toMatchObject([200, { uid: '', resourceVersion: '' }]);

@@ -75,7 +75,10 @@ describe('PUT mount', () => {
       user: { name: 'jane' },
       requestedAt: expect.any(String),
       deadlineSeconds: 7,
-    } satisfies Record<keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split'>, unknown>);
+    } satisfies Record<
+      keyof Omit<MountRequest, 'leaseSeconds' | 'idempotencyKey' | 'split' | 'claims' | 'inject'>,
+      unknown
+    >);
   });
 
   test.each([
@@ -119,7 +122,7 @@ describe('PUT mount', () => {
     const { json } = await mount('device_type=ASCEND_NPU');
     expect(json['message']).toBe(
       'device_type: Unsupported value: "ASCEND_NPU": must be HOSTDEV (device files of the host) or ' +
-        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource)',
+        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource, and claims)',
     );
   });
 
@@ -167,6 +170,14 @@ describe('PUT mount', () => {
     expect(answer.code).toBe(code);
     if (code === 200) expect(server.mounts.asked[0]?.request).toMatchObject({ split: true });
     else expect(fieldsOf(answer.json)).toEqual(['split']);
+  });
+
+  test.each(['auto', 'none', 'files'])('passes inject on where it is not auto: %s', async (inject) => {
+    const body = JSON.stringify({ resources: { 'hostdev.k8s.io/dev_fuse': 1 }, inject });
+    const { json } = await mount('device_type=HOSTDEV', body);
+    const passed = [server.mounts.asked[0]?.request, json['spec']].map((one) => one as { readonly inject?: string });
+    const expected = inject === 'auto' ? undefined : inject;
+    expect(passed.map((one) => one.inject)).toEqual([expected, expected]);
   });
 
   test('reports every problem of the parameters at once', async () => {

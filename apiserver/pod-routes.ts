@@ -36,8 +36,8 @@ export interface PodRoutesDeps {
   readonly listObjects: ListObjects;
   /** Name of this cluster. */
   readonly clusterName: () => Promise<string>;
-  /** Ed25519. */
-  readonly signingKey: KeyObject;
+  /** Ed25519, as it is now. */
+  readonly signingKey: () => KeyObject;
 }
 
 type TypedQuery = CommonQuery & { readonly deviceType: DeviceTypeName };
@@ -50,16 +50,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const common = parseCommonQuery(parameters);
   const queue = parameters.flag('queue');
   const { deviceType, body } = await mountBody(call, common);
-  if (body.patches.length > 0) {
-    // A patch shapes a pod that the server makes: whoever sends one must be allowed to make pods.
-    await allow(deps.review, call, {
-      verb: 'create',
-      group: '',
-      version: 'v1',
-      resource: 'pods',
-      namespace: where.namespace,
-    });
-  }
+  await allowShaping(deps, call, body, where.namespace);
   const pod = await reachablePod(deps, where);
   const tooHigh = await priorityProblems(deps.getPriority, pod, body.patches);
   refuseProblems([], [...tooHigh, ...splitProblems(body, queue)], { kind: 'DeviceMount', name: body.name ?? '' });
@@ -71,7 +62,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   if (query.waitSeconds * 1_000 > LONGEST_ANSWER_MS) {
     warn(res, `wait_second is longer than ${LONGEST_ANSWER_MS / 1_000} s: the answer may come before the devices do`);
   }
-  const input = signRequest(request, deps.signingKey);
+  const input = signRequest(request, deps.signingKey());
   const chosen = body.name !== undefined || body.idempotencyKey !== undefined;
   const wanted = { input, first, fingerprint: fingerprintOf(request, chosen) };
   if (query.dryRun) {
@@ -83,6 +74,7 @@ export async function mountDevices(deps: PodRoutesDeps, call: Call): Promise<voi
   const { state, mount, shown } = await deps.mounts.mount(wanted, mountedMs, shownMs);
   const { items } = shown ? listOf([mount]) : await withObjects(deps.listObjects, [mount], request.target);
   const [value] = items;
+  for (const { message } of mount.status.warnings ?? []) warn(res, message);
   if (state === 'mounted') answer(call, form, 200, value, `Successfully mounted ${deviceType} devices`);
   else answer(call, form, 202, value, `Mounting ${deviceType} devices goes on as devicemounts/${request.name}`);
 }
@@ -120,7 +112,7 @@ export async function unmountDevices(deps: PodRoutesDeps, call: Call): Promise<v
   }
   // An unmount goes forward, never back: `wait_second` only says how long its caller waits.
   const patienceMs = Math.min(patience(call, query).mountedMs, query.waitSeconds * 1_000);
-  const released = await deps.mounts.unmount(signRequest(request, deps.signingKey), patienceMs);
+  const released = await deps.mounts.unmount(signRequest(request, deps.signingKey()), patienceMs);
   if (released !== undefined) {
     const list = await withObjects(deps.listObjects, released.items, request.target);
     return answer(call, form, 200, list, `Successfully uninstalled ${query.deviceType} devices`);
@@ -145,6 +137,28 @@ async function allowedPod(deps: PodRoutesDeps, call: Call, subresource: 'mount' 
   const name = nameIn(call.req, 'name');
   await allow(deps.review, call, ownAttributes({ verb: 'update', resource: 'pods', subresource, namespace, name }));
   return { namespace, name };
+}
+
+/**
+ * A patch shapes a pod that the server makes, and a claim gives that pod devices: whoever sends one must be allowed to make such a pod,
+ * and to read the claim that they name.
+ * @throws Forbidden
+ */
+async function allowShaping(
+  { review }: PodRoutesDeps,
+  call: Call,
+  { patches, claims }: MountBody,
+  namespace: string,
+): Promise<void> {
+  if (patches.length + claims.length === 0) return;
+  await allow(review, call, { verb: 'create', group: '', version: 'v1', resource: 'pods', namespace });
+  for (const { resourceClaimName, resourceClaimTemplateName } of claims) {
+    const [resource, name] =
+      resourceClaimName === undefined
+        ? (['resourceclaimtemplates', resourceClaimTemplateName ?? ''] as const)
+        : (['resourceclaims', resourceClaimName] as const);
+    await allow(review, call, { verb: 'get', group: 'resource.k8s.io', version: 'v1', resource, namespace, name });
+  }
 }
 
 /** The pod; Temporal is asked at the same time whether it is there, so that nobody waits for one that is not. */

@@ -140,6 +140,13 @@ describe('objectOf()', () => {
     expect(objectOf(mountWith({ devices: has }), { cluster: CLUSTER, at: AT }).status?.summary).toBe(summary);
   });
 
+  test('sums up claims that were asked for', () => {
+    const mount = mountWith({ devices: [] });
+    const spec = { ...mount.spec, claims: [{ name: 'gpu', resourceClaimName: 'gpu-of-web' }] };
+    const { status } = objectOf({ ...mount, spec }, { cluster: CLUSTER, at: AT });
+    expect(status?.summary).toBe('(hostdev.k8s.io/dev_fuse=1,resourceclaim:gpu)');
+  });
+
   const degraded = { since: '2026-03-01T10:30:00.999Z', message: 'no /dev' };
   test.each<[string, Partial<DeviceMount['status']>, string, string]>([
     ['Pending', { phase: 'Pending', devices: [] }, 'False Pending', 'False NotMounted'],
@@ -160,6 +167,17 @@ describe('objectOf()', () => {
     ],
   ])('has conditions for %s', (_name, status, Mounted, Degraded) => {
     expect(conditionsIn(objectOf(mountWith(status), { cluster: CLUSTER, at: AT }))).toEqual({ Mounted, Degraded });
+  });
+
+  const warnings = [{ type: 'DriverFilesMissing', message: 'no libcuda.so.1' }] as const;
+  test.each<[string, DeviceMount['status']['phase'], object]>([
+    ['while it is mounted', 'Mounted', { DriverFilesMissing: 'True NotInContainer' }],
+    ['until its devices are gone', 'Releasing', { DriverFilesMissing: 'True NotInContainer' }],
+    ['and not once it has ended', 'Released', {}],
+  ])('has a condition for what the container lacks %s', (_name, phase, expected) => {
+    const object = objectOf(mountWith({ phase, warnings }), { cluster: CLUSTER, at: AT });
+    const { Mounted: _mounted, Degraded: _degraded, ...others } = conditionsIn(object);
+    expect(others).toEqual(expected);
   });
 
   test('keeps the time of a condition while its status stays, and says since when it has changed', () => {
@@ -229,6 +247,7 @@ describe('agrees()', () => {
 describe('mountOfObject()', () => {
   test.each([
     ['with labels of its own', mountWith({ degraded: { since: AT, message: 'm' } }, { team: 'blue' })],
+    ['with a warning', mountWith({ warnings: [{ type: 'DriverFilesMissing', message: 'm' }] })],
     ['without', mountWith()],
   ])('answers the mount %s, with what identifies the object', (_name, mount) => {
     expect(mountOfObject(shown(mount))).toEqual({

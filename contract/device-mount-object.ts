@@ -1,4 +1,5 @@
 import { canonicalJson } from './canonical-json.ts';
+import { claimResource } from './claims.ts';
 import type { DeviceMount } from './device-mount.ts';
 import { type Condition, conditionsOf } from './mount-conditions.ts';
 import { API_GROUP, GROUP_VERSION, mountWorkflowId, SLAVE_LABELS } from './names.ts';
@@ -116,7 +117,8 @@ const SUMMARY_DEVICES = 3;
 function summaryOf({ spec, status: { devices } }: DeviceMount): string {
   if (devices.length === 0) {
     const asked = Object.entries(spec.resources).map(([resource, quantity]) => `${resource}=${quantity}`);
-    return `(${asked.join(',')})`;
+    const claims = (spec.claims ?? []).map(({ name }) => claimResource(name));
+    return `(${[...asked, ...claims].join(',')})`;
   }
   // A path tells more than an id such as GPU-5f3c….
   const names = devices.slice(0, SUMMARY_DEVICES).map(({ id, nodes: [node] }) => node?.path ?? id);

@@ -1,4 +1,5 @@
-import type { DeviceMount, DeviceNodeStatus, MountedDevice, SlaveRef } from './device-mount.ts';
+import type { ClaimReference } from './claims.ts';
+import type { DeviceMount, DeviceNodeStatus, MountedDevice, MountWarning, SlaveRef } from './device-mount.ts';
 import type { DeviceMountObjectStatus } from './device-mount-object.ts';
 import { DEVICE_TYPES } from './device-types.ts';
 import type { Condition } from './mount-conditions.ts';
@@ -80,8 +81,8 @@ const NODE = object(
 const DEVICE = object(
   'A device that the container can use.',
   {
-    id: text('ID that the device plugin gives it.'),
-    resource: text('Extended resource that it was allocated for.'),
+    id: text('ID that the device plugin gives it; of a claimed device, its driver, pool and name.'),
+    resource: text('Extended resource that it was allocated for, or resourceclaim: and the name of its claim.'),
     slave: text('Name of the slave pod that holds it.'),
     nodes: list('Its device nodes in the container.', NODE),
   } satisfies FieldsOf<MountedDevice>,
@@ -104,6 +105,30 @@ const DEGRADED = object(
   ['since', 'message'],
 );
 
+const WARNING = object(
+  'Something to know of a mount that was made all the same.',
+  {
+    type: text('Type of the condition that shows it.', { maxLength: 316 }),
+    message: text('What is wrong and what to do.', { maxLength: 32_768 }),
+  } satisfies FieldsOf<MountWarning>,
+  ['type', 'message'],
+);
+
+/** Claims of a mount, as in `spec.resourceClaims` of a pod. */
+export const CLAIMS = listBy(
+  'name',
+  'Claims of dynamic resource allocation, whose devices are mounted.',
+  object(
+    'A claim that is there, or one that is made from a template.',
+    {
+      name: text('Unique in the mount: a DNS label.'),
+      resourceClaimName: text('Name of a ResourceClaim in the namespace.'),
+      resourceClaimTemplateName: text('Name of a ResourceClaimTemplate in the namespace.'),
+    } satisfies FieldsOf<ClaimReference>,
+    ['name'],
+  ),
+);
+
 /** What every DeviceMount has in its spec. */
 export const MOUNT_SPEC = object(
   'What was asked for.',
@@ -113,7 +138,11 @@ export const MOUNT_SPEC = object(
     container: text('Container that uses the devices.'),
     deviceType: text('Type of the devices.', { enum: Object.keys(DEVICE_TYPES) }),
     resources: map('Extended resources and their quantities.'),
+    claims: CLAIMS,
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    inject: text('Whether files of the node are mounted besides the devices. Absent: what the container lacks.', {
+      enum: ['none', 'files'],
+    }),
     split: { type: 'boolean', description: 'Whether each device has its own slave pod and can be unmounted alone.' },
     leaseSeconds: integer('The mount ends by itself after this many seconds, counted from the last renewal.', 1),
   } satisfies FieldsOf<DeviceMount['spec']>,
@@ -133,6 +162,7 @@ const STATUS_PROPERTIES = {
   mountedAt: text('When the container was given the devices.', TIME),
   leaseEndsAt: text('When the mount ends by itself.', TIME),
   degraded: DEGRADED,
+  warnings: listBy('type', 'What the container lacks to make use of the devices.', WARNING),
 } satisfies FieldsOf<DeviceMount['status']>;
 const STATUS_REQUIRED = ['phase', 'user', 'devices', 'slaves'];
 
@@ -143,7 +173,10 @@ export const MOUNT_STATUS = object('State of the mount.', STATUS_PROPERTIES, STA
 const CONDITION = object(
   'One aspect of the state.',
   {
-    type: text('Mounted: the container can use the devices. Degraded: it lacks some of them.', { maxLength: 316 }),
+    type: text(
+      'Mounted: the container can use the devices. Degraded: it lacks some of them. DriverFilesMissing: it lacks files of the driver.',
+      { maxLength: 316 },
+    ),
     status: text('Whether it is so.', { enum: ['True', 'False'] }),
     reason: text('Why, in one word.', { maxLength: 1024, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' }),
     message: text('Why, in a sentence.', { maxLength: 32_768 }),

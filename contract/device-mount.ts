@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceTypeName } from './device-types.ts';
 import type { GROUP_VERSION } from './names.ts';
 
@@ -6,8 +7,9 @@ export type Phase = 'Pending' | 'Mounted' | 'Releasing' | 'Released' | 'Failed';
 
 /** A device that the target can use. */
 export interface MountedDevice {
-  /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`. */
+  /** The device plugin's id, for example `GPU-5f3c…` or `/dev/fuse`; of a claimed device `driver/pool/device`. */
   readonly id: string;
+  /** An extended resource, or `claimResource` of a claim. */
   readonly resource: string;
   /** Name of the slave pod that holds it. */
   readonly slave?: string;
@@ -24,6 +26,14 @@ export interface DeviceNodeStatus {
   readonly minor?: number;
   /** Any of `r`, `w`, `m`. */
   readonly access?: string;
+}
+
+/** Something to know of a mount that was made all the same. */
+export interface MountWarning {
+  /** Type of the condition that shows it. */
+  readonly type: 'DriverFilesMissing';
+  /** What is wrong and what to do, in a sentence or two. */
+  readonly message: string;
 }
 
 /** A placeholder pod that holds devices for a target. */
@@ -64,9 +74,12 @@ export interface DeviceMount {
     readonly container: string;
     readonly deviceType: DeviceTypeName;
     readonly resources: Readonly<Record<string, string>>;
+    readonly claims?: readonly ClaimReference[];
     /** A slave pod for each device. */
     readonly split?: true;
     readonly onRestart: 'reapply' | 'release';
+    /** As in `MountRequest`. */
+    readonly inject?: 'none' | 'files';
     readonly leaseSeconds?: number;
   };
   readonly status: {
@@ -84,6 +97,8 @@ export interface DeviceMount {
     readonly leaseEndsAt?: string;
     /** The container lacks some of the devices, and the node goes on trying to give them back. `since` is RFC 3339. */
     readonly degraded?: { readonly since: string; readonly message: string };
+    /** At most one of each type. */
+    readonly warnings?: readonly MountWarning[];
   };
 }
 

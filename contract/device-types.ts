@@ -3,6 +3,8 @@ interface DeviceType {
   readonly what: string;
   /** Extended resources that a request of this type may ask for. */
   readonly resources: RegExp;
+  /** Whether a request may hold claims of dynamic resource allocation. */
+  readonly claims?: true;
 }
 
 /** What can be mounted. The key is `device_type` of a request, in upper case. */
@@ -14,10 +16,11 @@ export const DEVICE_TYPES = {
     what: 'GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*',
     resources: /^nvidia\.com\/(gpu(\.shared)?|mig-[a-z0-9.-]+)$/,
   },
-  /** Whatever an extended resource gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
+  /** Whatever an extended resource or a claim gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
   GENERIC: {
-    what: 'any other extended resource',
+    what: 'any other extended resource, and claims',
     resources: /^(?!([^/]+\.)?kubernetes\.io\/)[^/]+\/[^/]+$/,
+    claims: true,
   },
 } as const satisfies Record<string, DeviceType>;
 

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { canonicalJson } from './canonical-json.ts';
 import type { MountRequest } from './requests.ts';
 
 /** Key of the memo of a mount's workflow that holds the `Fingerprint` of its request. */
@@ -15,8 +16,20 @@ export interface Fingerprint {
  * renewed. A request whose name nobody has chosen (`chosen` false) is never the same as another.
  */
 export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerprint {
-  const { target, deviceType, resources, labels, annotations, patches, queue, onRestart, idempotencyKey, split } =
-    request;
+  const {
+    target,
+    deviceType,
+    resources,
+    labels,
+    annotations,
+    patches,
+    queue,
+    onRestart,
+    idempotencyKey,
+    split,
+    inject,
+    claims,
+  } = request;
   const asked = [
     target.podUid,
     target.container,
@@ -27,6 +40,8 @@ export function fingerprintOf(request: MountRequest, chosen: boolean): Fingerpri
     onRestart,
     idempotencyKey,
     ...(split ? ['split'] : []),
+    ...(inject === undefined ? [] : [`inject ${inject}`]),
+    ...(claims === undefined ? [] : [canonicalJson(claims)]),
   ];
   const digest = chosen ? createHash('sha256').update(JSON.stringify(asked)).digest('base64url') : randomUUID();
   return { digest, ...(idempotencyKey !== undefined && { idempotencyKey }) };

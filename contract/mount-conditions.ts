@@ -1,8 +1,8 @@
-import type { DeviceMount } from './device-mount.ts';
+import type { DeviceMount, MountWarning } from './device-mount.ts';
 
 /** `metav1.Condition`. */
 export interface Condition {
-  readonly type: 'Mounted' | 'Degraded';
+  readonly type: 'Mounted' | 'Degraded' | MountWarning['type'];
   readonly status: 'True' | 'False';
   readonly reason: string;
   readonly message: string;
@@ -35,7 +35,7 @@ export function conditionsOf(
   before: readonly Condition[],
   generation: number | undefined,
 ): readonly Condition[] {
-  return [mountedOf(status), degradedOf(status)].map(({ since, message, ...finding }) => {
+  return [mountedOf(status), degradedOf(status), ...warningsOf(status)].map(({ since, message, ...finding }) => {
     const same = before.find(({ type, status }) => type === finding.type && status === finding.status);
     return {
       ...finding,
@@ -69,6 +69,12 @@ function degradedOf({ phase, degraded }: Status): Finding {
       since: degraded.since,
     };
   return { type: 'Degraded', status: 'False', reason: has ? 'AsExpected' : 'NotMounted', message: '' };
+}
+
+/** Only what there is: a driver that has nothing to say has not looked. */
+function warningsOf({ phase, warnings = [], mountedAt: since }: Status): readonly Finding[] {
+  if (phase !== 'Mounted' && phase !== 'Releasing') return [];
+  return warnings.map(({ type, message }) => ({ type, status: 'True', reason: 'NotInContainer', message, since }));
 }
 
 /** RFC 3339 without fractions, as `metav1.Time` is written. */

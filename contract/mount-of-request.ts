@@ -7,7 +7,7 @@ type State = Omit<DeviceMount['status'], 'user'>;
 
 /** The DeviceMount that a request asks for, as whoever knows it sees it. */
 export function mountOfRequest(request: MountRequest, identity: Identity, state: State): DeviceMount {
-  const { name, target, labels, leaseSeconds, split } = request;
+  const { name, target, labels, leaseSeconds, split, claims, inject } = request;
   return {
     apiVersion: GROUP_VERSION,
     kind: 'DeviceMount',
@@ -19,6 +19,8 @@ export function mountOfRequest(request: MountRequest, identity: Identity, state:
       deviceType: request.deviceType,
       resources: request.resources,
       onRestart: request.onRestart,
+      ...(claims && { claims }),
+      ...(inject !== undefined && { inject }),
       ...(split && { split }),
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     },

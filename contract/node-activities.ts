@@ -1,4 +1,4 @@
-import type { MountedDevice, SlaveRef } from './device-mount.ts';
+import type { MountedDevice, MountWarning, SlaveRef } from './device-mount.ts';
 import type { MountRequest, Signed, UnmountRequest } from './requests.ts';
 
 /** Names one mount to the node that holds it. */
@@ -16,8 +16,7 @@ export interface AttachResult {
   /** The container that got the devices; after a restart it has another id. */
   readonly containerId: string;
   readonly devices: readonly MountedDevice[];
-  /** What people should know of a mount that was made all the same, each a sentence; at most a few. */
-  readonly warnings?: readonly string[];
+  readonly warnings?: readonly MountWarning[];
 }
 
 export interface DetachInput {

@@ -1,3 +1,4 @@
+import type { ClaimReference } from './claims.ts';
 import type { DeviceMount } from './device-mount.ts';
 import type { DeviceTypeName } from './device-types.ts';
 
@@ -34,6 +35,8 @@ export interface MountRequest {
   readonly deviceType: DeviceTypeName;
   /** Extended resource to quantity, for example `hostdev.k8s.io/dev_fuse` to `1`. */
   readonly resources: Readonly<Record<string, string>>;
+  /** Claims of dynamic resource allocation, each name once. Absent: none. */
+  readonly claims?: readonly ClaimReference[];
   /** A slave pod for each device, so that each can be unmounted, and is free for others, by itself. Absent: one for all. */
   readonly split?: true;
   readonly labels: Readonly<Record<string, string>>;
@@ -43,6 +46,11 @@ export interface MountRequest {
   readonly queue: boolean;
   /** What happens to the mount when the container restarts. */
   readonly onRestart: 'reapply' | 'release';
+  /**
+   * Whether files of the node, such as the driver's libraries, are mounted in the container besides the devices. `files`: all that the
+   * devices need; the mount fails where that cannot be. Absent: what the container lacks, as far as possible.
+   */
+  readonly inject?: 'none' | 'files';
   /** The mount ends this many seconds after it was made or renewed. Absent: it lives as long as its target. */
   readonly leaseSeconds?: number;
   readonly idempotencyKey?: string;

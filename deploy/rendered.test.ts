@@ -59,7 +59,7 @@ describe('the manifests', () => {
 
   test('have no APIService, which would block namespaces, and its owner first', () => {
     expect(both.map(({ kind }) => kind)).not.toContain('APIService');
-    expect(both[0]).toMatchObject({ kind: 'ClusterRole', metadata: { name: 'device-mounter:api-service-owner' } });
+    expect(both[0]).toMatchObject({ kind: 'ClusterRole', metadata: { name: 'device-mounter:installation' } });
   });
 });
 

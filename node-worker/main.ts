@@ -68,7 +68,7 @@ await lockState(settings['state-dir'], (sentence) => log.warn(`another node work
 const store = await FileMountStore.open(settings['state-dir']);
 for (const file of store.unreadable) log.error(file, 'cannot read the checkpoint of a mount');
 
-const changes = new Changes([devicePluginDir, join(kubeletDir, 'pods')], (err) =>
+const changes = new Changes([devicePluginDir, kubeletDir, join(kubeletDir, 'pods')], (err) =>
   log.warn({ err }, 'the kubelet is not watched, only polled'),
 );
 const stopping = new AbortController();

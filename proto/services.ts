@@ -7,6 +7,8 @@ type Unary = MethodDefinition<object, object>;
 const SERVICES = {
   Registration: { file: 'deviceplugin.proto', name: 'v1beta1.Registration' },
   DevicePlugin: { file: 'deviceplugin.proto', name: 'v1beta1.DevicePlugin' },
+  DRAPlugin: { file: 'dra.proto', name: 'k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin' },
+  PluginRegistration: { file: 'pluginregistration.proto', name: 'pluginregistration.Registration' },
   PodResourcesLister: { file: 'podresources.proto', name: 'v1.PodResourcesLister' },
   RuntimeService: { file: 'cri.proto', name: 'runtime.v1.RuntimeService' },
 } as const;

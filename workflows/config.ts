@@ -2,6 +2,8 @@ import { type Options, wholeNumber } from '../process/options.ts';
 import { SHARED_OPTIONS } from '../process/shared-options.ts';
 import { TEMPORAL_OPTIONS } from '../process/temporal-options.ts';
 
+const CERTIFICATES: readonly string[] = ['self', 'cert-manager', 'existing'];
+
 export const SUMMARY = 'Runs the workflows of mounts and their steps in the cluster.';
 
 export const OPTIONS = {
@@ -10,8 +12,20 @@ export const OPTIONS = {
   'signing-public-keys': {
     env: 'SIGNING_PUBLIC_KEYS',
     default: '/etc/device-mounter/signing-public/public.pem',
-    help: 'Ed25519 public keys (PEM, one or more) of the apiserver. Read again when changed; see docs/decisions/0002-requests-are-signed.md.',
+    help: 'Ed25519 public keys (PEM, one or more) of the apiserver, with --certificates=existing. Read again when changed; see docs/decisions/0002-requests-are-signed.md.',
     value: 'file',
+  },
+  certificates: {
+    env: 'CERTIFICATES',
+    default: 'existing',
+    help: 'Who makes certificates and keys. self: the control worker makes all of them. cert-manager: it makes the keys that sign requests. existing: somebody else makes all of them. See docs/decisions/0018-the-control-worker-registers-the-api.md.',
+    value: 'self, cert-manager or existing',
+    check: (value: string) => (CERTIFICATES.includes(value) ? undefined : `one of ${CERTIFICATES.join(', ')}`),
+  },
+  'api-service-owner': {
+    env: 'API_SERVICE_OWNER',
+    help: 'ClusterRole with which the APIService is deleted. With it the control worker registers the API as long as the apiserver answers; without it somebody else has to.',
+    value: 'name',
   },
   'slave-image': {
     env: 'SLAVE_IMAGE',

@@ -90,13 +90,14 @@ async function steps(context: MountContext, register: Register): Promise<void> {
   );
   const { node, slaves } = await reserveDevices(`reserve for ${request.target.pod}`, { signed: input, mountUid });
   record.change({ node, slaves });
-  const { devices } = await attach(context, node, slaves, register);
+  const { devices, warnings } = await attach(context, node, slaves, register);
   // While no worker runs, the deadline passes unseen; the caller has been told that all is undone.
   if (remainingMs(request) <= 0) throw timeoutOf(request);
   const now = Date.now();
   record.change({
     phase: 'Mounted',
     devices,
+    warnings,
     mountedAt: new Date(now).toISOString(),
     message: undefined,
     ...(request.leaseSeconds !== undefined && {

@@ -13,6 +13,7 @@ import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { controlQueue, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import type { PublicKey } from '../contract/signature.ts';
 import { onChangedFiles } from '../process/changed-files.ts';
 import { ClusterClaim, NameOfAnotherCluster } from '../process/cluster-claim.ts';
 import { awaitIdentity, type ClusterIdentity, identityReader } from '../process/cluster-identity.ts';
@@ -20,26 +21,37 @@ import { serveHealth } from '../process/health.ts';
 import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { publicKeysOf } from '../process/public-keys.ts';
+import { repeat } from '../process/repeat.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
+import { installObjects } from './install/kubernetes.ts';
+import { ApiRegistrar } from './install/registrar.ts';
+import { keepServingCertificate, SERVING_SECRET } from './install/serving-certificate.ts';
+import { keepSigningKeys } from './install/signing-keys.ts';
 import { ensureSchedule } from './schedule.ts';
 import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temporal.ts';
 
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
 const access = temporalAccess(settings);
-const publicKeys = publicKeysOf(settings['signing-public-keys'], (err) =>
-  log.error({ err }, 'cannot use the public keys, going on with those before'),
-);
-// Without keys nothing can be done: say so at the start.
-publicKeys();
 
 /**
  * After SIGTERM steps that only wait are handed over at once, since these alone heed a cancellation; all others end by
  * themselves within this time. The pod's grace is 45 s.
  */
 const SHUTDOWN_FORCE_MS = 28_000;
+
+/** How often the Secrets and the ConfigMap with certificates and keys are looked at, and the APIService. */
+const KEYS_PERIOD_MS = 30_000;
+const REGISTRATION_PERIOD_MS = 5_000;
+
+const CONCURRENCY = {
+  // Waiting activities only wait: each takes memory, not processor time.
+  maxConcurrentActivityTaskExecutions: 1_000,
+  workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
+  activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
+} as const;
 
 /**
  * How often search attributes and Schedule are looked for: Temporal may come back with an empty database; and how often the
@@ -104,6 +116,46 @@ function onClaimError(err: unknown): void {
   process.kill(process.pid, 'SIGTERM');
 }
 
+function cannotKeepKeys(err: unknown): void {
+  log.error({ err }, 'cannot keep certificates and keys, trying again');
+}
+
+/** Keeps certificates and keys, unless somebody else does. Answers the function that tells the public keys as they are now. */
+async function keptKeys(): Promise<() => readonly PublicKey[]> {
+  const repetition = { periodMs: KEYS_PERIOD_MS, onError: cannotKeepKeys, signal: ended.signal };
+  if (settings.certificates === 'existing') {
+    const fromFile = publicKeysOf(settings['signing-public-keys'], (err) =>
+      log.error({ err }, 'cannot use the public keys, going on with those before'),
+    );
+    // Without keys nothing can be done: say so at the start.
+    fromFile();
+    return fromFile;
+  }
+  if (settings.certificates === 'self') void repeat(() => keepServingCertificate(objects, Date.now()), repetition);
+  return new Promise((resolve) => {
+    let keys: readonly PublicKey[] = [];
+    const step = async (): Promise<boolean> => {
+      const latest = await keepSigningKeys(objects, Date.now());
+      if (latest === undefined) return false;
+      keys = latest;
+      resolve(() => keys);
+      return true;
+    };
+    void repeat(step, repetition);
+  });
+}
+
+/** Registers the API from now on, if that is wanted. */
+function startRegistrar(owner: string | undefined): void {
+  if (owner === undefined) return;
+  const injectFrom = settings.certificates === 'cert-manager' ? `${settings.namespace}/${SERVING_SECRET}` : undefined;
+  const more = { log, nowMs: () => performance.now(), periodMs: REGISTRATION_PERIOD_MS };
+  const registrar = new ApiRegistrar({ objects, owner, injectFrom, ...more });
+  ended.signal.addEventListener('abort', () => registrar.stop());
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => registrar.registerNoMore());
+  void registrar.run();
+}
+
 /** @throws NameOfAnotherCluster */
 async function run(connection: NativeConnection, identity: ClusterIdentity, code: string): Promise<void> {
   const { namespace, dataConverter } = access;
@@ -156,12 +208,10 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
     }),
     shutdownGraceTime: 0,
     shutdownForceTime: SHUTDOWN_FORCE_MS,
-    // Waiting activities only wait: each takes memory, not processor time.
-    maxConcurrentActivityTaskExecutions: 1_000,
-    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
-    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
+    ...CONCURRENCY,
   });
   log.info({ taskQueue, cluster: identity }, 'running');
+  process.off('SIGTERM', endEarly).off('SIGINT', endEarly);
   // Ends after SIGTERM, when what was in flight has ended or was handed over.
   await worker.run();
   clearInterval(period);
@@ -182,6 +232,8 @@ const slaves = new PodWatch({
   labels: SLAVE_SELECTOR,
   onError: (err) => log.warn({ err }, 'cannot follow slave pods'),
 });
+const objects = installObjects(kubeConfig, settings.namespace);
+const ended = new AbortController();
 let connection: NativeConnection | undefined;
 const health = await serveHealth({
   port: Number(settings['health-port']),
@@ -195,6 +247,8 @@ onChangedFiles(access.files, PREPARE_PERIOD_MS, () => {
   process.kill(process.pid, 'SIGTERM');
 });
 slaves.start();
+startRegistrar(settings['api-service-owner']);
+const publicKeys = await keptKeys();
 const code = await workflowBundle(logger);
 const identity = await awaitIdentity(
   identityReader(settings['cluster-name'], () => kubeSystemUid(kubeConfig)),
@@ -210,4 +264,5 @@ await run(serving, identity, code).catch((err: unknown) => {
 await slaves.stop();
 await connection.close();
 health.close();
+ended.abort();
 log.info('stopped');

@@ -8,12 +8,14 @@ export function detailsOf({ metadata, spec, status }: DeviceMount): string {
     ['Node', code(status.node)],
     ['Asked for by', code(status.user)],
     ['Resources', listOf(Object.entries(spec.resources).map(([name, quantity]) => `${name}: ${quantity}`))],
+    ['Claims', listOf((spec.claims ?? []).map(({ name }) => name))],
     ['Devices', listOf(status.devices.flatMap(({ id, nodes }) => [id, ...nodes.map(({ path }) => path)]))],
     ['Slaves', listOf(status.slaves.map(({ name }) => name))],
     ['Mounted at', status.mountedAt],
     ['Lease ends at', status.leaseEndsAt],
     ['Reason', status.reason],
     ['Message', status.message],
+    ['Warnings', status.warnings?.map(({ message }) => message).join('; ')],
   ];
   const lines = rows
     .filter(([, value]) => value !== undefined && value !== '')

@@ -1,4 +1,13 @@
-import { MOUNT_SPEC, MOUNT_STATUS, map, object, type Schema, TIME, text } from '../../contract/device-mount-schema.ts';
+import {
+  CLAIMS,
+  MOUNT_SPEC,
+  MOUNT_STATUS,
+  map,
+  object,
+  type Schema,
+  TIME,
+  text,
+} from '../../contract/device-mount-schema.ts';
 import { API_GROUP, API_VERSION } from '../../contract/names.ts';
 
 const OWN = 'io.device-mounter.v1alpha1';
@@ -59,6 +68,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       description: 'Extended resources and their quantities, whole numbers from 1.',
       additionalProperties: { 'x-kubernetes-preserve-unknown-fields': true },
     },
+    claims: CLAIMS,
     labels: map('Labels of the pod that holds the devices.'),
     annotations: map('Annotations of the pod that holds the devices.'),
     patches: {
@@ -69,6 +79,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     name: text('Name of the DeviceMount; by default that of the pod and five letters.'),
     leaseSeconds: { type: 'integer', minimum: 1, description: 'The mount ends by itself after so many seconds.' },
     onRestart: text('What happens when the container restarts.', { enum: ['reapply', 'release'] }),
+    inject: text('Whether files of the node, such as driver libraries, are mounted in the container, too.', {
+      enum: ['auto', 'none', 'files'],
+    }),
     split: {
       type: 'boolean',
       description: 'A pod for each device, so that each can be unmounted, and is free for others, by itself.',

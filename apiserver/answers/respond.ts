@@ -49,10 +49,13 @@ export function sendFailure(req: Request, res: Response, err: unknown, subject?:
   sendJson(req, res, status.code, status);
 }
 
+/** Room for a sentence with what to do and for the longest name of a container. */
+const WARNING_LENGTH = 512;
+
 /** Something to know about a request that was served all the same; kubectl prints it. RFC 7234 5.5. */
 export function warn(res: Response, text: string): void {
   const quoted = text
-    .slice(0, 256)
+    .slice(0, WARNING_LENGTH)
     .replace(/[^\x20-\x7e]/g, '?')
     .replace(/["\\]/g, '\\$&');
   if (!res.headersSent) res.appendHeader('Warning', `299 - "${quoted}"`);

@@ -1,13 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiException, CoreV1Api, type KubeConfig, type V1ConfigMap, Watch } from '@kubernetes/client-node';
+import { ApiException, CoreV1Api, type KubeConfig, type V1ConfigMap } from '@kubernetes/client-node';
 import { apiClient } from '../../process/kubernetes.ts';
+import { objectChanged } from '../../process/object-changed.ts';
 import { parseTrust, type Trust } from './trust.ts';
 
 const NAMESPACE = 'kube-system';
 const NAME = 'extension-apiserver-authentication';
 const PATH = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
-/** Our Role allows exactly this object, so that a watch without it is refused. */
-const SELECTOR = { fieldSelector: `metadata.name=${NAME}` };
 /** Pause before it is read again. */
 const RETRY_MS = 2_000;
 
@@ -84,26 +83,7 @@ export function clusterTrustSource(config: KubeConfig): TrustSource {
         throw err;
       }
     },
-    // client-node ends a silent watch after 30 s, which is the regular re-reading that is wanted here anyway.
-    changed: (resourceVersion, signal) =>
-      new Promise((resolve, reject) => {
-        const query = { ...SELECTOR, resourceVersion };
-        const settled = new AbortController();
-        const ended = (err: unknown) => {
-          settled.abort();
-          const failed = err instanceof Error && err.name !== 'TimeoutError';
-          if (failed) reject(err);
-          else resolve();
-        };
-        const watching = new Watch(config).watch(PATH, query, () => ended(undefined), ended);
-        watching.then((controller) => {
-          const stop = () => controller.abort();
-          // Each turn would leave a listener on `signal` otherwise, and a watch that has told of a change its connection.
-          settled.signal.addEventListener('abort', stop, { once: true });
-          signal.addEventListener('abort', stop, { once: true, signal: settled.signal });
-          if (signal.aborted || settled.signal.aborted) stop();
-        }, reject);
-      }),
+    changed: (resourceVersion, signal) => objectChanged(config, PATH, NAME, resourceVersion, signal),
   };
 }
 

@@ -72,6 +72,8 @@ describe('fingerprintOf()', () => {
     ['the amount', { resources: { 'hostdev.k8s.io/dev_fuse': '2' } }, false],
     ['a label', { labels: { a: 'b' } }, false],
     ['queue', { queue: true }, false],
+    ['which files come along', { inject: 'none' }, false],
+    ['a claim', { claims: [{ name: 'gpu', resourceClaimName: 'gpu-of-web' }] }, false],
   ] as const)('%s changes nothing or makes another request', (_name, change, same) => {
     expect(fingerprintOf({ ...REQUEST, ...change }, true).digest === own.digest).toBe(same);
   });

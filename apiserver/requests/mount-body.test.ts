@@ -42,4 +42,14 @@ describe('parseMountBody()', () => {
       expect(() => parseMountBody(Buffer.from(text, 'latin1'))).toThrow(/^Cannot read the body/);
     },
   );
+
+  test.each([
+    ['{}', 'auto'],
+    ['{"inject":null}', 'auto'],
+    ['{"inject":"files"}', 'files'],
+    ['{"inject":"all"}', undefined],
+  ])('of %s says inject: %s', (text, inject) => {
+    const { body, problems } = parsed(text);
+    expect([body.inject, problems.map(({ field }) => field)]).toEqual([inject, inject === undefined ? ['inject'] : []]);
+  });
 });

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import type { FailureCause } from '../../contract/failures.ts';
 import { fail } from '../../contract/failures.ts';
-import { isSubdomain } from './raw-path.ts';
+import { isLabel, isSubdomain } from './raw-path.ts';
+
+/** Each takes a review of the caller. */
+const MAX_CLAIMS = 8;
 
 const texts = z.record(z.string(), z.string());
 const quantity = z
@@ -17,14 +20,29 @@ const operation = z.strictObject({
 /** The original took each operation as a string of JSON. */
 const patch = z.preprocess(parsedText, operation);
 
+const objectName = z.string().refine(isSubdomain, 'must be a DNS subdomain of at most 253 characters');
+const claim = z
+  .strictObject({
+    name: z.string().refine(isLabel, 'must be a DNS label of at most 63 characters'),
+    resourceClaimName: objectName.optional(),
+    resourceClaimTemplateName: objectName.optional(),
+  })
+  .refine(
+    ({ resourceClaimName, resourceClaimTemplateName }) =>
+      (resourceClaimName === undefined) !== (resourceClaimTemplateName === undefined),
+    'must have either resourceClaimName or resourceClaimTemplateName',
+  );
+
 const FIELDS = {
   resources: z.record(z.string(), quantity).default({}),
+  claims: z.array(claim).max(MAX_CLAIMS).default([]),
   labels: texts.default({}),
   annotations: texts.default({}),
   patches: z.array(patch).max(64).default([]),
-  name: z.string().refine(isSubdomain, 'must be a DNS subdomain of at most 253 characters').optional(),
+  name: objectName.optional(),
   leaseSeconds: z.int().min(1).max(31_536_000).optional(),
   onRestart: z.enum(['reapply', 'release']).default('reapply'),
+  inject: z.enum(['auto', 'none', 'files']).default('auto'),
   split: z.boolean().default(false),
   idempotencyKey: z.string().min(1).max(128).optional(),
 };

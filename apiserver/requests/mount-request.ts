@@ -1,4 +1,5 @@
 import { createHash, randomInt } from 'node:crypto';
+import type { ClaimReference } from '../../contract/claims.ts';
 import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../../contract/device-types.ts';
 import { type FailureCause, fail } from '../../contract/failures.ts';
 import type { MountRequest, Target } from '../../contract/requests.ts';
@@ -69,7 +70,8 @@ export function parseCommonQuery(parameters: Parameters): CommonQuery {
 /** What is wrong with the fields of a body for this device type; their paths begin with the body's own keys. */
 export function bodyProblems(body: Partial<MountBody>, deviceType: DeviceTypeName): readonly FailureCause[] {
   return [
-    ...(body.resources === undefined ? [] : resourceProblems(body.resources, deviceType)),
+    ...resourceProblems(body, deviceType),
+    ...claimProblems(body.claims ?? [], deviceType),
     ...keyProblems('labels', body.labels ?? {}, (value) => (isLabelValue(value) ? undefined : 'must be a label value')),
     ...keyProblems('annotations', body.annotations ?? {}, (value) =>
       value.length <= 16_384 ? undefined : 'must have at most 16384 characters',
@@ -79,19 +81,26 @@ export function bodyProblems(body: Partial<MountBody>, deviceType: DeviceTypeNam
 }
 
 /** What is wrong with a slave for each device: each is a pod, and mounts that wait for each other's devices would wait for ever. */
-export function splitProblems({ resources, split }: MountBody, queue: boolean): readonly FailureCause[] {
+export function splitProblems({ resources, claims, split }: MountBody, queue: boolean): readonly FailureCause[] {
   if (!split) return [];
   const count = Object.values(resources).reduce((sum, quantity) => sum + Number(quantity), 0);
   const rules = [
     ...(count > MAX_SPLIT ? [`at most ${MAX_SPLIT} devices can be split, ${count} are asked for`] : []),
+    ...(claims.length > 0 ? ['the devices of a claim cannot be split: leave out one of the two'] : []),
     ...(queue && count > 1 ? ['with queue, devices are reserved all at once: leave out one of the two'] : []),
   ];
   return rules.map((rule) => ({ reason: 'FieldValueInvalid', field: 'split', message: `Invalid value: ${rule}` }));
 }
 
-function resourceProblems(resources: MountBody['resources'], deviceType: DeviceTypeName): readonly FailureCause[] {
+function resourceProblems(
+  { resources, claims }: Partial<MountBody>,
+  deviceType: DeviceTypeName,
+): readonly FailureCause[] {
+  // A field that is missing has a problem of its own.
+  if (resources === undefined || claims === undefined) return [];
   const names = Object.keys(resources);
-  if (names.length === 0) return [{ reason: 'FieldValueRequired', field: 'resources', message: RESOURCES_REQUIRED }];
+  if (names.length + claims.length === 0)
+    return [{ reason: 'FieldValueRequired', field: 'resources', message: RESOURCES_REQUIRED }];
   return names
     .filter((resource) => !isDeviceResource(resource, deviceType))
     .map((resource) => ({
@@ -99,6 +108,18 @@ function resourceProblems(resources: MountBody['resources'], deviceType: DeviceT
       field: fieldOf(['resources', resource]),
       message: `Unsupported value: "${resource}": it is not a resource of ${deviceType} (${DEVICE_TYPES[deviceType].what})`,
     }));
+}
+
+function claimProblems(claims: MountBody['claims'], deviceType: DeviceTypeName): readonly FailureCause[] {
+  if (claims.length > 0 && !('claims' in DEVICE_TYPES[deviceType])) {
+    const message = `Forbidden: ${deviceType} has no claims (${DEVICE_TYPES[deviceType].what})`;
+    return [{ reason: 'FieldValueForbidden', field: 'claims', message }];
+  }
+  return claims.flatMap(({ name }, index) => {
+    if (claims.findIndex((claim) => claim.name === name) === index) return [];
+    const message = `Duplicate value: ${JSON.stringify(name)}`;
+    return [{ reason: 'FieldValueDuplicate', field: fieldOf(['claims', index, 'name']), message }];
+  });
 }
 
 function keyProblems(
@@ -162,12 +183,22 @@ export function mountRequestOf({ cluster, target, query, body, identity, now }: 
     patches: body.patches.map(operationOf),
     queue: query.queue,
     onRestart: body.onRestart,
+    ...(body.inject !== 'auto' && { inject: body.inject }),
+    ...(body.claims.length > 0 && { claims: body.claims.map(claimOf) }),
     ...(body.split && { split: true }),
     ...(body.leaseSeconds !== undefined && { leaseSeconds: body.leaseSeconds }),
     ...(body.idempotencyKey !== undefined && { idempotencyKey: body.idempotencyKey }),
     user: userOf(identity),
     requestedAt: now.toISOString(),
     deadlineSeconds: query.deadlineSeconds,
+  };
+}
+
+function claimOf({ name, resourceClaimName, resourceClaimTemplateName }: MountBody['claims'][number]): ClaimReference {
+  return {
+    name,
+    ...(resourceClaimName !== undefined && { resourceClaimName }),
+    ...(resourceClaimTemplateName !== undefined && { resourceClaimTemplateName }),
   };
 }
 

@@ -44,6 +44,12 @@ export const PACKAGES: readonly SystemPackage[] = [
     why: 'the kernel tests make a file system whose files have numbers of their own',
     onlyFor: ['tests'],
   },
+  {
+    name: 'musl-tools',
+    shownBy: ['musl-gcc'],
+    why: 'builds what a test runs in a container with musl',
+    onlyFor: ['tests'],
+  },
   { name: 'strace', shownBy: ['strace'], why: 'ends the node worker at a chosen system call', onlyFor: ['tests'] },
   { name: 'curl', shownBy: ['curl'], why: 'the tests run the examples of the guides', onlyFor: ['tests'] },
   { name: 'openssl', shownBy: ['openssl'], why: 'makes certificates for the tests', onlyFor: ['tests'] },

@@ -1,61 +1,61 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAuthority, issue } from './pki/certificate.ts';
-import type { StatePaths } from './state.ts';
+import type { V1APIService } from '@kubernetes/client-node';
+import { kubeConfigOf } from '../../process/kubernetes.ts';
+import { changedApiService } from '../../workflows/install/api-service.ts';
+import { type InstallObjects, installObjects } from '../../workflows/install/kubernetes.ts';
+import { textOf } from '../../workflows/install/rotation.ts';
+import { keepServingCertificate } from '../../workflows/install/serving-certificate.ts';
+import { keepSigningKeys } from '../../workflows/install/signing-keys.ts';
+import type { Cluster } from './cluster.ts';
 
 /** Everything of the product is in this namespace. */
 export const PRODUCT_NAMESPACE = 'device-mounter';
-const SERVICE = `device-mounter-apiserver.${PRODUCT_NAMESPACE}.svc`;
 
-export interface ProductKeys {
-  /** Holds tls.crt, tls.key, ca.crt, private.pem and public.pem. */
-  readonly folder: string;
-  /** PEM of the authority that the aggregator is to believe. */
-  readonly servingAuthority: string;
-  /** The Secrets and the ConfigMap that the manifests name. */
-  readonly objects: readonly unknown[];
+/** Owns the APIService; of device-mounter-apiserver.yaml. */
+const OWNER = 'device-mounter:installation';
+
+type Place = Pick<Cluster, 'kubeconfig' | 'paths'>;
+
+/** Where `ensureProductKeys` leaves tls.crt, tls.key, ca.crt, private.pem and public.pem. */
+export function productKeysFolder({ paths }: Pick<Cluster, 'paths'>): string {
+  return join(paths.pki, 'product');
 }
 
-/** The certificate of the apiserver's port and the pair that signs requests; made once in the life of a cluster. */
-export async function ensureProductKeys(paths: StatePaths): Promise<ProductKeys> {
-  const folder = join(paths.pki, 'product');
-  if (!existsSync(folder)) await createKeys(folder);
-  const pem = (name: string): string => readFileSync(join(folder, name), 'utf8');
-  return {
-    folder,
-    servingAuthority: pem('ca.crt'),
-    objects: [
-      {
-        ...named('device-mounter-apiserver-tls'),
-        kind: 'Secret',
-        type: 'kubernetes.io/tls',
-        stringData: { 'tls.crt': pem('tls.crt'), 'tls.key': pem('tls.key') },
-      },
-      { ...named('device-mounter-signing'), kind: 'Secret', stringData: { 'private.pem': pem('private.pem') } },
-      { ...named('device-mounter-signing-public'), kind: 'ConfigMap', data: { 'public.pem': pem('public.pem') } },
-    ],
-  };
-}
-
-const named = (name: string): object => ({ apiVersion: 'v1', metadata: { name, namespace: PRODUCT_NAMESPACE } });
-
-async function createKeys(folder: string): Promise<void> {
-  const authority = await createAuthority('device-mounter-serving-ca');
-  const names = [SERVICE, `${SERVICE}.cluster.local`];
-  const serving = await issue(authority, { commonName: SERVICE, usage: 'server', names });
-  const signing = generateKeyPairSync('ed25519', {
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
+/**
+ * The product's certificate and keys as files, for processes of this machine and for tests. They are those of the cluster; where it has
+ * none yet, they are made as the control worker makes them.
+ */
+export async function ensureProductKeys(place: Place): Promise<void> {
+  const objects = objectsOf(place);
+  while (!(await keepServingCertificate(objects, Date.now())));
+  while ((await keepSigningKeys(objects, Date.now())) === undefined);
   const files = {
-    'ca.crt': authority.certificate,
-    'tls.crt': serving.certificate,
-    'tls.key': serving.key,
-    'private.pem': signing.privateKey,
-    'public.pem': signing.publicKey,
+    ...(await secretFiles(objects, 'device-mounter-apiserver-tls')),
+    ...(await secretFiles(objects, 'device-mounter-signing')),
+    ...(await objects.configMap('device-mounter-signing-public').get())?.data,
   };
-  mkdirSync(`${folder}.part`, { recursive: true, mode: 0o700 });
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(`${folder}.part`, name), text, { mode: 0o600 });
-  renameSync(`${folder}.part`, folder);
+  const folder = productKeysFolder(place);
+  const part = `${folder}.part`;
+  mkdirSync(part, { recursive: true, mode: 0o700 });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(part, name), text, { mode: 0o600 });
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(part, folder);
+}
+
+/** The APIService that the control worker would register, for a product whose control worker does not. */
+export async function productApiService(place: Place): Promise<V1APIService | undefined> {
+  const objects = objectsOf(place);
+  const { 'ca.crt': authorities } = await secretFiles(objects, 'device-mounter-apiserver-tls');
+  const owner = { name: OWNER, uid: (await objects.clusterRoleUid(OWNER)) ?? '' };
+  const more = { port: 443, authorities, injectFrom: undefined };
+  return changedApiService(undefined, { namespace: PRODUCT_NAMESPACE, owner, ...more });
+}
+
+const objectsOf = ({ kubeconfig }: Place): InstallObjects =>
+  installObjects(kubeConfigOf(kubeconfig), PRODUCT_NAMESPACE);
+
+async function secretFiles(objects: InstallObjects, name: string): Promise<Record<string, string>> {
+  const { data = {} } = (await objects.secret(name).get()) ?? {};
+  return Object.fromEntries(Object.entries(data).map(([file, value]) => [file, textOf(value)]));
 }

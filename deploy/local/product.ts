@@ -1,15 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { V1APIService } from '@kubernetes/client-node';
 import { loadAll } from 'js-yaml';
-import { API_GROUP, API_VERSION, NODE_LABEL } from '../../contract/names.ts';
+import { NODE_LABEL } from '../../contract/names.ts';
 import { CLUSTER_NAME } from './addresses.ts';
 import type { Cluster } from './cluster.ts';
 import { LOCAL_DEVS, LOCAL_RESOURCES } from './devs.ts';
 import { endHostProduct, hostEndpoints, startHostProduct } from './host-product.ts';
 import { PAUSE_IMAGE } from './image/small.ts';
 import { DAEMON_SETS, type DaemonSetName, PLACED, placementLabel } from './placement.ts';
-import { ensureProductKeys, PRODUCT_NAMESPACE, type ProductKeys } from './product-keys.ts';
+import { ensureProductKeys, PRODUCT_NAMESPACE, productApiService, productKeysFolder } from './product-keys.ts';
 import { run } from './run.ts';
 import { REPOSITORY } from './state.ts';
 
@@ -53,6 +52,7 @@ export async function deployProduct(cluster: Cluster, image: string): Promise<vo
       .map((object) => rollout(cluster, object)),
     available(cluster),
   ]);
+  await ensureProductKeys(cluster);
 }
 
 /** The same with the product as processes of this machine: its code is that of the checkout, its logs are with the servers'. */
@@ -63,23 +63,23 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
     await kubectl(cluster, 'delete', kind, metadata.name, ...inNamespace(metadata), '--ignore-not-found');
   const rest = objects.filter((object) => !isForPods(object));
   await apply(cluster, [...rest.map(withoutSelector), hostEndpoints()]);
+  await ensureProductKeys(cluster);
+  await apply(cluster, [await productApiService(cluster)]);
   // Nobody takes away the endpoints that pods gave to a Service that has lost its selector.
   const ofPods = 'endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io';
   await kubectl(cluster, 'delete', 'endpointslice', `--namespace=${PRODUCT_NAMESPACE}`, `--selector=${ofPods}`);
   await labelNodes(cluster);
-  startHostProduct(cluster, (await ensureProductKeys(cluster.paths)).folder);
+  startHostProduct(cluster, productKeysFolder(cluster));
   await available(cluster);
 }
 
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
-  const keys = await ensureProductKeys(cluster.paths);
   const values = { image, temporalAddress: cluster.temporalAddress };
-  const objects = [...MANIFESTS.flatMap(manifest).map((object) => localized(object, values)), apiService(keys)].filter(
-    ({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS,
-  );
+  const all = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const objects = all.filter(({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS);
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
-  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces, ...keys.objects]);
+  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
   return objects;
 }
@@ -99,23 +99,6 @@ function localized(object: unknown, values: LocalValues): KubeObject {
   return local;
 }
 
-/** The local cluster keeps certificates and keys itself, so it registers the API, too. */
-function apiService({ servingAuthority }: ProductKeys): KubeObject & Pick<V1APIService, 'apiVersion' | 'spec'> {
-  return {
-    apiVersion: 'apiregistration.k8s.io/v1',
-    kind: 'APIService',
-    metadata: { name: `${API_VERSION}.${API_GROUP}` },
-    spec: {
-      group: API_GROUP,
-      version: API_VERSION,
-      groupPriorityMinimum: 100,
-      versionPriority: 10,
-      service: { namespace: PRODUCT_NAMESPACE, name: 'device-mounter-apiserver', port: 443 },
-      caBundle: Buffer.from(servingAuthority).toString('base64'),
-    },
-  };
-}
-
 interface DaemonSet {
   readonly metadata: { readonly name: DaemonSetName };
   readonly spec: { readonly template: { readonly spec: { nodeSelector?: Record<string, string> } } };
@@ -130,8 +113,6 @@ function localVariable(variable: unknown, { temporalAddress }: LocalValues): unk
   const { name } = variable as { readonly name: string };
   if (name === 'TEMPORAL_ADDRESS') return { name, value: temporalAddress };
   if (name === 'CLUSTER_NAME') return { name, value: CLUSTER_NAME };
-  if (name === 'CERTIFICATES') return { name, value: 'existing' };
-  if (name === 'API_SERVICE_OWNER') return { name, value: '' };
   if (name === 'SLAVE_IMAGE') return { name, value: PAUSE_IMAGE };
   // Whoever tries what the reconciler repairs would not wait for a minute, nor for a slave as long as a GPU may need.
   if (name === 'RECONCILE_SECONDS') return { name, value: '5' };
@@ -180,8 +161,8 @@ const inNamespace = ({ namespace }: KubeObject['metadata']): readonly string[] =
 /** Waits until kube-apiserver reaches the product and every node offers its devices. */
 async function available(cluster: Cluster): Promise<void> {
   await Promise.all([
-    wait(cluster, 'apiservice/v1alpha1.device-mounter.io', 'condition=Available'),
-    // kube-apiserver makes this one for the CustomResourceDefinition.
+    // The control worker makes the first one, kube-apiserver the second, for the CustomResourceDefinition.
+    wait(cluster, 'apiservice/v1alpha1.device-mounter.io', 'create', 'condition=Available'),
     wait(cluster, 'apiservice/v1beta1.device-mounter.io', 'create', 'condition=Available'),
     ...cluster.nodes.flatMap(({ name }) =>
       Object.entries(LOCAL_RESOURCES).map(([resource, count]) =>

@@ -12,6 +12,9 @@ describe('podViewOf()', () => {
       ownerUids: ['o'],
       running: false,
       mount: undefined,
+      labels: {},
+      annotations: {},
+      claims: [],
       end: undefined,
     });
   });
@@ -20,6 +23,37 @@ describe('podViewOf()', () => {
     const annotations = { 'device-mounter.io/mount': 'm1' };
     const pod = { metadata: { ...metadata, annotations }, spec: {}, status: { phase: 'Running' } };
     expect(podViewOf(pod)).toMatchObject({ running: true, mount: 'm1' });
+  });
+
+  test('reads claims: by name, made from a template, not made yet, and for extended resources', () => {
+    const resourceClaims = [
+      { name: 'a', resourceClaimName: 'shared' },
+      { name: 'b', resourceClaimTemplateName: 't' },
+      { name: 'c', resourceClaimTemplateName: 't' },
+    ];
+    const requestMappings = [
+      { containerName: 'slave', resourceName: 'x.io/gpu', requestName: 'container-0-request-0' },
+    ];
+    const status = {
+      resourceClaimStatuses: [{ name: 'b', resourceClaimName: 's-b-x7k2p' }, { name: 'c' }],
+      extendedResourceClaimStatus: { resourceClaimName: 's-extended-resources-4z', requestMappings },
+    };
+    expect(podViewOf({ metadata, spec: { resourceClaims }, status }).claims).toEqual([
+      { name: 'a', claim: 'shared' },
+      { name: 'b', claim: 's-b-x7k2p' },
+      { claim: 's-extended-resources-4z', serves: [{ resource: 'x.io/gpu', request: 'container-0-request-0' }] },
+    ]);
+  });
+
+  test('keeps labels and annotations of others, for drivers', () => {
+    const own = { 'device-mounter.io/request': '{}' };
+    const labels = { app: 'web', 'device-mounter.io/mount': 'm1' };
+    const annotations = { ...own, 'x.io/assigned': 'a' };
+    expect(podViewOf({ metadata: { ...metadata, labels, annotations }, spec: {} })).toMatchObject({
+      labels: { app: 'web' },
+      annotations: { 'x.io/assigned': 'a' },
+    });
+    expect(podViewOf({ metadata: { ...metadata, labels: null }, spec: {} }).labels).toEqual({});
   });
 
   test.each([

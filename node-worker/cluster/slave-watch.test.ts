@@ -4,7 +4,19 @@ import type { SlaveSource } from './pods.ts';
 import { SlaveWatch } from './slave-watch.ts';
 
 function pod(uid: string, end?: string): PodView {
-  return { namespace: 'd', name: `pod-${uid}`, uid, nodeName: 'n1', ownerUids: [], running: true, mount: 'm', end };
+  return {
+    namespace: 'd',
+    name: `pod-${uid}`,
+    uid,
+    nodeName: 'n1',
+    ownerUids: [],
+    running: true,
+    labels: {},
+    annotations: {},
+    claims: [],
+    mount: 'm',
+    end,
+  };
 }
 
 /** kube-apiserver with the slaves of one node. */

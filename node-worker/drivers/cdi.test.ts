@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { array, assert, jsonValue, nat, oneof, property, string, tuple } from 'fast-check';
 import { failureOf } from '../../contract/failures.ts';
 import { memoryHost } from '../../test/node-worker/memory-host.ts';
+import { RUNS } from '../../test/property-runs.ts';
 import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
 import type { Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
@@ -9,7 +10,15 @@ import { nodesText } from './nodes-text.ts';
 const SPEC = {
   cdiVersion: '0.8.0',
   kind: 'v.com/gpu',
-  devices: [{ name: '0', containerEdits: { deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }] } }],
+  devices: [
+    {
+      name: '0',
+      containerEdits: {
+        deviceNodes: [{ path: '/dev/gpu0', hostPath: '/dev/card', uid: 7 }],
+        mounts: [{ hostPath: '/opt', containerPath: '/opt/v' }],
+      },
+    },
+  ],
   containerEdits: {
     env: ['A=b'],
     hooks: [{ hookName: 'createContainer', path: '/bin/evil' }],
@@ -29,18 +38,46 @@ const inNode = (node: object): string =>
     devices: [{ name: '0', containerEdits: { deviceNodes: [{ path: '/dev/x', ...node }] } }],
   });
 
+const mount = (name: string, more: object = {}): object => ({
+  hostPath: `/h/${name}`,
+  containerPath: `/c/${name}`,
+  ...more,
+});
+
 describe('cdiDevicesOf()', () => {
   test('gives nodes of the device and of its spec, filled in as runtimes do', () => {
     expect(ask({ '/etc/cdi/v.json': JSON_SPEC })).toEqual([
       {
         id: '0',
         file: '/etc/cdi/v.json',
+        mounts: [{ hostPath: '/opt', containerPath: '/opt/v' }],
+        others: ['mount /opt/v', 'environment A'],
         own: [{ path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 }],
         nodes: [
           { path: '/dev/gpu0', type: 'c', major: 226, minor: 0, access: 'rwm', mode: 0o666, uid: 7, gid: 0 },
           { path: '/dev/ctl', type: 'c', major: 195, minor: 255, access: 'rw', mode: 0o640, uid: 0, gid: 0 },
         ],
       },
+    ]);
+  });
+
+  test('gives bind mounts of the device and of its spec, and no other mounts', () => {
+    const spec = JSON.stringify({
+      ...SPEC,
+      devices: [
+        {
+          name: '0',
+          containerEdits: { mounts: [mount('a', { options: ['ro', 'rbind'] }), mount('t', { type: 'tmpfs' })] },
+        },
+        { name: '1', containerEdits: { mounts: [mount('other')] } },
+      ],
+      containerEdits: { mounts: [mount('b', { type: 'bind' }), { hostPath: 'tmpfs', containerPath: '/c/x' }] },
+    });
+    expect(ask({ '/etc/cdi/v.json': spec }).map(({ mounts }) => mounts)).toEqual([
+      [
+        { hostPath: '/h/a', containerPath: '/c/a' },
+        { hostPath: '/h/b', containerPath: '/c/b' },
+      ],
     ]);
   });
 
@@ -62,6 +99,12 @@ devices:
     expect(ask(texts)[0]?.file).toBe('/var/run/cdi/b.json');
   });
 
+  test('gives nodes whatever the spec has in edits that are not used', () => {
+    const strange = { ...SPEC, containerEdits: { env: { A: 'b' }, mounts: ['/opt'], hooks: 7 } };
+    const [device] = ask({ '/etc/cdi/v.json': JSON.stringify(strange) });
+    expect([nodesText(device?.nodes ?? []), device?.others]).toEqual(['/dev/gpu0 (c 226:0 rwm)', ['mount /opt/v']]);
+  });
+
   test.each([
     ['a device that no spec has', {}, 'no spec in /etc/cdi or /var/run/cdi has it'],
     ['a file of another kind', { '/etc/cdi/v.txt': JSON_SPEC }, 'no spec in'],
@@ -80,9 +123,6 @@ devices:
     expect(() => ask({ '/etc/cdi/v.json': JSON_SPEC }, name)).toThrow('no spec in');
   });
 });
-
-/** `CDI_RUNS=10000` for a long look. */
-const numRuns = Number(process.env['CDI_RUNS'] ?? 300);
 
 /** Any value, or the spec with something else at one or two of its places. */
 const almostSpec = tuple(array(tuple(nat(30), jsonValue({ maxDepth: 2 })), { maxLength: 2 }), jsonValue()).map(
@@ -124,7 +164,7 @@ describe('cdiDevicesOf() of any text', () => {
             expect(number).toBeGreaterThanOrEqual(0);
         }
       }),
-      { numRuns },
+      { numRuns: RUNS },
     );
   });
 });

@@ -10,7 +10,7 @@ const NAME = /^([^/=]+\/[^/=]+)=([^/=]+)$/;
 const MAX_NODES = 1_024;
 const MAX_DEVICES = 4_096;
 
-/** What a spec gives for one CDI name. Of its other edits nothing is read, and its hooks are never run. */
+/** What a spec gives for one CDI name: nodes and mounts. Its other edits are only told of, and its hooks are never run. */
 export interface CdiDevice {
   /** The name without vendor and class. */
   readonly id: string;
@@ -19,6 +19,15 @@ export interface CdiDevice {
   /** Nodes of the device, and those that the spec adds for each of its devices. */
   readonly nodes: readonly DeviceNode[];
   readonly own: readonly DeviceNode[];
+  /** What else it gives, for people: `environment NAME`, without the value, or `mount /path`. */
+  readonly others: readonly string[];
+  /** Files of the host that it mounts. */
+  readonly mounts: readonly CdiMount[];
+}
+
+interface CdiMount {
+  readonly hostPath: string;
+  readonly containerPath: string;
 }
 
 const NUMBER = z.int().min(0).max(0xffffffff);
@@ -36,7 +45,19 @@ const NODE = z.object({
   uid: NUMBER.nullish(),
   gid: NUMBER.nullish(),
 });
-const EDITS = z.object({ deviceNodes: z.array(NODE).max(MAX_NODES).nullish() }).nullish();
+const MOUNT = z.object({
+  hostPath: z.string(),
+  containerPath: z.string().regex(/^\//),
+  type: z.string().nullish(),
+});
+const EDITS = z
+  .object({
+    deviceNodes: z.array(NODE).max(MAX_NODES).nullish(),
+    // Nodes are given whatever is wrong with these.
+    env: z.array(z.string()).catch([]).optional(),
+    mounts: z.array(MOUNT).max(MAX_NODES).nullish().catch([]),
+  })
+  .nullish();
 const SPEC = z.object({
   cdiVersion: z.string(),
   kind: z.string().regex(/^[^/=]+\/[^/=]+$/),
@@ -110,9 +131,28 @@ function reasonOf(err: unknown): string {
 function deviceOf(name: string, id: string, { file, spec }: SpecFile, host: Host): CdiDevice {
   const nodesOf = (edits: Edits): readonly DeviceNode[] =>
     (edits?.deviceNodes ?? []).filter(({ type }) => type !== 'p').map((node) => nodeOf(name, node, host));
-  const own = spec.devices.filter((device) => device.name === id).flatMap((device) => nodesOf(device.containerEdits));
-  return { id, file, own, nodes: [...own, ...nodesOf(spec.containerEdits)] };
+  const edits = spec.devices.filter((device) => device.name === id).map(({ containerEdits }) => containerEdits);
+  const own = edits.flatMap(nodesOf);
+  return {
+    id,
+    file,
+    own,
+    nodes: [...own, ...nodesOf(spec.containerEdits)],
+    others: [...edits, spec.containerEdits].flatMap(othersIn),
+    mounts: [...edits, spec.containerEdits].flatMap(mountsOf),
+  };
 }
+
+/** Others than bind mounts show nothing of the host. */
+const mountsOf = (edits: Edits): readonly CdiMount[] =>
+  (edits?.mounts ?? [])
+    .filter(({ type, hostPath }) => (!type || type === 'bind') && hostPath.startsWith('/'))
+    .map(({ hostPath, containerPath }) => ({ hostPath, containerPath }));
+
+const othersIn = (edits: Edits): readonly string[] => [
+  ...(edits?.env ?? []).map((variable) => `environment ${variable.split('=', 1)[0]}`),
+  ...(edits?.mounts ?? []).map(({ containerPath }) => `mount ${containerPath}`),
+];
 
 /** As runtimes fill in what a node leaves out (container-device-interface, pkg/cdi/container-edits_unix.go). */
 function nodeOf(name: string, node: z.infer<typeof NODE>, host: Host): DeviceNode {

@@ -67,8 +67,18 @@ describe('generic.devicesOf()', () => {
     ]);
   });
 
-  test('names the pod where the kubelet knows no device', () => {
-    expect(devicesOf([CARD0])).toMatchObject([{ id: 'web-slave-0', resource: 'pod' }]);
+  test('gives each claimed device its own nodes, and the others to all', () => {
+    const slave = { namespace: 'd', name: 'web-slave-0', uid: 's' };
+    const claimed = ['0', '1'].map((id) => ({
+      id: `v.com/n/${id}`,
+      resource: 'resourceclaim:gpus',
+      cdiDevices: [`v.com/gpu=${id}`],
+    }));
+    const devices = generic.devicesOf({ slave, allocations: [], claimed, live: [CARD0, CARD1, CTL] }, HOST);
+    expect(devices.map(({ id, nodes }) => [id, nodesText(nodes)])).toEqual([
+      ['v.com/n/0', '/dev/dri/card0 (c 226:0 rw), /dev/dri/ctl (c 226:9 rw)'],
+      ['v.com/n/1', '/dev/dri/card1 (c 226:1 rw), /dev/dri/ctl (c 226:9 rw)'],
+    ]);
   });
 
   const granted = {
@@ -77,7 +87,12 @@ describe('generic.devicesOf()', () => {
   };
 
   test.each([
-    ['without nodes and allocation', [], undefined, 'it runs without device nodes of its own'],
+    [
+      'with nodes that nobody has allocated',
+      [CARD0],
+      undefined,
+      'neither a device plugin nor a claim has given it a device',
+    ],
     ['whose plugin has granted nothing', [], {}, 'has granted no device node, only nothing'],
     ['that may only make nodes', [node('/dev/dri/card0', 0, 'm')], {}, 'has granted no device node'],
     ['with other things', [], granted, 'only mount /lib/v, environment TOKEN'],
@@ -107,6 +122,18 @@ describe('generic.devicesOf()', () => {
   ])('refuses a slave %s', (_name, live, answer, message) => {
     const allocations = answer === undefined ? [] : [allocationOf(RESOURCE, ['0'], answer)];
     expect(() => devicesOf(live, ...allocations)).toThrow(message);
+  });
+
+  test('tells what a CDI spec gives that has no device node', () => {
+    const containerEdits = { env: ['GPU_DEVICE_0=secret'], mounts: [{ hostPath: '/a', containerPath: '/opt/v' }] };
+    const spec = { cdiVersion: '0.6.0', kind: 'v.com/claim', devices: [{ name: '0', containerEdits }] };
+    const host = memoryHost({ '/var/run/cdi/v.json': JSON.stringify(spec) });
+    const claimed = [{ id: 'v.com/n/0', resource: 'resourceclaim:gpu', cdiDevices: ['v.com/claim=0'] }];
+    const slave = { namespace: 'd', name: 'web-slave-0', uid: 's' };
+    expect(() => generic.devicesOf({ slave, allocations: [], claimed, live: [] }, host)).toThrow(
+      'Cannot attach resourceclaim:gpu: its driver has granted no device node, only ' +
+        'CDI device v.com/claim=0 (environment GPU_DEVICE_0, mount /opt/v)',
+    );
   });
 
   test('tells no value of the environment', () => {

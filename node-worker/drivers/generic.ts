@@ -1,46 +1,59 @@
 import { fail } from '../../contract/failures.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
-import type { AllocatedDevice, DeviceDriver, Finding, Host } from './driver.ts';
-import { apart, namedNodes, requireLive, withoutMaking } from './sources.ts';
+import { cdiDevicesOf } from './cdi.ts';
+import type { AllocatedDevice, ClaimedDevice, DeviceDriver, Finding, Host } from './driver.ts';
+import { apart, claimedNodes, namedNodes, type OwnPaths, requireLive, withoutMaking } from './sources.ts';
 
 /**
- * Devices of any plugin: what the running slave has in its /dev and may open is what was allocated to it, by whatever
+ * Devices of any plugin or claim: what the running slave has in its /dev and may open is what was allocated to it, by whatever
  * mechanism. It must have what the plugin's answer and CDI specs name. Each device of a slave needs all of its nodes, but
  * those that are another one's own: which else belong to which, only the plugin knows.
  */
 export const generic: DeviceDriver = { devicesOf };
 
-function devicesOf({ slave, allocations, live = [] }: Finding, host: Host): readonly AllocatedDevice[] {
+function devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[] {
+  const { allocations, claimed = [], live = [] } = finding;
   const nodes = live.map(withoutMaking).filter(({ access }) => access !== '');
-  const devices = allocations.flatMap((allocation) => {
-    const { resource, deviceIds } = allocation;
-    const named = namedNodes(allocation, host);
-    requireLive(resource, named, nodes);
-    return deviceIds.map((id) => ({ id, resource, own: named.ownOf(id) }));
-  });
-  if (nodes.length === 0) throw fail('NotAllocated', nothingFor(slave.name, allocations));
-  return allocations.length === 0 ? [deviceOfPod(slave.name, nodes)] : apart(devices, nodes);
+  const devices = [
+    ...allocations.flatMap((allocation) => allocatedIn(allocation, nodes, host)),
+    ...claimed.map((device) => claimedIn(device, nodes, host)),
+  ];
+  if (nodes.length === 0 || devices.length === 0) throw fail('NotAllocated', nothingFor(finding, host));
+  return apart(devices, nodes);
 }
 
-/** Without the kubelet's device manager (dynamic resource allocation) no ids are known. */
-const deviceOfPod = (pod: string, nodes: readonly DeviceNode[]): AllocatedDevice => ({
-  id: pod,
-  resource: 'pod',
-  nodes,
-});
+function allocatedIn(allocation: Allocation, nodes: readonly DeviceNode[], host: Host): readonly OwnPaths[] {
+  const { resource, deviceIds } = allocation;
+  const named = namedNodes(allocation, host);
+  requireLive(resource, named, nodes);
+  return deviceIds.map((id) => ({ id, resource, own: named.ownOf(id) }));
+}
 
-function nothingFor(slave: string, allocations: readonly Allocation[]): string {
-  if (allocations.length === 0) return `Cannot attach what "${slave}" has: it runs without device nodes of its own`;
-  const resources = allocations.map(({ resource }) => resource).join(', ');
-  const granted = allocations.flatMap(grantedBy).join(', ');
-  return `Cannot attach ${resources}: its device plugin has granted no device node, only ${granted || 'nothing'}`;
+function claimedIn(device: ClaimedDevice, nodes: readonly DeviceNode[], host: Host): OwnPaths {
+  const { id, resource } = device;
+  const named = claimedNodes(device, host);
+  requireLive(resource, named, nodes, 'driver');
+  return { id, resource, own: named.own };
+}
+
+function nothingFor({ slave, allocations, claimed = [] }: Finding, host: Host): string {
+  if (allocations.length + claimed.length === 0)
+    return `Cannot attach what "${slave.name}" has: it runs, and neither a device plugin nor a claim has given it a device`;
+  const resources = [...new Set([...allocations, ...claimed].map(({ resource }) => resource))].join(', ');
+  const given = [...allocations.flatMap(grantedBy), ...[...allocations, ...claimed].flatMap((one) => byCdi(one, host))];
+  const who = allocations.length > 0 ? 'device plugin' : 'driver';
+  return `Cannot attach ${resources}: its ${who} has granted no device node, only ${given.join(', ') || 'nothing'}`;
 }
 
 /** Names only: a value of the environment may be a secret. */
-const grantedBy = ({ mounts, envs, annotations, cdiDevices }: Allocation): readonly string[] => [
+const grantedBy = ({ mounts, envs, annotations }: Allocation): readonly string[] => [
   ...mounts.map(({ containerPath }) => `mount ${containerPath}`),
   ...Object.keys(envs).map((name) => `environment ${name}`),
   ...Object.keys(annotations).map((name) => `annotation ${name}`),
-  ...cdiDevices.map((name) => `CDI device ${name}`),
 ];
+
+const byCdi = ({ cdiDevices }: Pick<Allocation, 'cdiDevices'>, host: Host): readonly string[] =>
+  cdiDevicesOf(cdiDevices, host).map(
+    ({ others }, index) => `CDI device ${cdiDevices[index]} (${others.join(', ') || 'nothing'})`,
+  );

@@ -1,5 +1,5 @@
 import type { KernelEngine } from '../kernel/engine.ts';
-import { hostNamesIn, hostPathsOf, hostTextOf } from '../kubelet/host-paths.ts';
+import { hostFileAt, hostNamesIn, hostPathsOf, hostTextOf } from '../kubelet/host-paths.ts';
 import type { Host } from './driver.ts';
 
 interface HostAccess {
@@ -14,6 +14,7 @@ export function hostOf({ engine, hostRoot, driverRoots }: HostAccess): Host {
   return {
     device: (path) => engine.hostDevice(`${hostRoot}${path}`),
     paths: (path) => hostPathsOf(hostRoot, path),
+    resolve: (path) => hostFileAt(hostRoot, path),
     read: (path) => hostTextOf(hostRoot, path),
     list: (path) => hostNamesIn(hostRoot, path),
     driverRoots,

@@ -3,18 +3,9 @@ import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { AllocatedDevice, DeviceDriver, Finding, Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
+import { driverFilesOf, isNameOfDevice, LIBRARY_FOLDERS } from './nvidia-files.ts';
 import { controlNodes, gpuNamed, gpuNode, gpuPath, gpusOf } from './nvidia-host.ts';
 import { apart, merged, namedNodes, type OwnPaths, requireLive, withoutMaking } from './sources.ts';
-
-/** Of Debian and its kin, of Red Hat and its kin, of GKE, and of CUDA's own images (forward compatibility). */
-const LIBRARY_FOLDERS = [
-  '/usr/lib/x86_64-linux-gnu',
-  '/usr/lib/aarch64-linux-gnu',
-  '/usr/lib64',
-  '/usr/lib',
-  '/usr/local/nvidia/lib64',
-  '/usr/local/cuda/compat',
-];
 
 /**
  * GPUs by NVIDIA's device plugin, which by default names them in the environment only. The driver tells the node of a whole GPU;
@@ -25,6 +16,7 @@ export const nvidiaGpu: DeviceDriver = {
   devicesOf,
   /** The runtime may have given it none, which is what the kubelet does not look at, and never all of the control nodes. */
   expected: (granted, live) => (live.some(isGpu) ? granted.filter(isGpu) : []),
+  filesOf: driverFilesOf,
   needs: {
     anyOf: LIBRARY_FOLDERS.map((folder) => `${folder}/libcuda.so.1`),
     otherwise:
@@ -133,10 +125,6 @@ function checkNames({ resource, deviceIds, envs, mounts, cdiDevices }: Allocatio
     throw notAllocated(resource, `the kubelet names ${textOf(ids)}, ${source} of its device plugin: ${textOf(told)}`);
   }
 }
-
-/** The volume-mounts strategy (NVIDIA container toolkit, "accept-nvidia-visible-devices-as-volume-mounts"). */
-const isNameOfDevice = ({ containerPath }: Allocation['mounts'][number]): boolean =>
-  containerPath.startsWith('/var/run/nvidia-container-devices/');
 
 /** Other names, such as `all` or an index, cannot be compared. */
 const uuidsIn = (names: readonly string[]): ReadonlySet<string> =>

@@ -2,8 +2,8 @@ import { fail, failureOf } from '../../contract/failures.ts';
 import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation, DeviceSpec } from '../kubelet/checkpoint.ts';
-import { cdiDevicesOf } from './cdi.ts';
-import type { AllocatedDevice, Host } from './driver.ts';
+import { type CdiDevice, cdiDevicesOf } from './cdi.ts';
+import type { AllocatedDevice, ClaimedDevice, Finding, Host, NeededFile } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
 
 /** The device nodes that a device plugin's answer names. */
@@ -22,10 +22,7 @@ export interface Named {
 export function namedNodes(allocation: Allocation, host: Host): Named {
   const cdi = cdiDevicesOf(allocation.cdiDevices, host);
   const specified = allocation.devices.flatMap((spec) => placesOf(spec, allocation.resource, host));
-  const sources = [
-    { by: 'the device plugin', nodes: specified.map(({ node }) => node) },
-    ...cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes })),
-  ];
+  const sources = [{ by: 'the device plugin', nodes: specified.map(({ node }) => node) }, ...sourcesIn(cdi)];
   return {
     nodes: merged(allocation.resource, sources),
     folders: [...new Set(specified.flatMap(({ folder }) => folder ?? []))],
@@ -36,6 +33,43 @@ export function namedNodes(allocation: Allocation, host: Host): Named {
       return new Set([...bySpec, ...byCdi].map(({ path }) => path));
     },
   };
+}
+
+/**
+ * Nodes by the CDI names that a driver has given for a claim; `own` are paths of those that its spec has for this device.
+ * @throws like `namedNodes`
+ */
+export function claimedNodes(
+  { resource, cdiDevices }: ClaimedDevice,
+  host: Host,
+): Pick<Named, 'nodes' | 'folders'> & { readonly own: ReadonlySet<string> } {
+  const cdi = cdiDevicesOf(cdiDevices, host);
+  return {
+    nodes: merged(resource, sourcesIn(cdi)),
+    folders: [],
+    own: new Set(cdi.flatMap(({ own }) => own.map(({ path }) => path))),
+  };
+}
+
+const sourcesIn = (cdi: readonly CdiDevice[]): readonly Source[] =>
+  cdi.map(({ file, nodes }) => ({ by: `CDI spec ${file}`, nodes }));
+
+/**
+ * Files that the device plugins' answers mount, and the CDI specs that these and claims name, each container path once: runtimes mount all,
+ * and what comes last is seen. @throws NotAllocated, NotFound where the host has no such file
+ */
+export function namedFiles({ allocations, claimed = [] }: Finding, host: Host): readonly NeededFile[] {
+  const named = [...allocations, ...claimed].flatMap(({ cdiDevices }) => cdiDevicesOf(cdiDevices, host));
+  const mounts = [...allocations, ...named].flatMap((one) => one.mounts);
+  const files = new Map(mounts.map(({ hostPath, containerPath }) => [containerPath, hostPath]));
+  return [...files].map(([path, from]) => {
+    const hostPath = host.resolve(from);
+    if (hostPath !== undefined) return { hostPath, path };
+    throw fail(
+      'NotFound',
+      `Cannot give "${path}" to the container: the node has no "${from}", or the node worker does not see it`,
+    );
+  });
 }
 
 interface Source {
@@ -102,6 +136,7 @@ export function requireLive(
   resource: string,
   { nodes: named, folders }: Pick<Named, 'nodes' | 'folders'>,
   live: readonly DeviceNode[],
+  who = 'device plugin',
 ): void {
   const isNew = ({ path }: DeviceNode): boolean =>
     folders.some((folder) => path.startsWith(`${folder}/`)) && !live.some((other) => other.path === path);
@@ -110,7 +145,7 @@ export function requireLive(
   if (isWhole && (old.length > 0 || named.length === 0)) return;
   throw fail(
     'NotAllocated',
-    `Cannot attach ${resource}: its device plugin names ${nodesText(named)}, the running slave has ${nodesText(live)}`,
+    `Cannot attach ${resource}: its ${who} names ${nodesText(named)}, the running slave has ${nodesText(live)}`,
   );
 }
 

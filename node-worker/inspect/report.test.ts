@@ -77,6 +77,18 @@ program 7 "dm_sd_devices" of /sys/fs/cgroup/x.scope: tag b2c0b2c5432dcbd0, 78 in
 `);
   });
 
+  test('names the files that were mounted, once for each mount', () => {
+    const files = ['mount', 'link'].map((kind) => ({ path: `/usr/lib/a.${kind}`, kind, name: 'made' }));
+    const devices = ['0', '1'].map((id) => ({ id, resource: 'h/x', grant: { devices: [], files } }));
+    const change = { devices } as unknown as Partial<MountRecord>;
+    const gone = recordOf('c', FUSE, { ...change, phase: 'revoked' });
+    const report = inspectionReport(INSPECTION, [recordOf('a', FUSE, change), recordOf('b', FUSE, change), gone]);
+    expect(report.split('\n').filter((line) => line.startsWith('FILE'))).toEqual([
+      'FILE /usr/lib/a.mount, mounted for mount default/a of jane',
+      'FILE /usr/lib/a.mount, mounted for mount default/b of jane',
+    ]);
+  });
+
   const lost = { ...INSPECTION, nodes: [node(FUSE, 'm')] };
   test.each([
     ['what others took back', lost, [recordOf('a', FUSE)], '/dev/fuse; TAKEN BACK by others'],

@@ -42,6 +42,7 @@ export function inspectionReport(
     ...table([HEAD, ...nodes.map((node) => rowOf(node.path, node, given))]),
     ...missing.map(({ device, why }) => `MISSING ${device.path} (${deviceKey(device)}), given to ${why}`),
     ...stillUsed.map(({ device, why }) => `STILL USED ${device.path} (${deviceKey(device)}), taken back from ${why}`),
+    ...filesGivenTo(containerId, records),
     ...(openable.length === 0 ? [] : ['', 'without a node, where the container could make one:']),
     ...(openable.length === 0 ? [] : table([['HOST', ...HEAD.slice(1)], ...openable.map(rowOfOther)])),
     '',
@@ -101,6 +102,18 @@ const lacks = (access: string, wanted: string): boolean =>
 
 function givenTo(containerId: string, records: readonly MountRecord[]): readonly Given[] {
   return givenBy(records.filter((record) => record.containerId === containerId && record.phase !== 'revoked'));
+}
+
+/** One line for each mount of each file; links are not worth one. */
+function filesGivenTo(containerId: string, records: readonly MountRecord[]): readonly string[] {
+  const own = records.filter((record) => record.containerId === containerId && record.phase !== 'revoked');
+  const lines = own.flatMap(({ mount, signed, devices }) =>
+    devices
+      .flatMap(({ grant }) => grant.files ?? [])
+      .filter(({ kind, name }) => kind === 'mount' && name === 'made')
+      .map(({ path }) => `FILE ${path}, mounted for mount ${keyOf(mount)} of ${signed.request.user.name}`),
+  );
+  return [...new Set(lines)];
 }
 
 function givenBy(records: readonly MountRecord[]): readonly Given[] {

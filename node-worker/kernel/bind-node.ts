@@ -1,10 +1,10 @@
-import { closeSync, constants, readFileSync } from 'node:fs';
+import { closeSync, constants } from 'node:fs';
+import { asRootOf, idsOf } from './container-ids.ts';
 import type { ContainerRoot } from './container-root.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
 import { type Dev, withDirectory } from './device-node.ts';
 import type { DeviceNode } from './engine.ts';
-import { O_NOFOLLOW } from './flags.ts';
-import { hostIdOf } from './id-map.ts';
+import { MNT_DETACH, MOVE_MOUNT_BOTH_EMPTY_PATHS, O_NOFOLLOW } from './flags.ts';
 import { inNamespaceOf } from './mount-namespace.ts';
 import { openInRoot, withPath } from './open-in-root.ts';
 import { statNow } from './stat-now.ts';
@@ -12,8 +12,6 @@ import { hasCode, SyscallError, syscall } from './syscall.ts';
 import { withMountOfNode } from './workbench.ts';
 
 /** include/uapi/linux/mount.h */
-const MOVE_MOUNT_BOTH_EMPTY_PATHS = 0x04 | 0x40;
-const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 /** An empty file without any permission is what we put under a bind mount, and so known as ours. */
 const TARGET_MODE = 0;
@@ -23,10 +21,9 @@ const TARGET_MODE = 0;
  * that can be written. Returns false when the node is there already. Throws `SyscallError`.
  */
 export function makeTarget(container: ContainerRoot, dev: Dev, parts: readonly string[], device: DeviceNode): boolean {
-  const { uid, gid } = idsOf(container);
   const directories = parts.slice(0, -1);
   const name = parts.at(-1) ?? '';
-  return asUser(uid(0), gid(0), () => {
+  return asRootOf(container, () => {
     directories.forEach((directory, depth) => {
       withDirectory(dev, directories.slice(0, depth), (parent) => makeDirectory(parent, directory));
     });
@@ -91,32 +88,6 @@ export function removeTarget(directoryFd: number, name: string): void {
 function isTarget(fd: number): boolean {
   const { kind, size, permissions } = statNow(fd);
   return kind === 'file' && size === 0n && permissions === TARGET_MODE;
-}
-
-interface HostIds {
-  readonly uid: (inside: number) => number;
-  readonly gid: (inside: number) => number;
-}
-
-/** An id that the namespace does not have is its root's. */
-function idsOf({ pid }: ContainerRoot): HostIds {
-  const mapping = (file: string): ((id: number) => number) => {
-    const map = readFileSync(`/proc/${pid}/${file}`, 'latin1');
-    return (id) => hostIdOf(map, id) ?? hostIdOf(map, 0) ?? 0;
-  };
-  return { uid: mapping('uid_map'), gid: mapping('gid_map') };
-}
-
-/** Files in a user namespace's filesystem can only be made by ids that are mapped there. The ids are this thread's only. */
-function asUser<T>(uid: number, gid: number, use: () => T): T {
-  syscall('setfsgid', [gid]);
-  syscall('setfsuid', [uid]);
-  try {
-    return use();
-  } finally {
-    syscall('setfsuid', [0]);
-    syscall('setfsgid', [0]);
-  }
 }
 
 function makeDirectory(parent: number, name: string): void {

@@ -129,7 +129,7 @@ export function takeNode(container: ContainerRoot, device: GrantedDevice): boole
 }
 
 /** A container that has ended took its mounts with it; what it has made unchangeable stays: without its rule it is no use. */
-function ifWritable(take: () => boolean): boolean {
+export function ifWritable(take: () => boolean): boolean {
   try {
     return ifThere(false, take);
   } catch (err) {

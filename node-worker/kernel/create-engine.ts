@@ -3,7 +3,7 @@ import { fail } from '../../contract/failures.ts';
 import { type CgroupRoots, findCgroupRoots } from './cgroup-roots.ts';
 import { type OpenContainer, openContainer } from './container.ts';
 import type { ContainerHandle, KernelEngine } from './engine.ts';
-import { grant, hasDrifted, plan, revoke } from './grant.ts';
+import { grant, hasDrifted, plan, planFiles, revoke } from './grant.ts';
 import { HelperPool } from './helper-pool.ts';
 import { hostDevice } from './host-device.ts';
 import { inspect } from './inspect.ts';
@@ -43,6 +43,7 @@ export function createEngine({
       return container;
     },
     plan: (handle, owner, devices, others) => plan(mine(handle), owner, devices, others),
+    planFiles: (handle, files, others) => planFiles(mine(handle), files, others),
     grant: async (handle, wanted, others) => grant(mine(handle), wanted, others),
     revoke: async (handle, taken, others) => revoke(mine(handle), taken, others),
     drifted: (handle, grants) => hasDrifted(mine(handle), grants),

@@ -22,12 +22,21 @@ export interface KernelEngine {
     devices: readonly DeviceNode[],
     others: readonly Grant[],
   ): Promise<Grant>;
-  /** Rules first, then nodes, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. */
+  /**
+   * Says which mount points and links the files need and what is there now, without changing anything. What it answers belongs into
+   * `Grant.files`. Throws ContainerUnsupported where one of them could not be mounted.
+   */
+  planFiles(container: ContainerHandle, files: readonly HostFile[], others: readonly Grant[]): Promise<FilesPlan>;
+  /**
+   * Rules first, then nodes, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. Where only
+   * files are missing and cannot be given, the devices stay.
+   */
   grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;
   /**
-   * Exact undo of `grant` as far as `others` do not need it: rules first, then nodes. Undo of nothing succeeds. It may be
+   * Exact undo of `grant` as far as `others` do not need it: rules first, then nodes, then files. Undo of nothing succeeds. It may be
    * called before `grant` was, in the middle of it, and again. The rules are gone before anything of the container's is
-   * waited for, and where its files do not answer its nodes stay: without a rule they are no use.
+   * waited for, and where its files do not answer its nodes stay: without a rule they are no use. Files that a
+   * process has mapped stay with it, and are gone for all others.
    */
   revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<RevokeReport>;
   /** True when the kernel no longer gives what `grants` (all live grants of this container) say. */
@@ -112,6 +121,36 @@ export interface Grant {
   readonly devices: readonly GrantedDevice[];
   /** cgroup v2: `ContainerQuery.spec` when it was planned, so that it can be taken back by who no longer knows. */
   readonly spec?: readonly RuntimeRule[];
+  /** Of the host, shown in the container; absent where there are none. */
+  readonly files?: readonly GrantedFile[];
+}
+
+/** A file, folder or socket of the host that a container is to see, read-only. */
+export interface HostFile {
+  /** Absolute and without symlinks, as this process sees it. */
+  readonly hostPath: string;
+  /** In the container. A shared library in a folder where hosts have them goes to where the container's loader looks. */
+  readonly path: string;
+}
+
+export interface GrantedFile {
+  /** In the container. */
+  readonly path: string;
+  /** `mount`: `from` is a path of the host. `link`: a symlink to `from`, by which programs ask for the library beside it. */
+  readonly kind: 'mount' | 'link';
+  readonly from: string;
+  /** Of a mount: device number and inode of the file of the host. */
+  readonly identity?: string;
+  /** `made`: by a grant, so removed with the last one. `found`: there before and left there. */
+  readonly name: 'made' | 'found';
+  /** As in `GrantedDevice`. */
+  readonly madeDirectories: readonly string[];
+}
+
+export interface FilesPlan {
+  readonly files: readonly GrantedFile[];
+  /** Why programs may not find some of them, for people. */
+  readonly warnings: readonly string[];
 }
 
 export interface GrantedDevice extends DeviceNode {
@@ -130,11 +169,14 @@ export interface GrantReport {
   readonly rulesChanged: number;
   /** Paths of nodes made in this call. */
   readonly nodesMade: readonly string[];
+  /** The same of files; absent where the grant has none. */
+  readonly filesMade?: readonly string[];
 }
 
 export interface RevokeReport {
   readonly rulesChanged: number;
   readonly nodesRemoved: readonly string[];
+  readonly filesRemoved?: readonly string[];
   /** Devices of which the container has lost nothing, because it had them before or others give them: `c 10:229`. */
   readonly stillAllowed: readonly string[];
 }

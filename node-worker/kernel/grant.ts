@@ -3,7 +3,16 @@ import { accessBits, deviceKey } from '../cgroup/rule.ts';
 import { stillAllowed } from '../cgroup/still-allowed.ts';
 import type { OpenContainer } from './container.ts';
 import type { NodePlan } from './container-nodes.ts';
-import type { DeviceNode, Grant, GrantedDevice, GrantReport, RevokeReport } from './engine.ts';
+import type {
+  DeviceNode,
+  FilesPlan,
+  Grant,
+  GrantedDevice,
+  GrantedFile,
+  GrantReport,
+  HostFile,
+  RevokeReport,
+} from './engine.ts';
 import { accessTo, allow, checkGrantable, disallow, listedBefore } from './policy.ts';
 
 /** See `KernelEngine.plan`. */
@@ -66,18 +75,44 @@ function planDevice(
 /** Both are in a directory below /dev of the same name. */
 const sharesDirectory = (a: string, b: string): boolean => a.split('/')[2] === b.split('/')[2];
 
+/** See `KernelEngine.planFiles`. */
+export async function planFiles(
+  container: OpenContainer,
+  files: readonly HostFile[],
+  others: readonly Grant[],
+): Promise<FilesPlan> {
+  const made = filesIn(container, others).filter(({ name }) => name === 'made');
+  const directories = made.flatMap(({ madeDirectories }) => madeDirectories);
+  const plan = await container.files.planFiles(container, files);
+  return {
+    ...plan,
+    files: plan.files.map((file) => ({
+      ...file,
+      name: made.some(({ path }) => path === file.path) ? 'made' : file.name,
+      madeDirectories: [...new Set([...directories, ...file.madeDirectories])].filter((directory) =>
+        file.path.startsWith(`${directory}/`),
+      ),
+    })),
+  };
+}
+
 /** See `KernelEngine.grant`. */
 export async function grant(opened: OpenContainer, wanted: Grant, others: readonly Grant[]): Promise<GrantReport> {
   const container = withHints(opened, [wanted, ...others]);
   requireAlive(container);
   requireSameContainer(container, wanted);
+  let hadDevices = false;
   try {
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
     const { made, missing } = await container.files.placeNodes(container, wanted.devices);
     verify(container, wanted.devices, missing);
-    return { rulesChanged, nodesMade: made };
+    if (wanted.files === undefined) return { rulesChanged, nodesMade: made };
+    hadDevices = wanted.devices.length > 0 && rulesChanged === 0 && made.length === 0;
+    const filesMade = await container.files.placeFiles(container, wanted.files);
+    return { rulesChanged, nodesMade: made, filesMade };
   } catch (err) {
-    await revoke(container, wanted, others);
+    // Nothing but files was missing: what the container has put in their place is no reason to take its devices away.
+    if (!hadDevices) await revoke(container, wanted, others);
     requireAlive(container);
     throw err;
   }
@@ -110,7 +145,12 @@ export async function revoke(opened: OpenContainer, taken: Grant, others: readon
   const rulesChanged = disallow(container, taken.devices, kept);
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
   const nodesRemoved = await unless(GONE_OR_STUCK, [], () => container.files.takeNodes(container, removable));
-  return { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
+  const report = { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
+  if (taken.files === undefined) return report;
+  const filesKept = new Set(filesIn(container, others).map(({ path }) => path));
+  const files = taken.files.filter(({ path }) => !filesKept.has(path));
+  const filesRemoved = await unless(GONE_OR_STUCK, [], () => container.files.takeFiles(container, files));
+  return { ...report, filesRemoved };
 }
 
 /** A container that has ended took its nodes with it; one that does not answer has no use for them without their rules. */
@@ -132,8 +172,16 @@ export async function hasDrifted(opened: OpenContainer, grants: readonly Grant[]
   const devices = devicesIn(container, grants);
   const access = accessTo(container, devices);
   if (devices.some((device, index) => lacks(access[index] ?? '', device.access))) return true;
-  return !(await unless(['ContainerNotReady'], false, () => container.files.hasNodes(container, distinct(devices))));
+  const files = distinctFiles(filesIn(container, grants).filter(({ name }) => name === 'made'));
+  return !(await unless(['ContainerNotReady'], false, () =>
+    container.files.hasNodes(container, distinct(devices), files),
+  ));
 }
+
+/** The devices of a mount share their files. */
+const distinctFiles = (files: readonly GrantedFile[]): readonly GrantedFile[] => [
+  ...new Map(files.map((file) => [file.path, file])).values(),
+];
 
 /** Mounts of one container share nodes. */
 const distinct = (devices: readonly DeviceNode[]): readonly DeviceNode[] => [
@@ -149,6 +197,9 @@ export function withHints(container: OpenContainer, grants: readonly Grant[]): O
 
 const devicesIn = (container: OpenContainer, grants: readonly Grant[]): readonly GrantedDevice[] =>
   grants.filter(({ containerId }) => containerId === container.containerId).flatMap(({ devices }) => devices);
+
+const filesIn = (container: OpenContainer, grants: readonly Grant[]): readonly GrantedFile[] =>
+  grants.filter(({ containerId }) => containerId === container.containerId).flatMap(({ files = [] }) => files);
 
 function requireAlive(container: OpenContainer): void {
   if (container.isAlive()) return;

@@ -1,9 +1,13 @@
+import { placeFiles, takeFiles } from './container-files.ts';
 import { hasNode, ifThere, type NodePlan, placeNode, planNode, takeNode } from './container-nodes.ts';
 import { type ContainerPlace, withRoot } from './container-root.ts';
 import { nodesBelowDev } from './dev-nodes.ts';
-import type { DeviceId, DeviceNode, GrantedDevice } from './engine.ts';
+import type { DeviceId, DeviceNode, FilesPlan, GrantedDevice, GrantedFile, HostFile } from './engine.ts';
+import { hasFile } from './file-at.ts';
 import { lookForUsers, type UserLook, type UsersSeen } from './look-for-users.ts';
 import { withPath } from './open-in-root.ts';
+import { withOwnTree } from './own-tree.ts';
+import { planFiles } from './plan-files.ts';
 import { Refusal } from './refusal.ts';
 
 /** A node as far as it must be there. */
@@ -35,8 +39,24 @@ export const STEPS = {
   takeNodes: (place: ContainerPlace, devices: readonly GrantedDevice[]): readonly string[] =>
     withRoot(place, (root) => devices.filter((device) => takeNode(root, device)).map(({ path }) => path)),
 
-  hasNodes: (place: ContainerPlace, devices: readonly NodeId[]): boolean =>
-    withRoot(place, (root) => devices.every((device) => hasNode(root, device))),
+  hasNodes: (place: ContainerPlace, devices: readonly NodeId[], files: readonly GrantedFile[] = []): boolean =>
+    withRoot(
+      place,
+      (root) =>
+        devices.every((device) => hasNode(root, device)) &&
+        withOwnTree(root, (tree) => files.every((file) => hasFile(tree, file))),
+    ),
+
+  planFiles: (place: ContainerPlace, files: readonly HostFile[]): FilesPlan =>
+    withRoot(place, (root) => planFiles(root, files)),
+
+  /** Paths of the files that were not there. */
+  placeFiles: (place: ContainerPlace, files: readonly GrantedFile[]): readonly string[] =>
+    withRoot(place, (root) => placeFiles(root, files)),
+
+  /** Paths of the files that were there. */
+  takeFiles: (place: ContainerPlace, files: readonly GrantedFile[]): readonly string[] =>
+    withRoot(place, (root) => takeFiles(root, files)),
 
   nodesBelowDev: (place: ContainerPlace): readonly DeviceNode[] => withRoot(place, nodesBelowDev),
 

@@ -80,7 +80,7 @@ export function isSameMount(fd: number, directoryFd: number): boolean {
 }
 
 /** Told without asking the file system, by proc_pid_fdinfo(5) too; that is UTF-8, which node:fs reads without large buffers. */
-function mountIdOf(fd: number): string {
+export function mountIdOf(fd: number): string {
   const { mountId } = statNow(fd);
   if (mountId !== undefined) return mountId;
   return /^mnt_id:\t(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './flags.ts';
+import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH } from './flags.ts';
 import { type MountGuard, unguarded } from './mount-guard.ts';
 import { syscall } from './syscall.ts';
 
@@ -9,9 +9,6 @@ import { syscall } from './syscall.ts';
  * One name without `/`, opened with O_NOFOLLOW, can only be that entry of that directory: no link is followed, nothing
  * leads out. openat2(2) would promise the same with fewer calls, but only from Linux 5.6 on, and one way is better tested.
  */
-
-/** The same on every architecture (asm-generic/fcntl.h). */
-const O_CLOEXEC = 0o2000000;
 
 /**
  * Opens `path` with `rootFd` as its root directory; `guard` is asked of every descriptor on the way, before anything is asked

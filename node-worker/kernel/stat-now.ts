@@ -4,13 +4,14 @@ import { hasCode, stableBytes, syscall } from './syscall.ts';
 
 /** What the kernel knows of a file without asking its file system again. */
 export interface StatNow {
-  readonly kind: 'directory' | 'file' | 'device' | 'other';
+  readonly kind: 'directory' | 'file' | 'device' | 'socket' | 'other';
   /** Which device the node stands for. */
   readonly device?: DeviceId;
   readonly permissions: number;
   readonly uid: number;
   readonly gid: number;
   readonly size: bigint;
+  readonly inode: bigint;
   /** Number of the device that its file system is on: `0:25`. */
   readonly fileSystem: string;
   /** Of the mount it was opened through, as in mountinfo; kernels before 5.8 do not tell. */
@@ -28,6 +29,7 @@ const KINDS = new Map<number, StatNow['kind']>([
   [0o100000, 'file'],
   [0o020000, 'device'],
   [0o060000, 'device'],
+  [0o140000, 'socket'],
 ]);
 const S_IFBLK = 0o060000;
 /** Used again and again: nothing runs between the call and the reading of what it wrote. */
@@ -50,7 +52,8 @@ function read(fd: number, path: string, flags: number): StatNow {
   try {
     syscall('statx', [fd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID, bytes], path);
   } catch (err) {
-    if (hasCode(err, 'EACCES')) return { kind: 'other', permissions: 0, uid: 0, gid: 0, size: 0n, fileSystem: '' };
+    if (hasCode(err, 'EACCES'))
+      return { kind: 'other', permissions: 0, uid: 0, gid: 0, size: 0n, inode: 0n, fileSystem: '' };
     throw err;
   }
   const mode = bytes.readUInt16LE(28);
@@ -62,6 +65,7 @@ function read(fd: number, path: string, flags: number): StatNow {
     permissions: mode & 0o7777,
     uid: bytes.readUInt32LE(20),
     gid: bytes.readUInt32LE(24),
+    inode: bytes.readBigUInt64LE(32),
     size: bytes.readBigUInt64LE(40),
     ...((bytes.readUInt32LE(0) & STATX_MNT_ID) !== 0 && { mountId: String(bytes.readBigUInt64LE(144)) }),
     fileSystem: `${bytes.readUInt32LE(136)}:${bytes.readUInt32LE(140)}`,

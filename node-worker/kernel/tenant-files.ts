@@ -1,7 +1,7 @@
 import { fail } from '../../contract/failures.ts';
 import type { NodePlan } from './container-nodes.ts';
 import type { ContainerPlace } from './container-root.ts';
-import type { DeviceNode, GrantedDevice } from './engine.ts';
+import type { DeviceNode, FilesPlan, GrantedDevice, GrantedFile, HostFile } from './engine.ts';
 import type { HelperPool } from './helper-pool.ts';
 import type { Answer, NodeId, NodesPlaced, Question, Steps } from './helper-steps.ts';
 import type { UserLook, UsersSeen } from './look-for-users.ts';
@@ -44,6 +44,21 @@ export class TenantFiles {
     return this.#ask(place, 'takeNodes', placeOf(place), devices);
   }
 
+  /** Where files will go. Throws `ContainerUnsupported`, `NotFound`, `Invalid`. */
+  planFiles(place: ContainerPlace, files: readonly HostFile[]): Promise<FilesPlan> {
+    return this.#ask(place, 'planFiles', placeOf(place), files);
+  }
+
+  /** Mounts them. Idempotent. Resolves to the paths of those that were not there. Throws `ContainerUnsupported`. */
+  placeFiles(place: ContainerPlace, files: readonly GrantedFile[]): Promise<readonly string[]> {
+    return this.#ask(place, 'placeFiles', placeOf(place), files);
+  }
+
+  /** Undo of `placeFiles`. Resolves to the paths of those that were there. */
+  takeFiles(place: ContainerPlace, files: readonly GrantedFile[]): Promise<readonly string[]> {
+    return this.#ask(place, 'takeFiles', placeOf(place), files);
+  }
+
   /** Device nodes below its /dev, without their access. */
   nodesBelowDev(place: ContainerPlace): Promise<readonly DeviceNode[]> {
     return this.#ask(place, 'nodesBelowDev', placeOf(place));
@@ -60,11 +75,15 @@ export class TenantFiles {
   }
 
   /**
-   * Whether the container sees the right node at each path. Asked of all containers every second, and so of all together:
+   * Whether the container sees the right node at each path, and each of the files. Asked of all containers every second, and so of all together:
    * each turn between processes costs more than the look.
    */
-  async hasNodes(place: ContainerPlace, devices: readonly DeviceNode[]): Promise<boolean> {
-    const question: Question = ['hasNodes', placeOf(place), devices.map(idOf)];
+  async hasNodes(
+    place: ContainerPlace,
+    devices: readonly DeviceNode[],
+    files: readonly GrantedFile[] = [],
+  ): Promise<boolean> {
+    const question: Question = ['hasNodes', placeOf(place), devices.map(idOf), ...(files.length > 0 ? [files] : [])];
     const settled = Promise.withResolvers<Answer>();
     this.#pending.push({ place, question, settled });
     if (this.#pending.length === 1) setImmediate(() => void this.#askTogether());

@@ -2,14 +2,12 @@ import { closeSync, openSync } from 'node:fs';
 import { S_IFBLK, S_IFCHR } from './device-at.ts';
 import { makedev } from './device-number.ts';
 import type { DeviceNode } from './engine.ts';
-import { O_DIRECTORY, O_PATH } from './flags.ts';
+import { MNT_DETACH, O_DIRECTORY, O_PATH, OPEN_TREE_CLONE } from './flags.ts';
 import { andBack, CLONE_NEWNS, inMountNamespace } from './mount-namespace.ts';
 import { syscall } from './syscall.ts';
 
-/** include/uapi/linux/mount.h, include/uapi/linux/fcntl.h */
+/** include/uapi/linux/mount.h */
 const MS_REC_PRIVATE = 0x4000 | 0x40000;
-const MNT_DETACH = 2;
-const OPEN_TREE_CLONE = 1;
 /** Any directory that every image has; the workbench is mounted on it until it is the only mount. */
 const PLACE = '/sys';
 const NODE = 'node';

@@ -1,13 +1,8 @@
 import { accessSync, closeSync, constants } from 'node:fs';
 import type { ContainerRoot } from './container-root.ts';
-import { AT_EMPTY_PATH } from './flags.ts';
+import { AT_EMPTY_PATH, MOUNT_ATTR_BYTES, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE } from './flags.ts';
 import { inNamespaceOf } from './mount-namespace.ts';
 import { hasCode, SyscallError, stableBytes, syscall } from './syscall.ts';
-
-/** include/uapi/linux/mount.h */
-const OPEN_TREE_CLONE = 1;
-const MOUNT_ATTR_RDONLY = 1n;
-const MOUNT_ATTR_BYTES = 32;
 
 /** Whether nothing can be written in a directory: access(2) says so of a mount, too. */
 export function isReadOnly(directoryFd: number): boolean {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { assert, constantFrom, jsonValue, property, tuple, uint8Array } from 'fast-check';
 import { loadService } from '../../proto/services.ts';
+import { RUNS } from '../../test/property-runs.ts';
 import { parseCheckpoint } from './checkpoint.ts';
 
 /** What a device plugin answers for one container, as the kubelet keeps it. */
@@ -99,7 +100,7 @@ describe('parseCheckpoint()', () => {
           expect([...texts, ...paths].every((text) => typeof text === 'string')).toBe(true);
         }
       }),
-      { numRuns: Number(process.env['CHECKPOINT_RUNS'] ?? 300) },
+      { numRuns: RUNS },
     );
   });
 

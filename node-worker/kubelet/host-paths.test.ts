@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { hostNamesIn, hostPathsOf, hostTextOf } from './host-paths.ts';
+import { hostFileAt, hostNamesIn, hostPathsOf, hostTextOf } from './host-paths.ts';
 
 let root: string;
 beforeEach(() => {
@@ -60,4 +60,30 @@ test('hostNamesIn() lists a directory', () => {
   expect(hostNamesIn(root, '/run').toSorted()).toEqual(['a', 'b', 'c']);
   expect(hostNamesIn(root, '/run/a')).toEqual([]);
   expect(hostNamesIn(root, '/none')).toEqual([]);
+});
+
+test('hostFileAt() follows links within the root, to files and folders', () => {
+  link('run', '/dev/dir/../node');
+  link('out', '../../../../dev/dir');
+  link('loop', 'loop');
+  expect(['/run', '/out', '/none', '/loop', '/dev/none/x'].map((path) => hostFileAt(root, path))).toEqual([
+    '/dev/node',
+    '/dev/dir',
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
+
+test('hostFileAt() finds what is below /usr by its name from before', () => {
+  mkdirSync(join(root, 'usr/lib64'), { recursive: true });
+  writeFileSync(join(root, 'usr/lib64/a'), '');
+  expect(['/lib64/a', '/lib64/b', '/library/a'].map((path) => hostFileAt(root, path))).toEqual([
+    '/usr/lib64/a',
+    undefined,
+    undefined,
+  ]);
+  mkdirSync(join(root, 'lib64'));
+  writeFileSync(join(root, 'lib64/a'), '');
+  expect(hostFileAt(root, '/lib64/a')).toBe('/lib64/a');
 });

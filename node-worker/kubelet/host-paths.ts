@@ -49,6 +49,19 @@ export function hostTextOf(root: string, path: string): string | undefined {
   });
 }
 
+/** Directories that are links into /usr on nearly every host, of which a node worker in a pod sees nothing but /usr. */
+const MERGED = /^\/(?:lib\w*|bin|sbin)\//;
+
+/** Where a file of the host is, without symlinks, which never lead out of `root`; undefined when there is none. */
+export function hostFileAt(root: string, path: string): string | undefined {
+  const places = MERGED.test(path) ? [path, `/usr${path}`] : [path];
+  for (const place of places) {
+    const hostPath = ifThere(undefined, () => resolved(root, place));
+    if (hostPath !== undefined) return hostPath;
+  }
+  return undefined;
+}
+
 /** Names in a directory of the host; none when there is no such directory. */
 export function hostNamesIn(root: string, path: string): readonly string[] {
   return ifThere([], () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -37,6 +37,17 @@ describe('kubeletOf()', () => {
     expect(await kubelet.allocations()).toBe(first);
     write('u2');
     expect(await kubelet.allocations()).toMatchObject([{ podUid: 'u2' }]);
+  });
+
+  test('reads claims, none where none was ever prepared, and says so when their file is not what it should be', async () => {
+    expect(await kubelet.claims()).toEqual([]);
+    const file = join(dir, 'dra_manager_state');
+    copyFileSync(join(import.meta.dirname, 'fixtures/dra_manager_state-1.36.3.json'), file);
+    const claims = await kubelet.claims();
+    expect(claims).toHaveLength(2);
+    expect(await kubelet.claims()).toBe(claims);
+    writeFileSync(file, 'x');
+    await expect(kubelet.claims()).rejects.toMatchObject({ type: 'KubeletUnavailable' });
   });
 
   test.each([

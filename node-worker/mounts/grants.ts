@@ -34,12 +34,14 @@ export async function grantDevices(
   const live = grantsOf(store, record.containerId);
   let rulesChanged = 0;
   const nodesMade: string[] = [];
+  const filesMade: string[] = [];
   for (const { grant } of record.devices) {
     const report = await engine.grant(handle, grant, without(live, grant));
     rulesChanged += report.rulesChanged;
     nodesMade.push(...report.nodesMade);
+    filesMade.push(...(report.filesMade ?? []));
   }
-  return { rulesChanged, nodesMade };
+  return { rulesChanged, nodesMade, ...(filesMade.length > 0 && { filesMade }) };
 }
 
 /**
@@ -55,7 +57,13 @@ export async function revokeDevices(
   const [first, ...rest] = devices.map(({ grant }) => grant);
   if (first === undefined) return;
   // As one: so all rules are gone before the container is asked for its first node, which it may not answer.
-  const all: Grant = { ...first, devices: [first, ...rest].flatMap((grant) => grant.devices) };
+  const grants = [first, ...rest];
+  const files = grants.flatMap((grant) => grant.files ?? []);
+  const all: Grant = {
+    ...first,
+    devices: grants.flatMap((grant) => grant.devices),
+    ...(files.length > 0 && { files: [...new Map(files.map((file) => [file.path, file])).values()] }),
+  };
   const others = tracesOf(store, handle.containerId);
   await engine.revoke(handle, all, rest.reduce(without, without(others, first)));
 }

@@ -34,7 +34,9 @@ export async function mend(
     if (report === undefined) continue;
     // The rules of all mounts of a container are one program: the first mend gives them back to all.
     rulesChanged += report.rulesChanged;
-    const what = [...(rulesChanged > 0 ? ['device rules'] : []), ...report.nodesMade].join(', ');
+    const what = [...(rulesChanged > 0 ? ['device rules'] : []), ...report.nodesMade, ...(report.filesMade ?? [])].join(
+      ', ',
+    );
     deps.metrics.heals.inc();
     deps.log.warn({ mount: keyOf(record.mount), what }, 'mended what somebody had taken away');
     mended.push({ mount: record.mount, what });

@@ -43,7 +43,9 @@ describe('attach() of GPUs', () => {
     node.engine.files = files;
     const { devices, warnings = [] } = await attachNow(attachInput(node.addGpuSlave('g1', [UUIDS[0]]), gpu));
     expect([devices.length, warnings.length, node.events.length]).toEqual([1, count, count]);
-    const said = [warnings, node.events].flat().filter((text) => !/libcuda.*NVIDIA_VISIBLE_DEVICES=none/.test(text));
+    expect(warnings.filter(({ type }) => type !== 'DriverFilesMissing')).toEqual([]);
+    const messages = warnings.map(({ message }) => message);
+    const said = [messages, node.events].flat().filter((text) => !/libcuda.*NVIDIA_VISIBLE_DEVICES=none/.test(text));
     expect(said).toEqual([]);
   });
 });

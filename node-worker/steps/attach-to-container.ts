@@ -9,6 +9,7 @@ import { hostOf } from '../drivers/host.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
 import type { Call, NodeDependencies } from '../mounts/dependencies.ts';
 import { grantDevices, planDevices, revokeDevices } from '../mounts/grants.ts';
+import { type Injection, withFiles } from '../mounts/inject.ts';
 import { checkSlave } from '../mounts/ownership.ts';
 import { preflight } from '../mounts/preflight.ts';
 import { undoAttach, usersLeft } from '../mounts/take-back.ts';
@@ -38,7 +39,10 @@ export async function attachToContainer(
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;
     const kept = await keptDevices(deps, mount, { signed, slaves }, handle);
-    const devices = kept ?? (await newDevices(deps, handle, mount, request, findings, before));
+    const { devices, warnings: known } =
+      kept === undefined
+        ? await newDevices(deps, handle, mount, request, findings, before)
+        : { devices: kept, warnings: [] };
     // No step in between: what is buried after this finds the record.
     checkAlive(deps, slaves);
     const since = new Date().toISOString();
@@ -65,7 +69,7 @@ export async function attachToContainer(
       if (before !== undefined) await deps.store.put(isUsed ? { ...record, phase: 'attached' } : before);
       throw err;
     }
-    const warnings = await preflight(deps, handle, request);
+    const warnings = await preflight(deps, handle, request, known);
     return { containerId: container.id, devices: mountedDevicesOf(devices), ...(warnings.length > 0 && { warnings }) };
   } finally {
     handle.close();
@@ -118,18 +122,19 @@ async function newDevices(
   deps: NodeDependencies,
   handle: ContainerHandle,
   mount: MountRef,
-  { deviceType }: MountRequest,
+  request: MountRequest,
   findings: readonly Finding[],
   before: MountRecord | undefined,
-): Promise<readonly RecordedDevice[]> {
+): Promise<Injection> {
   const host = hostOf(deps);
   const found = findings.flatMap((finding) =>
-    driverOf(deviceType)
+    driverOf(request.deviceType)
       .devicesOf(finding, host)
       .map((device) => ({ ...device, slave: finding.slave.name })),
   );
   const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
-  return planDevices(deps, handle, mount, devices);
+  const planned = await planDevices(deps, handle, mount, devices);
+  return withFiles(deps, handle, mount, request, findings, planned);
 }
 
 /** Proves after the grant what was proved before it: the kubelet may have given the devices to others in between. */

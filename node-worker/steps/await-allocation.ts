@@ -26,21 +26,38 @@ export async function awaitAllocation(
     checkAlive(deps, slaves);
     const allocations = await allocated(deps, request, slaves);
     if (allocations !== undefined) return allocations;
+    await refuseClaims(deps, slaves);
     await deps.changes.next(seen, POLL_MS, signal);
   }
 }
 
 /**
- * What the slaves have now; undefined while the kubelet may still come to it.
+ * The kubelet prepares claims after device plugins have answered: then an extended resource that is not allocated never will be.
+ * @throws NotAllocated
+ */
+async function refuseClaims({ kubelet }: Pick<Deps, 'kubelet'>, slaves: readonly SlaveRef[]): Promise<void> {
+  // Where they cannot be read, the deadline ends the wait.
+  const claims = await kubelet.claims().catch(() => []);
+  const slave = slaves.find(({ uid }) => claims.some(({ podUids }) => podUids.includes(uid)));
+  if (slave === undefined) return;
+  const why = 'a claim serves it, and no device plugin. Use device_type=GENERIC';
+  throw fail('NotAllocated', `Cannot attach what "${slave.name}" has: ${why}`);
+}
+
+/**
+ * What the slaves have now by device plugins; undefined while the kubelet may still come to it.
+ * @param served extended resources that are served by something else
  * @throws NotAllocated when it never will, KubeletUnavailable
  */
 export async function allocated(
   { kubelet }: Pick<Deps, 'kubelet'>,
   request: Pick<MountRequest, 'resources' | 'split'>,
   slaves: readonly SlaveRef[],
+  served: ReadonlySet<string> = new Set(),
 ): Promise<readonly Allocation[] | undefined> {
+  const wanted = Object.entries(wantedBy(request, slaves)).filter(([resource]) => !served.has(resource));
   const uids = slaves.map(({ uid }) => uid);
-  const claim = claimOf(await kubelet.allocations(), uids, wantedBy(request, slaves));
+  const claim = claimOf(await kubelet.allocations(), uids, Object.fromEntries(wanted));
   if (claim.state === 'wrong') {
     throw fail('NotAllocated', `Cannot attach what "${slaves[0]?.name}" has: ${claim.message}`);
   }

@@ -100,7 +100,7 @@ export class TestServer {
       mounts: this.mounts,
       listObjects: (target) => this.listObjects(target),
       clusterName: async () => 'test',
-      signingKey: this.keys.privateKey,
+      signingKey: () => this.keys.privateKey,
       readiness: { checks: { test: () => this.ready } },
       log: pino({}, { write: (line) => this.logLines.push(JSON.parse(line) as Record<string, unknown>) }),
       metrics: new Metrics(),

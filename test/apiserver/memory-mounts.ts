@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { MountAnswer, Mounts, NewMount } from '../../apiserver/mounts/mounts.ts';
 import type { ObjectList } from '../../apiserver/mounts/objects.ts';
 import { renewalOf, repeatOf } from '../../apiserver/mounts/repeat.ts';
-import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
+import type { DeviceMount, DeviceMountList, MountWarning } from '../../contract/device-mount.ts';
 import { type DeviceMountObject, mountOfObject, objectOf } from '../../contract/device-mount-object.ts';
 import { fail, nothingMounted } from '../../contract/failures.ts';
 import type { Fingerprint } from '../../contract/fingerprint.ts';
@@ -17,6 +17,8 @@ export class MemoryMounts implements Mounts {
   readonly patience: number[] = [];
   /** How long each mount may be waited for to be shown. */
   readonly shownWithin: number[] = [];
+  /** What every mount is made in spite of. */
+  warnings: readonly MountWarning[] = [];
   /** What each call answers instead. */
   failure: Error | undefined;
   /** Awaited by each mount before it is made. */
@@ -63,11 +65,8 @@ export class MemoryMounts implements Mounts {
     const started = this.#stored(key, first, { phase: 'Pending' });
     if (patienceMs === 0) return { state: 'pending', mount: shown(started), shown: true };
     await this.gate;
-    return {
-      state: 'mounted',
-      mount: shown(this.#stored(key, started, { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z' })),
-      shown: true,
-    };
+    const made = { phase: 'Mounted', mountedAt: '2026-01-01T00:00:00Z', warnings: this.warnings } as const;
+    return { state: 'mounted', mount: shown(this.#stored(key, started, made)), shown: true };
   }
 
   #joined(key: string, mount: DeviceMount, { request }: MountInput): MountAnswer {

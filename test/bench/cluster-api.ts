@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import type { CoreV1Event, V1DeleteOptions, V1Pod } from '@kubernetes/client-node';
 import { ClusterError, type MountPreconditions } from '../../activities/cluster.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
-import { type Credential, createAuthority, issue } from '../../deploy/local/pki/certificate.ts';
+import { type Credential, createAuthority, issue } from '../../process/certificates.ts';
 import type { MemoryCluster } from '../workflows/memory-cluster.ts';
 import { KUBE_SYSTEM } from './kube-api.ts';
 

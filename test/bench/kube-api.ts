@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { type Credential, createAuthority, issue } from '../../deploy/local/pki/certificate.ts';
+import { type Credential, createAuthority, issue } from '../../process/certificates.ts';
 
 /** UID of the namespace. */
 export const KUBE_SYSTEM = 'uid-of-bench';

@@ -10,7 +10,8 @@ import type { KernelEngine } from '../../node-worker/kernel/engine.ts';
 import { hasCode } from '../../node-worker/kernel/syscall.ts';
 import { find } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
-import { podPath } from './pods.ts';
+import { podPath, podReady } from './pods.ts';
+import { until } from './until.ts';
 
 /**
  * What decides over the devices of a container, as the kernel has it: no word of the product is asked. Two states are equal
@@ -71,6 +72,14 @@ export async function containerPid(pod: string, which: ContainerOf = {}): Promis
   const handle = open(await containerIdOf(pod, which));
   handle.close();
   return handle.pid;
+}
+
+/** Kills the container's first process, and waits until the kubelet has started another container. */
+export async function restartContainer(pod: string): Promise<void> {
+  const id = await containerIdOf(pod);
+  process.kill(await containerPid(pod), 'SIGKILL');
+  await until(`a new container of ${pod}`, async () => (await containerIdOf(pod)) !== id);
+  await podReady(pod);
 }
 
 function open(containerId: string): ReturnType<KernelEngine['openContainer']> {

@@ -5,21 +5,27 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
-import { attach } from '../../node-worker/steps/attach.ts';
+import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { buildLibcuda, IMAGES, treeOf, VERSION } from './injected.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
 const engine = createEngine();
 let hostRoot: string;
+/** The same, with the libraries of its driver. */
+let wholeHost: string;
 beforeAll(() => {
   cleanUp();
   mkdirSync(WORK, { recursive: true });
-  hostRoot = mkdtempSync(join(WORK, 'host-'));
-  addDriver(hostRoot);
-  addDriverNodes(hostRoot);
+  [hostRoot, wholeHost] = [mkdtempSync(join(WORK, 'host-')), mkdtempSync(join(WORK, 'host-'))];
+  for (const root of [hostRoot, wholeHost]) {
+    addDriver(root);
+    addDriverNodes(root);
+  }
+  buildLibcuda(join(wholeHost, 'usr/lib64'));
 });
 afterAll(cleanUp);
 
@@ -177,6 +183,46 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
     });
     const { warnings = [] } = await mount('m1', [node.addGpuSlave('g1', [FIRST])]);
     expect([warnings.length, node.events.length]).toEqual([count, count]);
+  });
+
+  test.each(IMAGES)(
+    'bring the driver for new processes into an image of %s, which has none',
+    async (_name, folder, prepare) => {
+      await start({ cgroupVersion, prepare });
+      node.deps = { ...node.deps, hostRoot: wholeHost };
+      const before = treeOf(container.rootfs);
+      const slave = node.addGpuSlave('g1', [FIRST]);
+      expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1.*(No such file|cannot open)/);
+      expect((await mount('m1', [slave])).warnings ?? []).toEqual([]);
+      // The kernel has let it through to a driver that this machine does not have.
+      expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+
+      const record = node.deps.store.get({ namespace: 'default', name: 'm1' });
+      await container.stop();
+      container = await startContainer({ cgroupVersion, prepare });
+      node.container = runtimeOf(container);
+      if (record === undefined) throw new Error('no record');
+      await attachAgain(node.deps, record, { signal: AbortSignal.timeout(10_000) });
+      expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+
+      await unmount('m1', [slave]);
+      expect(await container.run(`load libcuda.so.1; ls ${folder}/libcuda.so.${VERSION}`)).toMatch(
+        /libcuda\.so\.1[^]*No such file/,
+      );
+      expect(treeOf(container.rootfs)).toEqual(before);
+    },
+  );
+
+  test('share the driver, which goes with the last mount', async () => {
+    await start({ cgroupVersion, prepare: IMAGES[0][2] });
+    node.deps = { ...node.deps, hostRoot: wholeHost };
+    const [one, two] = [node.addGpuSlave('g1', [FIRST], 'm1'), node.addGpuSlave('g2', [SECOND], 'm2')];
+    await mount('m1', [one]);
+    await mount('m2', [two]);
+    await unmount('m1', [one]);
+    expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+    await unmount('m2', [two]);
+    expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
   });
 
   test('leave alone the GPU and the control node that the container had itself', async () => {

@@ -8,30 +8,7 @@ import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf, until } from './devices.ts';
-import { LOCKED_DIRECTORY, SLOW_EXEC } from './slow-programs.ts';
-
-/**
- * Mounts a file system on a path, whose root is of the mode it is told, and never answers a request of the kernel's. Then it
- * holds the root open (O_PATH asks nothing), says "up", and after some seconds ends, so that a failing test ends too.
- */
-const NEVER_ANSWERS = `
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mount.h>
-#include <unistd.h>
-int main(int count, char **words) {
-  char options[128];
-  int fd = open("/tmp/fuse", O_RDWR);
-  if (fd < 0) fd = open("/dev/fuse", O_RDWR);
-  snprintf(options, sizeof options, "fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, words[2]);
-  if (fd < 0 || mount("slow", words[1], "fuse", 0, options)) return perror("mount"), 1;
-  alarm(8);
-  int held = open(words[1], O_PATH);
-  puts(held < 0 ? "not up" : "up");
-  fflush(stdout);
-  pause();
-}`;
+import { LOCKED_DIRECTORY, NEVER_ANSWERS, SLOW_EXEC } from './slow-programs.ts';
 
 const engine = createEngine();
 let canary: Canary;

@@ -54,6 +54,29 @@ static void mount_on(const char *path) {
   if (server < 0 || mount("slow", path, "fuse", 0, options)) { perror("mount"); _exit(1); }
 }`;
 
+/**
+ * Mounts a file system on a path, whose root is of the mode it is told, and never answers a request of the kernel's. Then it
+ * holds the root open (O_PATH asks nothing), says "up", and after some seconds ends, so that a failing test ends too.
+ */
+export const NEVER_ANSWERS = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <unistd.h>
+int main(int count, char **words) {
+  char options[128];
+  int fd = open("/tmp/fuse", O_RDWR);
+  if (fd < 0) fd = open("/dev/fuse", O_RDWR);
+  snprintf(options, sizeof options, "fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, words[2]);
+  if (fd < 0 || mount("slow", words[1], "fuse", 0, options)) return perror("mount"), 1;
+  alarm(8);
+  int held = open(words[1], O_PATH);
+  puts(held < 0 ? "not up" : "up");
+  fflush(stdout);
+  pause();
+}`;
+
 /** \`slow-exec DIRECTORY\`: a child execs, and the kernel waits for the closing of its file while /proc/PID/maps is locked. */
 export const SLOW_EXEC = `${FUSE_SERVER}
 int main(int count, char **words) {

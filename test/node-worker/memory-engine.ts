@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../../node-worker/cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
@@ -18,6 +19,7 @@ export class MemoryEngine
       KernelEngine,
       | 'openContainer'
       | 'plan'
+      | 'planFiles'
       | 'grant'
       | 'revoke'
       | 'usersOf'
@@ -43,6 +45,10 @@ export class MemoryEngine
   opened = 0;
   /** Files of every container; undefined where none can be looked at. */
   files: ReadonlySet<string> | undefined = new Set();
+  /** Paths of the host's files that are mounted, by container id. */
+  readonly mounted = new Map<string, Set<string>>();
+  /** Why no file can be mounted. */
+  filesRefused: string | undefined;
   /** Where the files of the host's device nodes are. */
   hostRoot = '';
 
@@ -72,24 +78,47 @@ export class MemoryEngine
     })),
   });
 
+  planFiles: KernelEngine['planFiles'] = async (_container, files) => {
+    if (this.filesRefused !== undefined) throw fail('ContainerUnsupported', this.filesRefused);
+    return {
+      files: files.flatMap(({ path, hostPath }) => {
+        const made = { name: 'made', madeDirectories: [] } as const;
+        const file = { path, kind: 'mount', from: hostPath, identity: hostPath, ...made } as const;
+        // By the names that libraries have by custom: nothing is in their files here.
+        const soname = /^(.+\.so\.\d+)\.[\d.]+$/.test(path) ? path.replace(/\.so\.[\d.]+$/, '.so.1') : undefined;
+        return soname === undefined ? [file] : [file, { path: soname, kind: 'link', from: basename(path), ...made }];
+      }),
+      warnings: [],
+    };
+  };
+
   async grant(container: ContainerHandle, grant: Grant): ReturnType<KernelEngine['grant']> {
     await this.before('grant', grant);
     const there = this.#of(container);
     const nodesMade = grant.devices.map(({ path }) => path).filter((path) => !there.has(path));
     for (const path of nodesMade) there.add(path);
-    return { rulesChanged: nodesMade.length, nodesMade };
+    const mounted = this.#mountedIn(container);
+    const filesMade = (grant.files ?? []).map(({ path }) => path).filter((path) => !mounted.has(path));
+    for (const path of filesMade) mounted.add(path);
+    return { rulesChanged: nodesMade.length, nodesMade, ...(grant.files !== undefined && { filesMade }) };
   }
 
   async revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): ReturnType<KernelEngine['revoke']> {
     await this.before('revoke', grant);
     const kept = new Set(others.flatMap(({ devices }) => devices.map(({ path }) => path)));
     for (const { path } of grant.devices) if (!kept.has(path)) this.#of(container).delete(path);
+    const filesKept = new Set(others.flatMap(({ files = [] }) => files.map(({ path }) => path)));
+    for (const { path } of grant.files ?? []) if (!filesKept.has(path)) this.#mountedIn(container).delete(path);
     return { rulesChanged: 1, nodesRemoved: [], stillAllowed: [] };
   }
 
   async drifted(container: ContainerHandle, grants: readonly Grant[]): Promise<boolean> {
     const there = this.#of(container);
-    return grants.some(({ devices }) => devices.some(({ path }) => !there.has(path)));
+    const mounted = this.#mountedIn(container);
+    return grants.some(
+      ({ devices, files = [] }) =>
+        devices.some(({ path }) => !there.has(path)) || files.some(({ path }) => !mounted.has(path)),
+    );
   }
 
   usersOf: KernelEngine['usersOf'] = async ({ containerId }, devices) => {
@@ -113,13 +142,20 @@ export class MemoryEngine
     return { type: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
   };
 
-  hasAnyFile: KernelEngine['hasAnyFile'] = async (_container, paths) => {
+  hasAnyFile: KernelEngine['hasAnyFile'] = async (container, paths) => {
     if (this.files === undefined) throw fail('ContainerStuck', 'Cannot look');
-    return paths.some((path) => this.files?.has(path));
+    const mounted = this.#mountedIn(container);
+    return paths.some((path) => this.files?.has(path) || mounted.has(path));
   };
 
   devicesOf: KernelEngine['devicesOf'] = async (container) =>
     [...this.#of(container)].map((path) => ({ ...this.hostDevice(`${this.hostRoot}${path}`), path, access: 'rw' }));
+
+  #mountedIn({ containerId }: ContainerHandle): Set<string> {
+    const mounted = this.mounted.get(containerId) ?? new Set();
+    this.mounted.set(containerId, mounted);
+    return mounted;
+  }
 
   #of({ containerId }: ContainerHandle): Set<string> {
     const paths = this.containers.get(containerId);

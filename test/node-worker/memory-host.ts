@@ -19,6 +19,7 @@ export function memoryHost(
       if (below.length === 0) throw fail('NotFound', `Cannot use host path "${path}": the node has no such file`);
       return below.map((hostPath) => ({ rest: hostPath.slice(path.length), hostPath }));
     },
+    resolve: (path) => (all.some((file) => file === path || file.startsWith(`${path}/`)) ? path : undefined),
     read: (path) => texts[path],
     list(path) {
       const below = all.filter((file) => file.startsWith(`${path}/`)).map((file) => file.slice(path.length + 1));

@@ -11,6 +11,7 @@ import type { PodView } from '../../node-worker/cluster/pod-view.ts';
 import type { DeviceUser, KernelEngine } from '../../node-worker/kernel/engine.ts';
 import { Changes } from '../../node-worker/kubelet/changes.ts';
 import type { Allocation } from '../../node-worker/kubelet/checkpoint.ts';
+import type { PreparedClaim } from '../../node-worker/kubelet/prepared-claims.ts';
 import { NodeMetrics } from '../../node-worker/metrics.ts';
 import type { NodeDependencies } from '../../node-worker/mounts/dependencies.ts';
 import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
@@ -40,6 +41,7 @@ export class MemoryNode {
   /** Files stand for the device nodes of its /dev. */
   readonly hostRoot: string;
   allocations: Allocation[] = [];
+  claims: PreparedClaim[] = [];
   /** Device ids by resource that the kubelet tells of pods, by name. */
   readonly podResources = new Map<string, ReadonlyMap<string, readonly string[]>>();
   /** When the last of all its slaves has begun to run. */
@@ -79,6 +81,9 @@ export class MemoryNode {
       ownerUids: [TARGET.podUid],
       running: true,
       mount: 'm1',
+      labels: {},
+      annotations: {},
+      claims: [],
       end: undefined,
       ...pod,
     };
@@ -154,6 +159,7 @@ export class MemoryNode {
       },
       kubelet: {
         allocations: async () => [...this.allocations],
+        claims: async () => [...this.claims],
         accepted: async (uid) => this.accepted.has(uid),
       },
       podResources: {

@@ -49,7 +49,7 @@ test('a replica that was held up past the deadline answers what has become of th
   const replica = new Replica(harness, newMount(mountRequest('held', { deadlineSeconds: DEADLINE_SECONDS })));
   await attaching;
   const overMs = Date.now() + GIVEN_UP_MS;
-  replica.hold();
+  await replica.hold();
   harness.gates.open();
   await eventually(
     async () => (await harness.statusOf('held-m')) === 'RUNNING' && harness.eventsOf('held').length === 1,
@@ -67,7 +67,7 @@ test('a mount that Temporal has taken late is told to go on, as it does', async 
   });
   const mounts = harness.mounts();
   const backMs = Date.now() + GIVEN_UP_MS - 2_000;
-  harness.server.hold();
+  await harness.server.hold();
   const told = mounts.mount(newMount(mountRequest('young', { deadlineSeconds: DEADLINE_SECONDS })), 40_000);
   await eventually(() => Date.now() > backMs);
   harness.server.release();

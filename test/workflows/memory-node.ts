@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { MountedDevice } from '../../contract/device-mount.ts';
+import type { MountedDevice, MountWarning } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
 import { slaveIndex } from '../../contract/names.ts';
 import type {
@@ -20,6 +20,8 @@ import type { MemoryCluster } from './memory-cluster.ts';
 export class MemoryNode implements NodeActivities {
   /** What attaches end with from now on. */
   refuse: FailureType | undefined;
+  /** What attaches are made in spite of from now on. */
+  warnings: readonly MountWarning[] | undefined;
   /** What detaches end with from now on. */
   failing: FailureType | undefined;
   /** Processes that use every device. */
@@ -74,7 +76,7 @@ export class MemoryNode implements NodeActivities {
     this.#slaves.set(key, uids);
     this.#used.set(signed.signature, uids);
     await Promise.race([this.slow, ...(this.slow === undefined ? [] : [Context.current().cancelled])]);
-    return { containerId: 'c1', devices };
+    return { containerId: 'c1', devices, ...(this.warnings && { warnings: this.warnings }) };
   }
 
   async detachDevices({ mounts, slaves, force, signed, device }: DetachInput): Promise<DetachResult> {

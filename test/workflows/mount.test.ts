@@ -66,6 +66,18 @@ describe('mountDevices()', () => {
     expect(after).toEqual({});
   });
 
+  test('tells what the container lacks to make use of the devices', async () => {
+    const node = await harness.addNode('lacking', 1);
+    node.warnings = [{ type: 'DriverFilesMissing', message: 'there is no libcuda.so.1' }];
+    const { status } = await harness.mount(signed(mountRequest('lacking')));
+    expect(status).toMatchObject({ phase: 'Mounted', warnings: node.warnings });
+    const conditions = await eventually(async () => {
+      const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: 'lacking-m' });
+      return object?.status?.phase === 'Mounted' ? object.status.conditions : undefined;
+    });
+    expect(conditions.map(({ type, status }) => [type, status])).toContainEqual(['DriverFilesMissing', 'True']);
+  });
+
   test('is mounted from the queue the moment that a device is free', async () => {
     const node = await harness.addNode('queue', 0);
     const mounting = harness.mount(signed(mountRequest('queue', { queue: true })));

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { NewMount } from '../../apiserver/mounts/mounts.ts';
+import { stopProcess } from '../stop-process.ts';
 import type { Harness } from './harness.ts';
 
 /** A process that asks Temporal for a mount as a replica of the apiserver does, and can be held up. */
@@ -17,8 +18,8 @@ export class Replica {
     this.answer = once(this.#process, 'message').then(([answer]) => answer as unknown);
   }
 
-  hold(): void {
-    this.#process.kill('SIGSTOP');
+  async hold(): Promise<void> {
+    await stopProcess(this.#process.pid);
   }
 
   release(): void {

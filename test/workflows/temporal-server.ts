@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
+import { stopProcess } from '../stop-process.ts';
 
 /** A server that is slow to start, on a machine that is busy, is still a server. */
 const START_MS = 60_000;
@@ -58,8 +59,8 @@ export class TemporalServer {
   }
 
   /** It answers nobody until it is released. */
-  hold(): void {
-    this.#process?.kill('SIGSTOP');
+  async hold(): Promise<void> {
+    await stopProcess(this.#process?.pid);
   }
 
   release(): void {

@@ -118,6 +118,6 @@ device-mounter-temporal.{{ .Release.Namespace }}.svc:7233
 - { name: CERTIFICATES, value: {{ get $modes .Values.certificates.mode }} }
 {{- if .Values.apiService.register }}
 # With this ClusterRole the APIService is deleted.
-- { name: API_SERVICE_OWNER, value: "device-mounter:api-service-owner" }
+- { name: API_SERVICE_OWNER, value: "device-mounter:installation" }
 {{- end }}
 {{- end -}}

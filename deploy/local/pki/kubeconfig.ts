@@ -1,5 +1,5 @@
+import type { Credential } from '../../../process/certificates.ts';
 import { APISERVER_URL } from '../addresses.ts';
-import type { Credential } from './certificate.ts';
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Credential, createAuthority, issue, type LeafRequest } from '../../../process/certificates.ts';
 import { CONTROL_ADDRESS, KUBERNETES_SERVICE_ADDRESS } from '../addresses.ts';
 import type { StatePaths } from '../state.ts';
-import { type Credential, createAuthority, issue, type LeafRequest } from './certificate.ts';
 import { kubeconfigOf } from './kubeconfig.ts';
 
 /** Who talks to kube-apiserver from outside of pods: the file name of the kubeconfig and who that is. */

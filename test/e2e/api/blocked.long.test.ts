@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../../../deploy/local/state.ts';
 import { find } from '../kube.ts';
 import { kubectlOk } from '../kubectl.ts';
@@ -48,21 +48,26 @@ async function endOf(name: string): Promise<'gone' | 'blocked' | undefined> {
 }
 
 describe('with the apiserver itself gone', () => {
-  let apiService: object;
-  beforeAll(async () => {
-    apiService = (await find<object>(API_SERVICE)) ?? {};
-    await scale('device-mounter-apiserver', 0);
-  });
-
   afterAll(async () => {
-    const { metadata, ...rest } = apiService as { metadata: { name: string }; status?: unknown };
-    const again = { ...rest, metadata: { name: metadata.name } };
-    await kubectlOk(['apply', '--server-side', '--force-conflicts', '-f', '-'], JSON.stringify(again));
     await scale('device-mounter-apiserver', 2);
+    await scale('device-mounter-control', 2);
     await apiAvailable();
   });
 
-  test('Kubernetes blocks it, says so, and the way out of the guide works', async () => {
+  test('the control worker takes the API away, and namespaces are deleted', async () => {
+    await scale('device-mounter-apiserver', 0);
+    await createNamespace('contract-gone');
+    await deleteNamespace('contract-gone');
+    await namespaceGone('contract-gone', 30_000);
+    await until('the APIService to be gone', async () => (await find(API_SERVICE)) === undefined, 30_000);
+    await scale('device-mounter-apiserver', 2);
+    await until('the APIService to be back', () => find(API_SERVICE), 30_000);
+    await apiAvailable();
+  }, 300_000);
+
+  test('and the control worker too: Kubernetes blocks it, says so, and the way out of the guide works', async () => {
+    await scale('device-mounter-control', 0);
+    await scale('device-mounter-apiserver', 0);
     const namespace = await blockedNamespace();
     // Objects are kube-apiserver's own, whatever becomes of the rest of the group.
     await kubectlOk(['get', 'devicemounts', '--all-namespaces']);

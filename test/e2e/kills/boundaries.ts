@@ -89,7 +89,7 @@ export async function reach(
     requests.push(isMount(boundary) ? putMount(pods[boundary]) : putUnmount(pods[boundary]));
   };
 
-  held.hold(node2?.kubelet.pid(), worker(node1?.name), worker(node3?.name));
+  await held.hold(node2?.kubelet.pid(), worker(node1?.name), worker(node3?.name));
   begin('mount: slave scheduled, nothing allocated');
   begin('mount: allocated, not attached');
   begin('mount: attached, the workflow does not know');
@@ -119,14 +119,14 @@ export async function reach(
     ),
   ]);
 
-  held.hold(CLUSTER.servers['kube-scheduler'].pid());
+  await held.hold(CLUSTER.servers['kube-scheduler'].pid());
   begin('mount: slave made, not scheduled');
   await until(
     'a slave to be made',
     async () => (await slaveOf(pods['mount: slave made, not scheduled'])) !== undefined,
   );
 
-  held.hold(...processes.controls);
+  await held.hold(...processes.controls);
   begin('mount: accepted, nothing done');
   begin('unmount: accepted, nothing done');
   const accepted = pods['mount: accepted, nothing done'];

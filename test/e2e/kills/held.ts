@@ -1,14 +1,14 @@
+import { stopProcess } from '../../stop-process.ts';
+
 /** Processes that are held with SIGSTOP, so that the step which is theirs does not happen. */
 export class Held {
   readonly #pids = new Set<number>();
 
   /** @throws when one of them does not run */
-  hold(...pids: readonly (number | undefined)[]): void {
+  async hold(...pids: readonly (number | undefined)[]): Promise<void> {
     for (const pid of pids) {
-      // 0 and less would be groups of processes.
-      if (pid === undefined || pid < 2) throw new Error(`Cannot hold process ${pid}: it must run`);
-      process.kill(pid, 'SIGSTOP');
-      this.#pids.add(pid);
+      if (pid !== undefined) this.#pids.add(pid);
+      await stopProcess(pid);
     }
   }
 

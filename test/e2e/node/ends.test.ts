@@ -2,24 +2,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { mountWorkflowId } from '../../../contract/names.ts';
 import { CLUSTER_NAME } from '../../../deploy/local/addresses.ts';
-import { containerIdOf, containerPid, deviceState } from '../device-state.ts';
+import { deviceState, restartContainer } from '../device-state.ts';
 import { type Closing, Ends, type Mounted } from '../ended.ts';
 import { inPod } from '../exec.ts';
 import { ask, remove, send } from '../kube.ts';
 import { isMine, laneNode, NAMESPACE } from '../lane.ts';
-import {
-  busybox,
-  deletePod,
-  deviceMount,
-  evictPod,
-  FUSE,
-  mountOk,
-  PODS,
-  podPath,
-  podReady,
-  TUN,
-  unmount,
-} from '../pods.ts';
+import { busybox, deletePod, deviceMount, evictPod, FUSE, mountOk, PODS, podPath, TUN, unmount } from '../pods.ts';
 import { expectNoPods } from '../targets.ts';
 import { temporalCli } from '../temporal.ts';
 import { until } from '../until.ts';
@@ -34,13 +22,6 @@ afterAll(async () => {
 afterEach(() => all.deletePods());
 
 const slaveOf = ({ status }: DeviceMount): string => podPath(status.slaves[0]?.name ?? '');
-
-async function restart(pod: string): Promise<void> {
-  const id = await containerIdOf(pod);
-  process.kill(await containerPid(pod), 'SIGKILL');
-  await until(`a new container of ${pod}`, async () => (await containerIdOf(pod)) !== id);
-  await podReady(pod);
-}
 
 const cancel = ({ mounted }: Mounted): Promise<string> =>
   temporalCli('workflow', 'cancel', '--workflow-id', mountWorkflowId(CLUSTER_NAME, NAMESPACE, mounted.metadata.name));
@@ -152,7 +133,7 @@ describe('when its container restarts, a mount', () => {
   test('is made in the new one with onRestart=reapply', async () => {
     const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'reapply' });
     const inFirst = await deviceState(pod);
-    await restart(pod);
+    await restartContainer(pod);
     await until('the device in the new container', async () => (await inPod(pod, 'exec 3</dev/fuse')).code === 0);
     expect(await deviceState(pod)).toEqual(inFirst);
     const { name } = mounted.metadata;
@@ -169,7 +150,7 @@ describe('when its container restarts, a mount', () => {
   if (isMine(2))
     test('ends with onRestart=release', async () => {
       const { pod, mounted, before } = await all.mountedTarget(node, {}, { onRestart: 'release' });
-      await restart(pod);
+      await restartContainer(pod);
       await all.expectEnded(mounted, { status: 'COMPLETED', reason: 'ContainerRestarted' });
       expect(await deviceState(pod)).toEqual(before);
       await all.expectFree(node);

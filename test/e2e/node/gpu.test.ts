@@ -1,17 +1,18 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
 import type { DeviceTypeName } from '../../../contract/device-types.ts';
 import { ForeignPlugin, type Offered } from '../../device-plugin/foreign-plugin.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, requireNoDriver, UUIDS } from '../../node-worker/nvidia-tree.ts';
-import { type DeviceState, deviceState } from '../device-state.ts';
+import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask, failureIn, messageOf, send } from '../kube.ts';
 import { laneNode } from '../lane.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
 import { type Opens, opensOf } from '../opens.ts';
-import { eventsOf, pathOf } from '../pods.ts';
+import { busybox, deletePod, eventsOf, FUSE, mountOk, pathOf, slavesGone, unmount } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -114,8 +115,8 @@ async function unmountOk({ metadata, spec }: DeviceMount): Promise<void> {
 }
 
 /** Mounts whichever GPU the kubelet takes; answers its path as well. */
-async function mountGpu(): Promise<readonly [DeviceMount, string]> {
-  const mounted = await ask<DeviceMount>('PUT', mountPath('NVIDIA_GPU'), oneOf(GPU));
+async function mountGpu(body: object = {}): Promise<readonly [DeviceMount, string]> {
+  const mounted = await ask<DeviceMount>('PUT', mountPath('NVIDIA_GPU'), { ...oneOf(GPU), ...body });
   const [{ id, nodes } = { id: '', nodes: [] }, ...others] = mounted.status.devices;
   const path = PATHS.get(id) ?? 'a node of its own';
   expect([nodes.map((one) => one.path), others]).toEqual([[path, ...CONTROL], []]);
@@ -145,6 +146,44 @@ test('GPUs that are named in the environment only open while mounted, and contro
   await until('an Event to tell of the missing libraries', async () =>
     (await eventsOf(first.spec.podUid, 'DeviceNeedsMore')).join().includes('libcuda.so.1'),
   );
+});
+
+test('a GPU and its control nodes are in the container that takes the place of one, and go with the mount', async () => {
+  const [mounted, path] = await mountGpu({ onRestart: 'reapply' });
+  await restartContainer(pod);
+  await until('the GPU in the new container', async () =>
+    isDeepStrictEqual(await opensOfDriver(), only(path, ...CONTROL)),
+  );
+  await unmountOk(mounted);
+  expect(await opensOfDriver()).toEqual(only());
+  expect(await deviceState(pod)).toEqual(before);
+});
+
+test('a GENERIC device that a process uses is taken by force only', async () => {
+  await ask('PUT', mountPath('GENERIC'), oneOf(SPECS));
+  const { stdout } = await inPod(pod, 'sleep 100000 3<>/dev/by-specs >/dev/null 2>&1 & echo $!');
+  const busy = await send('PUT', pathOf(pod, 'unmount', '&wait_second=30', 'GENERIC'));
+  expect([busy.status, failureIn(busy)]).toEqual([409, 'DeviceBusy']);
+  expect((await inPod(pod, 'exec 3<>/dev/by-specs && echo opened')).stdout).toBe('opened\n');
+  expect((await unmountAll('GENERIC')).status).toBe(200);
+  expect((await inPod(pod, `test -e /proc/${stdout.trim()}/fd/3`)).code).toBe(1);
+  expect(await deviceState(pod)).toEqual(before);
+});
+
+test('a device that the container had itself stays when the same one is mounted and given back', async () => {
+  // The node has one of these, and the slave of the test before may have it still.
+  await slavesGone(pod);
+  const limits = { [SPECS]: '1' };
+  const owner = await targets.start(node.name, {
+    containers: [busybox(['sleep', '100000'], { resources: { limits } })],
+  });
+  const own = await deviceState(owner);
+  await mountOk(owner, FUSE, '&wait_second=30');
+  expect((await inPod(owner, 'exec 3<>/dev/fuse && echo opened')).stdout).toBe('opened\n');
+  expect((await unmount(owner, '&wait_second=30')).status).toBe(200);
+  expect((await inPod(owner, 'exec 3<>/dev/by-specs && echo opened')).stdout).toBe('opened\n');
+  expect(await deviceState(owner)).toEqual(own);
+  await deletePod(owner);
 });
 
 test('GENERIC devices that are granted by device specs and by CDI names open while mounted', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { hasCondition, type KubeAnswer } from '../../../deploy/local/kube-api.ts';
+import { stopProcess } from '../../stop-process.ts';
 import { place } from '../daemon-sets.ts';
 import { containerIdOf, deviceState } from '../device-state.ts';
 import { ask, find, messageOf } from '../kube.ts';
@@ -136,9 +137,8 @@ async function refusedWithoutCpu(pod: string): Promise<KubeAnswer> {
  * the kubelet is stopped until it finds both. It allocates devices first, and looks at CPUs then.
  */
 async function mountWithoutCpu(pod: string): Promise<KubeAnswer> {
-  const kubelet = node.kubelet.pid();
-  if (kubelet === undefined) throw new Error('Cannot stop the kubelet: it does not run');
-  process.kill(kubelet, 'SIGSTOP');
+  const kubelet = node.kubelet.pid() ?? 0;
+  await stopProcess(kubelet);
   try {
     const patches = [{ op: 'replace', path: '/spec/schedulerName', value: 'nobody' }];
     const mounting = mount(pod, FUSE, '&wait_second=30', { patches });

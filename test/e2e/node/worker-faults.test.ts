@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../../contract/names.ts';
+import { stopProcess } from '../../stop-process.ts';
 import { nodeWorkerPid } from '../cluster.ts';
 import { daemonPodReady, PRODUCT_NAMESPACE, place } from '../daemon-sets.ts';
 import { deviceState } from '../device-state.ts';
@@ -83,7 +84,7 @@ if (isMine(1))
   test('a node worker frozen in the middle is NodeUnreachable, and all is undone when it is back', async () => {
     const pod = await target();
     const pid = await nodeWorkerPid(node);
-    process.kill(pid, 'SIGSTOP');
+    await stopProcess(pid);
     try {
       const refused = await mount(pod, FUSE, '&wait_second=38');
       expect([refused.status, failureIn(refused)]).toEqual([503, 'NodeUnreachable']);

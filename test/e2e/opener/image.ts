@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { imageOf, packLayer } from '../../../deploy/local/image/archive.ts';
 import { loadImage } from '../../../deploy/local/image/load.ts';
 import type { ClusterNode } from '../../../deploy/local/node/node.ts';
@@ -25,19 +25,34 @@ export function loadOpenerImage(nodes: readonly ClusterNode[]): Promise<string> 
 }
 
 /** Gives nodes an image whose only file is a static binary made of `source`, the first word of `entrypoint`. Answers its name. */
-export async function loadStaticImage(
+export function loadStaticImage(
   nodes: readonly ClusterNode[],
   source: string,
   entrypoint: readonly [string, ...string[]],
 ): Promise<string> {
-  const [program] = entrypoint;
+  return loadRootImage(nodes, entrypoint, async (root) => {
+    await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, entrypoint[0]), source]);
+  });
+}
+
+/** Gives nodes an image with the files that `fill` makes below a root. Answers its name. */
+export async function loadRootImage(
+  nodes: readonly ClusterNode[],
+  entrypoint: readonly [string, ...string[]],
+  fill: (root: string) => Promise<void>,
+): Promise<string> {
+  const name = basename(entrypoint[0]);
   const folder = mkdtempSync(join(tmpdir(), 'device-mounter-image-'));
   try {
     const root = join(folder, 'root');
     mkdirSync(root);
-    await run('gcc', ['-static', '-O2', '-Wall', '-o', join(root, program), source]);
+    await fill(root);
     const layer = await packLayer(root, join(folder, 'layer.tar'));
-    const image = imageOf([layer], { entrypoint, path: '/' }, (digest) => `localhost${program}:${digest.slice(0, 12)}`);
+    const image = imageOf(
+      [layer],
+      { entrypoint, path: '/bin' },
+      (digest) => `localhost/${name}:${digest.slice(0, 12)}`,
+    );
     await loadImage(CLUSTER.paths, nodes, image);
     return image.tag;
   } finally {

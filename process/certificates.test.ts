@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { describe, expect, test } from '@jest/globals';
-import { createAuthority, issue } from './certificate.ts';
+import { createAuthority, issue } from './certificates.ts';
 
 const AUTHORITY = await createAuthority('test-ca');
 const server = await issue(AUTHORITY, { commonName: 'server', usage: 'server', names: ['127.0.0.1', 'a.svc'] });

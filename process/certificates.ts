@@ -12,6 +12,7 @@ import {
   KeyUsagesExtension,
   PemConverter,
   SubjectAlternativeNameExtension,
+  X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
@@ -23,7 +24,6 @@ export interface Credential {
 
 /** What signs certificates. */
 export interface Authority extends Credential {
-  readonly commonName: string;
   readonly signingKey: webcrypto.CryptoKey;
 }
 
@@ -38,35 +38,49 @@ export interface LeafRequest {
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const USAGES = { client: ExtendedKeyUsage.clientAuth, server: ExtendedKeyUsage.serverAuth } as const;
+/** A year. */
 const LIFETIME_MS = 365 * 24 * 3_600_000;
-/** Clocks of containers and host are one; an hour covers a clock that is set right after boot. */
+/** Clocks of the nodes differ a little; an hour covers a clock that is set right after boot. */
 const BACKDATED_MS = 3_600_000;
 
+/** How long a certificate is valid, and from when; in milliseconds. */
+export interface Validity {
+  readonly nowMs?: number;
+  readonly lifetimeMs?: number;
+}
+
 /** A self-signed certificate authority. */
-export async function createAuthority(commonName: string): Promise<Authority> {
+export async function createAuthority(commonName: string, validity: Validity = {}): Promise<Authority> {
   const keys = await createKeys();
   const extensions = [
     new BasicConstraintsExtension(true, undefined, true),
     new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
   ];
   const name = nameOf({ commonName });
-  const certificate = await X509CertificateGenerator.createSelfSigned({ name, keys, extensions, ...common() });
+  const certificate = await X509CertificateGenerator.createSelfSigned({ name, keys, extensions, ...common(validity) });
   const signingKey = keys.privateKey;
-  return { commonName, signingKey, certificate: certificate.toString('pem'), key: await pemOf(signingKey) };
+  return { signingKey, certificate: `${certificate.toString('pem')}\n`, key: await pemOf(signingKey) };
+}
+
+/** The authority whose certificate and P-256 key were stored. */
+export async function authorityOf({ certificate, key }: Credential): Promise<Authority> {
+  const der = PemConverter.decodeFirst(key);
+  const signingKey = await webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
+  return { certificate, key, signingKey };
 }
 
 /** A certificate with a key of its own, signed by `authority`. */
-export async function issue(authority: Authority, request: LeafRequest): Promise<Credential> {
+export async function issue(authority: Authority, request: LeafRequest, validity: Validity = {}): Promise<Credential> {
   const { publicKey, privateKey } = await createKeys();
   const certificate = await X509CertificateGenerator.create({
-    issuer: nameOf({ commonName: authority.commonName }),
+    issuer: new X509Certificate(authority.certificate).subject,
     subject: nameOf(request),
     publicKey,
     signingKey: authority.signingKey,
     extensions: extensionsOf(request),
-    ...common(),
+    ...common(validity),
   });
-  return { certificate: certificate.toString('pem'), key: await pemOf(privateKey) };
+  return { certificate: `${certificate.toString('pem')}\n`, key: await pemOf(privateKey) };
 }
 
 function extensionsOf({ usage, names = [] }: LeafRequest): Extension[] {
@@ -79,11 +93,10 @@ function extensionsOf({ usage, names = [] }: LeafRequest): Extension[] {
   return [...extensions, new SubjectAlternativeNameExtension(alternatives)];
 }
 
-function common() {
-  const now = Date.now();
+function common({ nowMs = Date.now(), lifetimeMs = LIFETIME_MS }: Validity) {
   return {
-    notBefore: new Date(now - BACKDATED_MS),
-    notAfter: new Date(now + LIFETIME_MS),
+    notBefore: new Date(nowMs - BACKDATED_MS),
+    notAfter: new Date(nowMs + lifetimeMs),
     signingAlgorithm: ALGORITHM,
   };
 }
