@@ -24,6 +24,11 @@ export function criSocketOf(setting: string | undefined, hostRoot: string): stri
   return [...onHost, ...paths].find(isSocket) ?? onHost.at(-1) ?? '';
 }
 
+/** A root that may not be looked into has none: without hostPID, /proc/1/root is of a process that is not this one's to see. */
 function isSocket(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+  try {
+    return lstatSync(path).isSocket();
+  } catch {
+    return false;
+  }
 }
