@@ -16,6 +16,11 @@ export const DEVICE_TYPES = {
     what: 'GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*',
     resources: /^nvidia\.com\/(gpu(\.shared)?|mig-[a-z0-9.-]+)$/,
   },
+  /** NPUs of Huawei, whole, virtual and by cores, by Ascend Device Plugin. */
+  ASCEND_NPU: {
+    what: 'NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core',
+    resources: /^huawei\.com\/(Ascend\d{3}[A-Z]?(-[A-Za-z0-9.]+)?|npu-core)$/,
+  },
   /** Whatever an extended resource or a claim gives to a pod. A name with a domain outside kubernetes.io is an extended resource. */
   GENERIC: {
     what: 'any other extended resource, and claims',
