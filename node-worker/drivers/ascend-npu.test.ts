@@ -126,6 +126,13 @@ describe('ascendNpu.devicesOf()', () => {
     expect(devices.map(({ nodes }) => nodes[0]?.path)).toEqual(['/dev/davinci0', '/dev/davinci100']);
   });
 
+  test('leaves out what the running slave may only make', () => {
+    const [npu0, manager, ...others] = live(whole(0), ...SHARED).map((node) => ({ ...node, access: 'rw' }));
+    const nodes = [npu0, { ...manager, access: 'm' }, ...others] as readonly DeviceNode[];
+    const [device] = devicesOf([npu(['Ascend910-0'], visible('0'))], { live: nodes });
+    expect(device?.nodes).toEqual([npu0, ...others]);
+  });
+
   const one = (answer: Partial<Allocation> = {}): readonly Allocation[] => [npu(['Ascend910-0'], answer)];
   const cases: readonly [string, string, readonly Allocation[], Partial<Finding>?][] = [
     [

@@ -29,7 +29,7 @@ export const ascendNpu: DeviceDriver = {
 };
 
 const NPU = /^\/dev\/davinci(\d{1,4})$/;
-const pathOf = (npu: number | undefined): string => `/dev/davinci${npu}`;
+const pathOf = (npu: number): string => `/dev/davinci${npu}`;
 
 const numbersOf = (nodes: readonly DeviceNode[]): ReadonlySet<number> =>
   new Set(nodes.flatMap(({ path }) => NPU.exec(path)?.slice(1).map(Number) ?? []));
@@ -51,12 +51,16 @@ function devicesOf(finding: Finding, host: Host): readonly AllocatedDevice[] {
     { by: 'the device plugin', nodes: named },
     { by: 'the running slave', nodes: live === undefined ? [] : liveNodes(npus, live) },
   ]);
-  const paths = new Set(npus.map(({ path }) => path));
-  const ownOf = (id: string): ReadonlySet<string> => new Set([pathOf(npuNamed(id))]).intersection(paths);
   return apart(
-    allocations.flatMap(({ resource, deviceIds }) => deviceIds.map((id) => ({ id, resource, own: ownOf(id) }))),
+    allocations.flatMap(({ resource, deviceIds }) => deviceIds.map((id) => ({ id, resource, own: ownPaths(id) }))),
     nodes,
   );
+}
+
+/** None where the name of a device does not tell its NPU. */
+function ownPaths(deviceId: string): ReadonlySet<string> {
+  const npu = npuNamed(deviceId);
+  return new Set(npu === undefined ? [] : [pathOf(npu)]);
 }
 
 /** As many as the driver makes of an NPU (VDAVINCI_VDEV_OFFSET); virtual ones come after. */
