@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { load } from 'js-yaml';
 import { parseMountBody } from '../../apiserver/requests/mount-body.ts';
 import { bodyProblems } from '../../apiserver/requests/mount-request.ts';
 import { DEVICE_TYPES } from '../../contract/device-types.ts';
@@ -23,6 +24,24 @@ test('docs/guides/ascend-npu.md names resources that the API takes, and what the
   for (const name of others) expect(name).not.toMatch(DEVICE_TYPES.ASCEND_NPU.resources);
   expect(ascendNpu.reads?.filter((key) => !GUIDE.includes(`\`${key}\``))).toEqual([]);
 });
+
+test('the pod in docs/guides/ascend-npu.md mounts the volumes that it has, and the request names that pod', () => {
+  const [, text = ''] = /^```yaml\n(apiVersion: v1\nkind: Pod\n[^]*?)^```$/m.exec(GUIDE) ?? [];
+  const { metadata, spec } = load(text) as Pod;
+  const mounted = spec.containers.flatMap(({ volumeMounts }) =>
+    volumeMounts.map(({ name, mountPath }) => [name, mountPath]),
+  );
+  expect(mounted).toEqual(spec.volumes.map(({ name, hostPath }) => [name, hostPath.path]));
+  expect(GUIDE).toContain(`/namespaces/${metadata.namespace}/pods/${metadata.name}/mount?`);
+});
+
+interface Pod {
+  readonly metadata: { readonly namespace: string; readonly name: string };
+  readonly spec: {
+    readonly containers: readonly { readonly volumeMounts: readonly { name: string; mountPath: string }[] }[];
+    readonly volumes: readonly { readonly name: string; readonly hostPath: { readonly path: string } }[];
+  };
+}
 
 test('docs/guides/ascend-npu.md links to guides that there are', () => {
   const links = [...GUIDE.matchAll(/\]\(([a-z-]+\.md)/g)].map(([, file = '']) => file);
