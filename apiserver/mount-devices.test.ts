@@ -122,8 +122,8 @@ describe('PUT mount', () => {
     const { json } = await mount('device_type=FPGA');
     expect(json['message']).toBe(
       'device_type: Unsupported value: "FPGA": must be HOSTDEV (device files of the host) or ' +
-        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or ' +
-        'ASCEND_NPU (NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core) or GENERIC (any other extended resource, and claims)',
+        'ASCEND_NPU (NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core) or ' +
+        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource, and claims)',
     );
   });
 

@@ -8,8 +8,8 @@ import { nvidiaGpu } from './nvidia-gpu.ts';
 
 const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = {
   HOSTDEV: hostdev,
-  NVIDIA_GPU: nvidiaGpu,
   ASCEND_NPU: ascendNpu,
+  NVIDIA_GPU: nvidiaGpu,
   GENERIC: generic,
 };
 

@@ -15,10 +15,10 @@ import { dirname, join } from 'node:path';
  * Stands for NVIDIA's libcuda: `cuInit` opens the control node and answers 0, or why it could not. It is built against no C library,
  * so that any loads it.
  */
-const opening = (node: string): string => `
+const LIBCUDA = `
 extern int open(const char *, int, ...), close(int), *__errno_location(void);
 int cuInit(unsigned flags) {
-  int fd = open("${node}", 2);
+  int fd = open("/dev/nvidiactl", 2);
   return fd < 0 ? *__errno_location() : close(fd);
 }`;
 export const VERSION = '550.54.15';
@@ -26,15 +26,8 @@ export const VERSION = '550.54.15';
 export function buildLibcuda(folder: string): string {
   mkdirSync(folder, { recursive: true });
   const output = join(folder, `libcuda.so.${VERSION}`);
-  build(['gcc', '-shared', '-fPIC', '-nostdlib', '-Wl,-soname,libcuda.so.1'], opening('/dev/nvidiactl'), output);
+  build(['gcc', '-shared', '-fPIC', '-nostdlib', '-Wl,-soname,libcuda.so.1'], LIBCUDA, output);
   return output;
-}
-
-/** The same for Huawei's driver, under the same name for `load`. */
-export function buildHal(folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  const options = ['gcc', '-shared', '-fPIC', '-nostdlib', '-Wl,-soname,libascend_hal.so'];
-  build(options, opening('/dev/davinci_manager'), join(folder, 'libascend_hal.so'));
 }
 
 /**
@@ -138,4 +131,11 @@ export function addVendorFiles(host: string): void {
   mkdirSync(join(host, 'opt/vendor/data'), { recursive: true });
   writeFileSync(join(host, 'opt/vendor/tool'), '#!/bin/sh\necho tool\n', { mode: 0o4755 });
   writeFileSync(join(host, 'opt/vendor/data/file'), 'data');
+}
+
+/** Stands for Huawei's driver, as `buildLibcuda` does for NVIDIA's. */
+export function buildHal(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  const source = LIBCUDA.replace('/dev/nvidiactl', '/dev/davinci_manager');
+  build(['gcc', '-shared', '-fPIC', '-nostdlib'], source, join(folder, 'libascend_hal.so'));
 }
