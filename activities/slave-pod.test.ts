@@ -18,11 +18,12 @@ test('slavePod() holds its devices for the grace, but for what its container nee
 });
 
 test.each([
-  ['nvidia.com/mig-1g.10gb', 'nvidia'],
-  ['nvidia.com/gpu', undefined],
-])('slavePod() for %s has runtime class %s of its target', (resource, runtimeClassName) => {
-  const request = { ...mountRequest('web'), deviceType: 'NVIDIA_GPU', resources: { [resource]: '1' } } as const;
-  const target = { spec: { containers: [], runtimeClassName: 'nvidia' } };
+  ['NVIDIA_GPU', 'nvidia.com/mig-1g.10gb', 'vendor'],
+  ['NVIDIA_GPU', 'nvidia.com/gpu', undefined],
+  ['ASCEND_NPU', 'huawei.com/Ascend910', 'vendor'],
+] as const)('slavePod() for %s and %s has runtime class %s of its target', (deviceType, resource, runtimeClassName) => {
+  const request = { ...mountRequest('web'), deviceType, resources: { [resource]: '1' } } as const;
+  const target = { spec: { containers: [], runtimeClassName: 'vendor' } };
   const { spec } = slavePod({ request, signature: '' }, target, OPTIONS);
   expect(spec?.runtimeClassName).toBe(runtimeClassName);
 });

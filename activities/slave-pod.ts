@@ -145,9 +145,12 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
   };
 }
 
-/** The nodes of MIG devices are known from the slave, to which only NVIDIA's runtime gives them: the target's, if it names one. */
+/**
+ * The nodes of MIG devices and NPUs are known from the slave, to which only the vendor's runtime gives them: the target's, if it
+ * names one.
+ */
 const isSeenInSlave = (share: MountRequest['resources']): boolean =>
-  Object.keys(share).some((resource) => resource.startsWith('nvidia.com/mig-'));
+  Object.keys(share).some((resource) => /^(nvidia\.com\/mig-|huawei\.com\/)/.test(resource));
 
 function shareOf(request: MountRequest, index: number): MountRequest['resources'] {
   const shares = sharesOf(request);

@@ -119,9 +119,10 @@ describe('PUT mount', () => {
   });
 
   test('names the device types when it knows none of the name', async () => {
-    const { json } = await mount('device_type=ASCEND_NPU');
+    const { json } = await mount('device_type=FPGA');
     expect(json['message']).toBe(
-      'device_type: Unsupported value: "ASCEND_NPU": must be HOSTDEV (device files of the host) or ' +
+      'device_type: Unsupported value: "FPGA": must be HOSTDEV (device files of the host) or ' +
+        'ASCEND_NPU (NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core) or ' +
         'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource, and claims)',
     );
   });

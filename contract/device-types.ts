@@ -11,6 +11,11 @@ interface DeviceType {
 export const DEVICE_TYPES = {
   /** Any device file of the host, offered by the hostdev device plugin. */
   HOSTDEV: { what: 'device files of the host', resources: /^hostdev\.k8s\.io\// },
+  /** NPUs of Huawei, whole, virtual and by cores, by Ascend Device Plugin. */
+  ASCEND_NPU: {
+    what: 'NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core',
+    resources: /^huawei\.com\/(Ascend\d{3}[A-Z]?(-[A-Za-z0-9.]+)?|npu-core)$/,
+  },
   /** Whole GPUs, shares of them (time slices, MPS) and MIG devices, by NVIDIA's device plugin. */
   NVIDIA_GPU: {
     what: 'GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*',

@@ -22,6 +22,9 @@ const ALLOWED_PREFIXES = [
   'metax-tech.com',
 ];
 
+/** In these a scheduler says which devices it has chosen, and a device plugin gives those, whoever has them already. */
+const CHOICES = /^huawei\.com\/(?:AscendReal|kltDev|npu-core|Ascend\d.*)$/;
+
 /** By these a controller recognises its own pods: a slave must not become one. */
 const CONTROLLER_LABELS = [
   'pod-template-hash',
@@ -34,6 +37,7 @@ const CONTROLLER_LABELS = [
 /** Why a user may not set this label or annotation on a slave pod; undefined when they may. */
 export function reservedBecause(field: 'labels' | 'annotations', key: string): string | undefined {
   if (OWN_ALLOWED.includes(key)) return undefined;
+  if (CHOICES.test(key)) return 'a scheduler or a device plugin says by it which devices a pod has';
   const slash = key.indexOf('/');
   if (slash === -1 && field === 'labels' && !key.includes('.')) {
     return CONTROLLER_LABELS.includes(key) ? 'controllers recognise their pods by it' : undefined;

@@ -1,5 +1,6 @@
 import type { DeviceTypeName } from '../../contract/device-types.ts';
 import { fail } from '../../contract/failures.ts';
+import { ascendNpu } from './ascend-npu.ts';
 import type { DeviceDriver } from './driver.ts';
 import { generic } from './generic.ts';
 import { hostdev } from './hostdev.ts';
@@ -7,6 +8,7 @@ import { nvidiaGpu } from './nvidia-gpu.ts';
 
 const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = {
   HOSTDEV: hostdev,
+  ASCEND_NPU: ascendNpu,
   NVIDIA_GPU: nvidiaGpu,
   GENERIC: generic,
 };

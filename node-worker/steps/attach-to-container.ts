@@ -137,15 +137,23 @@ async function newDevices(
   return withFiles(deps, handle, mount, request, findings, planned);
 }
 
-/** Proves after the grant what was proved before it: the kubelet may have given the devices to others in between. */
+/**
+ * Proves after the grant what was proved before it: the kubelet may have given the devices to others in between. A word of a slave may
+ * come late, since a device plugin can write it once it has answered: what follows from it must be the same.
+ */
 async function checkStill(
   deps: NodeDependencies,
   request: MountRequest,
   slaves: readonly SlaveRef[],
   before: readonly Finding[],
 ): Promise<void> {
+  const host = hostOf(deps);
+  const withDevices = ({ words, ...finding }: Finding): object => ({
+    ...finding,
+    devices: words && driverOf(request.deviceType).devicesOf({ ...finding, words }, host),
+  });
   const now = await stillFound(deps, request, slaves, before);
-  if (!isDeepStrictEqual(now, before)) {
+  if (!isDeepStrictEqual(now?.map(withDevices), before.map(withDevices))) {
     throw fail('NotAllocated', `Cannot attach mount "${request.name}": its allocation has changed meanwhile`);
   }
   const pods = await Promise.all(slaves.map((slave) => checkSlave(deps, slave, request)));

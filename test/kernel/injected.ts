@@ -132,3 +132,10 @@ export function addVendorFiles(host: string): void {
   writeFileSync(join(host, 'opt/vendor/tool'), '#!/bin/sh\necho tool\n', { mode: 0o4755 });
   writeFileSync(join(host, 'opt/vendor/data/file'), 'data');
 }
+
+/** Stands for Huawei's driver, as `buildLibcuda` does for NVIDIA's. */
+export function buildHal(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  const source = LIBCUDA.replace('/dev/nvidiactl', '/dev/davinci_manager');
+  build(['gcc', '-shared', '-fPIC', '-nostdlib'], source, join(folder, 'libascend_hal.so'));
+}

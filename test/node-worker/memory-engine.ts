@@ -10,6 +10,8 @@ const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
   '/dev/nvidia1': [195, 1],
   '/dev/nvidiactl': [195, 255],
   '/dev/nvidia-uvm': [511, 0],
+  '/dev/davinci0': [420, 0],
+  '/dev/davinci_manager': [422, 0],
 };
 
 /** Containers kept in memory: what each may use, and who uses it. */

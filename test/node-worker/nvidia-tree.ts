@@ -61,11 +61,11 @@ export const DRIVER_NODES = {
 } as const satisfies Readonly<Record<string, readonly [number, number]>>;
 
 /**
- * Makes the nodes of `DRIVER_NODES` below `root`, which needs root. On a machine without the driver an open ends in ENXIO where the
+ * Makes the nodes of a driver below `root`, which needs root. On a machine without the driver an open ends in ENXIO where the
  * device policy allows it, and in EPERM where it does not.
  */
-export function addDriverNodes(root: string): void {
-  for (const [path, numbers] of Object.entries(DRIVER_NODES)) {
+export function addDriverNodes(root: string, nodes: Readonly<Record<string, readonly number[]>> = DRIVER_NODES): void {
+  for (const [path, numbers] of Object.entries(nodes)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     execFileSync('mknod', ['-m', '666', join(root, path), 'c', ...numbers.map(String)]);
   }

@@ -1,0 +1,249 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import type { MountRequest } from '../../contract/requests.ts';
+import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import type { Allocation } from '../../node-worker/kubelet/checkpoint.ts';
+import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
+import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
+import { detach } from '../../node-worker/steps/detach.ts';
+import { allocationOf } from '../node-worker/memory-host.ts';
+import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { addDriverNodes } from '../node-worker/nvidia-tree.ts';
+import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { buildHal, IMAGES, treeOf } from './injected.ts';
+import { CGROUP_VERSIONS, WORK } from './places.ts';
+
+/** As a node has them. No driver has these majors: where it is allowed, an open ends in ENXIO. */
+const NODES = {
+  davinci0: [420, 0],
+  davinci1: [420, 1],
+  vdavinci100: [421, 100],
+  davinci_manager: [422, 0],
+  davinci_manager_docker: [423, 0],
+  devmm_svm: [424, 0],
+  hisi_hdc: [425, 0],
+  svm0: [426, 0],
+} as const;
+type Name = keyof typeof NODES;
+const SHARED = ['davinci_manager', 'devmm_svm', 'hisi_hdc'] as const;
+const REAL = 'huawei.com/AscendReal';
+const DRIVER = '/usr/local/Ascend/driver/lib64';
+
+const engine = createEngine();
+let hostRoot: string;
+beforeAll(() => {
+  cleanUp();
+  mkdirSync(WORK, { recursive: true });
+  hostRoot = mkdtempSync(join(WORK, 'host-'));
+  const nodes = Object.entries(NODES).map(([name, numbers]) => [`/dev/${name}`, numbers]);
+  addDriverNodes(hostRoot, Object.fromEntries(nodes));
+  buildHal(join(hostRoot, DRIVER, 'driver'));
+  mkdirSync(join(hostRoot, 'usr/local/bin'), { recursive: true });
+  writeFileSync(join(hostRoot, 'usr/local/bin/npu-smi'), '#!/bin/sh\necho smi\n', { mode: 0o755 });
+});
+afterAll(cleanUp);
+
+let node: MemoryNode;
+let container: TestContainer;
+let slaveContainer: TestContainer | undefined;
+async function start(options: StartOptions): Promise<void> {
+  container = await startContainer(options);
+  node = await MemoryNode.make();
+  node.container = runtimeOf(container);
+  const allRunning = async () => (slaveContainer === undefined ? [] : [runtimeOf(slaveContainer)]);
+  node.deps = { ...node.deps, engine, hostRoot, containers: { ...node.deps.containers, allRunning } };
+}
+afterEach(async () => {
+  await container.stop();
+  await slaveContainer?.stop();
+  slaveContainer = undefined;
+  node.remove();
+});
+
+const runtimeOf = ({ id, pid, spec }: TestContainer): RuntimeContainer => ({
+  id,
+  pid,
+  spec,
+  runtimeHandler: '',
+  runtimeType: undefined,
+});
+
+/** The plugin's answer with device nodes, host name and container name where they differ. */
+const specs = (...names: readonly (Name | readonly [Name, string])[]): Partial<Allocation> => ({
+  devices: names.map((name) => {
+    const [from, to] = typeof name === 'string' ? [name, name] : name;
+    return { hostPath: `/dev/${from}`, containerPath: `/dev/${to}`, permissions: 'rw' };
+  }),
+});
+
+function addSlave(name: string, id: string, answer: Partial<Allocation>, mount = 'm1', real?: string): SlaveRef {
+  const uid = `${name}-uid`;
+  node.addPod({ name, uid, mount, ...(real !== undefined && { annotations: { [REAL]: real } }) });
+  node.accepted.add(uid);
+  node.allocations.push({ ...allocationOf('huawei.com/Ascend910', [id], answer), podUid: uid });
+  return { namespace: 'default', name, uid };
+}
+
+function mount(name: string, slave: SlaveRef, change: Partial<MountRequest> = {}) {
+  const signed = mountRequest({
+    name,
+    deviceType: 'ASCEND_NPU',
+    resources: { 'huawei.com/Ascend910': '1' },
+    ...change,
+  });
+  return attach(node.deps, { signed, slaves: [slave] }, { signal: AbortSignal.timeout(10_000) });
+}
+
+const unmount = (name: string, slave: SlaveRef) =>
+  detach(node.deps, { mounts: [{ namespace: 'default', name }], slaves: [slave], force: false });
+
+/** What the kernel says to an open of each; the shell would make a file that is not there. */
+async function opened(...names: readonly string[]): Promise<readonly string[]> {
+  const said: string[] = [];
+  for (const path of names.map((name) => `/dev/${name}`))
+    said.push(await container.run(`ls ${path} >/dev/null && test -c ${path} && true <>${path} && echo opened`));
+  return said;
+}
+const all = (pattern: RegExp, count: number): readonly unknown[] =>
+  Array.from({ length: count }, () => expect.stringMatching(pattern));
+const ALLOWED = /opened|No such device/;
+const ABSENT = /No such file/;
+
+/** Even with a node of its own making. */
+async function refusedByRule(...names: readonly Name[]): Promise<void> {
+  for (const name of names) {
+    const [major, minor] = NODES[name];
+    const said = await container.run(`mknod /tmp/${name} c ${major} ${minor}; true <>/tmp/${name}; rm /tmp/${name}`);
+    expect(said).toMatch(/Operation not permitted/);
+  }
+}
+
+/** Numbers in hexadecimal, as `stat` prints them. */
+const numbersIn = (path: string): Promise<string> => container.run(`stat -c '%t:%T' ${path}`);
+const hexOf = (name: Name): string => `${NODES[name].map((number) => number.toString(16)).join(':')}\n`;
+
+const ownDevice = (name: Name, path = name as string) =>
+  ({ path: `/dev/${path}`, type: 'c', major: NODES[name][0], minor: NODES[name][1], access: 'rw' }) as const;
+
+const load = () => container.run(`LD_LIBRARY_PATH=${DRIVER}/driver load libascend_hal.so`);
+
+describe.each(CGROUP_VERSIONS)('NPUs on cgroup v%i', (cgroupVersion) => {
+  test('are opened while they are mounted, and share nodes, which go with the last', async () => {
+    await start({ cgroupVersion });
+    const one = addSlave('s1', 'Ascend910-0', specs('davinci0', ...SHARED), 'm1', 'Ascend910-0');
+    const two = addSlave('s2', 'Ascend910-1', specs('davinci1', ...SHARED), 'm2');
+    await mount('m1', one);
+    expect(await opened('davinci0', ...SHARED)).toEqual(all(ALLOWED, 4));
+    await refusedByRule('davinci1', 'svm0');
+    await mount('m2', two);
+    await unmount('m1', one);
+    expect(await opened('davinci1', ...SHARED)).toEqual(all(ALLOWED, 4));
+    expect(await opened('davinci0')).toEqual(all(ABSENT, 1));
+    await refusedByRule('davinci0');
+    await unmount('m2', two);
+    expect(await opened('davinci1', ...SHARED)).toEqual(all(ABSENT, 4));
+    await refusedByRule('davinci1', ...SHARED);
+  });
+
+  test('have the names of a container there, and the numbers of the node', async () => {
+    await start({ cgroupVersion });
+    const answer = specs(['vdavinci100', 'davinci100'], ['davinci_manager_docker', 'davinci_manager']);
+    const slave = addSlave('s1', 'Ascend910-2c-100-0', answer);
+    await mount('m1', slave);
+    expect(await opened('davinci100', 'davinci_manager')).toEqual(all(ALLOWED, 2));
+    expect(await opened('vdavinci100', 'davinci_manager_docker')).toEqual(all(ABSENT, 2));
+    expect(await numbersIn('/dev/davinci100')).toBe(hexOf('vdavinci100'));
+    expect(await numbersIn('/dev/davinci_manager')).toBe(hexOf('davinci_manager_docker'));
+    await refusedByRule('davinci_manager');
+    await unmount('m1', slave);
+    expect(await opened('davinci100', 'davinci_manager')).toEqual(all(ABSENT, 2));
+    await refusedByRule('vdavinci100', 'davinci_manager_docker');
+  });
+
+  test('come from the running slave where the runtime knows the board, also others than the kubelet has picked', async () => {
+    await start({ cgroupVersion });
+    slaveContainer = await startContainer({
+      cgroupVersion,
+      devices: [ownDevice('davinci1'), ownDevice('davinci_manager_docker', 'davinci_manager'), ownDevice('svm0')],
+    });
+    const answer = { envs: { ASCEND_VISIBLE_DEVICES: '1' } };
+    const slave = addSlave('s1', 'Ascend910-0', answer, 'm1', 'Ascend910-1');
+    await mount('m1', slave);
+    expect(await opened('davinci1', 'davinci_manager', 'svm0')).toEqual(all(ALLOWED, 3));
+    expect(await opened('davinci0', 'devmm_svm')).toEqual(all(ABSENT, 2));
+    await refusedByRule('davinci0', 'davinci_manager', 'hisi_hdc');
+    await unmount('m1', slave);
+    expect(await opened('davinci1', 'davinci_manager', 'svm0')).toEqual(all(ABSENT, 3));
+    await refusedByRule('davinci1', 'davinci_manager_docker', 'svm0');
+  });
+
+  test('are not given where the pod and the device plugin say different things', async () => {
+    await start({ cgroupVersion });
+    const slave = addSlave('s1', 'Ascend910-0', specs('davinci0', ...SHARED), 'm1', 'Ascend910-1');
+    await expect(mount('m1', slave)).rejects.toMatchObject({
+      type: 'NotAllocated',
+      message: `Cannot attach what "s1" has: its device plugin names NPU 0, its annotation ${REAL} NPU 1`,
+    });
+    expect(await opened('davinci0', 'davinci1', ...SHARED)).toEqual(all(ABSENT, 5));
+    await refusedByRule('davinci0', 'davinci1', 'davinci_manager');
+  });
+
+  test('leave alone what the container had itself', async () => {
+    await start({ cgroupVersion, devices: [ownDevice('davinci1'), ownDevice('davinci_manager')] });
+    const slave = addSlave('s1', 'Ascend910-0', specs('davinci0', ...SHARED));
+    await mount('m1', slave);
+    await unmount('m1', slave);
+    expect(await opened('davinci1', 'davinci_manager')).toEqual(all(ALLOWED, 2));
+    expect(await opened('davinci0', 'devmm_svm')).toEqual(all(ABSENT, 2));
+    await refusedByRule('davinci0', 'devmm_svm');
+  });
+
+  describe('with the driver of the node', () => {
+    const prepare = IMAGES[0][2];
+
+    test('bring it to new processes of a container that has none, and take it along with the last', async () => {
+      await start({ cgroupVersion, prepare });
+      const before = treeOf(container.rootfs);
+      const one = addSlave('s1', 'Ascend910-0', specs('davinci0', ...SHARED));
+      const two = addSlave('s2', 'Ascend910-1', specs('davinci1', ...SHARED), 'm2');
+      expect(await load()).toMatch(/cannot open shared object/);
+      expect((await mount('m1', one)).warnings ?? []).toEqual([]);
+      // The kernel has let it through to a driver that this machine does not have.
+      expect(await load()).toBe('cuInit 6\n');
+      expect(await container.run('/usr/local/bin/npu-smi')).toBe('smi\n');
+      expect(await container.run(`touch ${DRIVER}/x`)).toMatch(/Read-only file system/);
+
+      await mount('m2', two);
+      await unmount('m1', one);
+      expect(await load()).toBe('cuInit 6\n');
+
+      const record = node.deps.store.get({ namespace: 'default', name: 'm2' });
+      await container.stop();
+      container = await startContainer({ cgroupVersion, prepare });
+      node.container = runtimeOf(container);
+      if (record === undefined) throw new Error('no record');
+      await attachAgain(node.deps, record, { signal: AbortSignal.timeout(10_000) });
+      expect(await load()).toBe('cuInit 6\n');
+
+      await unmount('m2', two);
+      expect(await load()).toMatch(/cannot open shared object/);
+      expect(treeOf(container.rootfs)).toEqual(before);
+    });
+
+    test('mount nothing else in a container that has it as a volume', async () => {
+      const volume = { type: 'bind', options: ['rbind', 'ro'] };
+      const destination = '/usr/local/Ascend/driver';
+      const mounts = [{ ...volume, destination, source: join(hostRoot, destination) }];
+      await start({ cgroupVersion, prepare, mounts });
+      const slave = addSlave('s1', 'Ascend910-0', specs('davinci0', ...SHARED));
+      expect(await load()).toBe('cuInit 2\n');
+      expect((await mount('m1', slave)).warnings ?? []).toEqual([]);
+      expect(await load()).toBe('cuInit 6\n');
+      expect(await container.run('ls /usr/local/bin/npu-smi')).toMatch(ABSENT);
+      await unmount('m1', slave);
+      expect(await load()).toBe('cuInit 2\n');
+    });
+  });
+});
