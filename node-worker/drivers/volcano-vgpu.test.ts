@@ -69,6 +69,7 @@ describe('volcanoVgpu', () => {
     ],
     ['names a GPU more', findingOf([A], vgpuAnswer('s', [A, B]), vgpuWord([A, B])), /1 must be on GPUs of their own/],
     ['names a GPU twice', findingOf([A, B], vgpuAnswer('s', [A]), vgpuWord([A, A])), /2 must be on GPUs of their own/],
+    ['names one GPU twice', findingOf([A], vgpuAnswer('s', [A]), vgpuWord([A, A])), /1 must be on GPUs of their own/],
     ['names none', findingOf([A], vgpuAnswer('s', [A]), ''), /1 must be on GPUs of their own, \S+ names none/],
     ['is all that names a GPU', findingOf([A], {}, vgpuWord([A])), /its device plugin must say which GPU it has given/],
     [
@@ -113,8 +114,10 @@ describe('volcanoVgpu', () => {
     ['is another lock', '/tmp/vgpulock', '/etc', false],
     ['goes elsewhere in the container', '/tmp/other', CACHE, false],
     ['a link leads to', '/tmp/vgpulock', '/tmp/vgpulock', false],
+    ['a link leads to, whatever its name', '/tmp/vgpu', '/tmp/link', false],
   ])('makes no folder writable that %s', (_name, containerPath, hostPath, readOnly) => {
-    const linked = { ...host, resolve: (path: string) => (path === '/tmp/vgpulock' ? '/etc' : path) };
+    const links: Readonly<Record<string, string>> = { '/tmp/vgpulock': '/etc', '/tmp/link': CACHE };
+    const linked = { ...host, resolve: (path: string) => links[path] ?? path };
     const finding = findingOf([A], { envs: {}, mounts: [{ containerPath, hostPath, readOnly }] });
     const files = volcanoVgpu.filesOf?.(finding, linked) ?? [];
     expect(files.map(({ path }) => path)).toContain(containerPath);

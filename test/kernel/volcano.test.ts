@@ -139,6 +139,17 @@ test('a folder that the node worker itself sees read-only is writable in the con
   }
 });
 
+test('only a folder can be writable', async () => {
+  await start({ cgroupVersion: 2 });
+  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  try {
+    const file = { hostPath: join(hostRoot, 'usr/local/vgpu/libvgpu.so'), path: '/x', writable: true } as const;
+    await expect(engine.planFiles(handle, [file], [])).rejects.toMatchObject({ type: 'Invalid' });
+  } finally {
+    handle.close();
+  }
+});
+
 test('the limits of a second mount cannot be added to those of the first, and the first stays as it is', async () => {
   await start({ cgroupVersion: 2 });
   const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
