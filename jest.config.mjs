@@ -50,6 +50,8 @@ export default {
       ['{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts', 'apiserver/mount-claims.test.ts'],
       { globals: { propertyRuns: 10_000 } },
     ),
+    // What needs Helm.
+    long('chart', ['deploy/**/*.long.test.ts']),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', ['test/kernel/**/*.test.ts'], {

@@ -1,13 +1,7 @@
-import { join } from 'node:path';
 import { dump } from 'js-yaml';
 import { OBJECT_VERSION } from '../contract/device-mount-object.ts';
 import { MOUNT_SPEC, OBJECT_STATUS, object } from '../contract/device-mount-schema.ts';
 import { API_GROUP } from '../contract/names.ts';
-
-interface CrdFile {
-  readonly path: string;
-  readonly text: string;
-}
 
 interface Column {
   readonly name: string;
@@ -60,8 +54,10 @@ const NAMES = {
   shortNames: ['dmount'],
 };
 
-/** The CustomResourceDefinition of DeviceMounts; with `selectable`, field selectors for them too, which take Kubernetes 1.31. */
-function crdOf(selectable: boolean): object {
+/** Kubernetes 1.31 has field selectors for custom resources. An older one would refuse or drop them. */
+const SELECTABLE_SINCE = '1.31.0-0';
+
+function version(): object {
   const schema = object(
     'Devices mounted into a running container. It shows what device-mounter does and is written by it alone: changes and deletions have no effect.',
     {
@@ -73,33 +69,38 @@ function crdOf(selectable: boolean): object {
     },
     ['spec'],
   );
-  const version = {
+  return {
     name: OBJECT_VERSION,
     served: true,
     storage: true,
     subresources: { status: {} },
     additionalPrinterColumns: COLUMNS,
-    ...(selectable && { selectableFields: SELECTABLE.map((jsonPath) => ({ jsonPath })) }),
     schema: { openAPIV3Schema: schema },
   };
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${NAMES.plural}.${API_GROUP}` },
-    spec: { group: API_GROUP, names: NAMES, scope: 'Namespaced', versions: [version] },
-  };
 }
 
-function fileOf(name: string, purpose: string, selectable: boolean): CrdFile {
-  const header = `# DeviceMounts in kube-apiserver, ${purpose}\n# Generated from contract/: UPDATE_CRD=1 npm run test:unit -- deploy/crd\n`;
-  return {
-    path: join(import.meta.dirname, name),
-    text: header + dump(crdOf(selectable), { lineWidth: -1, noRefs: true }),
-  };
-}
+const yamlOf = (value: object): string => dump(value, { lineWidth: -1, noRefs: true });
+const indented = (text: string, by: number): string => text.replace(/^/gm, ' '.repeat(by)).trimEnd();
 
-/** The files with the CustomResourceDefinition, as they should be. */
-export const CRD_FILES: readonly CrdFile[] = [
-  fileOf('device-mounter-crd.yaml', 'for Kubernetes 1.31 and later.', true),
-  fileOf('device-mounter-crd-1.30.yaml', 'for Kubernetes 1.30, which has no field selectors for them.', false),
-];
+/** The chart's template of the CustomResourceDefinition of DeviceMounts. */
+export function crdTemplate(): string {
+  const selectable = yamlOf({ selectableFields: SELECTABLE.map((jsonPath) => ({ jsonPath })) });
+  return `{{- if .Values.crd.install }}
+# DeviceMounts in kube-apiserver. Generated from contract/ by \`npm run render\`.
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: ${NAMES.plural}.${API_GROUP}
+  {{- if .Values.crd.keep }}
+  annotations: { helm.sh/resource-policy: keep }
+  {{- end }}
+spec:
+${indented(yamlOf({ group: API_GROUP, names: NAMES, scope: 'Namespaced' }), 2)}
+  versions:
+${indented(yamlOf([version()]), 4)}
+      {{- if semverCompare ">=${SELECTABLE_SINCE}" .Capabilities.KubeVersion.Version }}
+${indented(selectable, 6)}
+      {{- end }}
+{{- end }}
+`;
+}

@@ -32,8 +32,8 @@ export const OPTIONS = {
     value: 'directory',
   },
   'cri-socket': {
-    help: 'Socket of the container runtime; without it the first of those of containerd, CRI-O and k3s that exists.',
-    value: 'path',
+    help: 'Sockets of the container runtime on the host, separated by commas: the first that exists is used. Without it those of k3s and RKE2, k0s, MicroK8s, CRI-O, cri-dockerd and containerd.',
+    value: 'paths',
   },
   'host-root': {
     default: '/proc/1/root',

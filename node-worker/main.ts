@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { credentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
@@ -30,14 +29,12 @@ import { podResourcesOf } from './kubelet/pod-resources.ts';
 import { NodeMetrics } from './metrics.ts';
 import type { NodeDependencies } from './mounts/dependencies.ts';
 import { criContainers } from './runtime/cri.ts';
+import { criSocketOf } from './runtime/socket.ts';
 import { Locks } from './state/locks.ts';
 import { FileMountStore } from './state/mount-store.ts';
 import { lockState } from './state/state-lock.ts';
 import { createNodeActivities } from './steps/node-activities.ts';
 import { NodeTaskWorker, ownerTeller } from './temporal.ts';
-
-/** Where runtimes listen by default. */
-const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock', '/run/k3s/containerd/containerd.sock'];
 
 /** The host's own, and that of a driver that is installed by a container, as NVIDIA's GPU operator does it. */
 const DRIVER_ROOTS = ['', '/run/nvidia/driver'];
@@ -65,7 +62,7 @@ const identity = identityReader(settings['cluster-name'], () => kubeSystemUid(ku
 let clusterName = '';
 const kubeletDir = settings['kubelet-dir'];
 const devicePluginDir = settings['device-plugin-dir'];
-const criSocket = settings['cri-socket'] ?? CRI_SOCKETS.find((path) => existsSync(path)) ?? CRI_SOCKETS[0];
+const criSocket = criSocketOf(settings['cri-socket'], settings['host-root']);
 
 await lockState(settings['state-dir'], (sentence) => log.warn(`another node worker runs: ${sentence}`));
 const store = await FileMountStore.open(settings['state-dir']);
@@ -193,4 +190,4 @@ allocations.start();
 slaves.start();
 lease.start();
 worker.start();
-log.info('started');
+log.info({ criSocket }, 'started');

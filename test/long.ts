@@ -31,6 +31,7 @@ const onCluster = (name: string, budgetMinutes: number, ...args: readonly string
 const LONG: readonly Part[] = [
   { name: 'workflows', budgetSeconds: 600, onCluster: false, run: () => jest('workflows-long', '--runInBand') },
   { name: 'unit', budgetSeconds: 300, onCluster: false, run: () => jest('unit-long', '--runInBand') },
+  { name: 'chart', budgetSeconds: 600, onCluster: false, run: () => jest('chart-long', '--runInBand') },
   { name: 'kernel', budgetSeconds: 420, onCluster: false, run: () => jest('kernel-long', '--runInBand') },
   { name: 'fuzz', budgetSeconds: 900, onCluster: false, run: () => script('fuzz-long', 'fuzz/run.ts') },
   onCluster('burst', 12, 'burst'),

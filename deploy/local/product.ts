@@ -16,8 +16,11 @@ import { REPOSITORY } from './state.ts';
 const CRD_MANIFEST = 'device-mounter-crd.yaml';
 const MANIFESTS = ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml', 'hostdev-plugin-ds.yaml'];
 
-/** Manifests name the image so; each is given the one that was built. */
-const IMAGE_IN_MANIFESTS = 'device-mounter:latest';
+/** Manifests name the image so, with their version; each is given the one that was built. */
+const IMAGE_IN_MANIFESTS = 'device-mounter:';
+
+/** The manifests' own Temporal; the local cluster has one already. */
+const TEMPORAL_IN_MANIFESTS = 'device-mounter-temporal';
 
 /**
  * What is only for a product that runs in pods. The binding puts the policy into force that nobody but the control worker's service account
@@ -73,7 +76,8 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
 async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
   const values = { image, temporalAddress: cluster.temporalAddress };
-  const objects = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const all = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const objects = all.filter(({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS);
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
   await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
@@ -84,7 +88,7 @@ const manifest = (name: string): unknown[] => loadAll(readFileSync(join(REPOSITO
 
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {
-    if (key === 'image' && value === IMAGE_IN_MANIFESTS) return values.image;
+    if (key === 'image' && String(value).startsWith(IMAGE_IN_MANIFESTS)) return values.image;
     if (key === 'args' && Array.isArray(value))
       return value.map((word, at) => (value[at - 1] === '--devs' ? LOCAL_DEVS : word));
     if (key === 'env' && Array.isArray(value)) return value.map((variable) => localVariable(variable, values));

@@ -2,7 +2,7 @@
  * Numbers of the system calls used here. x64: arch/x86/entry/syscalls/syscall_64.tbl; arm64: the generic table,
  * include/uapi/asm-generic/unistd.h.
  */
-const NUMBERS = {
+export const NUMBERS = {
   bpf: { x64: 321, arm64: 280 },
   chdir: { x64: 80, arm64: 49 },
   chroot: { x64: 161, arm64: 51 },

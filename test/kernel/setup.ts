@@ -1,4 +1,4 @@
 import { jest } from '@jest/globals';
 
-// Each starts real containers, which takes a second alone, and many on a machine that is busy with other suites.
-jest.setTimeout(30_000);
+// Each starts real containers, which takes a second alone, and many while all tests of the nodes run beside them.
+jest.setTimeout(120_000);

@@ -123,6 +123,15 @@ export const TOOLS = [
   },
 ] as const satisfies readonly Tool[];
 
+/** What renders and checks the chart. No start of the cluster waits for it. */
+export const HELM: Tool = {
+  name: 'helm',
+  version: '4.3.1',
+  packages: ['helm.sh/helm/v4/cmd/helm'],
+  ldflags: '-X helm.sh/helm/v4/internal/version.version=v4.3.1',
+  usualMinutes: 2,
+};
+
 export type ToolName = (typeof TOOLS)[number]['name'];
 
 /** Folder of each tool's binaries. */
