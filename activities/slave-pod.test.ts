@@ -54,3 +54,16 @@ test('slavePod() keeps claims from patches', () => {
   const request = { ...mountRequest('web'), deviceType: 'GENERIC', claims, patches } as const;
   expect(slavePod({ request, signature: '' }, {}, OPTIONS).spec?.resourceClaims).toEqual(claims);
 });
+
+test.each([
+  ['that of its type', [], 'volcano'],
+  ['the one of a patch', [{ op: 'replace', path: '/spec/schedulerName', value: 'mine' }], 'mine'],
+] as const)('slavePod() of a vGPU has %s for scheduler, not that of its target', (_name, patches, schedulerName) => {
+  const resources = { 'volcano.sh/vgpu-number': '1', 'volcano.sh/vgpu-memory': '2000' };
+  const request = { ...mountRequest('web'), deviceType: 'VOLCANO_VGPU', resources, patches } as const;
+  const target = { spec: { containers: [], schedulerName: 'of-web' } };
+  const { metadata, spec } = slavePod({ request, signature: '' }, target, OPTIONS);
+  expect(spec?.schedulerName).toBe(schedulerName);
+  expect(spec?.containers[0]?.resources?.limits).toMatchObject(resources);
+  expect(metadata?.ownerReferences?.[0]?.controller).toBe(schedulerName !== 'volcano');
+});

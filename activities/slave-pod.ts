@@ -1,6 +1,7 @@
 import type { V1Affinity, V1Container, V1Pod, V1PodSpec, V1Toleration } from '@kubernetes/client-node';
 import jsonPatch from 'fast-json-patch';
 import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
+import { DEVICE_TYPES } from '../contract/device-types.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
 import { type MountRequest, type Signed, sharesOf, type Target } from '../contract/requests.ts';
@@ -102,6 +103,7 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
 function basePod(request: MountRequest, target: V1Pod, { image, node, index, graceSeconds }: SlaveOptions): Base {
   const spec = target.spec;
   const share = shareOf(request, index);
+  const schedulerName = schedulerOf(request) ?? spec?.schedulerName;
   const claims = request.claims?.map((claim) => ({ ...claim }));
   const resources = {
     requests: { ...OWN_REQUESTS, ...share },
@@ -122,7 +124,7 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
       affinity: pinnedTo(node),
       terminationGracePeriodSeconds: graceSeconds,
       ...(claims && { resourceClaims: claims }),
-      ...(spec?.schedulerName !== undefined && { schedulerName: spec.schedulerName }),
+      ...(schedulerName !== undefined && { schedulerName }),
       ...(isSeenInSlave(share) && spec?.runtimeClassName !== undefined && { runtimeClassName: spec.runtimeClassName }),
       ...(spec?.priorityClassName !== undefined && { priorityClassName: spec.priorityClassName }),
       tolerations: [...(spec?.tolerations ?? []), ...TOLERATED.map(tolerationOf)],
@@ -151,6 +153,12 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
  */
 const isSeenInSlave = (share: MountRequest['resources']): boolean =>
   Object.keys(share).some((resource) => /^(nvidia\.com\/mig-|huawei\.com\/)/.test(resource));
+
+/** The one that a device type needs. */
+function schedulerOf({ deviceType }: MountRequest): string | undefined {
+  const type = DEVICE_TYPES[deviceType];
+  return 'schedulerName' in type ? type.schedulerName : undefined;
+}
 
 function shareOf(request: MountRequest, index: number): MountRequest['resources'] {
   const shares = sharesOf(request);

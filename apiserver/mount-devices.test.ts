@@ -123,7 +123,9 @@ describe('PUT mount', () => {
     expect(json['message']).toBe(
       'device_type: Unsupported value: "FPGA": must be HOSTDEV (device files of the host) or ' +
         'ASCEND_NPU (NPUs of Huawei: huawei.com/Ascend*, huawei.com/npu-core) or ' +
-        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or GENERIC (any other extended resource, and claims)',
+        'NVIDIA_GPU (GPUs of NVIDIA: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*) or ' +
+        'VOLCANO_VGPU (shares of GPUs by Volcano: volcano.sh/vgpu-number, with volcano.sh/vgpu-memory, vgpu-cores, vgpu-memory-percentage) or ' +
+        'GENERIC (any other extended resource, and claims)',
     );
   });
 

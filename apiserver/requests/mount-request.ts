@@ -1,6 +1,6 @@
 import { createHash, randomInt } from 'node:crypto';
 import type { ClaimReference } from '../../contract/claims.ts';
-import { DEVICE_TYPES, type DeviceTypeName, isDeviceType } from '../../contract/device-types.ts';
+import { DEVICE_TYPES, type DeviceTypeName, isDeviceType, isMeasure, isOfVgpu } from '../../contract/device-types.ts';
 import { type FailureCause, fail } from '../../contract/failures.ts';
 import type { MountRequest, Target } from '../../contract/requests.ts';
 import type { Identity } from '../identity/identity.ts';
@@ -23,6 +23,9 @@ const TYPES = Object.entries(DEVICE_TYPES).map(([name, { what }]) => `${name} ($
 
 const RESOURCES_REQUIRED =
   'Required value: extended resources and how many of each, such as {"hostdev.k8s.io/dev_fuse": 1}';
+
+const DEVICES_REQUIRED =
+  'Required value: how many devices, such as {"volcano.sh/vgpu-number": 1}; the others say how much of each';
 
 /** What the query of mount and unmount says in the same way. */
 export interface CommonQuery {
@@ -86,6 +89,7 @@ export function splitProblems({ resources, claims, split }: MountBody, queue: bo
   const count = Object.values(resources).reduce((sum, quantity) => sum + Number(quantity), 0);
   const rules = [
     ...(count > MAX_SPLIT ? [`at most ${MAX_SPLIT} devices can be split, ${count} are asked for`] : []),
+    ...(Object.keys(resources).some(isOfVgpu) ? ['vGPUs cannot be split: leave out one of the two'] : []),
     ...(claims.length > 0 ? ['the devices of a claim cannot be split: leave out one of the two'] : []),
     ...(queue && count > 1 ? ['with queue, devices are reserved all at once: leave out one of the two'] : []),
   ];
@@ -101,6 +105,8 @@ function resourceProblems(
   const names = Object.keys(resources);
   if (names.length + claims.length === 0)
     return [{ reason: 'FieldValueRequired', field: 'resources', message: RESOURCES_REQUIRED }];
+  if (names.every(isMeasure) && claims.length === 0)
+    return [{ reason: 'FieldValueRequired', field: 'resources', message: DEVICES_REQUIRED }];
   return names
     .filter((resource) => !isDeviceResource(resource, deviceType))
     .map((resource) => ({

@@ -6,6 +6,8 @@ import type { Allocation } from '../kubelet/checkpoint.ts';
 export interface AllocatedDevice {
   readonly id: string;
   readonly resource: string;
+  /** Its id for the kubelet, where a scheduler has chosen another device than that. */
+  readonly kubeletId?: string;
   /** A node that several devices share goes with the last of them. */
   readonly nodes: readonly DeviceNode[];
 }
@@ -57,6 +59,17 @@ export interface NeededFile {
   readonly hostPath: string;
   /** In the container. */
   readonly path: string;
+  /** A folder in which the container may write. The driver answers for it: a device plugin's word is not enough. */
+  readonly writable?: true;
+  /** Paths in the container; where it has one of these itself, it does not need the file. */
+  readonly unless?: readonly string[];
+}
+
+/** A file that no host has, with what is in it. */
+export interface NeededText {
+  readonly text: string;
+  /** In the container. */
+  readonly path: string;
 }
 
 /** What a container must have itself to make use of a device. */
@@ -87,6 +100,6 @@ export interface DeviceDriver {
    * Files that a slave's devices need, asked for only where they are to be mounted. A driver without this has what the device plugin's
    * answer and CDI specs mount. @throws NotAllocated, NotFound, Invalid
    */
-  filesOf?(finding: Finding, host: Host): readonly NeededFile[];
+  filesOf?(finding: Finding, host: Host): readonly (NeededFile | NeededText)[];
   readonly needs?: Needs;
 }

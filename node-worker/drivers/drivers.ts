@@ -5,11 +5,13 @@ import type { DeviceDriver } from './driver.ts';
 import { generic } from './generic.ts';
 import { hostdev } from './hostdev.ts';
 import { nvidiaGpu } from './nvidia-gpu.ts';
+import { volcanoVgpu } from './volcano-vgpu.ts';
 
 const DRIVERS: Readonly<Record<DeviceTypeName, DeviceDriver>> = {
   HOSTDEV: hostdev,
   ASCEND_NPU: ascendNpu,
   NVIDIA_GPU: nvidiaGpu,
+  VOLCANO_VGPU: volcanoVgpu,
   GENERIC: generic,
 };
 

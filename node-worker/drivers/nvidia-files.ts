@@ -2,7 +2,7 @@ import type { Finding, Host, NeededFile } from './driver.ts';
 import { namedFiles } from './sources.ts';
 
 /** Of Debian and its kin, of Red Hat and its kin, of GKE, and of CUDA's own images (forward compatibility). */
-export const LIBRARY_FOLDERS = [
+const LIBRARY_FOLDERS = [
   '/usr/lib/x86_64-linux-gnu',
   '/usr/lib/aarch64-linux-gnu',
   '/usr/lib64',
@@ -14,6 +14,9 @@ export const LIBRARY_FOLDERS = [
   '/usr/local/nvidia/lib64',
   '/usr/local/cuda/compat',
 ];
+
+/** One of these a program finds that asks for the driver. */
+export const LIBCUDA = LIBRARY_FOLDERS.map((folder) => `${folder}/libcuda.so.1`);
 
 /** Where the driver of a node has its libraries; on GKE they are not below the root of a driver. */
 const DRIVER_FOLDERS = [...LIBRARY_FOLDERS.slice(0, 4), '/home/kubernetes/bin/nvidia/lib64'];

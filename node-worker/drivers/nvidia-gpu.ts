@@ -3,7 +3,7 @@ import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { AllocatedDevice, DeviceDriver, Finding, Host } from './driver.ts';
 import { nodesText } from './nodes-text.ts';
-import { driverFilesOf, isNameOfDevice, LIBRARY_FOLDERS } from './nvidia-files.ts';
+import { driverFilesOf, isNameOfDevice, LIBCUDA } from './nvidia-files.ts';
 import { controlNodes, gpuNamed, gpuNode, gpuPath, gpusOf } from './nvidia-host.ts';
 import { apart, merged, namedNodes, type OwnPaths, requireLive, withoutMaking } from './sources.ts';
 
@@ -11,21 +11,21 @@ import { apart, merged, namedNodes, type OwnPaths, requireLive, withoutMaking } 
  * GPUs by NVIDIA's device plugin, which by default names them in the environment only. The driver tells the node of a whole GPU;
  * that of a MIG device the plugin's answer names, or the running slave has. Each device gets the control nodes, too.
  */
-export const nvidiaGpu: DeviceDriver = {
+export const nvidiaGpu = {
   knowsNodes: (allocations, host) => allocations.every((allocation) => tells(allocation, host)),
   devicesOf,
   /** The runtime may have given it none, which is what the kubelet does not look at, and never all of the control nodes. */
   expected: (granted, live) => (live.some(isGpu) ? granted.filter(isGpu) : []),
   filesOf: driverFilesOf,
   needs: {
-    anyOf: LIBRARY_FOLDERS.map((folder) => `${folder}/libcuda.so.1`),
+    anyOf: LIBCUDA,
     otherwise:
       'libcuda.so.1 is not where it usually is, so programs may find no GPU. Start the container under the NVIDIA runtime with ' +
       'NVIDIA_VISIBLE_DEVICES=none in its environment: then it has the libraries of the driver, and no GPU',
   },
-};
+} as const satisfies DeviceDriver;
 
-const isGpu = ({ path }: DeviceNode): boolean => /^\/dev\/nvidia(\d+$|-caps\/)/.test(path);
+export const isGpu = ({ path }: DeviceNode): boolean => /^\/dev\/nvidia(\d+$|-caps\/)/.test(path);
 
 function tells(allocation: Allocation, host: Host): boolean {
   const gpus = gpusOf(host);
@@ -111,19 +111,28 @@ function requireSame(resource: string, known: readonly DeviceNode[], named: read
 
 const pathsOf = (nodes: readonly DeviceNode[]): ReadonlySet<string> => new Set(nodes.map(({ path }) => path));
 
-/** The UUIDs of each part of the answer must be those of the device ids. */
-function checkNames({ resource, deviceIds, envs, mounts, cdiDevices }: Allocation): void {
-  const ids = uuidsIn(deviceIds.map(nameOf));
-  const sources = {
-    NVIDIA_VISIBLE_DEVICES: (envs['NVIDIA_VISIBLE_DEVICES'] ?? '').split(','),
-    mounts: mounts.filter(isNameOfDevice).map(({ containerPath }) => containerPath.split('/').at(-1) ?? ''),
-    'CDI names': cdiDevices.map((name) => name.split('=')[1] ?? ''),
-  };
-  for (const [source, names] of Object.entries(sources)) {
-    const told = uuidsIn(names);
+/**
+ * The UUIDs of each part of the answer must be those of the device ids.
+ * @param by who has told the ids
+ */
+export function checkNames(allocation: Allocation, by = 'the kubelet'): void {
+  const ids = uuidsIn(allocation.deviceIds.map(nameOf));
+  for (const [source, told] of Object.entries(namesIn(allocation))) {
     if (told.size === 0 || ids.size === 0 || told.symmetricDifference(ids).size === 0) continue;
-    throw notAllocated(resource, `the kubelet names ${textOf(ids)}, ${source} of its device plugin: ${textOf(told)}`);
+    throw notAllocated(
+      allocation.resource,
+      `${by} names ${textOf(ids)}, ${source} of its device plugin: ${textOf(told)}`,
+    );
   }
+}
+
+/** UUIDs by the part of the device plugin's answer that has them. */
+export function namesIn({ envs, mounts, cdiDevices }: Allocation): Readonly<Record<string, ReadonlySet<string>>> {
+  return {
+    NVIDIA_VISIBLE_DEVICES: uuidsIn((envs['NVIDIA_VISIBLE_DEVICES'] ?? '').split(',')),
+    mounts: uuidsIn(mounts.filter(isNameOfDevice).map(({ containerPath }) => containerPath.split('/').at(-1) ?? '')),
+    'CDI names': uuidsIn(cdiDevices.map((name) => name.split('=')[1] ?? '')),
+  };
 }
 
 /** Other names, such as `all` or an index, cannot be compared. */

@@ -91,7 +91,8 @@ function takenIn(allocations: readonly Allocation[], { slaves, devices }: MountR
   const own = new Set(slaves.map(({ uid }) => uid));
   const taken = allocations.find(
     ({ podUid, resource, deviceIds }) =>
-      !own.has(podUid) && devices.some((device) => device.resource === resource && deviceIds.includes(device.id)),
+      !own.has(podUid) &&
+      devices.some((device) => device.resource === resource && deviceIds.includes(device.kubeletId ?? device.id)),
   );
   return taken && `the kubelet has given a device of ${taken.resource} to the pod ${taken.podUid}`;
 }

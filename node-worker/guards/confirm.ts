@@ -38,7 +38,8 @@ async function confirmIds({ podResources }: NodeDependencies, { mount, slaves, d
   const served = await Promise.all(slaves.map(({ namespace, name }) => podResources.deviceIds(namespace, name)));
   const told = served.filter((ids) => ids !== undefined);
   if (told.length < served.length) return;
-  const wrong = devices.find(({ id, resource }) => !told.some((ids) => ids.get(resource)?.includes(id)));
+  const held = devices.map(({ id, kubeletId = id, resource }) => ({ id: kubeletId, resource }));
+  const wrong = held.find(({ id, resource }) => !told.some((ids) => ids.get(resource)?.includes(id)));
   if (wrong === undefined) return;
   const { id, resource } = wrong;
   const ids = told.flatMap((some) => some.get(resource) ?? []).join(', ') || 'none';

@@ -60,7 +60,7 @@ function mountFile(tree: OwnTree, file: GrantedFile): void {
     if (source.identity !== file.identity) throw changed(file);
     const target = openMountPoint(tree, file.path, source.kind);
     try {
-      withMountOf(source, (mountFd) => {
+      withMountOf(source, file.writable ? 'writable' : 'readOnly', (mountFd) => {
         const { container } = tree;
         inNamespaceOf(container, () =>
           syscall('move_mount', [mountFd, '', target, '', MOVE_MOUNT_BOTH_EMPTY_PATHS], file.path),

@@ -125,12 +125,14 @@ export interface Grant {
   readonly files?: readonly GrantedFile[];
 }
 
-/** A file, folder or socket of the host that a container is to see, read-only. */
+/** A file, folder or socket of the host that a container is to see, read-only unless it says otherwise. */
 export interface HostFile {
   /** Absolute and without symlinks, as this process sees it. */
   readonly hostPath: string;
   /** In the container. A shared library in a folder where hosts have them goes to where the container's loader looks. */
   readonly path: string;
+  /** Of a folder: the container may write in it, and run nothing from it. */
+  readonly writable?: true;
 }
 
 export interface GrantedFile {
@@ -141,6 +143,8 @@ export interface GrantedFile {
   readonly from: string;
   /** Of a mount: device number and inode of the file of the host. */
   readonly identity?: string;
+  /** As in `HostFile`. */
+  readonly writable?: true;
   /** `made`: by a grant, so removed with the last one. `found`: there before and left there. */
   readonly name: 'made' | 'found';
   /** As in `GrantedDevice`. */

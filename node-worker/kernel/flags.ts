@@ -19,4 +19,5 @@ export const MOUNT_ATTR_BYTES = 32;
 export const MOUNT_ATTR_RDONLY = 1n;
 export const MOUNT_ATTR_NOSUID = 2n;
 export const MOUNT_ATTR_NODEV = 4n;
+export const MOUNT_ATTR_NOEXEC = 8n;
 export const MS_PRIVATE = 0x40000n;

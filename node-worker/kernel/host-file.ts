@@ -5,6 +5,7 @@ import {
   AT_EMPTY_PATH,
   MOUNT_ATTR_BYTES,
   MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   MS_PRIVATE,
@@ -67,13 +68,17 @@ export function libraryAt({ path, fd, kind }: Source): Library | undefined {
 }
 
 /**
- * Runs `use` with a detached mount of nothing but the source: read-only, without set-user-id programs and devices, and apart from
- * what is mounted on the host later. It ends with `use` unless that moves it somewhere. Throws `SyscallError`, ENOSYS before Linux 5.12.
+ * Runs `use` with a detached mount of nothing but the source: read-only or without programs, without set-user-id programs and devices in
+ * any case, and apart from what is mounted on the host later. It ends with `use` unless that moves it somewhere. Throws `SyscallError`, ENOSYS before Linux 5.12.
  */
-export function withMountOf<T>(source: Source, use: (mountFd: number) => T): T {
+export function withMountOf<T>(source: Source, access: 'readOnly' | 'writable', use: (mountFd: number) => T): T {
   const mountFd = cloneOf(source);
   try {
-    const attributes = attributesOf(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, MS_PRIVATE);
+    const safe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    const attributes =
+      access === 'readOnly'
+        ? attributesOf(safe | MOUNT_ATTR_RDONLY, MS_PRIVATE)
+        : attributesOf(safe | MOUNT_ATTR_NOEXEC, MS_PRIVATE, MOUNT_ATTR_RDONLY);
     syscall('mount_setattr', [mountFd, '', AT_EMPTY_PATH, attributes, MOUNT_ATTR_BYTES]);
     return use(mountFd);
   } finally {
@@ -90,9 +95,11 @@ export function requireMountSetattr(): void {
   }
 }
 
-function attributesOf(set: bigint, propagation: bigint): Buffer {
+/** What the worker itself sees read-only is cleared for a mount in which the container may write. */
+function attributesOf(set: bigint, propagation: bigint, clear = 0n): Buffer {
   const attributes = stableBytes(MOUNT_ATTR_BYTES);
   attributes.writeBigUInt64LE(set, 0);
+  attributes.writeBigUInt64LE(clear, 8);
   attributes.writeBigUInt64LE(propagation, 16);
   return attributes;
 }

@@ -37,13 +37,15 @@ interface Plan {
 }
 
 /** A link comes after its library: it is taken away first then, when the mount is undone. */
-function planFile(plan: Plan, { hostPath, path }: HostFile): void {
+function planFile(plan: Plan, { hostPath, path, writable }: HostFile): void {
   const { tree, loader } = plan;
   withSource(hostPath, (source) => {
+    if (writable && source.kind !== 'directory')
+      throw new Refusal('Invalid', `Cannot use host file "${hostPath}": only a folder can be writable`);
     const library = libraryAt(source);
     const wanted = library === undefined ? path : libraryPath(loader, path);
     const place = mergedPath(normal(wanted), (link) => linkAt(tree.container.rootFd, link.slice(1)));
-    add(plan, { path: place, kind: 'mount', from: hostPath, identity: source.identity });
+    add(plan, { path: place, kind: 'mount', from: hostPath, identity: source.identity, ...(writable && { writable }) });
     if (library === undefined) return;
     warnOfLoader(plan, library.needs);
     const { soname } = library;

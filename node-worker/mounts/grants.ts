@@ -16,10 +16,10 @@ export async function planDevices(
   devices: readonly (AllocatedDevice & { readonly slave: string })[],
 ): Promise<readonly RecordedDevice[]> {
   const planned: RecordedDevice[] = [];
-  for (const { id, resource, slave, nodes } of devices) {
+  for (const { nodes, ...device } of devices) {
     const others = [...tracesOf(store, handle.containerId, mount), ...planned.map(({ grant }) => grant)];
-    const owner = `${keyOf(mount)} ${resource} ${id}`;
-    planned.push({ id, resource, slave, grant: await engine.plan(handle, owner, nodes, others) });
+    const owner = `${keyOf(mount)} ${device.resource} ${device.id}`;
+    planned.push({ ...device, grant: await engine.plan(handle, owner, nodes, others) });
   }
   return planned;
 }

@@ -1,7 +1,7 @@
 import { fail, failureOf } from '../../contract/failures.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import type { Finding } from '../drivers/driver.ts';
+import type { Finding, NeededFile, NeededText } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import { hostOf } from '../drivers/host.ts';
 import { namedFiles } from '../drivers/sources.ts';
@@ -42,21 +42,30 @@ export async function withFiles(
   }
 }
 
-/** What another mount has put there goes with that one, and so is still lacking. What cannot be looked at is left as it is. */
+/** What the devices need where the container lacks it. */
 async function lacksFiles(
+  deps: NodeDependencies,
+  handle: ContainerHandle,
+  mount: MountRef,
+  { deviceType }: MountRequest,
+): Promise<boolean> {
+  const { needs } = driverOf(deviceType);
+  return needs !== undefined && (await lacksAll(deps, handle, mount, needs.anyOf));
+}
+
+/** What another mount has put there goes with that one, and so is still lacking. What cannot be looked at is left as it is. */
+async function lacksAll(
   { engine, store, log }: Pick<NodeDependencies, 'engine' | 'store' | 'log'>,
   handle: ContainerHandle,
   mount: MountRef,
-  { deviceType, name }: MountRequest,
+  paths: readonly string[],
 ): Promise<boolean> {
-  const { needs } = driverOf(deviceType);
-  if (needs === undefined) return false;
   const ours = tracesOf(store, handle.containerId, mount).flatMap(({ files = [] }) => files);
-  if (ours.some((file) => file.name === 'made' && needs.anyOf.includes(file.path))) return true;
+  if (ours.some((file) => file.name === 'made' && paths.includes(file.path))) return true;
   try {
-    return !(await engine.hasAnyFile(handle, needs.anyOf));
+    return !(await engine.hasAnyFile(handle, paths));
   } catch (err) {
-    log.info({ err, mount: name }, 'cannot look whether the container has what the devices need');
+    log.info({ err, mount: mount.name }, 'cannot look whether the container has what the devices need');
     return false;
   }
 }
@@ -74,7 +83,7 @@ async function withPlan(
   const done: RecordedDevice[] = [];
   for (const finding of findings) {
     const own = devices.filter(({ slave }) => slave === finding.slave.name);
-    const wanted = filesOf(deps, request, finding);
+    const wanted = await filesOf(deps, handle, mount, request, finding);
     const others = [...tracesOf(store, handle.containerId, mount), ...done.map(({ grant }) => grant)];
     const plan = wanted.length === 0 ? undefined : await engine.planFiles(handle, wanted, others);
     for (const warning of plan?.warnings ?? []) warnings.add(warning);
@@ -89,13 +98,33 @@ const withFilesOf = (device: RecordedDevice, files: Grant['files'] = []): Record
 });
 
 /** As the engine sees the host. @throws NotFound when the request wants files and there are none */
-function filesOf(deps: NodeDependencies, request: MountRequest, finding: Finding): readonly HostFile[] {
+async function filesOf(
+  deps: NodeDependencies,
+  handle: ContainerHandle,
+  mount: MountRef,
+  request: MountRequest,
+  finding: Finding,
+): Promise<readonly HostFile[]> {
   const host = hostOf(deps);
   const files = driverOf(request.deviceType).filesOf?.(finding, host) ?? namedFiles(finding, host);
-  if (files.length > 0 || request.inject !== 'files')
-    return files.map(({ hostPath, path }) => ({ hostPath: `${deps.hostRoot}${hostPath}`, path }));
-  throw fail(
-    'NotFound',
-    `Cannot give files to mount "${request.name}": neither the device plugin nor a driver of the node has any`,
-  );
+  if (files.length === 0 && request.inject === 'files')
+    throw fail(
+      'NotFound',
+      `Cannot give files to mount "${request.name}": neither the device plugin nor a driver of the node has any`,
+    );
+  const wanted: HostFile[] = [];
+  for (const [unless, some] of Map.groupBy(files, (file) => ('unless' in file ? file.unless : undefined))) {
+    if (unless !== undefined && !(await lacksAll(deps, handle, mount, unless))) continue;
+    wanted.push(...(await Promise.all(some.map((file) => hostFileOf(deps, file)))));
+  }
+  return wanted;
+}
+
+async function hostFileOf(
+  { hostRoot, store }: Pick<NodeDependencies, 'hostRoot' | 'store'>,
+  file: NeededFile | NeededText,
+): Promise<HostFile> {
+  const { path } = file;
+  if ('text' in file) return { hostPath: await store.textFile(file.text), path };
+  return { hostPath: `${hostRoot}${file.hostPath}`, path, ...(file.writable && { writable: true }) };
 }

@@ -15,6 +15,8 @@ export interface RecordedDevice {
   /** Of the device plugin. */
   readonly id: string;
   readonly resource: string;
+  /** See `AllocatedDevice`. */
+  readonly kubeletId?: string;
   /** Name of the slave that holds it; absent in records of before there were mounts with several. */
   readonly slave?: string;
   /** Says how to undo it. Its owner is this device of this mount, so that devices can be released one by one. */

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
 import type { Grant } from '../kernel/engine.ts';
 import { DurableFiles, namesIn } from './durable-files.ts';
 import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
+import { TextFiles } from './text-files.ts';
 import { Tombstones } from './tombstones.ts';
 import { UsedRequests } from './used-requests.ts';
 
@@ -28,6 +29,8 @@ export interface MountStore {
   /** From now on nothing of these slaves (UIDs) is attached. */
   bury(slaveUids: readonly string[]): Promise<void>;
   buried(slaveUid: string): boolean;
+  /** Path of a file with this text that anybody may read. It stays at least until the next start, and then while a record names it. */
+  textFile(text: string): Promise<string>;
   /** Checkpoints that a later release has written: what they hold is left alone. */
   readonly later: readonly LaterRecord[];
 }
@@ -64,13 +67,14 @@ function grantsIn(
 
 /**
  * Keeps each record as a readable file `mounts/<namespace>/<name>`; beside them `tombstones/` has a file for each slave that is
- * buried, `used/` one for each request that was used.
+ * buried, `used/` one for each request that was used, and `texts/` what containers have mounted of our making.
  */
 export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
   readonly #tombstones: Tombstones;
   readonly #used: UsedRequests;
+  readonly #texts: TextFiles;
   /** UIDs of slaves that have had a checkpoint and no tombstone yet. */
   readonly #served = new Set<string>();
   /** Files that could not be read; they stay where they are. */
@@ -80,12 +84,15 @@ export class FileMountStore implements MountStore {
     this.#files = files;
     this.#tombstones = tombstones;
     this.#used = used;
+    this.#texts = new TextFiles(files);
   }
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
     const files = await DurableFiles.open(stateDir);
     const store = new FileMountStore(files, await Tombstones.open(files, now), await UsedRequests.open(files, now));
     await store.#readRecords(stateDir);
+    // A checkpoint that cannot be read may name any of them.
+    if (store.unreadable.length === 0) await store.#texts.keepOnly(store.#filesFrom());
     return store;
   }
 
@@ -119,6 +126,16 @@ export class FileMountStore implements MountStore {
 
   use(request: MountRequest | UnmountRequest, slaveUids: readonly string[]): Promise<void> {
     return this.#used.add(request, slaveUids, Date.now());
+  }
+
+  textFile(text: string): Promise<string> {
+    return this.#texts.pathOf(text);
+  }
+
+  /** Names of the files of the host that containers have. */
+  #filesFrom(): ReadonlySet<string> {
+    const grants = this.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
+    return new Set(grants.flatMap(({ files = [] }) => files.map(({ from }) => basename(from))));
   }
 
   async #noteUse(record: MountRecord | undefined): Promise<void> {

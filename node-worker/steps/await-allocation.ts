@@ -1,4 +1,5 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
+import { isMeasure } from '../../contract/device-types.ts';
 import { fail } from '../../contract/failures.ts';
 import { slaveIndex } from '../../contract/names.ts';
 import { type MountRequest, sharesOf } from '../../contract/requests.ts';
@@ -55,7 +56,9 @@ export async function allocated(
   slaves: readonly SlaveRef[],
   served: ReadonlySet<string> = new Set(),
 ): Promise<readonly Allocation[] | undefined> {
-  const wanted = Object.entries(wantedBy(request, slaves)).filter(([resource]) => !served.has(resource));
+  const wanted = Object.entries(wantedBy(request, slaves)).filter(
+    ([resource]) => !served.has(resource) && !isMeasure(resource),
+  );
   const uids = slaves.map(({ uid }) => uid);
   const claim = claimOf(await kubelet.allocations(), uids, Object.fromEntries(wanted));
   if (claim.state === 'wrong') {

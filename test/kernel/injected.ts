@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   copyFileSync,
   lchownSync,
   lstatSync,
@@ -23,11 +24,35 @@ int cuInit(unsigned flags) {
 }`;
 export const VERSION = '550.54.15';
 
-export function buildLibcuda(folder: string): string {
+export function buildLibcuda(folder: string, name = `libcuda.so.${VERSION}`): string {
   mkdirSync(folder, { recursive: true });
-  const output = join(folder, `libcuda.so.${VERSION}`);
+  const output = join(folder, name);
   build(['gcc', '-shared', '-fPIC', '-nostdlib', '-Wl,-soname,libcuda.so.1'], LIBCUDA, output);
   return output;
+}
+
+/** Stands for HAMi-core: each program that begins says its limits, and makes the file that it counts in and the lock of the node. */
+const LIBVGPU = `
+extern int open(const char *, int, ...);
+extern long read(int, void *, unsigned long), write(int, const void *, unsigned long);
+__attribute__((constructor)) static void begin(void) {
+  char limits[512];
+  int fd = open("/overrideEnv", 0);
+  long length = fd < 0 ? 0 : read(fd, limits, sizeof limits);
+  if (length > 0) write(1, limits, length);
+  open("/tmp/vgpu/region.cache", 0102, 0666);
+  open("/tmp/vgpulock/lock", 0102, 0666);
+}`;
+
+/** Makes what the installation of Volcano's device plugin leaves on a node, with the folders for slave `uid`. */
+export function addVgpu(host: string, uid: string): void {
+  const folder = join(host, 'usr/local/vgpu');
+  for (const path of [join(folder, `vgpu/containers/${uid}_slave`), join(host, 'tmp/vgpulock')]) {
+    mkdirSync(path, { recursive: true });
+    chmodSync(path, 0o777);
+  }
+  build(['gcc', '-shared', '-fPIC', '-nostdlib'], LIBVGPU, join(folder, 'libvgpu.so'));
+  writeFileSync(join(folder, 'ld.so.preload'), '/usr/local/vgpu/libvgpu.so\n');
 }
 
 /**

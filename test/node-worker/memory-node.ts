@@ -20,6 +20,7 @@ import { FileMountStore } from '../../node-worker/state/mount-store.ts';
 import { MemoryEngine } from './memory-engine.ts';
 import { allocationOf } from './memory-host.ts';
 import { addDriver } from './nvidia-tree.ts';
+import { VGPU, vgpuAnswer, vgpuWord } from './vgpu.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 
@@ -133,6 +134,17 @@ export class MemoryNode {
     this.engine.containers.set(`${uid}-container`, new Set());
     const envs = { NVIDIA_VISIBLE_DEVICES: uuids.map((uuid) => uuid.replace(/::.*/, '')).join(',') };
     this.allocations.push({ ...allocationOf('nvidia.com/gpu', uuids, { envs }), podUid: uid });
+    return { namespace: TARGET.namespace, name, uid };
+  }
+
+  /** A slave that Volcano has put on these GPUs, each with 2000 MiB and half of its cores; the kubelet has picked others. */
+  addVgpuSlave(name: string, uuids: readonly string[], mount = 'm1'): SlaveRef {
+    const uid = `${name}-uid`;
+    this.addPod({ name, uid, mount, annotations: { 'volcano.sh/vgpu-ids-new': vgpuWord(uuids) } });
+    this.accepted.add(uid);
+    this.engine.containers.set(`${uid}-container`, new Set());
+    const picked = uuids.map((_uuid, index) => `GPU-0-${name}-${index}`);
+    this.allocations.push({ ...allocationOf(VGPU, picked, vgpuAnswer(uid, uuids)), podUid: uid });
     return { namespace: TARGET.namespace, name, uid };
   }
 

@@ -15,6 +15,6 @@ test('the table of failures in docs/guides/api.md has all of FAILURES, in its or
 
 test('the table of types in docs/guides/api.md has all of DEVICE_TYPES, in their order', () => {
   const [, table = ''] =
-    /^\| `device_type` \| what can be mounted.*\n\|[- |]+\n((?:\|.*\n)+)/m.exec(readFileSync(GUIDE, 'utf8')) ?? [];
+    /^\| `device_type` +\| what can be mounted.*\n\|[- |]+\n((?:\|.*\n)+)/m.exec(readFileSync(GUIDE, 'utf8')) ?? [];
   expect([...table.matchAll(/^\| `(\w+)`/gm)].map(([, type]) => type)).toEqual(Object.keys(DEVICE_TYPES));
 });

@@ -1,0 +1,164 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { SlaveRef } from '../../contract/device-mount.ts';
+import { createEngine } from '../../node-worker/kernel/create-engine.ts';
+import { attach } from '../../node-worker/steps/attach.ts';
+import { detach } from '../../node-worker/steps/detach.ts';
+import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
+import { VGPU } from '../node-worker/vgpu.ts';
+import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { addVgpu, buildLibcuda, IMAGES, ownedBy, treeOf } from './injected.ts';
+import { possible, WORK } from './places.ts';
+
+const engine = createEngine();
+let hostRoot: string;
+beforeAll(() => {
+  cleanUp();
+  mkdirSync(WORK, { recursive: true });
+  hostRoot = mkdtempSync(join(WORK, 'host-'));
+  addDriver(hostRoot);
+  addDriverNodes(hostRoot);
+  buildLibcuda(join(hostRoot, 'usr/lib64'));
+  for (const name of ['g1', 'g2']) addVgpu(hostRoot, `${name}-uid`);
+});
+afterAll(cleanUp);
+
+let node: MemoryNode;
+let container: TestContainer;
+async function start(options: StartOptions): Promise<void> {
+  const { userNamespaceBase } = options;
+  container = await startContainer({
+    ...options,
+    prepare(rootfs) {
+      IMAGES[0][2](rootfs);
+      options.prepare?.(rootfs);
+      if (userNamespaceBase !== undefined) ownedBy(userNamespaceBase, rootfs);
+    },
+  });
+  node = await MemoryNode.make();
+  const { id, pid, spec } = container;
+  node.container = { id, pid, spec, runtimeHandler: '', runtimeType: undefined };
+  const containers = { ...node.deps.containers, allRunning: async () => [] };
+  node.deps = { ...node.deps, engine, hostRoot, containers };
+}
+afterEach(async () => {
+  await container.stop();
+  node.remove();
+});
+
+const mount = (name: string, slaves: readonly SlaveRef[], inject?: 'files') =>
+  attach(
+    node.deps,
+    {
+      signed: mountRequest({
+        name,
+        deviceType: 'VOLCANO_VGPU',
+        resources: { [VGPU]: '1', 'volcano.sh/vgpu-memory': '2000' },
+        ...(inject && { inject }),
+      }),
+      slaves,
+    },
+    { signal: AbortSignal.timeout(10_000) },
+  );
+const unmount = (name: string, slaves: readonly SlaveRef[]) =>
+  detach(node.deps, { mounts: [{ namespace: 'default', name }], slaves, force: false });
+
+/** Options of what is mounted on a path. */
+const optionsOf = (path: string): readonly string[] =>
+  readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8')
+    .split('\n')
+    .filter((line) => line.split(' ')[4] === path)
+    .map((line) => line.split(' ')[5] ?? '');
+
+/** Each program says its limits first; the kernel has let this one through to a driver that the machine does not have. */
+const LIMITED =
+  'CUDA_DEVICE_MEMORY_LIMIT_0=2000m\nCUDA_DEVICE_MEMORY_SHARED_CACHE=/tmp/vgpu/region.cache\nCUDA_DEVICE_SM_LIMIT=50\ncuInit 6\n';
+const NO_DRIVER = /libcuda\.so\.1.*(No such file|cannot open)/;
+
+const PLACES = possible([
+  ['on cgroup v1', { cgroupVersion: 1 }],
+  ['on cgroup v2', { cgroupVersion: 2 }],
+  ['with a user namespace', { cgroupVersion: 2, userNamespaceBase: 1_000_000 }],
+] as const);
+
+describe.each(PLACES)('a container %s', (_, options) => {
+  test('has a vGPU with its limits while it is mounted, on the GPU that the scheduler has chosen', async () => {
+    await start(options);
+    const before = treeOf(container.rootfs);
+    expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
+    const slave = node.addVgpuSlave('g1', [UUIDS[1]]);
+    const { devices, warnings = [] } = await mount('m1', [slave]);
+    expect([devices, warnings]).toMatchObject([
+      [{ id: UUIDS[1], resource: VGPU, nodes: { 0: { path: '/dev/nvidia0' } } }],
+      [],
+    ]);
+    expect(await container.run('load libcuda.so.1')).toBe(LIMITED);
+    expect(await container.run('ls /dev/nvidia1')).toMatch(/No such file/);
+
+    const folder = join(hostRoot, 'usr/local/vgpu/vgpu/containers/g1-uid_slave');
+    expect([join(folder, 'region.cache'), join(hostRoot, 'tmp/vgpulock/lock')].map(existsSync)).toEqual([true, true]);
+    for (const path of ['/tmp/vgpu', '/tmp/vgpulock'])
+      expect(optionsOf(path)).toEqual([expect.stringMatching(/^rw,nosuid,nodev,noexec/)]);
+    for (const path of ['/usr/local/vgpu/libvgpu.so', '/etc/ld.so.preload', '/overrideEnv'])
+      expect(optionsOf(path)).toEqual([expect.stringMatching(/^ro,nosuid,nodev/)]);
+    expect(await container.run('echo >>/overrideEnv; cat /proc/self/comm')).toMatch(/Read-only|Permission denied/);
+    expect(await container.run('echo true >/tmp/vgpu/x; chmod 755 /tmp/vgpu/x; /tmp/vgpu/x')).toMatch(
+      /Permission denied/,
+    );
+
+    await unmount('m1', [slave]);
+    expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
+    expect(treeOf(container.rootfs)).toEqual(before);
+  });
+
+  test('that has the driver gets the limits only, and loses only them', async () => {
+    await start({ ...options, prepare: (rootfs) => void buildLibcuda(join(rootfs, 'usr/lib64'), 'libcuda.so.1') });
+    expect(await container.run('load /usr/lib64/libcuda.so.1')).toBe('cuInit 2\n');
+    const slave = node.addVgpuSlave('g1', [UUIDS[1]]);
+    await mount('m1', [slave], 'files');
+    expect(await container.run('load /usr/lib64/libcuda.so.1')).toBe(LIMITED);
+    expect(optionsOf('/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15')).toEqual([]);
+    await unmount('m1', [slave]);
+    expect(await container.run('load /usr/lib64/libcuda.so.1')).toBe('cuInit 2\n');
+  });
+});
+
+test('a folder that the node worker itself sees read-only is writable in the container', async () => {
+  const lock = join(hostRoot, 'tmp/vgpulock');
+  execFileSync('mount', ['--bind', lock, lock]);
+  try {
+    execFileSync('mount', ['-o', 'remount,bind,ro', lock]);
+    await start({ cgroupVersion: 2 });
+    await mount('m1', [node.addVgpuSlave('g1', [UUIDS[1]])]);
+    expect(await container.run('echo held >/tmp/vgpulock/by; cat /tmp/vgpulock/by')).toBe('held\n');
+  } finally {
+    execFileSync('umount', ['-l', lock]);
+  }
+});
+
+test('only a folder can be writable', async () => {
+  await start({ cgroupVersion: 2 });
+  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  try {
+    const file = { hostPath: join(hostRoot, 'usr/local/vgpu/libvgpu.so'), path: '/x', writable: true } as const;
+    await expect(engine.planFiles(handle, [file], [])).rejects.toMatchObject({ type: 'Invalid' });
+  } finally {
+    handle.close();
+  }
+});
+
+test('the limits of a second mount cannot be added to those of the first, and the first stays as it is', async () => {
+  await start({ cgroupVersion: 2 });
+  const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
+  await mount('m1', [one]);
+  await expect(mount('m2', [two], 'files')).rejects.toMatchObject({ type: 'ContainerUnsupported' });
+  const { warnings } = await mount('m2', [two]);
+  expect(warnings).toMatchObject([
+    { message: expect.stringMatching(/"\/tmp\/vgpu" to the container: it has another file/) },
+  ]);
+  await unmount('m2', [two]);
+  expect(await container.run('load libcuda.so.1')).toBe(LIMITED);
+});
