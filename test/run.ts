@@ -20,20 +20,20 @@ const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('ma
 const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: startCluster };
 const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 360,
+  budgetSeconds: 420,
   run: () => jest(name, '--runInBand'),
 }));
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 300, run: () => jest('kernel', '--runInBand') };
-const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 390, run: () => jest('e2e', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel', '--runInBand') };
+const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 40, run: check },
-  { name: 'unit', budgetSeconds: 180, run: () => jestBeside('unit', '--maxWorkers=1') },
-  { name: 'fuzz', budgetSeconds: 45, run: fuzz },
+  { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit', '--maxWorkers=1') },
+  { name: 'fuzz', budgetSeconds: 60, run: fuzz },
 ];
 /** It needs most: the tests of the whole cluster wait most. */
 const WORKFLOWS: Suite = {
   name: 'workflows',
-  budgetSeconds: 270,
+  budgetSeconds: 320,
   run: () => jestBeside('workflows', '--maxWorkers=2'),
 };
 

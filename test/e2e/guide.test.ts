@@ -172,15 +172,12 @@ describe('docs/guides/external-temporal.md', () => {
     try {
       const yaml = blocksOf('external-temporal.md').find(({ language }) => language === 'yaml')?.text ?? '';
       writeFileSync(join(folder, 'kustomization.yaml'), yaml);
-      for (const file of [
-        'device-mounter-crd.yaml',
-        'device-mounter-apiserver.yaml',
-        'device-mounter-daemonset.yaml',
-      ]) {
+      for (const file of ['device-mounter-apiserver.yaml', 'device-mounter-daemonset.yaml']) {
         copyFileSync(join(import.meta.dirname, '..', '..', 'deploy', file), join(folder, file));
       }
       const built = await kubectlOk(['kustomize', folder]);
       expect(built.split('name: TEMPORAL_TLS_CLIENT_KEY_PATH')).toHaveLength(4);
+      expect(built).not.toMatch(/^  name: device-mounter-temporal$/m);
       await kubectlOk(['apply', '--dry-run=server', '--validate=strict', '-f', '-'], built);
     } finally {
       rmSync(folder, { recursive: true });
