@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeCluster, type TestCluster, TestServer } from '../test/apiserver/harness.ts';
+import { LATER_ORIGINAL_BODY, ORIGINAL_BODY } from '../test/apiserver/original-bodies.ts';
 
 let cluster: TestCluster;
 let server: TestServer;
@@ -19,37 +20,10 @@ const withResources = (names: Readonly<Record<string, string | number>>, more: o
   return mount(JSON.stringify({ resources, ...more }));
 };
 
-/** Word for word from the original's API page. */
-const ORIGINAL = `{
-    "resources": {   // requested k8s node resource name
-        "volcano.sh/vgpu-number":"1",
-        "volcano.sh/vgpu-memory":"2000"
-    },
-    "annotations": { // slave pod annotation
-        "device-mounter.io/expansion":"true"
-    }
-}`;
-/** From a later edition of it. */
-const LATER = `{
-"resources": { // requested k8s node resource name
-"volcano.sh/vgpu-number":"1",
-"volcano.sh/vgpu-memory":"2000"
-},
-"annotations": { // slave pod annotation
-"device-mounter.io/expansion":"true"
-},
-"labels": { // slave pod labels
-"app":"slave-pod"
-},
-"patches": [ // json patch rules
-"{\\"op\\":\\"replace\\",\\"path\\":\\"/spec/schedulerName\\",\\"value\\": \\"volcano\\"}"
-]
-}`;
-
 describe('PUT mount of VOLCANO_VGPU', () => {
   test.each([
-    ['page', ORIGINAL],
-    ['later page', LATER],
+    ['page', ORIGINAL_BODY],
+    ['later page', LATER_ORIGINAL_BODY],
   ])('takes the body of the original’s %s as it stands there', async (_name, body) => {
     expect((await mount(body)).code).toBe(200);
     const resources = { 'volcano.sh/vgpu-number': '1', 'volcano.sh/vgpu-memory': '2000' };

@@ -5,13 +5,12 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { Allocation } from '../../node-worker/kubelet/checkpoint.ts';
-import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { allocationOf } from '../node-worker/memory-host.ts';
 import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriverNodes } from '../node-worker/nvidia-tree.ts';
-import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { buildHal, IMAGES, treeOf } from './injected.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
@@ -52,22 +51,17 @@ async function start(options: StartOptions): Promise<void> {
   container = await startContainer(options);
   node = await MemoryNode.make();
   node.container = runtimeOf(container);
-  const allRunning = async () => (slaveContainer === undefined ? [] : [runtimeOf(slaveContainer)]);
-  node.deps = { ...node.deps, engine, hostRoot, containers: { ...node.deps.containers, allRunning } };
+  const containers = {
+    ...node.deps.containers,
+    allRunning: async () => (slaveContainer === undefined ? [] : [runtimeOf(slaveContainer)]),
+  };
+  node.deps = { ...node.deps, engine, hostRoot, containers };
 }
 afterEach(async () => {
   await container.stop();
   await slaveContainer?.stop();
   slaveContainer = undefined;
   node.remove();
-});
-
-const runtimeOf = ({ id, pid, spec }: TestContainer): RuntimeContainer => ({
-  id,
-  pid,
-  spec,
-  runtimeHandler: '',
-  runtimeType: undefined,
 });
 
 /** The plugin's answer with device nodes, host name and container name where they differ. */

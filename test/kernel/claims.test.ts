@@ -5,11 +5,10 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import { AllocationGuard } from '../../node-worker/guards/allocation-guard.ts';
 import { SlaveGuard } from '../../node-worker/guards/slave-guard.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
-import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
@@ -34,14 +33,6 @@ let node: MemoryNode;
 let container: TestContainer;
 let slaveContainer: TestContainer;
 let slave: SlaveRef;
-const runtimeOf = ({ id, pid, spec }: TestContainer): RuntimeContainer => ({
-  id,
-  pid,
-  spec,
-  runtimeHandler: '',
-  runtimeType: undefined,
-});
-
 async function start(cgroupVersion: 1 | 2): Promise<void> {
   const { type, major, minor, access } = FUSE;
   container = await startContainer({ cgroupVersion });

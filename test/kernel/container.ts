@@ -281,3 +281,8 @@ export function cleanUp(): void {
   const pids = PIDS_ROOT === undefined ? [] : [PIDS_ROOT];
   for (const hierarchy of [...hierarchies(), ...pids]) removeTree(join(hierarchy, NAME));
 }
+
+/** The container as its runtime tells of it. */
+export function runtimeOf({ id, pid, spec }: TestContainer): RuntimeContainer {
+  return { id, pid, spec, runtimeHandler: '', runtimeType: undefined };
+}

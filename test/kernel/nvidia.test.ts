@@ -4,12 +4,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
-import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { buildLibcuda, IMAGES, treeOf, VERSION } from './injected.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
@@ -52,14 +51,6 @@ afterEach(async () => {
   await slaveContainer?.stop();
   slaveContainer = undefined;
   node.remove();
-});
-
-const runtimeOf = ({ id, pid, spec }: TestContainer): RuntimeContainer => ({
-  id,
-  pid,
-  spec,
-  runtimeHandler: '',
-  runtimeType: undefined,
 });
 
 /** Opens each node for both, and gives what the kernel has said to each. The shell would make a file that is not there. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { APISERVER_URL } from '../../../deploy/local/addresses.ts';
+import { LATER_ORIGINAL_BODY, ORIGINAL_BODY } from '../../apiserver/original-bodies.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { FUSE, slavesGone, startPod } from '../pods.ts';
@@ -79,37 +80,10 @@ describe('curl with a token', () => {
   });
 });
 
-/** Word for word from the original's API page, comments included. */
-const BODY_OF_THE_API_PAGE = `{
-    "resources": {   // requested k8s node resource name
-        "volcano.sh/vgpu-number":"1",
-        "volcano.sh/vgpu-memory":"2000"
-    },
-    "annotations": { // slave pod annotation
-        "device-mounter.io/expansion":"true"
-    }
-}`;
-/** From a later edition of it. */
-const BODY_WITH_PATCHES = `{
-"resources": { // requested k8s node resource name
-"volcano.sh/vgpu-number":"1",
-"volcano.sh/vgpu-memory":"2000"
-},
-"annotations": { // slave pod annotation
-"device-mounter.io/expansion":"true"
-},
-"labels": { // slave pod labels
-"app":"slave-pod"
-},
-"patches": [ // json patch rules
-"{\\"op\\":\\"replace\\",\\"path\\":\\"/spec/schedulerName\\",\\"value\\": \\"volcano\\"}"
-]
-}`;
-
 describe('the bodies of the original’s API page', () => {
   test.each([
-    ['with comments', BODY_OF_THE_API_PAGE],
-    ['with patches', BODY_WITH_PATCHES],
+    ['with comments', ORIGINAL_BODY],
+    ['with patches', LATER_ORIGINAL_BODY],
   ])('%s are understood; only the devices are missing here', async (_name, body) => {
     const asked = path('mount', 'device_type=GENERIC&container=main&wait_second=30');
     const refused = await kubectl(['replace', '--raw', asked, '-f', '-'], body);
