@@ -40,7 +40,7 @@ describe('publish()', () => {
     const identity = { uid: 'u', creationTimestamp: '', resourceVersion: '1' };
     const mount = mountOfRequest(request, identity, { phase: 'Mounted', devices: [], slaves: [] });
     const event = { type: 'Normal', reason: 'MountDevice', message: 'Mounted' } as const;
-    const told = { signed: signed(request), mount, event, object: { uid: 'o' } };
+    const told = { signed: signed(request), mount, events: [event], object: { uid: 'o' } };
     await publish(deps as unknown as Dependencies, told);
     const names = cluster.events.map(({ metadata }) => metadata.name);
     expect(names).toEqual([expect.stringMatching(SUBDOMAIN), expect.stringMatching(SUBDOMAIN)]);

@@ -1,16 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { agrees, type DeviceMountObject, objectOf } from '../contract/device-mount-object.ts';
-import { fail } from '../contract/failures.ts';
-import type { MountRequest, Signed, Target } from '../contract/requests.ts';
-import { verifiedRequest } from '../contract/signature.ts';
+import type { MountRequest, Signed } from '../contract/requests.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import { type MountEvent, publish } from './publish.ts';
+import { verifiedTarget } from './target.ts';
 
 export interface ProjectMountInput {
   /** The request of the mount: only the object of its name is written, for the pod that it names. */
   readonly signed: Signed<MountRequest>;
   readonly mount: DeviceMount;
+  /** Of the change that is shown. */
+  readonly events?: readonly MountEvent[];
 }
 
 /** The object that shows a mount, as it is since. */
@@ -33,11 +35,26 @@ const CLOCK_SKEW_MS = 60_000;
 const LATEST_MS = 8.64e15;
 
 /**
- * Makes the object of a mount show it. Nothing is written when the object shows a later state, so that tries may overtake each other.
+ * Makes the object of a mount show it, and publishes its events. Nothing is written when the object shows a later state, so that tries may
+ * overtake each other.
  * @throws InvalidSignature, and `ClusterError` for what may be different at the next try
  */
-export async function projectMount(deps: Dependencies, { signed, mount }: ProjectMountInput): Promise<Projection> {
+export async function projectMount(deps: Dependencies, input: ProjectMountInput): Promise<Projection> {
+  const { signed, mount, events = [] } = input;
   verifiedTarget(deps, signed, mount);
+  const [projected] = await Promise.allSettled([projection(deps, mount)]);
+  // The pod is told, whatever becomes of the object.
+  if (events.length > 0) await publish(deps, { signed, mount, events, ...objectIn(projected) });
+  if (projected.status === 'rejected') throw projected.reason;
+  return projected.value;
+}
+
+function objectIn(projected: PromiseSettledResult<Projection>): { readonly object?: { readonly uid: string } } {
+  if (projected.status === 'rejected' || 'final' in projected.value) return {};
+  return { object: { uid: projected.value.uid } };
+}
+
+async function projection(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await project(deps, mount);
@@ -53,19 +70,16 @@ export async function projectMount(deps: Dependencies, { signed, mount }: Projec
 }
 
 /**
- * The pod that a mount is about, when a signed request proves that it is.
- * @throws InvalidSignature
+ * Shows a mount that has just begun, of which signature and target have just been checked: it has no object yet, as a rule. Answers undefined where
+ * that needs another look, which is left to `projectMount`.
  */
-export function verifiedTarget(
-  deps: Dependencies,
-  signed: Signed<MountRequest>,
-  { metadata, spec }: DeviceMount,
-): Target {
-  const { name, target } = verifiedRequest(signed, deps, 'goOn');
-  const { podUid, podName: pod } = spec;
-  const same = target.podUid === podUid && target.pod === pod && target.namespace === metadata.namespace;
-  if (same && name === metadata.name) return target;
-  throw fail('InvalidSignature', `Cannot tell of pod "${pod}": the signed request is for another pod or mount`);
+export async function showNew(deps: Dependencies, mount: DeviceMount): Promise<ShownObject | undefined> {
+  try {
+    return await made(deps, mount);
+  } catch (err) {
+    if (err instanceof ClusterError) return undefined;
+    throw err;
+  }
 }
 
 async function project(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
@@ -106,13 +120,16 @@ function isLaterMount({ now }: Dependencies, object: DeviceMountObject, mount: D
 }
 
 async function create(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
-  const { cluster } = deps;
   const { namespace } = mount.metadata;
-  const target = await cluster.getPod({ namespace, name: mount.spec.podName });
+  const target = await deps.cluster.getPod({ namespace, name: mount.spec.podName });
   // The garbage collector would take it away again.
   if (target?.metadata?.uid !== mount.spec.podUid) return { final: 'its target is gone' };
-  const made = await cluster.createMount(objectOf(mount, { cluster: deps.clusterName, at: deps.now().toISOString() }));
-  return writeMount(deps, made, mount);
+  return made(deps, mount);
+}
+
+async function made(deps: Dependencies, mount: DeviceMount): Promise<ShownObject> {
+  const about = { cluster: deps.clusterName, at: deps.now().toISOString() };
+  return writeMount(deps, await deps.cluster.createMount(objectOf(mount, about)), mount);
 }
 
 /** Makes `before`, as it was read, show `mount`; what agrees already is not written. */

@@ -7,18 +7,21 @@ import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { eventName } from './event-name.ts';
-import { verifiedTarget } from './project-mount.ts';
+import { verifiedTarget } from './target.ts';
+
+/** What has happened to a mount, as an Event tells it. */
+export interface MountEvent {
+  readonly type: 'Normal' | 'Warning';
+  /** One word in upper camel case. */
+  readonly reason: string;
+  readonly message: string;
+}
 
 export interface PublishInput {
   /** The request of the mount: only the pod that it names is told. */
   readonly signed: Signed<MountRequest>;
   readonly mount: DeviceMount;
-  readonly event: {
-    readonly type: 'Normal' | 'Warning';
-    /** One word in upper camel case. */
-    readonly reason: string;
-    readonly message: string;
-  };
+  readonly events: readonly MountEvent[];
   /** That shows the mount, if there is one. */
   readonly object?: { readonly uid: string };
 }
@@ -44,22 +47,22 @@ const MESSAGE_LENGTH = 1_024;
 const WORDS_LENGTH = 600;
 
 /**
- * Tells the target pod about a change: an Event on it, and the annotation with its devices brought up to date. The object of the mount
- * gets the Event, too.
+ * Tells the target pod what has happened: Events on it, and the annotation with its devices brought up to date. The object of the mount
+ * gets the Events, too.
  * @throws InvalidSignature
  */
-export async function publish(deps: Dependencies, { signed, mount, event, object }: PublishInput): Promise<void> {
+export async function publish(deps: Dependencies, { signed, mount, events, object }: PublishInput): Promise<void> {
   const target = verifiedTarget(deps, signed, mount);
-  const { name, namespace } = mount.metadata;
-  const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
-  const { uid, resourceVersion } = mount.metadata;
-  const cause = [uid, resourceVersion, event.reason, event.message].join(' ');
+  const { name, namespace, uid, resourceVersion } = mount.metadata;
+  const telling = events.flatMap((event) => {
+    const words = `${event.message.slice(0, WORDS_LENGTH)} (mount ${name} of ${mount.status.user})`;
+    const cause = [uid, resourceVersion, event.reason, event.message].join(' ');
+    const toPod = tell(deps, aboutPod(target), { ...event, message: words, cause });
+    if (object === undefined) return [toPod];
+    return [toPod, tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause })];
+  });
   // All are tried, so that what fails is all that is left for the next attempt.
-  const told = await Promise.allSettled([
-    annotate(deps, mount),
-    tell(deps, aboutPod(target), { ...event, message: words, cause }),
-    ...(object === undefined ? [] : [tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause })]),
-  ]);
+  const told = await Promise.allSettled([annotate(deps, mount), ...telling]);
   for (const each of told) if (each.status === 'rejected') throw each.reason;
 }
 
@@ -112,7 +115,7 @@ async function meantObjects({ cluster }: Dependencies, request: UnmountRequest) 
   }
 }
 
-type Told = PublishInput['event'] & {
+type Told = MountEvent & {
   /** Something that has the same cause is told once only. */
   readonly cause: string;
 };

@@ -1,6 +1,6 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { Context } from '@temporalio/activity';
-import type { SlaveRef } from '../contract/device-mount.ts';
+import type { DeviceMount, SlaveRef } from '../contract/device-mount.ts';
 import { fail, nodeUnreachable } from '../contract/failures.ts';
 import { mountWorkflowId, NODE_LABEL } from '../contract/names.ts';
 import { endsAtMs, type MountRequest, type Signed, sharesOf } from '../contract/requests.ts';
@@ -8,29 +8,38 @@ import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
+import { type ShownObject, showNew } from './project-mount.ts';
 import { isOwnedBy, mountNameOf, refOf, slavePod } from './slave-pod.ts';
-import { checkContainer, livingTarget } from './target.ts';
+import { checkContainer, livingTarget, verifiedTarget } from './target.ts';
 
 export interface ReserveInput {
   readonly signed: Signed<MountRequest>;
   /** First run id of the owning workflow. */
   readonly mountUid: string;
+  /** As it is before anything is reserved. */
+  readonly mount: DeviceMount;
 }
 
 export interface Reservation {
   readonly node: string;
   /** One for each share of the request, in that order. */
   readonly slaves: readonly SlaveRef[];
+  /** Shows `mount` with this node and these slaves. Absent where that needs a step of its own. */
+  readonly object?: ShownObject;
 }
 
 /**
  * Checks all that can be known before anything is made, then makes the slave pods, side by side. One that is there already, from an attempt
- * before, is taken. Nothing is being made any more when it fails, but some slaves may be there.
+ * before, is taken. The object of the mount follows. Nothing is being made any more when it fails, but some slaves may be there.
  * @throws InvalidSignature, Forbidden, Timeout, BadRequest, PodNotFound, TargetGone, ContainerNotReady, Invalid, NodeNotEnabled,
  * NodeUnreachable, SlaveRefused
  */
-export async function reserveDevices(deps: Dependencies, { signed, mountUid }: ReserveInput): Promise<Reservation> {
+export async function reserveDevices(
+  deps: Dependencies,
+  { signed, mountUid, mount }: ReserveInput,
+): Promise<Reservation> {
   const request = verifiedMount(deps, signed);
+  verifiedTarget(deps, signed, mount);
   const [target] = await Promise.all([
     livingTarget(deps.cluster, request.target, 'PodNotFound'),
     checkOwner(deps, request, mountUid),
@@ -46,7 +55,9 @@ export async function reserveDevices(deps: Dependencies, { signed, mountUid }: R
     if (each.status === 'fulfilled') return each.value;
     throw each.reason;
   });
-  return { node, slaves };
+  // While the scheduler and the kubelet are at work, so that it costs no time.
+  const object = await showNew(deps, { ...mount, status: { ...mount.status, node, slaves } });
+  return { node, slaves, ...(object !== undefined && { object }) };
 }
 
 /**

@@ -88,22 +88,32 @@ async function steps(context: MountContext, register: Register): Promise<void> {
   sharesOf(request).forEach((_share, index) =>
     undoSlave(input, slaveName(request.target.pod, mountUid, index), register),
   );
-  const { node, slaves } = await reserveDevices(`reserve for ${request.target.pod}`, { signed: input, mountUid });
-  record.change({ node, slaves });
+  const { mount } = record;
+  const reservation = await reserveDevices(`reserve for ${request.target.pod}`, { signed: input, mountUid, mount });
+  record.reserved(reservation, mount);
+  const { node, slaves } = reservation;
   const { devices, warnings } = await attach(context, node, slaves, register);
   // While no worker runs, the deadline passes unseen; the caller has been told that all is undone.
   if (remainingMs(request) <= 0) throw timeoutOf(request);
   const now = Date.now();
-  record.change({
-    phase: 'Mounted',
-    devices,
-    warnings,
-    mountedAt: new Date(now).toISOString(),
-    message: undefined,
-    ...(request.leaseSeconds !== undefined && {
-      leaseEndsAt: new Date(now + request.leaseSeconds * 1_000).toISOString(),
-    }),
-  });
+  const paths = devices.flatMap(({ nodes }) => nodes.map(({ path }) => path)).join(', ');
+  record.change(
+    {
+      phase: 'Mounted',
+      devices,
+      warnings,
+      mountedAt: new Date(now).toISOString(),
+      message: undefined,
+      ...(request.leaseSeconds !== undefined && {
+        leaseEndsAt: new Date(now + request.leaseSeconds * 1_000).toISOString(),
+      }),
+    },
+    {
+      type: 'Normal',
+      reason: 'MountDevice',
+      message: `Mounted ${paths} in container ${record.mount.spec.container}`,
+    },
+  );
 }
 
 type Doing = Pick<MountContext, 'input' | 'record' | 'scheduling'>;

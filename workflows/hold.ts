@@ -2,13 +2,13 @@ import { CancellationScope, condition, isCancellation, log, workflowInfo } from 
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail, failureOf } from '../contract/failures.ts';
 import type { MountRef } from '../contract/node-activities.ts';
-import { publish, targetState } from './activities.ts';
+import { targetState } from './activities.ts';
 import { detachInUse } from './detach-in-use.ts';
 import { ENDS, type End, type MountEnds } from './mount-ends.ts';
 import { detachPatiently } from './node.ts';
 import { deleteSlaves, slavesOf } from './slaves.ts';
 import type { StatusRecord } from './status-record.ts';
-import { PATIENCE_MS, SHOW_MS } from './timeouts.ts';
+import { PATIENCE_MS } from './timeouts.ts';
 
 export interface Held {
   readonly record: StatusRecord;
@@ -102,27 +102,4 @@ function incomplete({ spec, status }: DeviceMount, err: unknown): Error {
   const slaves = status.slaves.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
   const what = `devices in container ${spec.container} of pod ${spec.podName}, and slave pods ${slaves}`;
   return fail('RollbackIncomplete', `Cannot give everything back yet: ${what}. The reconciler goes on with it`, err);
-}
-
-/**
- * Tells the target as the mount is now, for its readers only: that this fails changes nothing about the mount. Resolves when
- * the target was told, or cannot be; what is told later comes later.
- */
-export function tell(record: StatusRecord, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
-  const { mount, signed } = record;
-  const telling = async (): Promise<void> => {
-    try {
-      await record.projection.there(SHOW_MS.told);
-      const { uid } = record.projection.object ?? {};
-      const object = uid === undefined ? {} : { object: { uid } };
-      await CancellationScope.nonCancellable(() =>
-        publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [
-          { signed, mount, event: { type, reason, message }, ...object },
-        ]),
-      );
-    } catch (err) {
-      log.warn('cannot tell the target', { reason, err });
-    }
-  };
-  return record.inTurn(telling);
 }

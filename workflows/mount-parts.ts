@@ -1,6 +1,5 @@
 import { CancellationScope, log } from '@temporalio/workflow';
 import { type SlaveRef, withoutDevice } from '../contract/device-mount.ts';
-import { tell } from './hold.ts';
 import type { MountEnds } from './mount-ends.ts';
 import { onSignal } from './signals.ts';
 import { deleteSlaves, madeSlaves } from './slaves.ts';
@@ -42,6 +41,9 @@ export class MountParts {
     } catch (err) {
       log.warn('cannot free a device that was unmounted', { device, err });
     }
-    await tell(this.#record, 'Normal', 'UnMountDevice', `Unmounted ${device} from container ${container}`);
+    const message = `Unmounted ${device} from container ${container}`;
+    const { projection } = this.#record;
+    projection.tell({ type: 'Normal', reason: 'UnMountDevice', message });
+    await projection.told();
   }
 }

@@ -16,7 +16,7 @@ import { mountWorkflowId } from '../contract/names.ts';
 import { type MountInput, QUERIES } from '../contract/workflows.ts';
 import { checkAdoption } from './activities.ts';
 import { establish } from './establish.ts';
-import { hold, tell } from './hold.ts';
+import { hold } from './hold.ts';
 import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
@@ -48,12 +48,7 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
   handleChanges(record, ends, refused);
   try {
-    if (carried === undefined) {
-      await establish({ input, record, ends, outcome, scheduling });
-      const paths = record.status.devices.flatMap(({ nodes }) => nodes.map(({ path }) => path));
-      const { container } = record.mount.spec;
-      void tell(record, 'Normal', 'MountDevice', `Mounted ${paths.join(', ')} in container ${container}`);
-    }
+    if (carried === undefined) await establish({ input, record, ends, outcome, scheduling });
     // A new run of this workflow goes on unchecked. Another workflow could pass for one, and gain nothing: each step checks for itself.
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);
@@ -72,7 +67,7 @@ async function held(record: StatusRecord, ends: MountEnds, parts: MountParts): P
     await parts.settled();
     if (end !== 'continueAsNew') return end;
     await answered();
-    await record.inTurn();
+    await record.projection.told();
     // The new run would know nothing of a signal or a Cancel that has come while this one waited.
     if (ends.next === undefined && !CancellationScope.current().consideredCancelled) await continueAsNew(record);
   }
@@ -115,10 +110,10 @@ function reporter(
 ): (message: string, change?: StatusChange) => Promise<void> {
   let toldAt = Number.NEGATIVE_INFINITY;
   return async (message, change) => {
-    record.change({ ...change, message });
-    if (Date.now() - toldAt < REPORT_PERIOD_MS) return;
-    toldAt = Date.now();
-    await tell(record, 'Warning', reason, message);
+    const isDue = Date.now() - toldAt >= REPORT_PERIOD_MS;
+    if (isDue) toldAt = Date.now();
+    record.change({ ...change, message }, isDue ? { type: 'Warning', reason, message } : undefined);
+    await record.projection.told();
   };
 }
 
@@ -140,14 +135,26 @@ async function answered(): Promise<void> {
 
 async function released(record: StatusRecord, end: End): Promise<DeviceMount> {
   const { reason } = ENDS[end.kind];
-  record.change({ phase: end.kind === 'slaveEnding' ? 'Failed' : 'Released', reason, devices: [], slaves: [] });
-  const type = end.kind === 'slaveEnding' ? 'Warning' : 'Normal';
-  const told = tell(record, type, 'UnMountDevice', `Unmounted: ${reason}${byWhom(end)}`);
-  await Promise.all([told, record.projection.settled(SHOW_MS.ended)]);
+  const isFailure = end.kind === 'slaveEnding';
+  record.change(
+    { phase: isFailure ? 'Failed' : 'Released', reason, devices: [], slaves: [] },
+    {
+      type: isFailure ? 'Warning' : 'Normal',
+      reason: 'UnMountDevice',
+      message: `Unmounted: ${reason}${byWhom(end)}`,
+    },
+  );
+  await shown(record);
   await answered();
   if (end.kind === 'canceled') throw new CancelledFailure('the mount was cancelled and its devices were given back');
   if (end.kind === 'slaveEnding') throw failureOfSlave(record.mount.metadata.name, end);
   return record.mount;
+}
+
+/** Waits until the target has been told of the end and, for a while, until the object shows it. */
+async function shown({ projection }: StatusRecord): Promise<void> {
+  await projection.told();
+  await projection.settled(SHOW_MS.ended);
 }
 
 function byWhom(end: End): string {
@@ -159,15 +166,17 @@ async function failed(record: StatusRecord, outcome: MountOutcome, err: unknown)
   if (err instanceof ContinueAsNew) throw err;
   if (record.status.phase === 'Released' || record.status.phase === 'Failed') throw err;
   const failure = outcome.undone(err);
-  record.change({
-    phase: 'Failed',
-    reason: failure.type,
-    message: failure.message,
-    ...(failure.type !== 'RollbackIncomplete' && { slaves: [], devices: [] }),
-  });
+  record.change(
+    {
+      phase: 'Failed',
+      reason: failure.type,
+      message: failure.message,
+      ...(failure.type !== 'RollbackIncomplete' && { slaves: [], devices: [] }),
+    },
+    { type: 'Warning', reason: 'MountDeviceFailed', message: failure.message },
+  );
   await answered();
-  const told = tell(record, 'Warning', 'MountDeviceFailed', failure.message);
-  await Promise.all([told, record.projection.settled(SHOW_MS.ended)]);
+  await shown(record);
   if (isCancellation(err)) throw err;
   throw failure;
 }

@@ -1,8 +1,9 @@
 import { CancellationScope, condition, log } from '@temporalio/workflow';
 import type { ShownObject } from '../activities/project-mount.ts';
+import type { MountEvent } from '../activities/publish.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import type { MountInput } from '../contract/workflows.ts';
-import { projectMount } from './activities.ts';
+import { projectMount, publish } from './activities.ts';
 
 interface Shown {
   readonly signed: MountInput;
@@ -14,12 +15,17 @@ interface Source extends Shown {
   goAbove(version: string): void;
 }
 
-/** Shows a mount as an object of kube-apiserver: one step at a time, always of the latest state. That it fails changes nothing about the mount. */
+/**
+ * Shows a mount as an object of kube-apiserver, and tells its target what happens to it: one step at a time, always of the latest state. That it
+ * fails changes nothing about the mount.
+ */
 export class Projection {
   readonly #of: Source;
   #object: ShownObject | undefined;
   #isStale = false;
   #isBusy = false;
+  readonly #events: MountEvent[] = [];
+  #isTelling = false;
 
   constructor(of: Source) {
     this.#of = of;
@@ -30,20 +36,40 @@ export class Projection {
     return this.#object;
   }
 
+  /** To be told of an object that another step has written. */
+  shows(object: ShownObject): void {
+    this.#object = object;
+  }
+
   get isBusy(): boolean {
     return this.#isBusy;
   }
 
-  /** To be told of every change. What only lasts for a moment is not shown: that a mount has no slave yet, or was refused one. */
-  changed(): void {
+  /**
+   * To be told of every change, with what the target is told of it. What only lasts for a moment is not shown: that a mount has no slave yet, or
+   * was refused one.
+   */
+  changed(event?: MountEvent): void {
+    if (event !== undefined) this.#events.push(event);
     const { phase, slaves } = this.#of.mount.status;
     const isMade = slaves.length > 0 || (phase !== 'Pending' && phase !== 'Failed');
-    if (isMade || this.#object !== undefined || this.#isBusy) this.show();
+    if (isMade || this.#object !== undefined || this.#isBusy) this.#isStale = true;
+    this.#start();
+  }
+
+  /** Tells the target of something that is no change of the mount. */
+  tell(event: MountEvent): void {
+    this.#events.push(event);
+    this.#start();
   }
 
   /** Shows the mount as it is, or, while a step is under way, as it will be then. */
   show(): void {
     this.#isStale = true;
+    this.#start();
+  }
+
+  #start(): void {
     if (!this.#isBusy) void CancellationScope.nonCancellable(() => this.#run());
   }
 
@@ -57,6 +83,11 @@ export class Projection {
     return this.#until(() => !this.#isBusy, patienceMs);
   }
 
+  /** Waits until the target has been told of everything, or cannot be. */
+  told(): Promise<void> {
+    return CancellationScope.nonCancellable(() => condition(() => this.#events.length === 0 && !this.#isTelling));
+  }
+
   async #until(holds: () => boolean, patienceMs: number): Promise<void> {
     if (!holds()) await CancellationScope.nonCancellable(() => condition(holds, patienceMs));
   }
@@ -68,19 +99,33 @@ export class Projection {
 
   async #run(): Promise<void> {
     this.#isBusy = true;
-    while (this.#isStale) {
-      this.#isStale = false;
-      const { signed, mount } = this.#of;
+    while (this.#isStale || this.#events.length > 0) {
+      const events = this.#events.splice(0);
+      this.#isTelling = events.length > 0;
       try {
-        const summary = `show ${mount.status.phase}`;
-        const answer = await projectMount.executeWithOptions({ summary }, [{ signed, mount }]);
-        if ('final' in answer) this.#cannot(answer.final);
-        else this.#has(answer);
+        if (this.#isStale) await this.#showWith(events);
+        else await this.#tell(events);
       } catch (err) {
         log.warn('cannot show the mount now', { err });
       }
     }
-    this.#isBusy = false;
+    this.#isBusy = this.#isTelling = false;
+  }
+
+  async #showWith(events: readonly MountEvent[]): Promise<void> {
+    this.#isStale = false;
+    const { signed, mount } = this.#of;
+    const input = { signed, mount, ...(events.length > 0 && { events }) };
+    const answer = await projectMount.executeWithOptions({ summary: `show ${mount.status.phase}` }, [input]);
+    if ('final' in answer) this.#cannot(answer.final);
+    else this.#has(answer);
+  }
+
+  async #tell(events: readonly MountEvent[]): Promise<void> {
+    const { signed, mount } = this.#of;
+    const { uid } = this.#object ?? {};
+    const input = { signed, mount, events, ...(uid !== undefined && { object: { uid } }) };
+    await publish.executeWithOptions({ summary: `tell pod ${mount.spec.podName}` }, [input]);
   }
 
   #cannot(why: string): void {

@@ -153,7 +153,7 @@ async function tellTarget({ mount, orphan, target, why }: Finding): Promise<void
   if (orphan === undefined) return;
   const event = { type: 'Warning', reason: 'UnMountDevice', message: `Unmounted ${mount}: ${why}` } as const;
   try {
-    await publish.executeWithOptions({ summary: `tell pod ${target.pod}` }, [{ ...orphan, event }]);
+    await publish.executeWithOptions({ summary: `tell pod ${target.pod}` }, [{ ...orphan, events: [event] }]);
   } catch (err) {
     log.warn('cannot tell the target', { mount, err });
   }

@@ -1,5 +1,7 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { MountEvent } from '../activities/publish.ts';
+import type { Reservation } from '../activities/reserve-devices.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { mountOfRequest } from '../contract/mount-of-request.ts';
 import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
@@ -17,7 +19,6 @@ export type StatusChange = { readonly [Field in keyof Status]?: Status[Field] | 
 export class StatusRecord {
   readonly signed: MountInput;
   #mount: DeviceMount;
-  #turn: Promise<void> = Promise.resolve();
   /** Of the mount in kube-apiserver. */
   readonly projection = new Projection(this);
   readonly slaves: OwnSlaves = ownSlaves(() => this.#mount.status);
@@ -37,8 +38,11 @@ export class StatusRecord {
     return this.#mount.status;
   }
 
-  /** @param after a version that the mount has left behind */
-  change(change: StatusChange, after = this.#mount.metadata.resourceVersion): void {
+  /**
+   * @param event tells the target of the change
+   * @param after a version that the mount has left behind
+   */
+  change(change: StatusChange, event?: MountEvent, after = this.#mount.metadata.resourceVersion): void {
     const { metadata, status: before } = this.#mount;
     // The cast: fields are taken out exactly where the change says `undefined`, which only optional ones can.
     const status = Object.fromEntries(
@@ -49,17 +53,23 @@ export class StatusRecord {
     const resourceVersion = String(Math.max(last + 1, Date.now()));
     this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
     this.#show();
-    this.projection.changed();
+    this.projection.changed(event);
+  }
+
+  /** What was reserved for the mount when it was like `before`; in that state it has its object already, as a rule. */
+  reserved({ node, slaves, object }: Reservation, before: DeviceMount): void {
+    if (object !== undefined) this.projection.shows(object);
+    if (object === undefined || this.projection.isBusy || this.#mount !== before) {
+      this.change({ node, slaves });
+      return;
+    }
+    // No new version: the object shows this one.
+    this.#mount = { ...before, status: { ...before.status, node, slaves } };
+    this.#show();
   }
 
   goAbove(version: string): void {
-    this.change({}, version);
-  }
-
-  /** Runs `task`, which must not throw, when those before have ended; without one, waits for these. */
-  inTurn(task = async (): Promise<void> => undefined): Promise<void> {
-    this.#turn = this.#turn.then(task);
-    return this.#turn;
+    this.change({}, undefined, version);
   }
 
   /** The lease begins anew, with this length. */

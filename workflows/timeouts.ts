@@ -81,8 +81,8 @@ export const PROJECT: ActivityOptions = {
   retry: RETRY,
 };
 
-/** How long the answer that a mount is made, and an Event, wait until its object is there; and the end of a mount until its object shows that. */
-export const SHOW_MS = { mounted: 5 * SECOND, told: 10 * SECOND, ended: 10 * SECOND } as const;
+/** How long the answer that a mount is made waits until its object is there, and the end of a mount until its object shows that. */
+export const SHOW_MS = { mounted: 5 * SECOND, ended: 10 * SECOND } as const;
 
 /**
  * One try: the workflow itself tries again, since it must know whether a try may have begun on the node. On cancellation

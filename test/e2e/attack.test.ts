@@ -5,6 +5,7 @@ import { mountWorkflowId, nodeQueue, slaveName, unmountWorkflowId } from '../../
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
 import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
+import { reservationOf } from '../workflows/requests.ts';
 import { Attacker, forged } from './attacker.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
@@ -100,9 +101,9 @@ describe('whoever can do everything with Temporal', () => {
       refused,
     );
 
-    const mountUid = randomUUID();
-    const slave = { namespace: 'default', name: slaveName(target.pod, mountUid, 0), uid: randomUUID() };
-    expect(await attacker.runs('reserveDevices', { signed, mountUid })).toMatch(refused);
+    const input = reservationOf(signed);
+    const slave = { namespace: 'default', name: slaveName(target.pod, input.mountUid, 0), uid: randomUUID() };
+    expect(await attacker.runs('reserveDevices', input)).toMatch(refused);
     // Both a slave of nobody and the victim's.
     for (const slaves of [[slave], victim.mounted.status.slaves]) {
       const attached = await attacker.runs('attachDevices', { signed, slaves }, nodeQueue(CLUSTER_NAME, node));
@@ -141,9 +142,11 @@ describe('whoever can do everything with Temporal', () => {
   test('tells no pod anything', async () => {
     const event = { type: 'Normal', reason: 'Attack', message: 'attack' };
     const signed = forged(open.request);
-    expect(await attacker.runs('publish', { signed, mount: victim.mounted, event })).toBe('InvalidSignature');
+    expect(await attacker.runs('publish', { signed, mount: victim.mounted, events: [event] })).toBe('InvalidSignature');
     const elsewhere = { ...victim.mounted, spec: { ...victim.mounted.spec, podName: prize.pod, podUid: prize.uid } };
-    expect(await attacker.runs('publish', { signed: open, mount: elsewhere, event })).toBe('InvalidSignature');
+    expect(await attacker.runs('publish', { signed: open, mount: elsewhere, events: [event] })).toBe(
+      'InvalidSignature',
+    );
     for (const uid of [victim.mounted.spec.podUid, prize.uid]) expect(await eventsOf(uid, 'Attack')).toEqual([]);
     await expectNothingDone();
   });

@@ -142,7 +142,7 @@ describe('whoever can do everything with Temporal', () => {
     const of = { namespace: NAMESPACE, name: slave?.name, mount: 'steps-m', targetUid: target.podUid };
     const attached = { mounts: [{ namespace: NAMESPACE, name: 'steps-m' }], slaves: [], force: true };
     const steps: Readonly<Record<string, readonly [queue: string, input: object, outcome: string]>> = {
-      reserveDevices: [controlQueue(CLUSTER), { signed: mine, mountUid: 'x' }, 'InvalidSignature'],
+      reserveDevices: [controlQueue(CLUSTER), { signed: mine, mountUid: 'x', mount }, 'InvalidSignature'],
       deleteSlave: [controlQueue(CLUSTER), of, 'Forbidden'],
       findMounts: [controlQueue(CLUSTER), { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
       nodeState: [controlQueue(CLUSTER), { node: 'steps' }, 'none'],
@@ -157,7 +157,7 @@ describe('whoever can do everything with Temporal', () => {
       showMount: [controlQueue(CLUSTER), { namespace: NAMESPACE, name: 'steps-m' }, 'none'],
       publish: [
         controlQueue(CLUSTER),
-        { signed: mine, mount, event: { type: 'Normal', reason: 'X', message: 'x' } },
+        { signed: mine, mount, events: [{ type: 'Normal', reason: 'X', message: 'x' }] },
         'InvalidSignature',
       ],
       publishFailedUnmount: [

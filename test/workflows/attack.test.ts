@@ -6,7 +6,16 @@ import { createNodeActivities } from '../../node-worker/steps/node-activities.ts
 import { attachInput, MemoryNode as RealNode, unmountRequest as unmounting } from '../node-worker/memory-node.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
-import { CLUSTER, forged, mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
+import {
+  CLUSTER,
+  forged,
+  mountRequest,
+  NAMESPACE,
+  PUBLIC_KEY,
+  reservationOf,
+  signed,
+  unmountRequest,
+} from './requests.ts';
 
 jest.setTimeout(180_000);
 
@@ -66,9 +75,9 @@ describe('whoever can do everything with Temporal', () => {
     const node = await harness.addNode(pod, 1, false);
     const real = await startRealSteps(pod);
     const request = make(pod);
-    const mountUid = crypto.randomUUID();
-    const slave = { namespace: NAMESPACE, name: slaveName(pod, mountUid, 0), uid: crypto.randomUUID() };
-    const { type } = await attack('reserveDevices', pod, { signed: request, mountUid });
+    const input = reservationOf(request);
+    const slave = { namespace: NAMESPACE, name: slaveName(pod, input.mountUid, 0), uid: crypto.randomUUID() };
+    const { type } = await attack('reserveDevices', pod, input);
     expect(type).toBe(pod === 'hand-d' ? 'Forbidden' : 'InvalidSignature');
     const attach = await attack('attachDevices', pod, { signed: request, slaves: [slave] });
     expect(attach.type).toBe(pod === 'hand-d' ? 'SlaveEnded' : 'InvalidSignature');
@@ -110,7 +119,7 @@ describe('whoever can do everything with Temporal', () => {
     expect(await attack('findMounts', 'prey', { signed: stolen })).toMatchObject({ type: 'InvalidSignature' });
     const late = signed(unmountRequest('prey', { requestedAt: new Date(Date.now() - 120_000).toISOString() }));
     expect(await failureFrom(harness.unmount(late))).toMatchObject({ type: 'Timeout' });
-    const told = { mount: { ...mount, status }, event: { type: 'Normal', reason: 'X', message: 'x' } };
+    const told = { mount: { ...mount, status }, events: [{ type: 'Normal', reason: 'X', message: 'x' }] };
     expect(await attack('publish', 'prey', { ...told, signed: forged(mountRequest('prey')) })).toMatchObject({
       type: 'InvalidSignature',
     });
@@ -126,8 +135,12 @@ describe('whoever can do everything with Temporal', () => {
     const request = signed(mountRequest('more'));
     // The one workflow that may ask is its own, which it can be.
     const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, 'more-m');
-    const input = { signed: request, mountUid: crypto.randomUUID() };
+    const input = reservationOf(request);
     expect(await attack('reserveDevices', 'more', input, workflowId)).toMatchObject({ type: 'Forbidden' });
+    const { mount } = reservationOf(signed(mountRequest('more', { name: 'another' })));
+    expect(await attack('reserveDevices', 'more', { ...input, mount }, workflowId)).toMatchObject({
+      type: 'InvalidSignature',
+    });
     expect(harness.leftOf('more', node)).toEqual([]);
   });
 

@@ -16,9 +16,9 @@ const WHEN = ['before', 'after'] as const;
 const boundaries = (activities: readonly string[]): readonly Boundary[] =>
   activities.flatMap((activity) => WHEN.map((when) => ({ activity, when })));
 
-const MOUNT = boundaries(['reserveDevices', 'attachDevices', 'projectMount', 'publish']);
+const MOUNT = boundaries(['reserveDevices', 'attachDevices', 'projectMount']);
 const UNMOUNT = boundaries(['findMounts', 'detachDevices']);
-const OWNER = boundaries(['deleteSlave', 'projectMount', 'publish']);
+const OWNER = boundaries(['deleteSlave', 'projectMount']);
 
 export const isNodeStep = (activity: string): boolean => activity === 'attachDevices' || activity === 'detachDevices';
 

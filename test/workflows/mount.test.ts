@@ -17,6 +17,13 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => harness.stop());
 
+/** Steps that Temporal was asked for, in that order, and how many workflow tasks there were. */
+async function roundsOf(name: string): Promise<readonly [steps: readonly string[], tasks: number]> {
+  const events = (await harness.handle(name).fetchHistory()).events ?? [];
+  const steps = events.flatMap(({ activityTaskScheduledEventAttributes: step }) => step?.activityType?.name ?? []);
+  return [steps, events.filter((event) => event.workflowTaskCompletedEventAttributes).length];
+}
+
 describe('mountDevices()', () => {
   test('mounts, stays open, and gives everything back when it is unmounted', async () => {
     const node = await harness.addNode('happy', 1);
@@ -64,6 +71,9 @@ describe('mountDevices()', () => {
     expect(harness.eventsOf('happy')).toEqual(['MountDevice', 'UnMountDevice']);
     const after = (await harness.cluster.getPod({ namespace: NAMESPACE, name: 'happy' }))?.metadata?.annotations;
     expect(after).toEqual({});
+    const [steps, tasks] = await roundsOf('happy-m');
+    expect(steps).toEqual(['attachDevices', 'projectMount', 'projectMount', 'deleteSlave', 'projectMount']);
+    expect(tasks).toBeLessThanOrEqual(7);
   });
 
   test('tells what the container lacks to make use of the devices', async () => {
@@ -153,7 +163,10 @@ describe('mountDevices()', () => {
 
   test('is given back by Cancel at once, also while its target cannot be told of it', async () => {
     const node = await harness.addNode('untold', 1);
-    const telling = harness.gates.stop(harness.handle('untold-m').workflowId, { activity: 'publish', when: 'before' });
+    const telling = harness.gates.stop(harness.handle('untold-m').workflowId, {
+      activity: 'projectMount',
+      when: 'before',
+    });
     await harness.mount(signed(mountRequest('untold')));
     await telling;
     await harness.handle('untold-m').cancel();

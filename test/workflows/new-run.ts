@@ -27,7 +27,7 @@ export async function lengthen(harness: Harness, name: string): Promise<void> {
 export async function beforeNewRun(harness: Harness, name: string, tell: () => Promise<unknown>): Promise<void> {
   const handle = harness.handle(name);
   // A run cannot end before it has told about the restart.
-  const telling = harness.gates.stop(handle.workflowId, { activity: 'publish', when: 'before' });
+  const telling = harness.gates.stop(handle.workflowId, { activity: 'projectMount', when: 'before' });
   await handle.signal(SIGNALS.containerRestarted, { containerId: 'c2', reapplied: true });
   await telling;
   await lengthen(harness, name);

@@ -1,4 +1,6 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import type { DeviceMount } from '../../contract/device-mount.ts';
+import { mountOfRequest } from '../../contract/mount-of-request.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { signRequest } from '../../contract/signature.ts';
 
@@ -61,4 +63,16 @@ export function signed<R extends MountRequest | UnmountRequest>(request: R, key 
 /** Signed by someone who is not the apiserver. */
 export function forged<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
   return signRequest(request, stranger.privateKey);
+}
+
+/** What a workflow gives to `reserveDevices`. */
+export function reservationOf(signedRequest: Signed<MountRequest>): {
+  readonly signed: Signed<MountRequest>;
+  readonly mountUid: string;
+  readonly mount: DeviceMount;
+} {
+  const mountUid = randomUUID();
+  const identity = { uid: mountUid, creationTimestamp: new Date().toISOString(), resourceVersion: '1' };
+  const mount = mountOfRequest(signedRequest.request, identity, { phase: 'Pending', devices: [], slaves: [] });
+  return { signed: signedRequest, mountUid, mount };
 }

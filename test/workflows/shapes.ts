@@ -84,7 +84,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   },
   'mount-canceled-untold': async (harness, pod) => {
     const { workflowId } = harness.handle(`${pod}-m`);
-    const telling = harness.gates.stop(workflowId, { activity: 'publish', when: 'before' });
+    const telling = harness.gates.stop(workflowId, { activity: 'projectMount', when: 'before' });
     const node = await harness.addNode(pod, 1);
     await harness.mount(signed(mountRequest(pod)));
     await telling;
