@@ -5,7 +5,7 @@ import type { MountRequest, Signed } from '../contract/requests.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type MountEvent, publish } from './publish.ts';
-import { verifiedTarget } from './target.ts';
+import { verifiedTarget } from './verified-target.ts';
 
 export interface ProjectMountInput {
   /** The request of the mount: only the object of its name is written, for the pod that it names. */

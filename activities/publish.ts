@@ -7,7 +7,7 @@ import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { eventName } from './event-name.ts';
-import { verifiedTarget } from './target.ts';
+import { verifiedTarget } from './verified-target.ts';
 
 /** What has happened to a mount, as an Event tells it. */
 export interface MountEvent {

@@ -10,7 +10,8 @@ import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
 import { type ShownObject, showNew } from './project-mount.ts';
 import { isOwnedBy, mountNameOf, refOf, slavePod } from './slave-pod.ts';
-import { checkContainer, livingTarget, verifiedTarget } from './target.ts';
+import { checkContainer, livingTarget } from './target.ts';
+import { verifiedTarget } from './verified-target.ts';
 
 export interface ReserveInput {
   readonly signed: Signed<MountRequest>;

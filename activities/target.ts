@@ -1,10 +1,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
-import type { DeviceMount } from '../contract/device-mount.ts';
 import { fail } from '../contract/failures.ts';
-import type { MountRequest, Signed, Target } from '../contract/requests.ts';
-import { verifiedRequest } from '../contract/signature.ts';
+import type { Target } from '../contract/requests.ts';
 import type { Cluster } from './cluster.ts';
-import type { Dependencies } from './dependencies.ts';
 
 /**
  * The target pod, if it is the one that was asked for and not at its end.
@@ -64,20 +61,4 @@ export async function targetState(cluster: Pick<Cluster, 'getPod'>, target: Targ
   const phase = pod.status?.phase;
   if (phase === 'Succeeded' || phase === 'Failed') return 'gone';
   return endOf(pod, target.podUid) === undefined ? 'alive' : 'ending';
-}
-
-/**
- * The pod that a mount is about, when a signed request proves that it is.
- * @throws InvalidSignature
- */
-export function verifiedTarget(
-  deps: Pick<Dependencies, 'clusterName' | 'publicKeys' | 'now'>,
-  signed: Signed<MountRequest>,
-  { metadata, spec }: DeviceMount,
-): Target {
-  const { name, target } = verifiedRequest(signed, deps, 'goOn');
-  const { podUid, podName: pod } = spec;
-  const same = target.podUid === podUid && target.pod === pod && target.namespace === metadata.namespace;
-  if (same && name === metadata.name) return target;
-  throw fail('InvalidSignature', `Cannot tell of pod "${pod}": the signed request is for another pod or mount`);
 }

@@ -57,27 +57,27 @@ describe('a user without update on pods/mount', () => {
   });
 });
 
+const LEASES = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases`;
+
+/** As its pod on that node gets it. */
+async function tokenOf(node: string): Promise<string> {
+  const [worker] = await podsOf('device-mounter-node', node);
+  const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: worker?.metadata.name };
+  const path = `/api/v1/namespaces/${PRODUCT_NAMESPACE}/serviceaccounts/device-mounter-node/token`;
+  const { status } = await ask<{ readonly status: { readonly token: string } }>('POST', path, {
+    spec: { boundObjectRef },
+  });
+  return status.token;
+}
+
+/** Writes what is there, as an update. */
+async function renewed(bearer: string, node: string): Promise<Outcome> {
+  const lease = await ask('GET', `${LEASES}/device-mounter-node-${node}`);
+  const { resourceVersion: _, ...metadata } = (lease as { readonly metadata: Record<string, unknown> }).metadata;
+  return kubectl([...as(bearer), 'replace', '-f', '-'], JSON.stringify({ ...(lease as object), metadata }));
+}
+
 describe('a node worker', () => {
-  const LEASES = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases`;
-
-  /** As its pod on that node gets it. */
-  async function tokenOf(node: string): Promise<string> {
-    const [worker] = await podsOf('device-mounter-node', node);
-    const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: worker?.metadata.name };
-    const path = `/api/v1/namespaces/${PRODUCT_NAMESPACE}/serviceaccounts/device-mounter-node/token`;
-    const { status } = await ask<{ readonly status: { readonly token: string } }>('POST', path, {
-      spec: { boundObjectRef },
-    });
-    return status.token;
-  }
-
-  /** Writes what is there, as an update. */
-  async function renewed(bearer: string, node: string): Promise<Outcome> {
-    const lease = await ask('GET', `${LEASES}/device-mounter-node-${node}`);
-    const { resourceVersion: _, ...metadata } = (lease as { readonly metadata: Record<string, unknown> }).metadata;
-    return kubectl([...as(bearer), 'replace', '-f', '-'], JSON.stringify({ ...(lease as object), metadata }));
-  }
-
   test('writes the Lease of its own node, and no other', async () => {
     const [own = '', other = ''] = NODES.map(({ name }) => name);
     const bearer = await tokenOf(own);
