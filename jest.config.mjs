@@ -21,6 +21,14 @@ const suite = (name, testMatch, more = {}) => ({
   ...more,
 });
 
+/** All files of a suite in one, see there. */
+const atOnce = (name, testMatch, { testPathIgnorePatterns = [LONG], ...more } = {}) =>
+  suite(`${name}-at-once`, ['test/at-once.ts'], { ...more, globals: { testMatch, testPathIgnorePatterns } });
+
+const UNIT = [
+  '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
+];
+
 const onTemporal = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
 const onKernel = { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] };
 const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
@@ -39,27 +47,34 @@ const BTRFS = ['/proc/filesystems', `/lib/modules/${release()}/modules.dep`].som
   ? []
   : ['/btrfs\\.test\\.ts$'];
 
+const KERNEL = ['test/kernel/**/*.test.ts'];
+const onKernelOnly = { ...onKernel, testPathIgnorePatterns: [LONG, 'test/kernel/machine/', ...BTRFS] };
+
+/** Those that change settings of the machine's kernel, or need it to themselves. */
+const MACHINE = ['test/kernel/machine/*.test.ts'];
+const onWholeMachine = { ...onKernel, testPathIgnorePatterns: [LONG, ...V1] };
+
 export default {
   projects: [
-    suite('unit', [
-      '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
-    ]),
+    suite('unit', UNIT),
+    atOnce('unit', UNIT),
     // What they prove with few random inputs, with many.
     long(
       'unit',
-      ['{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts', 'apiserver/mount-claims.test.ts'],
+      [
+        '{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts',
+        '{apiserver/mount-claims,node-worker/kernel/elf}.test.ts',
+      ],
       { globals: { propertyRuns: 10_000 } },
     ),
     // What needs Helm.
     long('chart', ['deploy/**/*.long.test.ts']),
     suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
-    suite('kernel', ['test/kernel/**/*.test.ts'], {
-      ...onKernel,
-      testPathIgnorePatterns: [LONG, '<rootDir>/test/kernel/machine/', ...BTRFS],
-    }),
-    // Those that change settings of the machine's kernel, or need it to themselves.
-    suite('machine', ['test/kernel/machine/*.test.ts'], { ...onKernel, testPathIgnorePatterns: [LONG, ...V1] }),
+    suite('kernel', KERNEL, onKernelOnly),
+    atOnce('kernel', KERNEL, onKernelOnly),
+    suite('machine', MACHINE, onWholeMachine),
+    atOnce('machine', MACHINE, onWholeMachine),
     long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,files-attacks,races}.test.ts'], {
       ...onKernel,
       globals: { raceMs: 5_000 },

@@ -11,9 +11,9 @@ import { PodWatch } from './pod-watch.ts';
 type Answer = (res: ServerResponse, req: IncomingMessage) => void;
 
 /** Answers of a kube-apiserver, one for each request in its order; the last one again for all that follow. */
-let answers: Answer[];
-let asked: string[];
+let [answers, asked]: [Answer[], string[]] = [[], []];
 let kube: Server;
+let config: KubeConfig;
 let cluster: Cluster;
 
 beforeEach(async () => {
@@ -24,10 +24,10 @@ beforeEach(async () => {
     answer?.(res, req);
   }).listen(0, '127.0.0.1');
   await once(kube, 'listening');
-  const config = new KubeConfig();
+  config = new KubeConfig();
   const server = `http://127.0.0.1:${(kube.address() as AddressInfo).port}`;
   config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
-  cluster = kubernetesCluster(config, 2_000);
+  cluster = kubernetesCluster(config, 60_000);
 });
 afterEach(() => {
   kube.closeAllConnections();
@@ -199,9 +199,9 @@ describe('kubernetesCluster()', () => {
 
   test('waits for no answer longer than a call may take', async () => {
     answers = [() => undefined];
+    cluster = kubernetesCluster(config, 200);
     const calls = [cluster.getPod(REF), cluster.getLease('apps', 'a'), cluster.getMount(REF), cluster.pageOfMounts('')];
-    const ends = await Promise.allSettled(calls);
-    expect(ends).toEqual(
+    expect(await Promise.allSettled(calls)).toEqual(
       calls.map(() => ({ status: 'rejected', reason: expect.objectContaining({ name: 'ClusterError', code: 0 }) })),
     );
   });

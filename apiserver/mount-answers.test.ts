@@ -81,7 +81,7 @@ describe('the answer to PUT mount', () => {
   ])('waits for the object %s at most', async (_name, query, shownMs) => {
     await mount(`device_type=HOSTDEV&${query}`);
     expect(server.mounts.shownWithin[0]).toBeLessThanOrEqual(shownMs);
-    expect(server.mounts.shownWithin[0]).toBeGreaterThan(shownMs / 2);
+    expect(server.mounts.shownWithin[0]).toBeGreaterThan(0);
   });
 
   test.each([
@@ -90,7 +90,7 @@ describe('the answer to PUT mount', () => {
   ])('waits for %s at most', async (_name, query, patienceMs) => {
     await mount(`device_type=HOSTDEV&${query}`);
     expect(server.mounts.patience[0]).toBeLessThanOrEqual(patienceMs);
-    expect(server.mounts.patience[0]).toBeGreaterThan(patienceMs - 2_000);
+    expect(server.mounts.patience[0]).toBeGreaterThan(patienceMs / 2);
   });
 
   test('answers within its time whatever does not', async () => {

@@ -126,4 +126,5 @@ async function render(): Promise<void> {
   writeFileSync(RECORD, record());
 }
 
-if (import.meta.main) await render();
+// Without await, so that require() can load this file.
+if (import.meta.main) void render();

@@ -2,16 +2,22 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { describe, expect, test } from '@jest/globals';
-import { createAuthority, issue } from './certificates.ts';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { type Authority, type Credential, createAuthority, issue } from './certificates.ts';
 
-const AUTHORITY = await createAuthority('test-ca');
-const server = await issue(AUTHORITY, { commonName: 'server', usage: 'server', names: ['127.0.0.1', 'a.svc'] });
-const client = await issue(AUTHORITY, { commonName: 'system:node:n', organization: 'system:nodes', usage: 'client' });
+let authority: Authority;
+let server: Credential;
+let client: Credential;
+
+beforeAll(async () => {
+  authority = await createAuthority('test-ca');
+  server = await issue(authority, { commonName: 'server', usage: 'server', names: ['127.0.0.1', 'a.svc'] });
+  client = await issue(authority, { commonName: 'system:node:n', organization: 'system:nodes', usage: 'client' });
+});
 
 describe('createAuthority()', () => {
   test('makes a certificate that signs itself', () => {
-    const certificate = new X509Certificate(AUTHORITY.certificate);
+    const certificate = new X509Certificate(authority.certificate);
     expect(certificate.ca).toBe(true);
     expect(certificate.subject).toBe('CN=test-ca');
     expect(certificate.checkIssued(certificate)).toBe(true);
@@ -22,7 +28,7 @@ describe('createAuthority()', () => {
 describe('issue()', () => {
   test('is signed by the authority and by no other of the same name', async () => {
     const certificate = new X509Certificate(server.certificate);
-    expect(certificate.verify(new X509Certificate(AUTHORITY.certificate).publicKey)).toBe(true);
+    expect(certificate.verify(new X509Certificate(authority.certificate).publicKey)).toBe(true);
     const other = new X509Certificate((await createAuthority('test-ca')).certificate);
     expect(certificate.verify(other.publicKey)).toBe(false);
   });
@@ -43,7 +49,7 @@ describe('issue()', () => {
   });
 
   test('serves mutual TLS', async () => {
-    const ca = AUTHORITY.certificate;
+    const ca = authority.certificate;
     const listener = createServer({ ca, cert: server.certificate, key: server.key, requestCert: true });
     const seen = once(listener, 'secureConnection');
     listener.listen(0, '127.0.0.1');

@@ -27,7 +27,7 @@ const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('ker
 const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 40, run: check },
-  { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit', '--maxWorkers=1') },
+  { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit-at-once', '--runInBand') },
   { name: 'fuzz', budgetSeconds: 60, run: fuzz },
 ];
 /** It needs most: the tests of the whole cluster wait most. */

@@ -30,10 +30,10 @@ describe('parseMountBody()', () => {
     expect(parsed(text).body.annotations).toEqual({ a: value });
   });
 
-  test('reads a string without an end in less than a second', () => {
-    const startedMs = performance.now();
+  test('reads a string without an end in less than a second of the processor', () => {
+    const before = process.cpuUsage();
     expect(() => parsed(`{"name":"${'\\"'.repeat(32_000)}`)).toThrow(/^Cannot read the body/);
-    expect(performance.now() - startedMs).toBeLessThan(500);
+    expect(process.cpuUsage(before).user).toBeLessThan(1_000_000);
   });
 
   test.each(['{"name":"x" /* y */}', '{"name":"x",}', "{'name':'x'}", '// x', '{"name":"x // y', '[]', '"x"', '\xff'])(

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { type Host, sha256, startHost } from '../../test/mirror/host.ts';
+import { type Host, sha256, startHost, UNHURRIED } from '../../test/mirror/host.ts';
 import { Progress } from './progress.ts';
-import { PATIENCE, type Patience } from './tools/download.ts';
+import type { Patience } from './tools/download.ts';
 import { TOOLS, type Tool } from './tools/table.ts';
 import { ensureTools, planTools } from './tools.ts';
 
@@ -55,7 +55,7 @@ async function ensured(
     env,
     tools: [TOOL],
     signal,
-    patience: { ...PATIENCE, ...patience },
+    patience: { ...UNHURRIED, ...patience },
   });
   out.end();
   const command = join(folders['runc-without-limits'], 'runc-without-limits');

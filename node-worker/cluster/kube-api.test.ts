@@ -68,7 +68,7 @@ describe('kubeApi()', () => {
       response.write('{"type":"ADDED","object":{}}\n');
       response.socket?.destroy();
     });
-    await expect(api.watch('/w', () => undefined, AbortSignal.timeout(2_000))).rejects.toThrow();
+    await expect(api.watch('/w', () => undefined, AbortSignal.timeout(60_000))).rejects.toThrow();
   });
 });
 
@@ -98,7 +98,7 @@ describe('kubernetesSlaves()', () => {
     const slaves = kubernetesSlaves(api, 'n1');
     expect(await slaves.list()).toMatchObject({ resourceVersion: '7', pods: [{ name: 'p', uid: 'u1' }] });
     const seen: string[] = [];
-    await slaves.watch('7', ({ name }, gone) => seen.push(`${name} ${gone}`), AbortSignal.timeout(2_000));
+    await slaves.watch('7', ({ name }, gone) => seen.push(`${name} ${gone}`), AbortSignal.timeout(60_000));
     expect(seen).toEqual(['p true']);
     const selectors = 'labelSelector=app.kubernetes.io/managed-by=device-mounter&fieldSelector=spec.nodeName=n1';
     expect(urls).toEqual([`/api/v1/pods?${selectors}`, `/api/v1/pods?${selectors}&watch=true&resourceVersion=7`]);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, FUSE_RESOURCE, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { attach } from '../steps/attach.ts';
 import { AllocationGuard } from './allocation-guard.ts';
 
@@ -11,7 +11,7 @@ let guard: AllocationGuard;
 beforeEach(async () => {
   node = await MemoryNode.make();
   slave = node.addSlave('s1');
-  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+  await attach(node.deps, attachInput(slave), { signal: inTime() });
   released = [];
   const release = (mount: { readonly name: string }, why: string): void => void released.push(`${mount.name}: ${why}`);
   guard = new AllocationGuard({ deps: node.deps, release, pollMs: 60_000 });

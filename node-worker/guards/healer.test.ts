@@ -2,7 +2,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode, restartContainer } from '../../test/node-worker/memory-node.ts';
+import {
+  attachInput,
+  FUSE_RESOURCE,
+  inTime,
+  MemoryNode,
+  restartContainer,
+} from '../../test/node-worker/memory-node.ts';
 import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import type { Notice } from '../state/mount-record.ts';
 import { attach } from '../steps/attach.ts';
@@ -32,7 +38,7 @@ afterEach(async () => {
 const tellOwner = async (_mount: unknown, notice: Notice): Promise<void> => void told.push(notice);
 
 async function mounted(change: Partial<MountRequest> = {}, slaveDeadlineMs = 60_000): Promise<void> {
-  await attach(node.deps, attachInput(slave, change), { signal: AbortSignal.timeout(2_000) });
+  await attach(node.deps, attachInput(slave, change), { signal: inTime() });
   guard = new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 1 });
   healer = new Healer({
     deps: node.deps,
@@ -119,7 +125,7 @@ describe('Healer', () => {
       ...kvm!,
       devices: [{ containerPath: '/dev/kvm', hostPath: '/dev/kvm', permissions: 'rw' }],
     };
-    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: inTime() });
     node.engine.containers.set(`${second.uid}-container`, new Set(['/dev/kvm']));
     node.engine.containers.get('c1')?.clear();
     node.engine.before = (_change, { owner }) => {

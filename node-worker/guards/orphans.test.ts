@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fail } from '../../contract/failures.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import type { Grant, KernelEngine } from '../kernel/engine.ts';
 import { attach } from '../steps/attach.ts';
 import { takeOrphansBackOnce } from './orphans.ts';
@@ -38,7 +38,7 @@ describe('takeOrphansBackOnce()', () => {
       [],
     ],
   ])('leaves a mount what it has, and nothing else, when its slave %s', async (_name, change, kept) => {
-    await attach(node.deps, attachInput(node.addSlave('s1')), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(node.addSlave('s1')), { signal: inTime() });
     const others: string[][] = [];
     const revoke: KernelEngine['revoke'] = (container, grant, left) => {
       others.push(left.map(({ owner }) => owner));

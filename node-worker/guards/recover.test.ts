@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { attach } from '../steps/attach.ts';
 import { detach } from '../steps/detach.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
 afterEach(() => node.remove());
 
 const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
-const attachNow = (of = slave) => attach(node.deps, attachInput(of), { signal: AbortSignal.timeout(2_000) });
+const attachNow = (of = slave) => attach(node.deps, attachInput(of), { signal: inTime() });
 
 describe('recover()', () => {
   test('undoes an attach that was cut off, and the next try attaches', async () => {

@@ -4,7 +4,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { FUSE_RESOURCE, MemoryNode, mountRequest, restartContainer } from '../../test/node-worker/memory-node.ts';
+import {
+  FUSE_RESOURCE,
+  inTime,
+  MemoryNode,
+  mountRequest,
+  restartContainer,
+} from '../../test/node-worker/memory-node.ts';
 import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import { attach, attachAgain } from '../steps/attach.ts';
 import { detach } from '../steps/detach.ts';
@@ -29,7 +35,7 @@ function addHostFile(path: string): void {
 
 const mounted = (id = 'c1'): readonly string[] => [...(node.engine.mounted.get(id) ?? [])];
 const mount = (slaves: readonly SlaveRef[], change: Partial<MountRequest> = {}): Promise<AttachResult> =>
-  attach(node.deps, { signed: mountRequest(change), slaves }, { signal: AbortSignal.timeout(2_000) });
+  attach(node.deps, { signed: mountRequest(change), slaves }, { signal: inTime() });
 const unmount = (slaves: readonly SlaveRef[], name = 'm1', device?: string) =>
   detach(node.deps, {
     mounts: [{ namespace: 'default', name }],
@@ -98,7 +104,7 @@ describe('the files of a GPU', () => {
     restartContainer(node, 'c2');
     const record = node.deps.store.get({ namespace: 'default', name: 'm1' });
     if (record === undefined) throw new Error('no record');
-    await attachAgain(node.deps, record, { signal: AbortSignal.timeout(2_000) });
+    await attachAgain(node.deps, record, { signal: inTime() });
     expect(mounted('c2')).toEqual(DRIVER);
   });
 });
@@ -115,7 +121,7 @@ describe('what a device plugin mounts', () => {
     node.allocations = [];
     const again = node.addSlave('s2');
     node.allocations = node.allocations.map((allocation) => ({ ...allocation, mounts }));
-    await mount([again], { inject: 'files', deadlineSeconds: 11 });
+    await mount([again], { inject: 'files', deadlineSeconds: 3_601 });
     expect(mounted()).toEqual(['/opt/in/tool']);
   });
 

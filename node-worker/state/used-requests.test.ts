@@ -15,7 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-const request = (id: string, deadlineSeconds = 10): UnmountRequest => unmountRequest({ id, deadlineSeconds }).request;
+const request = (id: string, deadlineSeconds = 3_600): UnmountRequest =>
+  unmountRequest({ id, deadlineSeconds }).request;
 const open = async (nowMs = Date.now(), max = 3): Promise<UsedRequests> =>
   UsedRequests.open(await DurableFiles.open(dir), nowMs, max);
 
@@ -46,8 +47,9 @@ describe('UsedRequests', () => {
 
   test('has room for so many, and those that end first go', async () => {
     const used = await open();
-    for (const seconds of [40, 10, 30, 20, 50]) await used.add(request(`r${seconds}`, seconds), [], Date.now());
-    const kept = [30, 40, 50].map((seconds) => requestDigest(request(`r${seconds}`, seconds)));
+    for (const seconds of [3_640, 3_610, 3_630, 3_620, 3_650])
+      await used.add(request(`r${seconds}`, seconds), [], Date.now());
+    const kept = [3_630, 3_640, 3_650].map((seconds) => requestDigest(request(`r${seconds}`, seconds)));
     expect(new Set(readdirSync(join(dir, 'used')))).toEqual(new Set(kept));
   });
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachResult } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { attachInput, FUSE_RESOURCE, MemoryNode, TARGET } from '../../test/node-worker/memory-node.ts';
+import { attachInput, FUSE_RESOURCE, inTime, MemoryNode, TARGET } from '../../test/node-worker/memory-node.ts';
 import type { PodClaim } from '../cluster/pod-view.ts';
 import { AllocationGuard } from '../guards/allocation-guard.ts';
 import type { PreparedDevice } from '../kubelet/prepared-claims.ts';
@@ -52,7 +52,7 @@ function writeSpec(path: string): void {
 
 const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
 const attachNow = (change: Partial<MountRequest>): Promise<AttachResult> =>
-  attach(node.deps, attachInput(slave, { deviceType: 'GENERIC', ...change }), { signal: AbortSignal.timeout(1_000) });
+  attach(node.deps, attachInput(slave, { deviceType: 'GENERIC', ...change }), { signal: inTime() });
 
 describe('attach() of a claim', () => {
   test.each<[string, readonly PodClaim[], Partial<MountRequest>, string]>([

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { AttachInput, AttachResult } from '../../contract/node-activities.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import { attach } from './attach.ts';
 
@@ -14,8 +14,7 @@ beforeEach(async () => {
 afterEach(() => node.remove());
 
 const usable = (): readonly string[] => [...(node.engine.containers.get('c1') ?? [])];
-const attachNow = (input: AttachInput): Promise<AttachResult> =>
-  attach(node.deps, input, { signal: AbortSignal.timeout(2_000) });
+const attachNow = (input: AttachInput): Promise<AttachResult> => attach(node.deps, input, { signal: inTime() });
 
 describe('attach() of GPUs', () => {
   test('gives them before their slave runs, and waits for it where the driver does not know them', async () => {

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { allocationOf } from '../../test/node-worker/memory-host.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { attach } from './attach.ts';
 
 const REAL = 'huawei.com/AscendReal';
@@ -34,7 +34,7 @@ describe('attach() of an NPU', () => {
       node.addPod({ ...slave, annotations: { [REAL]: real } });
       return put(record);
     };
-    await attach(node.deps, attachInput(slave, NPU), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(slave, NPU), { signal: inTime() });
   }
 
   test('goes on when the device plugin tells meanwhile that it has given that one', async () => {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { AttachResult } from '../../contract/node-activities.ts';
 import { allocationOf } from '../../test/node-worker/memory-host.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { UUIDS } from '../../test/node-worker/nvidia-tree.ts';
 import { VGPU, vgpuWord } from '../../test/node-worker/vgpu.ts';
 import { AllocationGuard } from '../guards/allocation-guard.ts';
@@ -37,7 +37,7 @@ function addHostFile(path: string): void {
 }
 
 const attachNow = (change = {}): Promise<AttachResult> =>
-  attach(node.deps, attachInput(slave, { ...vgpu, ...change }), { signal: AbortSignal.timeout(2_000) });
+  attach(node.deps, attachInput(slave, { ...vgpu, ...change }), { signal: inTime() });
 const textFiles = (): readonly string[] => readdirSync(join(node.stateDir, 'texts'));
 const filesOfRecord = () => node.deps.store.get(MOUNT)?.devices[0]?.grant.files ?? [];
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { attachInput, MemoryNode, USER, unmountRequest } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode, USER, unmountRequest } from '../../test/node-worker/memory-node.ts';
 import { Healer } from '../guards/healer.ts';
 import { recover } from '../guards/recover.ts';
 import { SlaveGuard } from '../guards/slave-guard.ts';
@@ -17,7 +17,7 @@ let changes: string[];
 beforeEach(async () => {
   node = await MemoryNode.make();
   slave = node.addSlave('s1');
-  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+  await attach(node.deps, attachInput(slave), { signal: inTime() });
   told = [];
 });
 afterEach(() => node.remove());
@@ -127,7 +127,7 @@ describe('a revocation', () => {
       return { rulesChanged: 0, nodesMade: [] };
     };
     const second = node.addSlave('s2', ['/dev/fuse::2'], 'm2');
-    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: inTime() });
     expect(granted).toEqual([]);
   });
 });

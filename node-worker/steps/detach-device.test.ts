@@ -4,6 +4,7 @@ import type { DetachInput } from '../../contract/node-activities.ts';
 import {
   attachInput,
   FUSE_RESOURCE,
+  inTime,
   MemoryNode,
   mountRequest,
   restartContainer,
@@ -29,7 +30,7 @@ describe('detach() of one device', () => {
   test('keeps the rest of the mount', async () => {
     const pair = node.addSlave('s3', ['/dev/fuse::2', '/dev/fuse::3'], 'm3');
     const resources = { [FUSE_RESOURCE]: '2' };
-    await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(pair, { name: 'm3', resources }), { signal: inTime() });
     const mounts = [{ namespace: 'default', name: 'm3' }];
     const released = await detach(node.deps, { mounts, slaves: [pair], device: '/dev/fuse::2', force: false });
     expect(released.mounts[0]?.devices.map(({ id }) => id)).toEqual(['/dev/fuse::2']);
@@ -53,7 +54,7 @@ describe('detach() of one device of a split mount', () => {
       node.addSlave(NAMES[0], ['/dev/fuse'], 'm3'),
       node.addSlave(NAMES[1], ['/dev/kvm'], 'm3', '/dev/kvm', KVM_RESOURCE),
     ];
-    await attach(node.deps, { signed: mountRequest(request), slaves }, { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, { signed: mountRequest(request), slaves }, { signal: inTime() });
   });
 
   test('takes only what its slave holds, and lets that slave end', async () => {
@@ -94,7 +95,7 @@ describe('detach() of one device of a split mount', () => {
     await detachKvm();
     node.allocations = node.allocations.filter(({ podUid }) => podUid !== slaves[1]?.uid);
     restartContainer(node, 'c2');
-    await attachAgain(node.deps, node.deps.store.get(SPLIT)!, { signal: AbortSignal.timeout(2_000) });
+    await attachAgain(node.deps, node.deps.store.get(SPLIT)!, { signal: inTime() });
     expect([...(node.engine.containers.get('c2') ?? [])]).toEqual(['/dev/fuse']);
   });
 

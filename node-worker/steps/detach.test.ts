@@ -4,6 +4,7 @@ import type { DetachInput } from '../../contract/node-activities.ts';
 import type { Signed, UnmountRequest } from '../../contract/requests.ts';
 import {
   attachInput,
+  inTime,
   MemoryNode,
   mountRequest,
   TARGET,
@@ -25,7 +26,7 @@ let slave: SlaveRef;
 beforeEach(async () => {
   node = await MemoryNode.make();
   slave = node.addSlave('s1');
-  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+  await attach(node.deps, attachInput(slave), { signal: inTime() });
 });
 
 afterEach(() => node.remove());
@@ -70,7 +71,7 @@ describe('detach()', () => {
     await detachNow();
     node.engine.accessBefore = 'rwm';
     const own = node.addSlave('s2', ['/dev/fuse::2']);
-    await attach(node.deps, attachInput(own, { deadlineSeconds: 11 }), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(own, { deadlineSeconds: 3_601 }), { signal: inTime() });
     node.engine.users.set('c1', [USER]);
     await detachNow({ slaves: [own] });
     expect([node.engine.killed, node.deps.store.records()]).toEqual([[], []]);
@@ -259,7 +260,7 @@ describe('detach() of several mounts', () => {
   let second: SlaveRef;
   beforeEach(async () => {
     second = node.addSlave('s2', ['/dev/fuse::1'], 'm2');
-    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    await attach(node.deps, attachInput(second, { name: 'm2' }), { signal: inTime() });
   });
 
   test('keeps a node that another mount needs', async () => {

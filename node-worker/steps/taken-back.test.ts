@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { attachInput, MemoryNode } from '../../test/node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode } from '../../test/node-worker/memory-node.ts';
 import { attach } from './attach.ts';
 import { detach } from './detach.ts';
 import { takenBack } from './taken-back.ts';
@@ -12,7 +12,7 @@ let slave: SlaveRef;
 beforeEach(async () => {
   node = await MemoryNode.make();
   slave = node.addSlave('s1');
-  await attach(node.deps, attachInput(slave), { signal: AbortSignal.timeout(2_000) });
+  await attach(node.deps, attachInput(slave), { signal: inTime() });
 });
 afterEach(() => node.remove());
 

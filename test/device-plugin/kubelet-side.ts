@@ -64,7 +64,7 @@ export class KubeletSide {
   async #dialBack(request: Registered): Promise<void> {
     if (this.refusal !== undefined) throw new Error(this.refusal);
     const client = new Client(`unix:${join(this.#dir, request.endpoint)}`, credentials.createInsecure());
-    await callOnce(client, DEVICE_PLUGIN, 'GetDevicePluginOptions', {}, { timeoutMs: 2_000 });
+    await callOnce(client, DEVICE_PLUGIN, 'GetDevicePluginOptions', {}, { timeoutMs: 60_000 });
     this.clients.set(request.resourceName, client);
     const { path, requestSerialize, responseDeserialize } = DEVICE_PLUGIN['ListAndWatch']!;
     const lists: unknown[] = [];
@@ -83,7 +83,7 @@ export class KubeletSide {
 
   allocate(resource: string, ...ids: readonly string[][]): Promise<unknown> {
     const request = { containerRequests: ids.map((devicesIds) => ({ devicesIds })) };
-    return callOnce(this.clients.get(resource)!, DEVICE_PLUGIN, 'Allocate', request, { timeoutMs: 2_000 });
+    return callOnce(this.clients.get(resource)!, DEVICE_PLUGIN, 'Allocate', request, { timeoutMs: 60_000 });
   }
 
   /** Ends without tidying up, as a killed one: its socket is left behind. */

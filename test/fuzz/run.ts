@@ -38,7 +38,7 @@ async function fuzz(name: string, config: string): Promise<number> {
       '--mode=all',
       `--max-examples=${EXAMPLES}`,
       '--generation-database=none',
-      '--request-timeout=10',
+      '--request-timeout=60',
       // A test of every day has the same cases every day.
       ...(COUNTS === undefined ? [] : ['--seed=1']),
       `--report-junit-path=${join(folder, `${name}.xml`)}`,

@@ -7,7 +7,7 @@ import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { cleanUp, startContainer, type TestContainer } from '../kernel/container.ts';
 import { CGROUP_VERSIONS, WORK } from '../kernel/places.ts';
-import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { gpusHere } from './gpus.ts';
 
 /** The root of the machine inside of the container, with the container's own /dev. */
@@ -47,7 +47,7 @@ async function asked(): Promise<{ readonly result: number; readonly count: numbe
 
 function mount(slave: SlaveRef) {
   const signed = mountRequest({ name: 'm1', deviceType: 'NVIDIA_GPU', resources: { 'nvidia.com/gpu': '1' } });
-  return attach(node.deps, { signed, slaves: [slave] }, { signal: AbortSignal.timeout(10_000) });
+  return attach(node.deps, { signed, slaves: [slave] }, { signal: inTime() });
 }
 
 describe.each(CGROUP_VERSIONS)('a GPU on cgroup v%i', (cgroupVersion) => {

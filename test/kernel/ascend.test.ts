@@ -8,7 +8,7 @@ import type { Allocation } from '../../node-worker/kubelet/checkpoint.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { allocationOf } from '../node-worker/memory-host.ts';
-import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriverNodes } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { buildHal, IMAGES, treeOf } from './injected.ts';
@@ -87,7 +87,7 @@ function mount(name: string, slave: SlaveRef, change: Partial<MountRequest> = {}
     resources: { 'huawei.com/Ascend910': '1' },
     ...change,
   });
-  return attach(node.deps, { signed, slaves: [slave] }, { signal: AbortSignal.timeout(10_000) });
+  return attach(node.deps, { signed, slaves: [slave] }, { signal: inTime() });
 }
 
 const unmount = (name: string, slave: SlaveRef) =>
@@ -218,7 +218,7 @@ describe.each(CGROUP_VERSIONS)('NPUs on cgroup v%i', (cgroupVersion) => {
       container = await startContainer({ cgroupVersion, prepare });
       node.container = runtimeOf(container);
       if (record === undefined) throw new Error('no record');
-      await attachAgain(node.deps, record, { signal: AbortSignal.timeout(10_000) });
+      await attachAgain(node.deps, record, { signal: inTime() });
       expect(await load()).toBe('cuInit 6\n');
 
       await unmount('m2', two);

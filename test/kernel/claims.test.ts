@@ -7,7 +7,7 @@ import { SlaveGuard } from '../../node-worker/guards/slave-guard.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
-import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
@@ -55,7 +55,7 @@ afterEach(async () => {
 
 const mount = () => {
   const signed = mountRequest({ deviceType: 'GENERIC', resources: {}, claims: [CLAIM] });
-  return attach(node.deps, { signed, slaves: [slave] }, { signal: AbortSignal.timeout(10_000) });
+  return attach(node.deps, { signed, slaves: [slave] }, { signal: inTime() });
 };
 const opened = (): Promise<string> => container.run(`test -c ${PATH} && true <>${PATH} && echo opened || echo refused`);
 /** By a node of its own making: the rule alone decides. */

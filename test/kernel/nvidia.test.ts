@@ -6,7 +6,7 @@ import type { MountRequest } from '../../contract/requests.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
-import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { buildLibcuda, IMAGES, treeOf, VERSION } from './injected.ts';
@@ -70,7 +70,7 @@ const all = (pattern: RegExp, count: number): readonly unknown[] =>
 
 function mount(name: string, slaves: readonly SlaveRef[], change: Partial<MountRequest> = {}) {
   const signed = mountRequest({ name, deviceType: 'NVIDIA_GPU', resources: { 'nvidia.com/gpu': '1' }, ...change });
-  return attach(node.deps, { signed, slaves }, { signal: AbortSignal.timeout(10_000) });
+  return attach(node.deps, { signed, slaves }, { signal: inTime() });
 }
 
 const unmount = (name: string, slaves: readonly SlaveRef[], device?: string) =>
@@ -193,7 +193,7 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
       container = await startContainer({ cgroupVersion, prepare });
       node.container = runtimeOf(container);
       if (record === undefined) throw new Error('no record');
-      await attachAgain(node.deps, record, { signal: AbortSignal.timeout(10_000) });
+      await attachAgain(node.deps, record, { signal: inTime() });
       expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
 
       await unmount('m1', [slave]);

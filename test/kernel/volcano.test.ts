@@ -6,7 +6,7 @@ import type { SlaveRef } from '../../contract/device-mount.ts';
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
-import { MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
@@ -61,7 +61,7 @@ const mount = (name: string, slaves: readonly SlaveRef[], inject?: 'files') =>
       }),
       slaves,
     },
-    { signal: AbortSignal.timeout(10_000) },
+    { signal: inTime() },
   );
 const unmount = (name: string, slaves: readonly SlaveRef[]) =>
   detach(node.deps, { mounts: [{ namespace: 'default', name }], slaves, force: false });

@@ -4,6 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
+import type { Patience } from '../../deploy/local/tools/download.ts';
+
+/** Of somebody who waits for a host on this machine, which may stand still for seconds. */
+export const UNHURRIED: Patience = { headMs: 60_000, pieceMs: 60_000, fileMs: 300_000 };
 
 /** A web server on loopback that answers as a test tells it to. */
 export interface Host {

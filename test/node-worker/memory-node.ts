@@ -27,6 +27,8 @@ const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 export const TARGET = { namespace: 'default', pod: 'web-0', podUid: 'web-uid', container: 'main' } as const;
 /** One moment for all requests: equal ones have equal signatures. */
 const NOW = new Date().toISOString();
+/** They stay fresh for as long as tests run. */
+const HOUR = 3_600;
 export const FUSE_RESOURCE = 'hostdev.k8s.io/dev_fuse';
 
 /** A node in memory with a target pod on it, whose container `c1` runs; its state lies in a directory of its own. */
@@ -212,6 +214,9 @@ export const USER: DeviceUser = {
 };
 
 /** Container `c1` is replaced by `id`, as when it restarts. */
+/** For steps that nothing keeps waiting. A busy machine may stand still for seconds. */
+export const inTime = (): AbortSignal => AbortSignal.timeout(60_000);
+
 export function restartContainer(node: MemoryNode, id: string): void {
   node.engine.containers.delete('c1');
   node.engine.containers.set(id, new Set());
@@ -233,7 +238,7 @@ export function mountRequest(change: Partial<MountRequest> = {}): Signed<MountRe
     onRestart: 'reapply',
     user: { name: 'jane' },
     requestedAt: NOW,
-    deadlineSeconds: 10,
+    deadlineSeconds: HOUR,
     ...change,
   };
   return signRequest(request, privateKey);
@@ -249,7 +254,7 @@ export function unmountRequest(change: Partial<UnmountRequest> = {}): Signed<Unm
     force: false,
     user: { name: 'jane' },
     requestedAt: NOW,
-    deadlineSeconds: 10,
+    deadlineSeconds: HOUR,
     ...change,
   };
   return signRequest(request, privateKey);

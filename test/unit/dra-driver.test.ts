@@ -66,7 +66,7 @@ function call<T>(
 ): Promise<T> {
   const client = new Client(`unix:${join(dir, socket)}`, credentials.createInsecure());
   clients.push(client);
-  return callOnce<T>(client, loadService(service), method, request, { timeoutMs: 4_000 });
+  return callOnce<T>(client, loadService(service), method, request, { timeoutMs: 60_000 });
 }
 const claims = (method: string) =>
   call<{ claims: Record<string, { devices?: readonly object[]; error: string }> }>(

@@ -3,7 +3,12 @@ import { controlQueue, mountWorkflowId, nodeQueue, slaveName } from '../../contr
 import { WORKFLOWS } from '../../contract/workflows.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { createNodeActivities } from '../../node-worker/steps/node-activities.ts';
-import { attachInput, MemoryNode as RealNode, unmountRequest as unmounting } from '../node-worker/memory-node.ts';
+import {
+  attachInput,
+  inTime,
+  MemoryNode as RealNode,
+  unmountRequest as unmounting,
+} from '../node-worker/memory-node.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import {
@@ -93,7 +98,7 @@ describe('whoever can do everything with Temporal', () => {
     await harness.addNode(pod, 1, false);
     const real = await startRealSteps(pod);
     const slave = real.addSlave('s1');
-    await attach(real.deps, attachInput(slave), { signal: AbortSignal.timeout(10_000) });
+    await attach(real.deps, attachInput(slave), { signal: inTime() });
     const [before] = real.deps.store.records();
     expect(before?.phase).toBe('attached');
     const detach = { mounts: [before?.mount], slaves: [slave], force: true, ...change() };

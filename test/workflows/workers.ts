@@ -1,8 +1,13 @@
-import { type NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import {
+  GracefulShutdownPeriodExpiredError,
+  type NativeConnection,
+  Worker,
+  type WorkerOptions,
+} from '@temporalio/worker';
 import type { TemporalAccess } from '../../process/temporal-access.ts';
 import { connectTemporal } from '../../workflows/temporal.ts';
 
-/** What a worker that is stopped may still take; one that is killed takes all of it. */
+/** For what a worker still does when it is stopped; one that is killed takes all of it. */
 const STOP_MS = 3_000;
 
 interface Running {
@@ -40,11 +45,17 @@ export class Workers {
     this.#running.set(name, { worker, done: worker.run() });
   }
 
+  /** A worker that has not ended in time, as on a busy machine, has been ended as by a kill. */
   async stop(name: string): Promise<void> {
     const running = this.#running.get(name);
     this.#running.delete(name);
     running?.worker.shutdown();
-    await running?.done;
+    try {
+      await running?.done;
+    } catch (err) {
+      if (!(err instanceof GracefulShutdownPeriodExpiredError)) throw err;
+      await this.#connectAnew(name);
+    }
   }
 
   /** As a kill does, for a worker whose steps stand at gates and so are never answered. */

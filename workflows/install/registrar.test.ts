@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { V1APIService } from '@kubernetes/client-node';
-import { type Credential, createAuthority, issue } from '../../process/certificates.ts';
+import { type Authority, type Credential, createAuthority, issue } from '../../process/certificates.ts';
 import { MemoryKube } from '../../test/install/memory-kube.ts';
 import { eventually } from '../../test/workflows/outcome.ts';
 import { installObjects } from './kubernetes.ts';
@@ -16,17 +16,18 @@ const SLICE = '/apis/discovery.k8s.io/v1/namespaces/dm/endpointslices/one';
 const OWNER = '/apis/rbac.authorization.k8s.io/v1/clusterroles/device-mounter';
 const API = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
 const NAME = 'device-mounter-apiserver.dm.svc';
-
-const authority = await createAuthority('serving');
-const credential = await issue(authority, { commonName: NAME, usage: 'server', names: [NAME] });
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
+let authority: Authority;
+let credential: Credential;
 let kube: MemoryKube;
 let apiserver: Server;
-let readyz: number;
-let nowMs: number;
-let told: string[];
-let running: ApiRegistrar[];
+let [readyz, nowMs] = [0, 0];
+let [told, running]: [string[], ApiRegistrar[]] = [[], []];
+beforeAll(async () => {
+  authority = await createAuthority('serving');
+  credential = await issue(authority, { commonName: NAME, usage: 'server', names: [NAME] });
+});
 beforeEach(async () => {
   [readyz, nowMs, told, running] = [200, 0, [], []];
   kube = await new MemoryKube().start();

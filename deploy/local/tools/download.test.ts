@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Host, sha256, startHost } from '../../../test/mirror/host.ts';
-import { download, maySendOn, PATIENCE, type Patience, WrongDigest } from './download.ts';
+import { type Host, sha256, startHost, UNHURRIED } from '../../../test/mirror/host.ts';
+import { download, maySendOn, type Patience, WrongDigest } from './download.ts';
 import { ByteShare } from './share.ts';
 
 const CONTENT = 'the released file, in two pieces';
@@ -23,7 +23,7 @@ afterEach(async () => {
 
 const file = (): string => join(folder, 'file');
 
-async function downloadFrom(answer: RequestListener, patience = PATIENCE): Promise<ByteShare> {
+async function downloadFrom(answer: RequestListener, patience = UNHURRIED): Promise<ByteShare> {
   host = await startHost(answer);
   const meter = new ByteShare();
   const signal = new AbortController().signal;
@@ -88,7 +88,7 @@ describe('download()', () => {
     ],
     ['sends on without saying where', (_request, response) => response.writeHead(302).end(), 'answers 302 for /file'],
   ])('names the host that %s', async (_what, answer, reason, patience = {}) => {
-    const attempt = downloadFrom(answer, { ...PATIENCE, ...patience });
+    const attempt = downloadFrom(answer, { ...UNHURRIED, ...patience });
     await expect(attempt).rejects.toThrow(reason);
     await expect(attempt).rejects.not.toThrow(WrongDigest);
     await expect(attempt).rejects.toThrow(/^127\.0\.0\.1:\d+ /);
@@ -100,7 +100,7 @@ describe('download()', () => {
     });
     process.env['http_proxy'] = proxy.url;
     try {
-      const options = { patience: PATIENCE, meter: new ByteShare(), signal: new AbortController().signal };
+      const options = { patience: UNHURRIED, meter: new ByteShare(), signal: new AbortController().signal };
       await download(new URL('http://mirror.invalid/file'), file(), sha256(CONTENT), options);
     } finally {
       delete process.env['http_proxy'];
@@ -115,7 +115,7 @@ describe('download()', () => {
         const drip = setInterval(() => response.write('.'), 50);
         response.once('close', () => clearInterval(drip));
       },
-      { ...PATIENCE, fileMs: 1_000 },
+      { ...UNHURRIED, fileMs: 1_000 },
     );
     await expect(attempt).rejects.toThrow('needs more than 1 s');
   });
@@ -127,7 +127,7 @@ describe('download()', () => {
     await new Promise((resolve) => server.close(resolve));
     if (address === null || typeof address === 'string') throw new Error('No port');
     const url = new URL(`http://127.0.0.1:${address.port}/file`);
-    const options = { patience: PATIENCE, meter: new ByteShare(), signal: new AbortController().signal };
+    const options = { patience: UNHURRIED, meter: new ByteShare(), signal: new AbortController().signal };
     await expect(download(url, file(), sha256(CONTENT), options)).rejects.toThrow('cannot be reached (ECONNREFUSED)');
   });
 });

@@ -4,10 +4,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { archiveOf, type Host, sha256, startHost } from '../../../test/mirror/host.ts';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { archiveOf, type Host, sha256, startHost, UNHURRIED } from '../../../test/mirror/host.ts';
 import { until } from '../wait.ts';
-import { PATIENCE } from './download.ts';
 import { type FetchOptions, fetchRelease } from './release.ts';
 import { ByteShare } from './share.ts';
 import type { Tool } from './table.ts';
@@ -23,18 +22,16 @@ const TOOL: Tool = {
   ],
 };
 const BINARY = Buffer.from('the tool');
-const ARCHIVE = await archiveOf(
-  { name: 'more-amd64/more', text: 'more' },
-  { name: 'more-amd64/unused', text: 'unused' },
-);
-const FILES: Readonly<Record<string, Buffer>> = {
-  '/one.example/v1/amd64/tool': BINARY,
-  '/two.example/more-amd64.tgz': ARCHIVE,
-};
 
+let archive: Buffer;
+let files: Readonly<Record<string, Buffer>>;
 let root: string;
 let host: Host;
 
+beforeAll(async () => {
+  archive = await archiveOf({ name: 'more-amd64/more', text: 'more' }, { name: 'more-amd64/unused', text: 'unused' });
+  files = { '/one.example/v1/amd64/tool': BINARY, '/two.example/more-amd64.tgz': archive };
+});
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'release-'));
 });
@@ -48,11 +45,11 @@ const folder = (): string => join(root, 'pair-1');
 function optionsOf(url: string): FetchOptions {
   const digests = new Map([
     ['one.example/v1/amd64/tool', sha256(BINARY)],
-    ['two.example/more-amd64.tgz', sha256(ARCHIVE)],
+    ['two.example/more-amd64.tgz', sha256(archive)],
   ]);
   const [meter, signal] = [new ByteShare(), new AbortController().signal];
   const scratch = join(root, 'downloads', 'pair-1');
-  return { downloads: { base: url, digests }, arch: 'amd64', scratch, patience: PATIENCE, meter, signal };
+  return { downloads: { base: url, digests }, arch: 'amd64', scratch, patience: UNHURRIED, meter, signal };
 }
 
 async function fetchFrom(answer: RequestListener): Promise<void> {
@@ -60,7 +57,7 @@ async function fetchFrom(answer: RequestListener): Promise<void> {
   await fetchRelease(TOOL, folder(), optionsOf(host.url));
 }
 
-const good: RequestListener = (request, response) => response.end(FILES[request.url ?? '']);
+const good: RequestListener = (request, response) => response.end(files[request.url ?? '']);
 
 function expectComplete(): void {
   expect(readdirSync(folder()).sort()).toEqual(['more', 'tool']);
@@ -74,7 +71,7 @@ describe('fetchRelease()', () => {
   test('makes the folder of the binaries, from the address of each file behind the base', async () => {
     await fetchFrom(good);
     expectComplete();
-    expect([...host.asked].sort()).toEqual(Object.keys(FILES));
+    expect([...host.asked].sort()).toEqual(Object.keys(files));
   });
 
   test.each<[string, RequestListener, string]>([
@@ -107,7 +104,7 @@ describe('fetchRelease()', () => {
         else response.writeHead(200, { 'content-length': 100 }).write('never more');
       }),
     ).rejects.toThrow('answers 404');
-    expect(performance.now() - started).toBeLessThan(PATIENCE.pieceMs);
+    expect(performance.now() - started).toBeLessThan(UNHURRIED.pieceMs);
   });
 
   test('begins anew after SIGKILL between two files', async () => {
@@ -118,7 +115,7 @@ describe('fetchRelease()', () => {
     const child = fetchingChild(optionsOf(host.url));
     const ended = once(child, 'exit');
     const unpacked = join(root, 'downloads', 'pair-1', 'bin', 'more');
-    await until('the archive to be unpacked', () => existsSync(unpacked), { timeoutMs: 30_000 });
+    await until('the archive to be unpacked', () => existsSync(unpacked), { timeoutMs: 120_000 });
     child.kill('SIGKILL');
     await ended;
     expect(existsSync(folder())).toBe(false);

@@ -7,7 +7,7 @@ import type { NodeDependencies } from '../../../node-worker/mounts/dependencies.
 import type { PlacedContainer, RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
 import type { Notice } from '../../../node-worker/state/mount-record.ts';
 import { attach } from '../../../node-worker/steps/attach.ts';
-import { attachInput, MemoryNode, TARGET } from '../../node-worker/memory-node.ts';
+import { attachInput, inTime, MemoryNode, TARGET } from '../../node-worker/memory-node.ts';
 import { type StartOptions, startContainer, type TestContainer } from '../container.ts';
 
 const engine = createEngine();
@@ -75,7 +75,7 @@ export class KernelNode {
   }
 
   async attach(slave: SlaveRef, change: Partial<MountRequest> = {}): Promise<void> {
-    await attach(this.deps, attachInput(slave, change), { signal: AbortSignal.timeout(5_000) });
+    await attach(this.deps, attachInput(slave, change), { signal: inTime() });
   }
 
   /** Looks at the containers as the healer does every second, and waits for what follows. */

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { SlaveRef } from '../../../contract/device-mount.ts';
 import { attach } from '../../../node-worker/steps/attach.ts';
 import { detach } from '../../../node-worker/steps/detach.ts';
-import { FUSE_RESOURCE, mountRequest } from '../../node-worker/memory-node.ts';
+import { FUSE_RESOURCE, inTime, mountRequest } from '../../node-worker/memory-node.ts';
 import { cleanUp } from '../container.ts';
 import { policyOf, until } from '../devices.ts';
 import { CGROUP_VERSIONS } from '../places.ts';
@@ -31,7 +31,7 @@ describe.each(CGROUP_VERSIONS)('a split mount with runc on cgroup v%i', (cgroupV
     ];
     const resources = { [FUSE_RESOURCE]: '1', [LOOP_RESOURCE]: '1' };
     const signed = mountRequest({ resources, split: true });
-    await attach(node.deps, { signed, slaves }, { signal: AbortSignal.timeout(5_000) });
+    await attach(node.deps, { signed, slaves }, { signal: inTime() });
     expect([await opens('/dev/fuse'), await opens(LOOP)]).toEqual([true, true]);
   });
   afterEach(() => node.stop());
