@@ -1,4 +1,5 @@
 import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { ClaimReference } from '../contract/claims.ts';
 import type { DeviceMountObject } from '../contract/device-mount-object.ts';
 
 /** Where a pod is. */
@@ -26,6 +27,8 @@ export interface Cluster {
   getPod(ref: PodRef): Promise<V1Pod | undefined>;
   getNode(name: string): Promise<V1Node | undefined>;
   getLease(namespace: string, name: string): Promise<V1Lease | undefined>;
+  /** Whether the claim, or the template, that a pod in `namespace` would name so is there. */
+  hasClaim(namespace: string, claim: ClaimReference): Promise<boolean>;
   createPod(namespace: string, pod: V1Pod): Promise<V1Pod>;
   /** Succeeds when the pod is not there, or is another one than `uid`. */
   deletePod(ref: PodRef, uid: string, graceSeconds: number): Promise<void>;

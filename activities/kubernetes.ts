@@ -6,12 +6,14 @@ import {
   CustomObjectsApi,
   type KubeConfig,
   PatchStrategy,
+  ResourceV1Api,
   setHeaderOptions,
   type V1Lease,
   type V1Node,
   type V1Pod,
   Watch,
 } from '@kubernetes/client-node';
+import type { ClaimReference } from '../contract/claims.ts';
 import { type DeviceMountObject, OBJECT_VERSION } from '../contract/device-mount-object.ts';
 import { API_GROUP } from '../contract/names.ts';
 import { apiClient } from '../process/kubernetes.ts';
@@ -40,11 +42,20 @@ export function kubernetesCluster(config: KubeConfig, callMs?: number): Cluster 
   const core = apiClient(config, CoreV1Api, callMs);
   const lists = apiClient(config, CoreV1Api, LIST_MS);
   const coordination = apiClient(config, CoordinationV1Api, callMs);
+  const resources = apiClient(config, ResourceV1Api, callMs);
   return {
     getPod: (ref: PodRef): Promise<V1Pod | undefined> => found(core.readNamespacedPod(ref)),
     getNode: (name: string): Promise<V1Node | undefined> => found(core.readNode({ name })),
     getLease: (namespace: string, name: string): Promise<V1Lease | undefined> =>
       found(coordination.readNamespacedLease({ namespace, name })),
+    async hasClaim(namespace: string, claim: ClaimReference): Promise<boolean> {
+      const { resourceClaimName, resourceClaimTemplateName: template } = claim;
+      const read =
+        resourceClaimName === undefined
+          ? resources.readNamespacedResourceClaimTemplate({ namespace, name: template ?? '' })
+          : resources.readNamespacedResourceClaim({ namespace, name: resourceClaimName });
+      return (await found<object>(read)) !== undefined;
+    },
     createPod: (namespace: string, body: V1Pod): Promise<V1Pod> =>
       answered(core.createNamespacedPod({ namespace, body, fieldManager: FIELD_MANAGER })),
     deletePod: (ref: PodRef, uid: string, graceSeconds: number): Promise<void> =>

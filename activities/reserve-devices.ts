@@ -32,7 +32,7 @@ export interface Reservation {
 /**
  * Checks all that can be known before anything is made, then makes the slave pods, side by side. One that is there already, from an attempt
  * before, is taken. The object of the mount follows. Nothing is being made any more when it fails, but some slaves may be there.
- * @throws InvalidSignature, Forbidden, Timeout, BadRequest, PodNotFound, TargetGone, ContainerNotReady, Invalid, NodeNotEnabled,
+ * @throws InvalidSignature, Forbidden, Timeout, BadRequest, NotFound, PodNotFound, TargetGone, ContainerNotReady, Invalid, NodeNotEnabled,
  * NodeUnreachable, SlaveRefused
  */
 export async function reserveDevices(
@@ -44,6 +44,7 @@ export async function reserveDevices(
   const [target] = await Promise.all([
     livingTarget(deps.cluster, request.target, 'PodNotFound'),
     checkOwner(deps, request, mountUid),
+    checkClaims(deps, request),
   ]);
   checkContainer(target, request.target.container);
   const node = await livingNode(deps, target);
@@ -82,6 +83,20 @@ async function checkOwner(deps: Dependencies, { name, target }: MountRequest, mo
   const owner = asks ? await deps.owners.describe(target.namespace, name) : undefined;
   if (owner?.open === true && owner.firstRunId === mountUid) return;
   throw fail('Forbidden', `Cannot make a slave for mount "${name}": only its own workflow may ask`);
+}
+
+/** Without the claim, or the template, that it names, a pod waits for ever and nobody says why. */
+async function checkClaims({ cluster }: Dependencies, { name, target, claims = [] }: MountRequest): Promise<void> {
+  const { namespace } = target;
+  const there = await Promise.all(claims.map((claim) => cluster.hasClaim(namespace, claim)));
+  const claim = claims[there.indexOf(false)];
+  if (claim === undefined) return;
+  const { resourceClaimName, resourceClaimTemplateName } = claim;
+  const missing =
+    resourceClaimName === undefined
+      ? `ResourceClaimTemplate "${resourceClaimTemplateName}"`
+      : `ResourceClaim "${resourceClaimName}"`;
+  throw fail('NotFound', `Cannot mount "${name}": namespace "${namespace}" has no ${missing}`);
 }
 
 async function livingNode(deps: Dependencies, { metadata, spec }: V1Pod): Promise<string> {

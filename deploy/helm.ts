@@ -1,12 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Progress } from './local/progress.ts';
 import { run } from './local/run.ts';
-import { statePaths } from './local/state.ts';
-import { buildTools } from './local/tools/build.ts';
+import { ensureTool } from './local/tools/on-demand.ts';
 import { HELM } from './local/tools/table.ts';
-import { planTools } from './local/tools.ts';
 
 export const CHART = join(import.meta.dirname, 'chart');
 
@@ -15,10 +12,7 @@ export type Helm = (...args: readonly string[]) => Promise<string>;
 
 /** Helm, without plugins or settings of this machine. */
 export async function ensureHelm(): Promise<Helm> {
-  const { all, toBuild } = planTools(process.env, [HELM]);
-  const log = join(statePaths(process.env).root, 'build-log');
-  await buildTools(new Progress(process.stderr), toBuild, log, new AbortController().signal);
-  const command = join(all[0]?.folder ?? '', 'helm');
+  const command = join(await ensureTool(HELM), 'helm');
   return async (...args) => {
     const home = mkdtempSync(join(tmpdir(), 'helm-'));
     try {

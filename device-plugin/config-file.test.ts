@@ -137,11 +137,29 @@ devices:
     ),
   })).any;
   const devices = fc.array(value, { maxLength: 5 }).map((list) => JSON.stringify({ devices: list }));
+  const right = [
+    { path: '/dev/fuse', permissions: 'rwm', count: 10 },
+    { name: 'all', path: '/dev/tty*', containerPath: '/dev/all/', optional: true },
+    { name: 'both', group: [{ path: '/dev/kvm' }, { path: '/dev/null', permissions: 'r' }] },
+    { name: 'key', usb: { vendor: '1050', product: '0407', serial: 'x' }, nodes: ['usb', 'tty'] },
+  ];
+  // The first place is the whole text.
+  const change = fc.tuple(fc.integer({ min: 1, max: 30 }), value);
+  const almost = fc.array(change, { minLength: 1, maxLength: 2 }).map((changes) =>
+    changes.reduce(
+      (text, [place, other]) => {
+        let left = place;
+        return JSON.stringify(JSON.parse(text, (_key, old: unknown) => (left-- === 0 ? other : old))) ?? '';
+      },
+      JSON.stringify({ devices: right }),
+    ),
+  );
 
   test.each([
     ['text', fc.string({ unit: 'binary', maxLength: 200 })],
     ['YAML of any shape', value.map((any) => JSON.stringify(any) ?? '')],
     ['entries of any shape', devices],
+    ['entries with something else at one or two places', almost],
   ])(
     'offers nothing of malformed %s and says why',
     (_, texts) => {

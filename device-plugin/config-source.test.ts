@@ -33,7 +33,8 @@ describe('ConfigSource', () => {
       lines.length = 0;
       expect([offered(), offered()]).toEqual([offered(), [NULL, FUSE]]);
       expect(lines).toHaveLength(1);
-      expect(lines[0]).toContain('the last good one stays in force');
+      expect(JSON.parse(lines[0] ?? '{}')).toMatchObject({ msg: source.fault });
+      expect(source.fault).toContain('the last good one stays in force');
     }
     rmSync(volume.file);
     expect(offered()).toEqual([NULL, FUSE]);
@@ -41,6 +42,7 @@ describe('ConfigSource', () => {
     expect(await metrics.text()).toContain('device_mounter_hostdev_config_in_force 0');
     volume.write('devices: [{ path: /dev/kvm }]');
     expect(offered()).toEqual([NULL, 'hostdev.k8s.io/dev_kvm']);
+    expect(source.fault).toBeUndefined();
     const text = await metrics.text();
     for (const line of ['reads_total{result="accepted"} 2', 'reads_total{result="refused"} 3', 'in_force 1'])
       expect(text).toContain(`device_mounter_hostdev_config_${line}`);

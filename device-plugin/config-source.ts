@@ -26,6 +26,13 @@ export class ConfigSource {
     return this.#file === undefined || this.#good !== undefined ? undefined : (this.#problem ?? 'it was not read yet');
   }
 
+  /** What is wrong with the file now, whatever is still offered. */
+  get fault(): string | undefined {
+    if (this.#problem === undefined) return undefined;
+    const kept = this.#good === undefined ? 'nothing of it is offered' : 'the last good one stays in force';
+    return `Cannot use the configuration, ${kept}: ${this.#problem}`;
+  }
+
   /** Reads the file again: a ConfigMap's volume is exchanged by links, which file notifications see as something else. */
   look(): readonly HostDev[] {
     if (this.#file !== undefined) this.#read(this.#file);
@@ -60,7 +67,6 @@ export class ConfigSource {
     if (problem === this.#problem) return;
     this.#problem = problem;
     this.#metrics.configRead(result);
-    const kept = this.#good === undefined ? 'nothing of it is offered' : 'the last good one stays in force';
-    this.#log.error({ file: this.#file, problems }, `Cannot use the configuration: ${kept}`);
+    this.#log.error({ file: this.#file }, this.fault);
   }
 }

@@ -34,6 +34,11 @@ export const OPTIONS = {
     help: 'Where the sysfs of the host is seen: USB devices and NUMA nodes are looked up there.',
     value: 'directory',
   },
+  'node-name': {
+    env: 'NODE_NAME',
+    help: 'Node on which an Event tells of a configuration that cannot be used. Without it only the log does.',
+    value: 'name',
+  },
   'health-port': {
     env: 'HEALTH_PORT',
     default: '8082',
@@ -50,6 +55,7 @@ export interface Config {
   readonly pluginDir: string;
   readonly devRoot: string | undefined;
   readonly sysRoot: string;
+  readonly node: string | undefined;
   readonly healthPort: number;
 }
 
@@ -60,6 +66,7 @@ export function configOf(settings: {
   readonly 'plugin-dir': string;
   readonly 'dev-root': string | undefined;
   readonly 'sys-root': string;
+  readonly 'node-name': string | undefined;
   readonly 'health-port': string;
 }): Config {
   return {
@@ -68,6 +75,7 @@ export function configOf(settings: {
     pluginDir: settings['plugin-dir'],
     devRoot: settings['dev-root'],
     sysRoot: settings['sys-root'],
+    node: settings['node-name'],
     healthPort: Number(settings['health-port']),
   };
 }

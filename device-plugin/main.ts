@@ -1,10 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { kubernetesEvents } from '../process/events.ts';
 import { serveHealth } from '../process/health.ts';
+import { kubeApi, podAccess } from '../process/kube-api.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { Allocations } from './allocations.ts';
 import { configOf, OPTIONS, SUMMARY } from './config.ts';
+import { ConfigEvents } from './config-events.ts';
 import { ConfigSource } from './config-source.ts';
 import { HostDevPlugin } from './host-dev-plugin.ts';
 import { PluginMetrics } from './metrics.ts';
@@ -17,9 +20,17 @@ if (config.devs.length === 0 && config.file === undefined) {
 const log = pino({ name: 'device-plugin' });
 const metrics = new PluginMetrics();
 const source = new ConfigSource(config.devs, config.file, log, metrics);
+const events =
+  config.node === undefined
+    ? undefined
+    : new ConfigEvents(kubernetesEvents(kubeApi(podAccess(process.env)), config.node), config.node, log);
 const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 const plugin = new HostDevPlugin({
-  devs: () => source.look(),
+  devs: () => {
+    const devs = source.look();
+    events?.show(source.fault);
+    return devs;
+  },
   pluginDir: config.pluginDir,
   host: {
     devRoot: config.devRoot ?? (existsSync('/host/dev') ? '/host/dev' : '/dev'),

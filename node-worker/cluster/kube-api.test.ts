@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { kubernetesEvents } from './events.ts';
-import { type KubeApi, kubeApi, podAccess, type WatchEvent } from './kube-api.ts';
+import { kubernetesEvents } from '../../process/events.ts';
+import { type KubeApi, kubeApi, podAccess, type WatchEvent } from '../../process/kube-api.ts';
 import { LeaseRenewal } from './lease.ts';
 import { kubernetesPods, kubernetesSlaves } from './pods.ts';
 

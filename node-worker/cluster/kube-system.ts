@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../../process/kube-api.ts';
 
 const NAMESPACE = z.object({ metadata: z.object({ uid: z.string().min(1) }) });
 

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { kubeApi } from '../../process/kube-api.ts';
 import { TestCa } from '../../test/apiserver/pki.ts';
-import { kubeApi } from './kube-api.ts';
 import { kubeconfigAccess } from './kubeconfig.ts';
 
 const ca = TestCa.selfSigned('kubernetes');

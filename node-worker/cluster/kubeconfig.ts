@@ -1,5 +1,5 @@
 import type { RequestOptions } from 'node:https';
-import type { KubeAccess } from './kube-api.ts';
+import type { KubeAccess } from '../../process/kube-api.ts';
 
 /**
  * The cluster of a kubeconfig file, for a node worker that runs in no pod. The client library, which knows all forms of

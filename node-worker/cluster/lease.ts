@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../../process/kube-api.ts';
 
 export interface LeaseOptions {
   readonly api: KubeApi;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { fail } from '../../contract/failures.ts';
 import { MANAGER, SLAVE_LABELS } from '../../contract/names.ts';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../../process/kube-api.ts';
 import { type PodView, podViewOf } from './pod-view.ts';
 
 /** Reads pods from kube-apiserver itself. */

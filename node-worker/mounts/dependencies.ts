@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Verifier } from '../../contract/signature.ts';
-import type { EventSink } from '../cluster/events.ts';
+import type { EventSink } from '../../process/events.ts';
 import type { PodReader } from '../cluster/pods.ts';
 import type { KernelEngine } from '../kernel/engine.ts';
 import type { Changes } from '../kubelet/changes.ts';

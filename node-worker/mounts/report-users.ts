@@ -1,4 +1,4 @@
-import type { EventSubject } from '../cluster/events.ts';
+import type { EventSubject } from '../../process/events.ts';
 import type { DeviceUser } from '../kernel/engine.ts';
 import { keyOf, type MountRecord } from '../state/mount-record.ts';
 import type { NodeDependencies } from './dependencies.ts';

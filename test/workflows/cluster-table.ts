@@ -35,6 +35,9 @@ export function testCluster(underTest: () => ClusterUnderTest): void {
     const ref = { namespace, name: unique() };
     const answers = [cluster.getPod(ref), cluster.getNode(ref.name), cluster.getLease(namespace, ref.name)];
     expect(await Promise.all(answers)).toEqual([undefined, undefined, undefined]);
+    const claims = [{ resourceClaimName: ref.name }, { resourceClaimTemplateName: ref.name }];
+    const there = claims.map((claim) => cluster.hasClaim(namespace, { name: 'own', ...claim }));
+    expect(await Promise.all(there)).toEqual([false, false]);
     await cluster.deletePod(ref, 'any', 0);
     await expect(cluster.mergePod(ref, {})).rejects.toMatchObject({ name: 'ClusterError', code: 404 });
   });

@@ -16,6 +16,10 @@ interface MemoryNode {
 export class MemoryCluster extends MemoryMounts implements Cluster {
   readonly events: CoreV1Event[] = [];
   readonly nodes = new Map<string, MemoryNode>();
+  /** Names of claims and templates that pods may name. */
+  readonly claims = new Set<string>();
+  readonly hasClaim: Cluster['hasClaim'] = async (_namespace, { resourceClaimName, resourceClaimTemplateName }) =>
+    this.claims.has(resourceClaimName ?? resourceClaimTemplateName ?? '');
   /** Refusal of the next pods to be created, as a quota or a webhook would. */
   refuse: ClusterError | undefined;
   /** What reads of a pod end with, as from a kube-apiserver that is not well. */
@@ -276,8 +280,7 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
   }
 
   #release(pod: V1Pod): void {
-    const node = pod.spec?.nodeName;
-    const free = node === undefined ? undefined : this.nodes.get(node)?.free;
+    const free = this.nodes.get(pod.spec?.nodeName ?? '')?.free;
     for (const [resource, count] of devicesOf(pod)) free?.set(resource, (free.get(resource) ?? 0) + count);
   }
 }

@@ -62,6 +62,26 @@ describe('mountDevices()', () => {
     expect((await harness.mount(signed(mountRequest('quota', { name: 'quota-2' })))).status.phase).toBe('Mounted');
   });
 
+  test.each([
+    ['claim', { resourceClaimName: 'absent' }, 'ResourceClaim "absent"'],
+    ['template', { resourceClaimTemplateName: 'absent' }, 'ResourceClaimTemplate "absent"'],
+  ])('makes nothing for a %s that is not there', async (pod, claim, missing) => {
+    const node = await harness.addNode(pod, 1);
+    harness.cluster.claims.add('kept');
+    const claims = [
+      { name: 'first', resourceClaimName: 'kept' },
+      { name: 'second', ...claim },
+    ];
+    const failed = await failureFrom(harness.mount(signed(mountRequest(pod, { claims, queue: true }))));
+    expect(failed).toMatchObject({
+      type: 'NotFound',
+      message: `Cannot mount "${pod}-m": namespace "${NAMESPACE}" has no ${missing}`,
+    });
+    expect(harness.leftOf(pod, node)).toEqual([]);
+    const there = mountRequest(pod, { name: `${pod}-2`, claims: claims.slice(0, 1) });
+    expect((await harness.mount(signed(there))).status.phase).toBe('Mounted');
+  });
+
   test('is made though kube-apiserver has just started, and does not know our role yet', async () => {
     const node = await harness.addNode('early', 1);
     const message = 'pods is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "device-mounter:control" not found';

@@ -8,7 +8,7 @@ import type { PlacedTool, Tool } from './table.ts';
 const GO_ENV = { ...process.env, GOFLAGS: '-mod=readonly', GOWORK: 'off' };
 
 /** Folder of the Go module that pins the tool. */
-export const moduleOf = (tool: Tool): string => join(import.meta.dirname, tool.name);
+export const moduleOf = (tool: Tool): string => join(import.meta.dirname, tool.module ?? tool.name);
 
 /**
  * Builds tools one after the other (two linkers at once need too much memory), while the modules of the later ones are downloaded.

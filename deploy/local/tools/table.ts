@@ -16,6 +16,8 @@ export interface Tool {
   readonly binary?: string;
   readonly ldflags?: string;
   readonly tags?: string;
+  /** Folder of the Go module that pins it, where that is another tool's. */
+  readonly module?: string;
   /** Files of the release that together have every binary. Without them the tool is always built. */
   readonly release?: readonly ReleaseFile[];
   /** To build it on 2 cores with nothing downloaded yet. */
@@ -130,6 +132,23 @@ export const HELM: Tool = {
   packages: ['helm.sh/helm/v4/cmd/helm'],
   ldflags: '-X helm.sh/helm/v4/internal/version.version=v4.3.1',
   usualMinutes: 2,
+};
+
+/** A driver of dynamic resource allocation that nobody here has written. */
+export const DRA_EXAMPLE_DRIVER: Tool = {
+  name: 'dra-example-driver',
+  version: '0.4.0',
+  packages: ['sigs.k8s.io/dra-example-driver/cmd/dra-example-kubeletplugin'],
+  usualMinutes: 2,
+};
+
+/** The device plugin of Kubernetes' own tests. */
+export const SAMPLE_DEVICE_PLUGIN: Tool = {
+  name: 'sample-device-plugin',
+  version: KUBERNETES_VERSION,
+  packages: ['k8s.io/kubernetes/test/images/sample-device-plugin'],
+  module: 'kubernetes',
+  usualMinutes: 1,
 };
 
 export type ToolName = (typeof TOOLS)[number]['name'];

@@ -5,11 +5,11 @@ import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { DraDriver } from '../../device-plugin/dra-driver.ts';
 import { type DeviceState, deviceState } from '../device-state.ts';
 import { inPod } from '../exec.ts';
-import { ask, remove, send } from '../kube.ts';
+import { ask, failureIn, messageOf, remove, send } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { filesOf } from '../nodes.ts';
 import { opensOf } from '../opens.ts';
-import { pathOf } from '../pods.ts';
+import { pathOf, slavesOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -114,10 +114,16 @@ test.each<[string, Asked, string]>([
   await until('claims that were made for the mount to be gone', async () => (await claimsLeft()).join() === 'kept');
 });
 
-test('a claim that is not there is told of, and nothing is left of its mount', async () => {
-  const claims = [{ name: 'own', resourceClaimName: 'absent' }];
-  const path = pathOf(pod, 'mount', '&wait_second=3', 'GENERIC');
-  const { status } = await send('PUT', path, { claims });
-  expect(status).toBe(504);
+test.each([
+  ['claim', { resourceClaimName: 'absent' }, 'ResourceClaim "absent"'],
+  ['template', { resourceClaimTemplateName: 'absent' }, 'ResourceClaimTemplate "absent"'],
+])('a %s that is not there is told of at once, and nothing is left of its mount', async (_name, claim, missing) => {
+  const path = pathOf(pod, 'mount', '&wait_second=30&queue=true', 'GENERIC');
+  // Those of the tests before may be ending still.
+  const ending = await slavesOf(pod);
+  const refused = await send('PUT', path, { claims: [{ name: 'own', ...claim }] });
+  expect([refused.status, failureIn(refused)]).toEqual([404, 'NotFound']);
+  expect(messageOf(refused)).toContain(`namespace "${NAMESPACE}" has no ${missing}`);
+  expect(ending).toEqual(expect.arrayContaining(await slavesOf(pod)));
   expect(await deviceState(pod)).toEqual(before);
 });

@@ -17,6 +17,7 @@ import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
 const GPU = 'nvidia.com/gpu';
+const SHARED = 'nvidia.com/gpu.shared';
 const SPECS = 'example.com/specs';
 const CDI = 'example.com/cdi';
 const BOTH = 'example.com/both';
@@ -25,6 +26,11 @@ const MOUNTS = 'example.com/mounts';
 /** Each device plugin grants its devices by another part of its answer; NVIDIA's, by default, by the environment. */
 const OFFERED: readonly Offered[] = [
   { resource: GPU, ids: UUIDS, grant: (ids) => ({ envs: { NVIDIA_VISIBLE_DEVICES: ids.join(',') } }) },
+  {
+    resource: SHARED,
+    ids: [`${UUIDS[0]}::0`],
+    grant: () => ({ devices: ['/dev/nvidia1', '/dev/nvidiactl'].map(ofDriver) }),
+  },
   { resource: SPECS, ids: ['/dev/fuse'], grant: () => ({ devices: [fuseAt('/dev/by-specs')] }) },
   { resource: CDI, ids: ['cdi'], grant: () => ({ cdiDevices: [{ name: 'example.com/device=cdi' }] }) },
   {
@@ -39,6 +45,11 @@ const OFFERED: readonly Offered[] = [
   },
 ];
 
+const ofDriver = (path: string) => ({
+  containerPath: path,
+  hostPath: join('/run/nvidia/driver', path),
+  permissions: 'rw',
+});
 const fuseAt = (containerPath: string) => ({ containerPath, hostPath: '/dev/fuse', permissions: 'rw' });
 /** Of no driver, and allowed to no container: runc allows /dev/net/tun to all. */
 const DRIVERLESS = { path: '/dev/by-cdi', type: 'c', major: 195, minor: 42, permissions: 'rw' };
@@ -123,7 +134,7 @@ async function mountGpu(body: object = {}): Promise<readonly [DeviceMount, strin
   return [mounted, path];
 }
 
-const opensOfDriver = () => opensOf((line) => inPod(pod, line), DRIVER_NODES);
+const opensOfDriver = (of = pod) => opensOf((line) => inPod(of, line), DRIVER_NODES);
 
 /** The container can use these of the driver's nodes, and no others. Opens end in ENXIO: the kernel has no such driver. */
 function only(...paths: readonly string[]): Readonly<Record<string, Opens>> {
@@ -157,6 +168,23 @@ test('a GPU and its control nodes are in the container that takes the place of o
   await unmountOk(mounted);
   expect(await opensOfDriver()).toEqual(only());
   expect(await deviceState(pod)).toEqual(before);
+});
+
+test('the GPU and the control node that a container had itself stay when a GPU is mounted and given back', async () => {
+  const limits = { [SHARED]: '1' };
+  const owner = await targets.start(node.name, {
+    containers: [busybox(['sleep', '100000'], { resources: { limits } })],
+  });
+  const own = await deviceState(owner);
+  const ownOpens = only('/dev/nvidia1', '/dev/nvidiactl');
+  expect(await opensOfDriver(owner)).toEqual(ownOpens);
+  const mounted = await ask<DeviceMount>('PUT', pathOf(owner, 'mount', '&wait_second=30', 'NVIDIA_GPU'), oneOf(GPU));
+  const path = PATHS.get(mounted.status.devices[0]?.id ?? '') ?? 'a node of its own';
+  expect(await opensOfDriver(owner)).toEqual(only('/dev/nvidia1', path, ...CONTROL));
+  await ask('PUT', pathOf(owner, 'unmount', '&wait_second=30', 'NVIDIA_GPU'));
+  expect(await opensOfDriver(owner)).toEqual(ownOpens);
+  expect(await deviceState(owner)).toEqual(own);
+  await deletePod(owner);
 });
 
 test('a GENERIC device that a process uses is taken by force only', async () => {

@@ -4,8 +4,8 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 
 /**
- * The few calls of kube-apiserver that a node worker needs. It runs on every node, and the whole client library would take
- * as much memory there as all the rest of it.
+ * The few calls of kube-apiserver that a process on every node needs. The whole client library would take as much memory there as
+ * all the rest of it.
  */
 export interface KubeApi {
   /** Answers the object; undefined when there is none. @throws KubeApiError, and errors of the network */
