@@ -148,6 +148,17 @@ export class MemoryNode {
     return { namespace: TARGET.namespace, name, uid };
   }
 
+  /** The target has had a share of these GPUs from its start. */
+  addOwnVgpu(uuids: readonly string[], share = { memoryMiB: 1000, cores: 30 }): void {
+    const { podUid, container } = TARGET;
+    const picked = uuids.map((_uuid, index) => `GPU-0-own-${index}`);
+    this.allocations.push({
+      ...allocationOf(VGPU, picked, vgpuAnswer(podUid, uuids, share, container)),
+      podUid,
+      container,
+    });
+  }
+
   /** What is requested until now is only gone on with. */
   retireKeys(): void {
     this.publicKeys = this.publicKeys.map(({ key }) => ({ key, retiredAtMs: Date.now() }));
