@@ -47,7 +47,11 @@ export default {
     // What they prove with few random inputs, with many.
     long(
       'unit',
-      ['{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts', 'apiserver/mount-claims.test.ts'],
+      [
+        '{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts',
+        'apiserver/mount-claims.test.ts',
+        'node-worker/kernel/hami-region.test.ts',
+      ],
       { globals: { propertyRuns: 10_000 } },
     ),
     // What needs Helm.

@@ -28,7 +28,7 @@ export interface KernelEngine {
    */
   planFiles(container: ContainerHandle, files: readonly HostFile[], others: readonly Grant[]): Promise<FilesPlan>;
   /**
-   * Rules first, then nodes, then files, then limits, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone.
+   * Rules first, then nodes, then limits, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone.
    * Where only files or limits are missing and cannot be given, the devices stay.
    */
   grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;

@@ -109,9 +109,10 @@ export async function grant(opened: OpenContainer, wanted: Grant, others: readon
     verify(container, wanted.devices, missing);
     const { files } = wanted;
     hadDevices = wanted.devices.length > 0 && rulesChanged === 0 && made.length === 0;
-    const filesMade = files && (await container.files.placeFiles(container, files));
+    // First: a program that finds HAMi-core finds its limits as well.
     const limits = limitsOf(container, wanted, others);
     const limitsSet = limits !== undefined && (await container.files.setLimits(container, limits, 'refuse'));
+    const filesMade = files && (await container.files.placeFiles(container, files));
     return {
       rulesChanged,
       nodesMade: made,

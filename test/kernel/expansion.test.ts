@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -11,7 +11,6 @@ import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts'
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
 import { buildHami } from './hami-core.ts';
-import { addVgpu } from './injected.ts';
 import { possible, WORK } from './places.ts';
 
 /** Of which the container has 1000 MiB and 30 percent from its start. Its node has minor 0. */
@@ -39,7 +38,8 @@ let node: MemoryNode;
 let container: TestContainer;
 beforeEach(async () => {
   rmSync(folder, { recursive: true, force: true });
-  addVgpu(hostRoot, TARGET.podUid, TARGET.container);
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o777);
   node = await MemoryNode.make();
   node.addOwnVgpu([GPU]);
 });

@@ -11,7 +11,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { buildHamiCore } from './hami-core.ts';
 
 /**
  * Stands for NVIDIA's libcuda: `cuInit` opens the control node and answers 0, or why it could not. It is built against no C library,
@@ -32,8 +31,8 @@ export function buildLibcuda(folder: string, name = `libcuda.so.${VERSION}`): st
   return output;
 }
 
-/** Stands for HAMi-core before 1.1: each program that begins says its limits, and makes the file that it counts in and the lock of the node. */
-const OLD_HAMI_CORE = `
+/** Stands for HAMi-core: each program that begins says its limits, and makes the file that it counts in and the lock of the node. */
+const LIBVGPU = `
 extern int open(const char *, int, ...);
 extern long read(int, void *, unsigned long), write(int, const void *, unsigned long);
 __attribute__((constructor)) static void begin(void) {
@@ -45,19 +44,16 @@ __attribute__((constructor)) static void begin(void) {
   open("/tmp/vgpulock/lock", 0102, 0666);
 }`;
 
-/** Makes what the installation of Volcano's device plugin leaves on a node, with the folder for a container of the pod with this UID. */
-export function addVgpu(host: string, uid: string, container = 'slave'): void {
+/** Makes what the installation of Volcano's device plugin leaves on a node, with the folders for slave `uid`. */
+export function addVgpu(host: string, uid: string): void {
   const folder = join(host, 'usr/local/vgpu');
-  for (const path of [join(folder, `vgpu/containers/${uid}_${container}`), join(host, 'tmp/vgpulock')]) {
+  for (const path of [join(folder, `vgpu/containers/${uid}_slave`), join(host, 'tmp/vgpulock')]) {
     mkdirSync(path, { recursive: true });
     chmodSync(path, 0o777);
   }
-  buildHamiCore(join(folder, 'libvgpu.so'));
+  build(['gcc', '-shared', '-fPIC', '-nostdlib'], LIBVGPU, join(folder, 'libvgpu.so'));
   writeFileSync(join(folder, 'ld.so.preload'), '/usr/local/vgpu/libvgpu.so\n');
 }
-
-export const buildOldHamiCore = (output: string): void =>
-  build(['gcc', '-shared', '-fPIC', '-nostdlib'], OLD_HAMI_CORE, output);
 
 /**
  * `load NAME [hold]`: asks its loader for a library, says what `cuInit` answers or why there is none, and holds it for a minute. As

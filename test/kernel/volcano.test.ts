@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -11,8 +11,9 @@ import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts'
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { buildHamiCore } from './hami-core.ts';
-import { addVgpu, buildLibcuda, buildOldHamiCore, IMAGES, ownedBy, treeOf } from './injected.ts';
+import { addVgpu, buildLibcuda, IMAGES, ownedBy, treeOf } from './injected.ts';
 import { possible, WORK } from './places.ts';
+import { restoreSysctls, setSysctls } from './sysctl.ts';
 
 const engine = createEngine();
 let hostRoot: string;
@@ -24,8 +25,13 @@ beforeAll(() => {
   addDriverNodes(hostRoot);
   buildLibcuda(join(hostRoot, 'usr/lib64'));
   for (const name of ['g1', 'g2']) addVgpu(hostRoot, `${name}-uid`);
+  renameSync(library(), `${library()}.old`);
+  buildHamiCore(library());
 });
 afterAll(cleanUp);
+
+/** HAMi-core on the node. */
+const library = (): string => join(hostRoot, 'usr/local/vgpu/libvgpu.so');
 
 let node: MemoryNode;
 let container: TestContainer;
@@ -47,6 +53,7 @@ async function start(options: StartOptions): Promise<void> {
   node.deps = { ...node.deps, engine, hostRoot, containers };
 }
 afterEach(async () => {
+  restoreSysctls();
   await container.stop();
   node.remove();
 });
@@ -87,6 +94,8 @@ const PLACES = possible([
 
 describe.each(PLACES)('a container %s', (_, options) => {
   test('has a vGPU with its limits while it is mounted, on the GPU that the scheduler has chosen', async () => {
+    // As distributions have it: in /tmp nobody opens another's file to make it.
+    setSysctls({ 'fs/protected_regular': '2' });
     await start(options);
     const before = treeOf(container.rootfs);
     expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
@@ -174,8 +183,7 @@ describe('two mounts in one container', () => {
 });
 
 test('HAMi-core before 1.1 gets a folder to count in and limits that a second mount cannot add to', async () => {
-  const library = join(hostRoot, 'usr/local/vgpu/libvgpu.so');
-  buildOldHamiCore(library);
+  copyFileSync(`${library()}.old`, library());
   try {
     await start({ cgroupVersion: 2 });
     const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
@@ -189,6 +197,6 @@ test('HAMi-core before 1.1 gets a folder to count in and limits that a second mo
       { message: expect.stringMatching(/"\/tmp\/vgpu" to the container: it has another file/) },
     ]);
   } finally {
-    buildHamiCore(library);
+    buildHamiCore(library());
   }
 });
