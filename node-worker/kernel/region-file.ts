@@ -74,7 +74,8 @@ function withRegion(container: ContainerPlace, place: RegionPlace, use: (fd: num
       return fd === undefined ? use(fd) : closing(fd, use);
     });
   } catch (err) {
-    const code = err instanceof Refusal ? undefined : codeOf(err);
+    if (err instanceof Refusal && err.type === 'NotFound') throw refused('its folder is gone from the node', err);
+    const code = codeOf(err);
     if (typeof code !== 'string') throw err;
     throw refused(`the kernel answers ${code}`, err);
   }

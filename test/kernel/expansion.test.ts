@@ -183,6 +183,18 @@ const spoil = async (line: string): Promise<void> => {
   if (line.startsWith('hami lock')) await seen('/locked', 'locked');
 };
 
+test('a folder that is gone from the node keeps nothing from being unmounted', async () => {
+  await start();
+  await hami();
+  const slave = node.addVgpuSlave('g1', [GPU]);
+  await mount('m1', slave);
+  rmSync(folder, { recursive: true });
+  expect(await mended()).toEqual([]);
+  await unmount('m1', slave);
+  expect(node.deps.store.records()).toEqual([]);
+  await expect(mount('m2', node.addVgpuSlave('g2', [GPU], 'm2'))).rejects.toThrow('its folder is gone from the node');
+});
+
 describe('a tenant that', () => {
   const SPOILT: readonly (readonly [string, string, RegExp])[] = [
     ['cuts the file off', `echo >${REGION}`, /its size must be 2008953 bytes, is 1/],
