@@ -63,7 +63,7 @@ export default {
       'unit',
       [
         '{device-plugin,node-worker/drivers,node-worker/kubelet}/**/*.test.ts',
-        '{apiserver/mount-claims,node-worker/kernel/elf}.test.ts',
+        '{apiserver/mount-claims,node-worker/kernel/{elf,hami-region}}.test.ts',
       ],
       { globals: { propertyRuns: 10_000 } },
     ),

@@ -75,6 +75,15 @@ export function sharesOf({
   );
 }
 
+/** Annotation of a mount of a vGPU that is to make one larger that the container has. */
+export const EXPANSION = 'device-mounter.io/expansion';
+
+/** What it may say, as the original reads it. */
+export const EXPANSION_FORM = /^\s*(?:true|false)\s*$/i;
+
+export const wantsExpansion = ({ annotations }: Pick<MountRequest, 'annotations'>): boolean =>
+  annotations[EXPANSION]?.trim().toLowerCase() === 'true';
+
 /** An authorised request to unmount. */
 export interface UnmountRequest {
   readonly kind: 'unmount';

@@ -169,7 +169,6 @@ describe('labels and annotations', () => {
   });
 
   test.each([
-    'device-mounter.io/expansion',
     'volcano.sh/queue-name',
     'volcano.sh/vgpu-mode',
     'scheduling.volcano.sh/group-name',
@@ -181,5 +180,15 @@ describe('labels and annotations', () => {
     'kueue.x-k8s.io/queue-name',
   ])('%j may be set in both', async (key) => {
     expect(await mount({ labels: { [key]: 'x' }, annotations: { [key]: 'x y' } })).toMatchObject({ code: 200 });
+  });
+
+  test.each([
+    ['true', 200],
+    [' True ', 200],
+    ['false', 200],
+    ['yes', 422],
+    ['', 422],
+  ])('device-mounter.io/expansion %j gets %i', async (value, code) => {
+    expect(await mount({ annotations: { 'device-mounter.io/expansion': value } })).toMatchObject({ code });
   });
 });

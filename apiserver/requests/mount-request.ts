@@ -2,7 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import type { ClaimReference } from '../../contract/claims.ts';
 import { DEVICE_TYPES, type DeviceTypeName, isDeviceType, isMeasure, isOfVgpu } from '../../contract/device-types.ts';
 import { type FailureCause, fail } from '../../contract/failures.ts';
-import type { MountRequest, Target } from '../../contract/requests.ts';
+import { EXPANSION, EXPANSION_FORM, type MountRequest, type Target } from '../../contract/requests.ts';
 import type { Identity } from '../identity/identity.ts';
 import { fieldOf, type MountBody } from './mount-body.ts';
 import type { Parameters } from './parameters.ts';
@@ -76,9 +76,10 @@ export function bodyProblems(body: Partial<MountBody>, deviceType: DeviceTypeNam
     ...resourceProblems(body, deviceType),
     ...claimProblems(body.claims ?? [], deviceType),
     ...keyProblems('labels', body.labels ?? {}, (value) => (isLabelValue(value) ? undefined : 'must be a label value')),
-    ...keyProblems('annotations', body.annotations ?? {}, (value) =>
-      value.length <= 16_384 ? undefined : 'must have at most 16384 characters',
-    ),
+    ...keyProblems('annotations', body.annotations ?? {}, (value, key) => {
+      if (key === EXPANSION && !EXPANSION_FORM.test(value)) return 'must be "true" or "false"';
+      return value.length <= 16_384 ? undefined : 'must have at most 16384 characters';
+    }),
     ...(body.patches ?? []).flatMap((patch, index) => patchProblems(patch, deviceType, `patches[${index}]`)),
   ];
 }
@@ -131,7 +132,7 @@ function claimProblems(claims: MountBody['claims'], deviceType: DeviceTypeName):
 function keyProblems(
   field: 'labels' | 'annotations',
   map: Readonly<Record<string, string>>,
-  rule: (value: string) => string | undefined,
+  rule: (value: string, key: string) => string | undefined,
 ): readonly FailureCause[] {
   return Object.entries(map).flatMap(([key, value]): readonly FailureCause[] => {
     const at = fieldOf([field, key]);
@@ -142,7 +143,7 @@ function keyProblems(
     const reserved = reservedBecause(field, key);
     if (reserved !== undefined)
       return [{ reason: 'FieldValueForbidden', field: at, message: `Forbidden: ${reserved}` }];
-    const broken = rule(value);
+    const broken = rule(value, key);
     return broken === undefined
       ? []
       : [{ reason: 'FieldValueInvalid', field: at, message: `Invalid value: ${broken}` }];

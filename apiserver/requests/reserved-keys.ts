@@ -1,5 +1,7 @@
+import { EXPANSION } from '../../contract/requests.ts';
+
 /** Of ours, what users of the original set themselves. */
-const OWN_ALLOWED = ['device-mounter.io/expansion'];
+const OWN_ALLOWED = [EXPANSION];
 
 /**
  * Prefixes of those that decide which devices a pod gets: schedulers and makers of devices, with their subdomains. Whatever else acts on

@@ -1,5 +1,5 @@
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import type { DeviceNode, HostDevice } from '../kernel/engine.ts';
+import type { DeviceNode, GpuLimit, HostDevice } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 
 /** A device of a device plugin with the nodes that a container needs to use it; devices may share nodes. */
@@ -59,7 +59,7 @@ export interface NeededFile {
   readonly hostPath: string;
   /** In the container. */
   readonly path: string;
-  /** A folder in which the container may write. The driver answers for it: a device plugin's word is not enough. */
+  /** The container may write in it. The driver answers for it: a device plugin's word is not enough. */
   readonly writable?: true;
   /** Paths in the container; where it has one of these itself, it does not need the file. */
   readonly unless?: readonly string[];
@@ -70,6 +70,19 @@ export interface NeededText {
   readonly text: string;
   /** In the container. */
   readonly path: string;
+}
+
+/** A file that no host has, in which the programs of a container keep their limits together. */
+export interface NeededRegion {
+  readonly region: true;
+  /** In the container. */
+  readonly path: string;
+}
+
+/** Where the limits of a container are that was started with some: a file in a folder of the host. */
+export interface OwnRegion {
+  readonly folder: string;
+  readonly name: string;
 }
 
 /** What a container must have itself to make use of a device. */
@@ -100,6 +113,15 @@ export interface DeviceDriver {
    * Files that a slave's devices need, asked for only where they are to be mounted. A driver without this has what the device plugin's
    * answer and CDI specs mount. @throws NotAllocated, NotFound, Invalid
    */
-  filesOf?(finding: Finding, host: Host): readonly (NeededFile | NeededText)[];
+  filesOf?(finding: Finding, host: Host): readonly (NeededFile | NeededRegion | NeededText)[];
+  /** Limits on devices, which mounts of one container share. Absent: nothing is limited. */
+  readonly limits?: {
+    /** Where in a container a region of ours is. */
+    readonly path: string;
+    /** What an allocation gives, by the ids of its devices. @throws NotAllocated */
+    of(allocation: Allocation, host: Host): readonly GpuLimit[];
+    /** Where those of a container are that was started with it. */
+    regionOf(allocation: Allocation): OwnRegion | undefined;
+  };
   readonly needs?: Needs;
 }

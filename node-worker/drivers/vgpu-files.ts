@@ -1,15 +1,17 @@
 import type { Allocation } from '../kubelet/checkpoint.ts';
-import type { Finding, Host, NeededFile, NeededText } from './driver.ts';
+import type { Finding, Host, NeededFile, NeededRegion, NeededText } from './driver.ts';
 import { driverFilesOf, LIBCUDA } from './nvidia-files.ts';
 
 /** HAMi-core, which programs load first and which keeps them within their limits. */
 export const LIBVGPU = '/usr/local/vgpu/libvgpu.so';
+/** Where it counts when the environment of the program that begins does not say another place. */
+export const REGION = '/tmp/cudevshr.cache';
 
 /**
- * What the device plugin's answer mounts, the limits that its environment sets, and the driver's files for a container that has no
- * driver.
+ * What the device plugin's answer mounts, what sets the limits, and the driver's files for a container that has no driver. The limits are those of a
+ * region of ours. HAMi-core before 1.1 has another one; it gets a folder to make it in, and its limits in a file that it reads first.
  */
-export function vgpuFilesOf(finding: Finding, host: Host): readonly (NeededFile | NeededText)[] {
+export function vgpuFilesOf(finding: Finding, host: Host): readonly (NeededFile | NeededRegion | NeededText)[] {
   const mounted = new Set(
     finding.allocations.flatMap(({ mounts }) => mounts.map(({ containerPath }) => containerPath)),
   );
@@ -17,8 +19,22 @@ export function vgpuFilesOf(finding: Finding, host: Host): readonly (NeededFile 
     if (!mounted.has(file.path)) return { ...file, unless: LIBCUDA };
     return isOurFolder(file, finding) ? ({ ...file, writable: true } as const) : file;
   });
-  const text = limitsIn(finding.allocations);
-  return text === '' ? files : [...files, { path: '/overrideEnv', text }];
+  const isKnown = hasKnownRegion(files, host);
+  const text = variablesIn(finding.allocations, isKnown ? POLICY : LIMIT);
+  return [
+    ...(isKnown
+      ? [...files.filter(({ path }) => path !== '/tmp/vgpu'), { path: REGION, region: true } as const]
+      : files),
+    ...(text === '' ? [] : [{ path: '/overrideEnv', text }]),
+  ];
+}
+
+/** It says so itself, where its version is another than that of the region: since 1.1, the first one whose regions have a version. */
+const COMPARES_VERSIONS = 'is different from the file';
+
+function hasKnownRegion(files: readonly NeededFile[], host: Host): boolean {
+  const library = files.find(({ path }) => path === LIBVGPU);
+  return library !== undefined && (host.read(library.hostPath) ?? '').includes(COMPARES_VERSIONS);
 }
 
 /**
@@ -35,17 +51,18 @@ function isOurFolder({ hostPath, path }: NeededFile, { slave, allocations }: Fin
   );
 }
 
+const POLICY = /^(?:CUDA_OVERSUBSCRIBE|GPU_CORE_UTILIZATION_POLICY)$/;
 const LIMIT =
   /^(?:CUDA_DEVICE_(?:MEMORY_LIMIT(?:_\d{1,2})?|SM_LIMIT|MEMORY_SHARED_CACHE)|CUDA_OVERSUBSCRIBE|GPU_CORE_UTILIZATION_POLICY)$/;
 
 /**
- * A line for each variable. HAMi-core reads them when a program begins (src/multiprocess/multiprocess_memory_limit.h,
- * ENV_OVERRIDE_FILE), up to the first line that is none.
+ * A line for each variable. HAMi-core reads them when a program begins, up to the first line that is none
+ * (src/multiprocess/multiprocess_memory_limit.h, ENV_OVERRIDE_FILE): since 2025 only once it has made its region.
  */
-function limitsIn(allocations: readonly Allocation[]): string {
+function variablesIn(allocations: readonly Allocation[], which: RegExp): string {
   return allocations
     .flatMap(({ envs }) => Object.entries(envs))
-    .filter(([name, value]) => LIMIT.test(name) && !value.includes('\n'))
+    .filter(([name, value]) => which.test(name) && !value.includes('\n'))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');

@@ -107,6 +107,21 @@ describe('volcanoVgpu', () => {
     ]);
   });
 
+  test('gives HAMi-core since 1.1 a region to count in, and of a text only what it still reads of that', () => {
+    const texts = { '/usr/local/vgpu/libvgpu.so': "is different from the file's version number %d.%d" };
+    const newer = { ...host, read: (path: string) => texts[path as keyof typeof texts] ?? host.read(path) };
+    const answer = vgpuAnswer('s', [A]);
+    const envs = { ...answer.envs, GPU_CORE_UTILIZATION_POLICY: 'disable' };
+    const files = volcanoVgpu.filesOf?.(findingOf([A], { ...answer, envs }), newer) ?? [];
+    expect(files.filter(({ path }) => !path.includes('libcuda'))).toEqual([
+      { hostPath: '/usr/local/vgpu/libvgpu.so', path: '/usr/local/vgpu/libvgpu.so' },
+      { hostPath: '/tmp/vgpulock', path: '/tmp/vgpulock', writable: true },
+      { hostPath: '/usr/local/vgpu/ld.so.preload', path: '/etc/ld.so.preload' },
+      { path: '/tmp/cudevshr.cache', region: true },
+      { path: '/overrideEnv', text: 'GPU_CORE_UTILIZATION_POLICY=disable\n' },
+    ]);
+  });
+
   test.each([
     ['the plugin says is read-only', '/tmp/vgpu', CACHE, true],
     ['is another slave’s', '/tmp/vgpu', '/usr/local/vgpu/vgpu/containers/t_slave', false],

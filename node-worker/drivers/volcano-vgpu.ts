@@ -3,8 +3,9 @@ import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { AllocatedDevice, DeviceDriver, Finding, Host } from './driver.ts';
 import { checkNames, isGpu, namesIn, nvidiaGpu } from './nvidia-gpu.ts';
 import { namedNodes } from './sources.ts';
-import { LIBVGPU, vgpuFilesOf } from './vgpu-files.ts';
+import { LIBVGPU, REGION, vgpuFilesOf } from './vgpu-files.ts';
 import { VGPU_WORDS, vgpuIdsOf } from './vgpu-ids.ts';
+import { vgpuLimitsOf, vgpuRegionOf } from './vgpu-limits.ts';
 
 /**
  * Shares of GPUs by Volcano's scheduler. The kubelet's pick means nothing: the scheduler chooses the GPU, and the device plugin gives that
@@ -16,6 +17,7 @@ export const volcanoVgpu: DeviceDriver = {
   devicesOf,
   expected: nvidiaGpu.expected,
   filesOf: vgpuFilesOf,
+  limits: { path: REGION, of: vgpuLimitsOf, regionOf: vgpuRegionOf },
   needs: {
     anyOf: [LIBVGPU],
     otherwise: `it has no ${LIBVGPU}, so nothing limits what its programs use of the GPU`,

@@ -46,7 +46,7 @@ export function createEngine({
     planFiles: (handle, files, others) => planFiles(mine(handle), files, others),
     grant: async (handle, wanted, others) => grant(mine(handle), wanted, others),
     revoke: async (handle, taken, others) => revoke(mine(handle), taken, others),
-    drifted: (handle, grants) => hasDrifted(mine(handle), grants),
+    drifted: (handle, grants, others) => hasDrifted(mine(handle), grants, others),
     usersOf: (handle, devices) => usersOf(mine(handle), devices),
     killUsers: (handle, devices, options) => killUsers(mine(handle), devices, options),
     devicesOf: (handle) => devicesOf(mine(handle)),

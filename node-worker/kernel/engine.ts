@@ -28,8 +28,8 @@ export interface KernelEngine {
    */
   planFiles(container: ContainerHandle, files: readonly HostFile[], others: readonly Grant[]): Promise<FilesPlan>;
   /**
-   * Rules first, then nodes, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone. Where only
-   * files are missing and cannot be given, the devices stay.
+   * Rules first, then nodes, then limits, then files, all or nothing. Idempotent: also heals rules that somebody took back and nodes that are gone.
+   * Where only files or limits are missing and cannot be given, the devices stay.
    */
   grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<GrantReport>;
   /**
@@ -39,8 +39,8 @@ export interface KernelEngine {
    * process has mapped stay with it, and are gone for all others.
    */
   revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): Promise<RevokeReport>;
-  /** True when the kernel no longer gives what `grants` (all live grants of this container) say. */
-  drifted(container: ContainerHandle, grants: readonly Grant[]): Promise<boolean>;
+  /** True when the kernel no longer gives what `grants` say; `others` are the other live grants of this container. */
+  drifted(container: ContainerHandle, grants: readonly Grant[], others?: readonly Grant[]): Promise<boolean>;
   /** Processes of the container (its cgroup and all below) that hold one of `devices` open or mapped. */
   usersOf(container: ContainerHandle, devices: readonly DeviceId[]): Promise<readonly DeviceUser[]>;
   /**
@@ -123,6 +123,8 @@ export interface Grant {
   readonly spec?: readonly RuntimeRule[];
   /** Of the host, shown in the container; absent where there are none. */
   readonly files?: readonly GrantedFile[];
+  /** Of a vGPU; absent where nothing limits it. */
+  readonly limits?: GrantedLimits;
 }
 
 /** A file, folder or socket of the host that a container is to see, read-only unless it says otherwise. */
@@ -131,9 +133,35 @@ export interface HostFile {
   readonly hostPath: string;
   /** In the container. A shared library in a folder where hosts have them goes to where the container's loader looks. */
   readonly path: string;
-  /** Of a folder: the container may write in it, and run nothing from it. */
+  /** The container may write it, and run nothing from it. */
   readonly writable?: true;
 }
+
+/** How much of a GPU the programs of a container may use together. */
+export interface GpuLimit {
+  /** UUID. */
+  readonly gpu: string;
+  /** Its PCI address, by which NVML numbers GPUs. */
+  readonly busId: string;
+  /** 0: no limit. */
+  readonly memoryMiB: number;
+  /** Percent; 100: no limit. */
+  readonly cores: number;
+}
+
+/** What a grant adds to the limits by which HAMi-core keeps the programs of a container. */
+export interface GrantedLimits {
+  readonly adds: GpuLimit;
+  /** What the container had before anybody's grant. Its limits never get lower than these. */
+  readonly before: readonly GpuLimit[];
+  readonly region: RegionPlace;
+}
+
+/**
+ * The file with the limits: one of ours, which is mounted in the container, or `name` in the folder of the host that the container's
+ * device plugin has mounted at /tmp/vgpu.
+ */
+export type RegionPlace = { readonly file: string } | { readonly folder: string; readonly name: string };
 
 export interface GrantedFile {
   /** In the container. */
@@ -175,6 +203,8 @@ export interface GrantReport {
   readonly nodesMade: readonly string[];
   /** The same of files; absent where the grant has none. */
   readonly filesMade?: readonly string[];
+  /** Limits were written in this call. */
+  readonly limitsSet?: true;
 }
 
 export interface RevokeReport {

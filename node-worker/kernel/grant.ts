@@ -13,6 +13,7 @@ import type {
   HostFile,
   RevokeReport,
 } from './engine.ts';
+import { limitsIn, type VgpuLimits } from './gpu-limits.ts';
 import { accessTo, allow, checkGrantable, disallow, listedBefore } from './policy.ts';
 
 /** See `KernelEngine.plan`. */
@@ -106,12 +107,20 @@ export async function grant(opened: OpenContainer, wanted: Grant, others: readon
     const rulesChanged = allow(container, [...wanted.devices, ...devicesIn(container, others)]);
     const { made, missing } = await container.files.placeNodes(container, wanted.devices);
     verify(container, wanted.devices, missing);
-    if (wanted.files === undefined) return { rulesChanged, nodesMade: made };
+    const { files } = wanted;
     hadDevices = wanted.devices.length > 0 && rulesChanged === 0 && made.length === 0;
-    const filesMade = await container.files.placeFiles(container, wanted.files);
-    return { rulesChanged, nodesMade: made, filesMade };
+    // First: a program that finds HAMi-core finds its limits as well.
+    const limits = limitsOf(container, wanted, others);
+    const limitsSet = limits !== undefined && (await container.files.setLimits(container, limits, 'refuse'));
+    const filesMade = files && (await container.files.placeFiles(container, files));
+    return {
+      rulesChanged,
+      nodesMade: made,
+      ...(filesMade !== undefined && { filesMade }),
+      ...(limitsSet && { limitsSet }),
+    };
   } catch (err) {
-    // Nothing but files was missing: what the container has put in their place is no reason to take its devices away.
+    // Nothing but files or limits was missing: what the container has put in their place is no reason to take its devices away.
     if (!hadDevices) await revoke(container, wanted, others);
     requireAlive(container);
     throw err;
@@ -146,6 +155,9 @@ export async function revoke(opened: OpenContainer, taken: Grant, others: readon
   const removable = taken.devices.filter(({ path }) => !kept.some((other) => other.path === path));
   const nodesRemoved = await unless(GONE_OR_STUCK, [], () => container.files.takeNodes(container, removable));
   const report = { rulesChanged, nodesRemoved, stillAllowed: stillAllowed(taken.devices, kept) };
+  const limits = limitsOf(container, taken, others, 'without');
+  if (limits !== undefined)
+    await unless(GONE_OR_STUCK, false, () => container.files.setLimits(container, limits, 'goOn'));
   if (taken.files === undefined) return report;
   const filesKept = new Set(filesIn(container, others).map(({ path }) => path));
   const files = taken.files.filter(({ path }) => !filesKept.has(path));
@@ -166,15 +178,37 @@ async function unless<T>(types: readonly FailureType[], otherwise: T, use: () =>
   }
 }
 
+/** What is to hold in the container of the region that `grant` names; undefined where it names none. */
+function limitsOf(
+  { containerId }: OpenContainer,
+  grant: Grant,
+  others: readonly Grant[],
+  how: 'with' | 'without' = 'with',
+): VgpuLimits | undefined {
+  if (grant.limits === undefined) return undefined;
+  const live = others.filter((other) => other.containerId === containerId);
+  return limitsIn(grant.limits, how === 'with' ? [grant, ...live] : live);
+}
+
 /** See `KernelEngine.drifted`. */
-export async function hasDrifted(opened: OpenContainer, grants: readonly Grant[]): Promise<boolean> {
+export async function hasDrifted(
+  opened: OpenContainer,
+  grants: readonly Grant[],
+  others: readonly Grant[] = [],
+): Promise<boolean> {
   const container = withHints(opened, grants);
   const devices = devicesIn(container, grants);
   const access = accessTo(container, devices);
   if (devices.some((device, index) => lacks(access[index] ?? '', device.access))) return true;
   const files = distinctFiles(filesIn(container, grants).filter(({ name }) => name === 'made'));
-  return !(await unless(['ContainerNotReady'], false, () =>
-    container.files.hasNodes(container, distinct(devices), files),
+  const limited = grants.find((grant) => grant.limits !== undefined);
+  const limits = limited && limitsOf(container, limited, [...grants.filter((grant) => grant !== limited), ...others]);
+  return !(await unless(
+    ['ContainerNotReady'],
+    false,
+    async () =>
+      (await container.files.hasNodes(container, distinct(devices), files)) &&
+      (limits === undefined || (await container.files.hasLimits(container, limits))),
   ));
 }
 

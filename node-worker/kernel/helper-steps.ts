@@ -9,6 +9,7 @@ import { withPath } from './open-in-root.ts';
 import { withOwnTree } from './own-tree.ts';
 import { planFiles } from './plan-files.ts';
 import { Refusal } from './refusal.ts';
+import { hasLimits, setLimits } from './region-file.ts';
 
 /** A node as far as it must be there. */
 export type NodeId = DeviceId & Pick<DeviceNode, 'path'>;
@@ -64,6 +65,10 @@ export const STEPS = {
     withRoot(place, ({ rootFd, guard }) =>
       paths.some((path) => ifThere(false, () => withPath(rootFd, path, 0, () => true, guard))),
     ),
+
+  setLimits,
+
+  hasLimits,
 
   lookForUsers: (look: UserLook): UsersSeen => lookForUsers(look),
 } as const;

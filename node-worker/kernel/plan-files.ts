@@ -40,8 +40,6 @@ interface Plan {
 function planFile(plan: Plan, { hostPath, path, writable }: HostFile): void {
   const { tree, loader } = plan;
   withSource(hostPath, (source) => {
-    if (writable && source.kind !== 'directory')
-      throw new Refusal('Invalid', `Cannot use host file "${hostPath}": only a folder can be writable`);
     const library = libraryAt(source);
     const wanted = library === undefined ? path : libraryPath(loader, path);
     const place = mergedPath(normal(wanted), (link) => linkAt(tree.container.rootFd, link.slice(1)));

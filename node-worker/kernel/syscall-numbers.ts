@@ -9,6 +9,7 @@ export const NUMBERS = {
   fchdir: { x64: 81, arm64: 50 },
   fchmodat: { x64: 268, arm64: 53 },
   fchownat: { x64: 260, arm64: 54 },
+  fcntl: { x64: 72, arm64: 25 },
   flock: { x64: 73, arm64: 32 },
   getxattr: { x64: 191, arm64: 8 },
   kcmp: { x64: 312, arm64: 272 },

@@ -2,9 +2,11 @@ import { fail } from '../../contract/failures.ts';
 import type { NodePlan } from './container-nodes.ts';
 import type { ContainerPlace } from './container-root.ts';
 import type { DeviceNode, FilesPlan, GrantedDevice, GrantedFile, HostFile } from './engine.ts';
+import type { VgpuLimits } from './gpu-limits.ts';
 import type { HelperPool } from './helper-pool.ts';
 import type { Answer, NodeId, NodesPlaced, Question, Steps } from './helper-steps.ts';
 import type { UserLook, UsersSeen } from './look-for-users.ts';
+import type { IfLocked } from './region-file.ts';
 
 /** Of no container: looks at many at once. */
 const TOGETHER = 'many at once';
@@ -57,6 +59,16 @@ export class TenantFiles {
   /** Undo of `placeFiles`. Resolves to the paths of those that were there. */
   takeFiles(place: ContainerPlace, files: readonly GrantedFile[]): Promise<readonly string[]> {
     return this.#ask(place, 'takeFiles', placeOf(place), files);
+  }
+
+  /** Gives its vGPUs these limits. Resolves to whether they had others. Throws `ContainerUnsupported`. */
+  setLimits(place: ContainerPlace, { region, limits }: VgpuLimits, ifLocked: IfLocked): Promise<boolean> {
+    return this.#ask(place, 'setLimits', placeOf(place), region, limits, ifLocked);
+  }
+
+  /** Whether they have them, or the container has spoilt the file that says so. */
+  hasLimits(place: ContainerPlace, { region, limits }: VgpuLimits): Promise<boolean> {
+    return this.#ask(place, 'hasLimits', placeOf(place), region, limits);
   }
 
   /** Device nodes below its /dev, without their access. */

@@ -35,13 +35,15 @@ export async function grantDevices(
   let rulesChanged = 0;
   const nodesMade: string[] = [];
   const filesMade: string[] = [];
+  let limitsSet = false;
   for (const { grant } of record.devices) {
     const report = await engine.grant(handle, grant, without(live, grant));
     rulesChanged += report.rulesChanged;
     nodesMade.push(...report.nodesMade);
     filesMade.push(...(report.filesMade ?? []));
+    limitsSet ||= report.limitsSet === true;
   }
-  return { rulesChanged, nodesMade, ...(filesMade.length > 0 && { filesMade }) };
+  return { rulesChanged, nodesMade, ...(filesMade.length > 0 && { filesMade }), ...(limitsSet && { limitsSet }) };
 }
 
 /**

@@ -1,7 +1,7 @@
 import { fail, failureOf } from '../../contract/failures.ts';
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import type { Finding, NeededFile, NeededText } from '../drivers/driver.ts';
+import type { Finding, NeededFile, NeededRegion, NeededText } from '../drivers/driver.ts';
 import { driverOf } from '../drivers/drivers.ts';
 import { hostOf } from '../drivers/host.ts';
 import { namedFiles } from '../drivers/sources.ts';
@@ -115,16 +115,19 @@ async function filesOf(
   const wanted: HostFile[] = [];
   for (const [unless, some] of Map.groupBy(files, (file) => ('unless' in file ? file.unless : undefined))) {
     if (unless !== undefined && !(await lacksAll(deps, handle, mount, unless))) continue;
-    wanted.push(...(await Promise.all(some.map((file) => hostFileOf(deps, file)))));
+    wanted.push(...(await Promise.all(some.map((file) => hostFileOf(deps, handle, mount, file)))));
   }
   return wanted;
 }
 
 async function hostFileOf(
   { hostRoot, store }: Pick<NodeDependencies, 'hostRoot' | 'store'>,
-  file: NeededFile | NeededText,
+  { containerId }: ContainerHandle,
+  mount: MountRef,
+  file: NeededFile | NeededRegion | NeededText,
 ): Promise<HostFile> {
   const { path } = file;
   if ('text' in file) return { hostPath: await store.textFile(file.text), path };
+  if ('region' in file) return { hostPath: await store.regionFile(containerId, mount), path, writable: true };
   return { hostPath: `${hostRoot}${file.hostPath}`, path, ...(file.writable && { writable: true }) };
 }

@@ -1,6 +1,7 @@
 import type { MountRef } from '../../contract/node-activities.ts';
 import type { ContainerHandle } from '../kernel/engine.ts';
 import { keyOf, type MountRecord } from '../state/mount-record.ts';
+import { grantsOf } from '../state/mount-store.ts';
 import type { NodeDependencies } from './dependencies.ts';
 import { grantDevices } from './grants.ts';
 
@@ -24,7 +25,8 @@ export async function mend(
     if (record.phase !== 'attached' || record.containerId !== handle.containerId) continue;
     if (!record.slaves.every(({ uid }) => isWell(uid))) continue;
     const grants = record.devices.map(({ grant }) => grant);
-    if (await deps.engine.drifted(handle, grants)) drifted.push(record);
+    const others = grantsOf(deps.store, handle.containerId).filter((grant) => !grants.includes(grant));
+    if (await deps.engine.drifted(handle, grants, others)) drifted.push(record);
   }
   let rulesChanged = 0;
   const mended: Mended[] = [];
@@ -34,9 +36,12 @@ export async function mend(
     if (report === undefined) continue;
     // The rules of all mounts of a container are one program: the first mend gives them back to all.
     rulesChanged += report.rulesChanged;
-    const what = [...(rulesChanged > 0 ? ['device rules'] : []), ...report.nodesMade, ...(report.filesMade ?? [])].join(
-      ', ',
-    );
+    const what = [
+      ...(rulesChanged > 0 ? ['device rules'] : []),
+      ...report.nodesMade,
+      ...(report.filesMade ?? []),
+      ...(report.limitsSet ? ['limits'] : []),
+    ].join(', ');
     deps.metrics.heals.inc();
     deps.log.warn({ mount: keyOf(record.mount), what }, 'mended what somebody had taken away');
     mended.push({ mount: record.mount, what });

@@ -26,12 +26,12 @@ export class DurableFiles {
   }
 
   /** When it resolves, the file is on the disk. */
-  async write(path: string, text: string, mode = 0o600): Promise<void> {
+  async write(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const temporary = join(this.#temporary, randomUUID());
     const file = await open(temporary, 'wx', 0o600);
     try {
-      await file.writeFile(text);
+      await file.writeFile(content);
       await file.chmod(mode);
       await file.sync();
     } finally {

@@ -5,7 +5,7 @@ import type { MountRequest, UnmountRequest } from '../../contract/requests.ts';
 import type { Grant } from '../kernel/engine.ts';
 import { DurableFiles, namesIn } from './durable-files.ts';
 import { keyOf, type LaterRecord, type MountRecord, parseLaterRecord, parseMountRecord } from './mount-record.ts';
-import { TextFiles } from './text-files.ts';
+import { OwnFiles } from './own-files.ts';
 import { Tombstones } from './tombstones.ts';
 import { UsedRequests } from './used-requests.ts';
 
@@ -31,6 +31,11 @@ export interface MountStore {
   buried(slaveUid: string): boolean;
   /** Path of a file with this text that anybody may read. It stays at least until the next start, and then while a record names it. */
   textFile(text: string): Promise<string>;
+  /**
+   * Path of the file in which the programs of a container keep their limits. It is as new unless another mount than `mount` has it there. It stays as
+   * long as a text.
+   */
+  regionFile(containerId: string, mount: MountRef): Promise<string>;
   /** Checkpoints that a later release has written: what they hold is left alone. */
   readonly later: readonly LaterRecord[];
 }
@@ -67,14 +72,14 @@ function grantsIn(
 
 /**
  * Keeps each record as a readable file `mounts/<namespace>/<name>`; beside them `tombstones/` has a file for each slave that is
- * buried, `used/` one for each request that was used, and `texts/` what containers have mounted of our making.
+ * buried, `used/` one for each request that was used, and `texts/` and `regions/` what containers have mounted of our making.
  */
 export class FileMountStore implements MountStore {
   readonly #files: DurableFiles;
   readonly #records = new Map<string, MountRecord>();
   readonly #tombstones: Tombstones;
   readonly #used: UsedRequests;
-  readonly #texts: TextFiles;
+  readonly #ownFiles: OwnFiles;
   /** UIDs of slaves that have had a checkpoint and no tombstone yet. */
   readonly #served = new Set<string>();
   /** Files that could not be read; they stay where they are. */
@@ -84,7 +89,7 @@ export class FileMountStore implements MountStore {
     this.#files = files;
     this.#tombstones = tombstones;
     this.#used = used;
-    this.#texts = new TextFiles(files);
+    this.#ownFiles = new OwnFiles(files);
   }
 
   static async open(stateDir: string, now = Date.now()): Promise<FileMountStore> {
@@ -92,7 +97,7 @@ export class FileMountStore implements MountStore {
     const store = new FileMountStore(files, await Tombstones.open(files, now), await UsedRequests.open(files, now));
     await store.#readRecords(stateDir);
     // A checkpoint that cannot be read may name any of them.
-    if (store.unreadable.length === 0) await store.#texts.keepOnly(store.#filesFrom());
+    if (store.unreadable.length === 0) await store.#ownFiles.keepOnly(store.#filesFrom());
     return store;
   }
 
@@ -129,7 +134,12 @@ export class FileMountStore implements MountStore {
   }
 
   textFile(text: string): Promise<string> {
-    return this.#texts.pathOf(text);
+    return this.#ownFiles.textFile(text);
+  }
+
+  async regionFile(containerId: string, mount: MountRef): Promise<string> {
+    const others = tracesOf(this, containerId, mount).flatMap(({ files = [] }) => files.map(({ from }) => from));
+    return this.#ownFiles.regionFile(containerId, others);
   }
 
   /** Names of the files of the host that containers have. */

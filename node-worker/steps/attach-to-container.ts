@@ -10,6 +10,7 @@ import type { ContainerHandle } from '../kernel/engine.ts';
 import type { Call, NodeDependencies } from '../mounts/dependencies.ts';
 import { grantDevices, planDevices, revokeDevices } from '../mounts/grants.ts';
 import { type Injection, withFiles } from '../mounts/inject.ts';
+import { withLimits } from '../mounts/limits.ts';
 import { checkSlave } from '../mounts/ownership.ts';
 import { preflight } from '../mounts/preflight.ts';
 import { undoAttach, usersLeft } from '../mounts/take-back.ts';
@@ -134,7 +135,8 @@ async function newDevices(
   );
   const devices = found.filter(({ id }) => before === undefined || before.devices.some((device) => device.id === id));
   const planned = await planDevices(deps, handle, mount, devices);
-  return withFiles(deps, handle, mount, request, findings, planned);
+  const injection = await withFiles(deps, handle, mount, request, findings, planned);
+  return { ...injection, devices: await withLimits(deps, handle, mount, request, findings, injection.devices) };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -10,8 +10,10 @@ import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts'
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { buildHamiCore } from './hami-core.ts';
 import { addVgpu, buildLibcuda, IMAGES, ownedBy, treeOf } from './injected.ts';
 import { possible, WORK } from './places.ts';
+import { restoreSysctls, setSysctls } from './sysctl.ts';
 
 const engine = createEngine();
 let hostRoot: string;
@@ -23,8 +25,13 @@ beforeAll(() => {
   addDriverNodes(hostRoot);
   buildLibcuda(join(hostRoot, 'usr/lib64'));
   for (const name of ['g1', 'g2']) addVgpu(hostRoot, `${name}-uid`);
+  renameSync(library(), `${library()}.old`);
+  buildHamiCore(library());
 });
 afterAll(cleanUp);
+
+/** HAMi-core on the node. */
+const library = (): string => join(hostRoot, 'usr/local/vgpu/libvgpu.so');
 
 let node: MemoryNode;
 let container: TestContainer;
@@ -35,6 +42,7 @@ async function start(options: StartOptions): Promise<void> {
     prepare(rootfs) {
       IMAGES[0][2](rootfs);
       options.prepare?.(rootfs);
+      chmodSync(join(rootfs, 'tmp'), 0o1777);
       if (userNamespaceBase !== undefined) ownedBy(userNamespaceBase, rootfs);
     },
   });
@@ -45,6 +53,7 @@ async function start(options: StartOptions): Promise<void> {
   node.deps = { ...node.deps, engine, hostRoot, containers };
 }
 afterEach(async () => {
+  restoreSysctls();
   await container.stop();
   node.remove();
 });
@@ -74,8 +83,7 @@ const optionsOf = (path: string): readonly string[] =>
     .map((line) => line.split(' ')[5] ?? '');
 
 /** Each program says its limits first; the kernel has let this one through to a driver that the machine does not have. */
-const LIMITED =
-  'CUDA_DEVICE_MEMORY_LIMIT_0=2000m\nCUDA_DEVICE_MEMORY_SHARED_CACHE=/tmp/vgpu/region.cache\nCUDA_DEVICE_SM_LIMIT=50\ncuInit 6\n';
+const LIMITED = 'a1 2000 MiB 50 %\ncuInit 6\n';
 const NO_DRIVER = /libcuda\.so\.1.*(No such file|cannot open)/;
 
 const PLACES = possible([
@@ -86,6 +94,8 @@ const PLACES = possible([
 
 describe.each(PLACES)('a container %s', (_, options) => {
   test('has a vGPU with its limits while it is mounted, on the GPU that the scheduler has chosen', async () => {
+    // As distributions have it: in /tmp nobody opens another's file to make it.
+    setSysctls({ 'fs/protected_regular': '2' });
     await start(options);
     const before = treeOf(container.rootfs);
     expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
@@ -98,16 +108,14 @@ describe.each(PLACES)('a container %s', (_, options) => {
     expect(await container.run('load libcuda.so.1')).toBe(LIMITED);
     expect(await container.run('ls /dev/nvidia1')).toMatch(/No such file/);
 
-    const folder = join(hostRoot, 'usr/local/vgpu/vgpu/containers/g1-uid_slave');
-    expect([join(folder, 'region.cache'), join(hostRoot, 'tmp/vgpulock/lock')].map(existsSync)).toEqual([true, true]);
-    for (const path of ['/tmp/vgpu', '/tmp/vgpulock'])
+    for (const path of ['/tmp/cudevshr.cache', '/tmp/vgpulock'])
       expect(optionsOf(path)).toEqual([expect.stringMatching(/^rw,nosuid,nodev,noexec/)]);
-    for (const path of ['/usr/local/vgpu/libvgpu.so', '/etc/ld.so.preload', '/overrideEnv'])
+    for (const path of ['/usr/local/vgpu/libvgpu.so', '/etc/ld.so.preload'])
       expect(optionsOf(path)).toEqual([expect.stringMatching(/^ro,nosuid,nodev/)]);
-    expect(await container.run('echo >>/overrideEnv; cat /proc/self/comm')).toMatch(/Read-only|Permission denied/);
-    expect(await container.run('echo true >/tmp/vgpu/x; chmod 755 /tmp/vgpu/x; /tmp/vgpu/x')).toMatch(
+    expect(await container.run('cp /bin/busybox /tmp/vgpulock/x; chmod 755 /tmp/vgpulock/x; /tmp/vgpulock/x')).toMatch(
       /Permission denied/,
     );
+    expect(await container.run('rm /tmp/cudevshr.cache')).toMatch(/busy/);
 
     await unmount('m1', [slave]);
     expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
@@ -139,26 +147,56 @@ test('a folder that the node worker itself sees read-only is writable in the con
   }
 });
 
-test('only a folder can be writable', async () => {
-  await start({ cgroupVersion: 2 });
-  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
-  try {
-    const file = { hostPath: join(hostRoot, 'usr/local/vgpu/libvgpu.so'), path: '/x', writable: true } as const;
-    await expect(engine.planFiles(handle, [file], [])).rejects.toMatchObject({ type: 'Invalid' });
-  } finally {
-    handle.close();
-  }
+/** Without the answer of cuInit. */
+const limits = async (): Promise<readonly string[]> => {
+  const said = await container.run('load libcuda.so.1');
+  return said.split('\n').filter((line) => / MiB |libcuda/.test(line));
+};
+
+describe('two mounts in one container', () => {
+  const SAID = { a0: 'a0 2000 MiB 50 %', a1: 'a1 2000 MiB 50 %', both: 'a1 4000 MiB 100 %' };
+
+  test('share its files and its region, and the last one takes them away', async () => {
+    await start({ cgroupVersion: 2 });
+    const before = treeOf(container.rootfs);
+    const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
+    await mount('m1', [one], 'files');
+    expect(await limits()).toEqual([SAID.a1]);
+    await mount('m2', [two], 'files');
+    expect(await limits()).toEqual([SAID.a0, SAID.a1]);
+    await unmount('m1', [one]);
+    expect(await limits()).toContain(SAID.a0);
+    await unmount('m2', [two]);
+    expect(await limits()).toEqual([expect.stringMatching(NO_DRIVER)]);
+    expect(treeOf(container.rootfs)).toEqual(before);
+  });
+
+  test('add their shares of one GPU', async () => {
+    await start({ cgroupVersion: 2 });
+    const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[1]], 'm2')];
+    await mount('m1', [one], 'files');
+    await mount('m2', [two], 'files');
+    expect(await limits()).toEqual([SAID.both]);
+    await unmount('m1', [one]);
+    expect(await limits()).toEqual([SAID.a1]);
+  });
 });
 
-test('the limits of a second mount cannot be added to those of the first, and the first stays as it is', async () => {
-  await start({ cgroupVersion: 2 });
-  const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
-  await mount('m1', [one]);
-  await expect(mount('m2', [two], 'files')).rejects.toMatchObject({ type: 'ContainerUnsupported' });
-  const { warnings } = await mount('m2', [two]);
-  expect(warnings).toMatchObject([
-    { message: expect.stringMatching(/"\/tmp\/vgpu" to the container: it has another file/) },
-  ]);
-  await unmount('m2', [two]);
-  expect(await container.run('load libcuda.so.1')).toBe(LIMITED);
+test('HAMi-core before 1.1 gets a folder to count in and limits that a second mount cannot add to', async () => {
+  copyFileSync(`${library()}.old`, library());
+  try {
+    await start({ cgroupVersion: 2 });
+    const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];
+    await mount('m1', [one], 'files');
+    expect(await container.run('load libcuda.so.1')).toMatch(/^CUDA_DEVICE_MEMORY_LIMIT_0=2000m\n[^]*cuInit 6\n$/);
+    expect(optionsOf('/tmp/vgpu')).toEqual([expect.stringMatching(/^rw,nosuid,nodev,noexec/)]);
+    expect(optionsOf('/overrideEnv')).toEqual([expect.stringMatching(/^ro,nosuid,nodev/)]);
+    await expect(mount('m2', [two], 'files')).rejects.toMatchObject({ type: 'ContainerUnsupported' });
+    const { warnings } = await mount('m2', [two]);
+    expect(warnings).toMatchObject([
+      { message: expect.stringMatching(/"\/tmp\/vgpu" to the container: it has another file/) },
+    ]);
+  } finally {
+    buildHamiCore(library());
+  }
 });

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { fail } from '../../contract/failures.ts';
 import { deviceKey } from '../../node-worker/cgroup/rule.ts';
 import type { ContainerHandle, DeviceUser, Grant, KernelEngine } from '../../node-worker/kernel/engine.ts';
+import { limitsIn, type VgpuLimits } from '../../node-worker/kernel/gpu-limits.ts';
 
 const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
   '/dev/fuse': [10, 229],
@@ -49,6 +50,8 @@ export class MemoryEngine
   files: ReadonlySet<string> | undefined = new Set();
   /** Paths of the host's files that are mounted, by container id. */
   readonly mounted = new Map<string, Set<string>>();
+  /** Of vGPUs, by container id. */
+  readonly limits = new Map<string, VgpuLimits>();
   /** Why no file can be mounted. */
   filesRefused: string | undefined;
   /** Where the files of the host's device nodes are. */
@@ -94,8 +97,9 @@ export class MemoryEngine
     };
   };
 
-  async grant(container: ContainerHandle, grant: Grant): ReturnType<KernelEngine['grant']> {
+  async grant(container: ContainerHandle, grant: Grant, others: readonly Grant[]): ReturnType<KernelEngine['grant']> {
     await this.before('grant', grant);
+    this.#limit(container, grant, [grant, ...others]);
     const there = this.#of(container);
     const nodesMade = grant.devices.map(({ path }) => path).filter((path) => !there.has(path));
     for (const path of nodesMade) there.add(path);
@@ -107,6 +111,7 @@ export class MemoryEngine
 
   async revoke(container: ContainerHandle, grant: Grant, others: readonly Grant[]): ReturnType<KernelEngine['revoke']> {
     await this.before('revoke', grant);
+    this.#limit(container, grant, others);
     const kept = new Set(others.flatMap(({ devices }) => devices.map(({ path }) => path)));
     for (const { path } of grant.devices) if (!kept.has(path)) this.#of(container).delete(path);
     const filesKept = new Set(others.flatMap(({ files = [] }) => files.map(({ path }) => path)));
@@ -152,6 +157,10 @@ export class MemoryEngine
 
   devicesOf: KernelEngine['devicesOf'] = async (container) =>
     [...this.#of(container)].map((path) => ({ ...this.hostDevice(`${this.hostRoot}${path}`), path, access: 'rw' }));
+
+  #limit({ containerId }: ContainerHandle, { limits }: Grant, grants: readonly Grant[]): void {
+    if (limits !== undefined) this.limits.set(containerId, limitsIn(limits, grants));
+  }
 
   #mountedIn({ containerId }: ContainerHandle): Set<string> {
     const mounted = this.mounted.get(containerId) ?? new Set();

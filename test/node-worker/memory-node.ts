@@ -150,6 +150,19 @@ export class MemoryNode {
     return { namespace: TARGET.namespace, name, uid };
   }
 
+  /** The target has had 1000 MiB and 30 percent of these GPUs from its start. */
+  addOwnVgpu(uuids: readonly string[]): void {
+    const { podUid, container } = TARGET;
+    const { envs, mounts } = vgpuAnswer(podUid, uuids);
+    const memory = uuids.map((_uuid, index) => [`CUDA_DEVICE_MEMORY_LIMIT_${index}`, '1000m']);
+    const answer = {
+      envs: { ...envs, ...Object.fromEntries(memory), CUDA_DEVICE_SM_LIMIT: '30' },
+      mounts: mounts.map((one) => ({ ...one, hostPath: one.hostPath.replace(/_slave$/, `_${container}`) })),
+    };
+    const picked = uuids.map((_uuid, index) => `GPU-0-own-${index}`);
+    this.allocations.push({ ...allocationOf(VGPU, picked, answer), podUid, container });
+  }
+
   /** What is requested until now is only gone on with. */
   retireKeys(): void {
     this.publicKeys = this.publicKeys.map(({ key }) => ({ key, retiredAtMs: Date.now() }));

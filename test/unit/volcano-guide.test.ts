@@ -4,15 +4,19 @@ import { expect, test } from '@jest/globals';
 import { parseMountBody } from '../../apiserver/requests/mount-body.ts';
 import { bodyProblems } from '../../apiserver/requests/mount-request.ts';
 import { DEVICE_TYPES, isMeasure } from '../../contract/device-types.ts';
+import { wantsExpansion } from '../../contract/requests.ts';
 import { VGPU_WORDS } from '../../node-worker/drivers/vgpu-ids.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 
 const GUIDE = readFileSync(join(import.meta.dirname, '../../docs/guides/volcano-vgpu.md'), 'utf8');
 
-test('the request in docs/guides/volcano-vgpu.md is such that the API takes it, with the patch, too', () => {
-  const [, request = ''] = /\/mount\?device_type=VOLCANO_VGPU&.* -f - <<'END'\n(.*)\nEND\n/.exec(GUIDE) ?? [];
+test('the requests in docs/guides/volcano-vgpu.md are such that the API takes them, with the patch, too', () => {
+  const requests = [...GUIDE.matchAll(/\/mount\?device_type=VOLCANO_VGPU&.* -f - <<'END'\n(.*)\nEND\n/g)];
+  const [request = '', expansion = ''] = requests.map(([, body = '']) => body);
   const [, patches = ''] = /`("patches": \[.*\])`/.exec(GUIDE) ?? [];
-  for (const text of [request, `{${patches}, ${request.slice(1)}`]) {
+  const { annotations = {} } = parseMountBody(Buffer.from(expansion)).body;
+  expect(wantsExpansion({ annotations })).toBe(true);
+  for (const text of [request, expansion, `{${patches}, ${request.slice(1)}`]) {
     const { body, problems, unknown } = parseMountBody(Buffer.from(text));
     expect([problems, unknown, bodyProblems(body, 'VOLCANO_VGPU')]).toEqual([[], [], []]);
   }
