@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -134,6 +134,23 @@ test('a folder that the node worker itself sees read-only is writable in the con
     await start({ cgroupVersion: 2 });
     await mount('m1', [node.addVgpuSlave('g1', [UUIDS[1]])]);
     expect(await container.run('echo held >/tmp/vgpulock/by; cat /tmp/vgpulock/by')).toBe('held\n');
+  } finally {
+    execFileSync('umount', ['-l', lock]);
+  }
+});
+
+test('a lock folder that was removed and made again on the node is not taken for the one that the node worker sees', async () => {
+  const lock = join(hostRoot, 'tmp/vgpulock');
+  const removed = mkdtempSync(join(WORK, 'lock-'));
+  execFileSync('mount', ['--bind', removed, lock]);
+  try {
+    rmdirSync(removed);
+    await start({ cgroupVersion: 2 });
+    const slave = node.addVgpuSlave('g1', [UUIDS[1]]);
+    await expect(mount('m1', [slave], 'files')).rejects.toMatchObject({
+      type: 'NotFound',
+      message: expect.stringMatching(/the node has no "\/tmp\/vgpulock", or the node worker does not see it/),
+    });
   } finally {
     execFileSync('umount', ['-l', lock]);
   }
