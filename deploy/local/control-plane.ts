@@ -90,14 +90,12 @@ export function controlPlaneSpecs(paths: StatePaths, tools: ToolFolders): Record
   };
 }
 
-/** `volcano` is a profile like the default one: a pod that names it is really scheduled by a second scheduler name. */
 function schedulerConfig(paths: StatePaths): unknown {
   return {
     apiVersion: 'kubescheduler.config.k8s.io/v1',
     kind: 'KubeSchedulerConfiguration',
     clientConnection: { kubeconfig: join(paths.config, 'scheduler.kubeconfig') },
     leaderElection: { leaderElect: false },
-    profiles: [{ schedulerName: 'default-scheduler' }, { schedulerName: 'volcano' }],
   };
 }
 

@@ -33,6 +33,7 @@ export function guardOf(pid: number, rootFd: number): MountGuard {
     // More may be the root directory than what may be found in it.
     if (parentFd !== rootFd && isSameMount(fd, parentFd)) return;
     const mount = mountOf(pid, fd);
+    if (mount !== undefined && IN_MEMORY.test(mount.type)) return;
     const host = hostMountOf(fd, mount);
     const type = mount?.type ?? host?.type;
     if (type !== undefined && IN_MEMORY.test(type)) return;
@@ -60,13 +61,17 @@ function mountOf(pid: number, fd: number): Mount | undefined {
   return findMount(pid, ({ id }) => id === wanted);
 }
 
-/** By what the mount tells, where it is known: files of a btrfs subvolume tell another number. */
+/**
+ * By what the mount tells, where it is known: files of a btrfs subvolume tell another number. What a container runtime mounts in a
+ * namespace of its own is seen from here by way of the volume that has its folder, and there is nothing here that is not the host's.
+ */
 function hostMountOf(fd: number, mount: Mount | undefined): Mount | undefined {
   const fileSystem = mount?.device ?? statNow(fd).fileSystem;
-  return findMount(1, ({ device }) => device === fileSystem);
+  const isMeant = ({ device }: Mount): boolean => device === fileSystem;
+  return findMount(1, isMeant) ?? findMount('self', isMeant);
 }
 
-function findMount(pid: number, isMeant: (mount: Mount) => boolean): Mount | undefined {
+function findMount(pid: number | 'self', isMeant: (mount: Mount) => boolean): Mount | undefined {
   for (const line of linesOf(`/proc/${pid}/mountinfo`)) {
     const mount = parseMount(line);
     if (mount !== undefined && isMeant(mount)) return mount;

@@ -115,11 +115,18 @@ function resolved(root: string, path: string): string {
 }
 
 function lstat(root: string, path: string): ReturnType<typeof lstatSync> & object {
+  const stat = ifNone(() => lstatSync(`${root}${path}`));
+  // A volume of the node worker goes on showing a folder that was removed, and not the one that was made in its place.
+  if (stat !== undefined && stat.nlink > 0) return stat;
+  throw fail('NotFound', `Cannot use host path "${path}": the node has no such file`);
+}
+
+function ifNone<T>(look: () => T): T | undefined {
   try {
-    return lstatSync(`${root}${path}`);
+    return look();
   } catch (err) {
     const code = codeOf(err);
-    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw err;
-    throw fail('NotFound', `Cannot use host path "${path}": the node has no such file`, err);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw err;
   }
 }

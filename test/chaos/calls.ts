@@ -7,6 +7,7 @@ import { GROUP } from '../e2e/pods.ts';
 import { now } from './clock.ts';
 import type { Call, History } from './history.ts';
 import { partsOf } from './parts.ts';
+import { RESOURCES, type Resource } from './resources.ts';
 
 export const NAMESPACE = 'default';
 /** kube-apiserver cuts a request after 60 s. */
@@ -16,7 +17,7 @@ export interface Wanted {
   readonly pod: string;
   readonly node: string;
   readonly name: string;
-  readonly resource: string;
+  readonly resource: Resource;
   readonly waitSeconds: number;
   readonly queue: boolean;
   readonly leaseSeconds?: number;
@@ -36,11 +37,12 @@ export class Caller {
   /** The same request for the same mount, however often it is made; with another lease it renews. */
   mount(wanted: Wanted, verb: 'mount' | 'renew' = 'mount'): Promise<Call> {
     const { pod, name, resource, waitSeconds, queue, leaseSeconds, onRestart } = wanted;
-    const query = `device_type=HOSTDEV&wait_second=${waitSeconds}${queue ? '&queue=true' : ''}`;
+    const { deviceType, measures } = RESOURCES[resource];
+    const query = `device_type=${deviceType}&wait_second=${waitSeconds}${queue ? '&queue=true' : ''}`;
     const body = {
       name,
       idempotencyKey: name,
-      resources: { [resource]: '1' },
+      resources: { [resource]: '1', ...measures },
       onRestart,
       ...(leaseSeconds !== undefined && { leaseSeconds }),
     };
@@ -48,7 +50,7 @@ export class Caller {
   }
 
   unmount(wanted: Wanted, force: boolean): Promise<Call> {
-    const query = `device_type=HOSTDEV&mount=${wanted.name}&wait_second=30${force ? '&force=1' : ''}`;
+    const query = `device_type=${RESOURCES[wanted.resource].deviceType}&mount=${wanted.name}&wait_second=30${force ? '&force=1' : ''}`;
     const leased = wanted.leaseSeconds !== undefined;
     return this.#put({ verb: 'unmount', ...placeOf(wanted), force, leased }, `pods/${wanted.pod}/unmount?${query}`, {});
   }

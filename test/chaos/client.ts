@@ -1,7 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { SLAVE_LABELS } from '../../contract/names.ts';
 import { CLUSTER } from '../e2e/cluster.ts';
-import { FUSE, KMSG } from '../e2e/pods.ts';
 import type { Temporal } from '../e2e/temporal.ts';
 import type { Caller, Wanted } from './calls.ts';
 import { now } from './clock.ts';
@@ -9,6 +8,7 @@ import type { Gate } from './gate.ts';
 import type { Call, History, Quiet } from './history.ts';
 import { isClear } from './parts.ts';
 import type { Random } from './random.ts';
+import { WEIGHTS } from './resources.ts';
 import type { TargetPods, TargetSpec } from './targets.ts';
 
 /** How long a request is repeated until its end is known. */
@@ -119,7 +119,7 @@ export class ClientLoop {
       pod: this.#pod,
       node: spec.node,
       name: `${this.#pod}-m${++this.#mounts}`,
-      resource: random.next() < 0.8 ? FUSE : KMSG,
+      resource: random.weighted(WEIGHTS),
       waitSeconds: random.between(queue ? [5, 25] : [3, 20]),
       queue,
       onRestart: random.pick(['reapply', 'release']),

@@ -1,6 +1,6 @@
 import { SLAVE_LABELS } from '../../contract/names.ts';
-import { ask, listPath } from '../e2e/kube.ts';
-import { unmount } from '../e2e/pods.ts';
+import { ask, listPath, send } from '../e2e/kube.ts';
+import { pathOf } from '../e2e/pods.ts';
 import type { Temporal } from '../e2e/temporal.ts';
 import { until } from '../e2e/until.ts';
 import { type Caller, NAMESPACE } from './calls.ts';
@@ -8,6 +8,7 @@ import { ClientLoop, type Outcome } from './client.ts';
 import { Gate } from './gate.ts';
 import type { History } from './history.ts';
 import type { Random } from './random.ts';
+import { TYPES } from './resources.ts';
 import { ROLE_LABEL, type TargetPods, type TargetSpec } from './targets.ts';
 
 export interface ClientsOptions {
@@ -72,7 +73,8 @@ export class Clients {
   async end(): Promise<void> {
     this.abort();
     await Promise.all(this.#running);
-    for (const pod of await podsWith(`${ROLE_LABEL}=target`)) await unmount(pod, '&force=1&wait_second=38');
+    for (const pod of await podsWith(`${ROLE_LABEL}=target`))
+      for (const type of TYPES) await send('PUT', pathOf(pod, 'unmount', '&force=1&wait_second=38', type));
   }
 
   abort(): void {

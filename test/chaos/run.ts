@@ -30,6 +30,7 @@ import { rest, whole } from './rest/rest.ts';
 import { scheduleOf, wordsOf } from './schedule.ts';
 import { Striker } from './strike.ts';
 import { TargetPods } from './targets.ts';
+import { Vendors } from './vendors.ts';
 import type { Overlap } from './witness/overlap.ts';
 import type { Run } from './witness/runs.ts';
 
@@ -56,6 +57,7 @@ class Chaos {
   readonly #keeper: Keeper;
   readonly #frozen = new Frozen();
   readonly #watch: NodeWorkerWatch;
+  readonly #vendors = new Vendors();
   readonly #clients: Clients;
   readonly #holding = new Set<Promise<void>>();
   readonly #beganMs = now();
@@ -100,6 +102,7 @@ class Chaos {
     this.#history.add({ type: 'begin', seed, faults, ...(mutation !== undefined && { mutation }) });
     await whole();
     const image = await loadStaticImage(NODES, WITNESS, ['/witness']);
+    await this.#vendors.start();
     this.#keeper.start();
     this.#watch.start();
     await this.#clients.begin(image);
@@ -217,6 +220,11 @@ class Chaos {
     }
     this.#keeper.stop();
     this.#watch.stop();
+    try {
+      await this.#vendors.stop();
+    } catch (err) {
+      this.#history.violation(`a scheduler of the checker has stopped: ${String(err)}`);
+    }
     await this.#temporal.close();
     this.#history.close();
   }

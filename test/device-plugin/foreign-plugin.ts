@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   Server,
@@ -6,13 +6,14 @@ import {
   type ServerUnaryCall,
   type ServerWritableStream,
   type sendUnaryData,
+  status,
 } from '@grpc/grpc-js';
 import { endpointOf } from '../../device-plugin/names.ts';
 import { register } from '../../device-plugin/registration.ts';
 import { loadService } from '../../proto/services.ts';
 
 /** What a plugin answers for one container (deviceplugin.proto, ContainerAllocateResponse). */
-interface Granted {
+export interface Granted {
   readonly envs?: Readonly<Record<string, string>>;
   readonly mounts?: readonly {
     readonly containerPath: string;
@@ -31,7 +32,8 @@ export interface Offered {
   readonly resource: string;
   /** Of its devices, which are always healthy. */
   readonly ids: readonly string[];
-  readonly grant: (ids: readonly string[]) => Granted;
+  /** A failure is told to the kubelet, which gives up the pod. */
+  readonly grant: (ids: readonly string[]) => Granted | Promise<Granted>;
 }
 
 interface AllocateRequest {
@@ -39,13 +41,15 @@ interface AllocateRequest {
 }
 
 const DEVICE_PLUGIN = loadService('DevicePlugin');
+const LOOK_MS = 500;
 
-/** A device plugin as any vendor may write one: what it grants is up to `Offered`. It registers once, and ends with its process. */
+/** A device plugin as any vendor may write one: what it grants is up to `Offered`. It ends with its process. */
 export class ForeignPlugin {
   readonly #server = new Server();
   readonly #dir: string;
   readonly #offered: Offered;
   readonly #endpoint: string;
+  #looking: NodeJS.Timeout | undefined;
 
   /** `dir` is the kubelet's folder for device plugins. */
   constructor(dir: string, offered: Offered) {
@@ -58,13 +62,30 @@ export class ForeignPlugin {
       listAndWatch: (call: ServerWritableStream<object, object>) =>
         call.write({ devices: offered.ids.map((ID) => ({ ID, health: 'Healthy' })) }),
       allocate: ({ request }: ServerUnaryCall<AllocateRequest, object>, answer: sendUnaryData<object>) =>
-        answer(null, {
-          containerResponses: request.containerRequests.map(({ devicesIds }) => offered.grant(devicesIds)),
-        }),
+        void Promise.all(request.containerRequests.map(async ({ devicesIds }) => offered.grant(devicesIds))).then(
+          (containerResponses) => answer(null, { containerResponses }),
+          (err: Error) => answer({ code: status.UNKNOWN, details: err.message }),
+        ),
     });
   }
 
-  /** Resolves once the kubelet has it. */
+  /** Starts it, and starts it again whenever a kubelet that has started has removed its socket. */
+  async stay(): Promise<void> {
+    await this.start();
+    let isBusy = false;
+    this.#looking = setInterval(() => {
+      if (isBusy || existsSync(join(this.#dir, this.#endpoint))) return;
+      isBusy = true;
+      this.#server.unbind(`unix:${join(this.#dir, this.#endpoint)}`);
+      // The kubelet may not listen yet.
+      const again = this.start().catch(() => rmSync(join(this.#dir, this.#endpoint), { force: true }));
+      void again.finally(() => {
+        isBusy = false;
+      });
+    }, LOOK_MS);
+  }
+
+  /** Resolves once the kubelet has it, which forgets it when it starts anew. */
   async start(): Promise<void> {
     const socket = join(this.#dir, this.#endpoint);
     rmSync(socket, { force: true });
@@ -78,6 +99,7 @@ export class ForeignPlugin {
 
   /** Also of one that has not started, or only half. Leaves no file. */
   close(): void {
+    clearInterval(this.#looking);
     this.#server.forceShutdown();
     rmSync(join(this.#dir, this.#endpoint), { force: true });
   }

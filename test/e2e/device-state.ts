@@ -82,6 +82,11 @@ export async function restartContainer(pod: string): Promise<void> {
   await podReady(pod);
 }
 
+/** All that is mounted in the container, in the words of `DeviceState.mounts`. */
+export async function mountsIn(pod: string, which: ContainerOf = {}): Promise<readonly string[]> {
+  return mountsOf(await containerPid(pod, which));
+}
+
 function open(containerId: string): ReturnType<KernelEngine['openContainer']> {
   engine ??= createEngine();
   return engine.openContainer({ containerId });
@@ -97,7 +102,7 @@ function stateOf(containerId: string): DeviceState {
     return {
       rules: Object.fromEntries(rules),
       nodes: nodesBelow(dev, lstatSync(dev).dev).map((line) => line.replaceAll(dev, '/dev')),
-      mounts: mountsOf(handle.pid),
+      mounts: mountsOf(handle.pid).filter((line) => /^\/dev[ /]/.test(line)),
     };
   } finally {
     handle.close();
@@ -133,7 +138,7 @@ function mountsOf(pid: number): readonly string[] {
   return readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
     .split('\n')
     .map((line) => line.split(' '))
-    .filter(([, , , , point = '']) => point === '/dev' || point.startsWith('/dev/'))
+    .filter(([, , , , point]) => point !== undefined)
     .map((fields) => [...fields.slice(4, 6), fields[fields.indexOf('-') + 1]].join(' '))
     .toSorted();
 }

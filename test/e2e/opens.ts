@@ -1,7 +1,7 @@
 import type { Outcome } from './exec.ts';
 
 /** How open(2) of a device ends: `opened`, the name of the error, or `absent` where there is no node. */
-type Answer = 'opened' | 'absent' | 'ENXIO' | 'EPERM';
+type Answer = 'opened' | 'absent' | 'ENXIO' | 'ENODEV' | 'EPERM';
 
 export interface Opens {
   /** By the container's own node. */
@@ -15,6 +15,8 @@ const SENTENCES: readonly (readonly [RegExp, Answer])[] = [
   [/^absent$/, 'absent'],
   // Allowed, but the kernel has no driver for that number.
   [/No such device or address$/, 'ENXIO'],
+  // The same by the driver of the major.
+  [/No such device$/, 'ENODEV'],
   [/Operation not permitted$/, 'EPERM'],
 ];
 

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { folderOf, HOOK_PATH } from '../node-worker/vgpu.ts';
 
 /**
  * Stands for NVIDIA's libcuda: `cuInit` opens the control node and answers 0, or why it could not. It is built against no C library,
@@ -44,15 +45,21 @@ __attribute__((constructor)) static void begin(void) {
   open("/tmp/vgpulock/lock", 0102, 0666);
 }`;
 
-/** Makes what the installation of Volcano's device plugin leaves on a node, with the folders for slave `uid`. */
+/** Makes what Volcano's device plugin has on a node, with its folders for slave `uid`. */
 export function addVgpu(host: string, uid: string): void {
-  const folder = join(host, 'usr/local/vgpu');
-  for (const path of [join(folder, `vgpu/containers/${uid}_slave`), join(host, 'tmp/vgpulock')]) {
+  addVgpuLibrary(host);
+  for (const path of [join(host, folderOf(uid)), join(host, 'tmp/vgpulock')]) {
     mkdirSync(path, { recursive: true });
     chmodSync(path, 0o777);
   }
+}
+
+/** What its installation leaves there. */
+export function addVgpuLibrary(host: string): void {
+  const folder = join(host, HOOK_PATH);
+  mkdirSync(folder, { recursive: true });
   build(['gcc', '-shared', '-fPIC', '-nostdlib'], LIBVGPU, join(folder, 'libvgpu.so'));
-  writeFileSync(join(folder, 'ld.so.preload'), '/usr/local/vgpu/libvgpu.so\n');
+  writeFileSync(join(folder, 'ld.so.preload'), `${HOOK_PATH}/libvgpu.so\n`);
 }
 
 /**

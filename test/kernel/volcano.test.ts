@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -180,6 +180,34 @@ describe('two mounts in one container', () => {
     await unmount('m1', [one]);
     expect(await limits()).toEqual([SAID.a1]);
   });
+});
+
+test('a lock folder that was removed and made again on the node is not taken for the one that the node worker sees', async () => {
+  const lock = join(hostRoot, 'tmp/vgpulock');
+  const removed = mkdtempSync(join(WORK, 'lock-'));
+  execFileSync('mount', ['--bind', removed, lock]);
+  try {
+    rmdirSync(removed);
+    await start({ cgroupVersion: 2 });
+    const slave = node.addVgpuSlave('g1', [UUIDS[1]]);
+    await expect(mount('m1', [slave], 'files')).rejects.toMatchObject({
+      type: 'NotFound',
+      message: expect.stringMatching(/the node has no "\/tmp\/vgpulock", or the node worker does not see it/),
+    });
+  } finally {
+    execFileSync('umount', ['-l', lock]);
+  }
+});
+
+test('only a folder can be writable', async () => {
+  await start({ cgroupVersion: 2 });
+  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  try {
+    const file = { hostPath: join(hostRoot, 'usr/local/vgpu/libvgpu.so'), path: '/x', writable: true } as const;
+    await expect(engine.planFiles(handle, [file], [])).rejects.toMatchObject({ type: 'Invalid' });
+  } finally {
+    handle.close();
+  }
 });
 
 test('HAMi-core before 1.1 gets a folder to count in and limits that a second mount cannot add to', async () => {

@@ -23,12 +23,14 @@ GPU Excluded:\t No
 
 export const UVM_MAJOR = 511;
 
+const GPU_MAJOR = 195;
+
 /** Of a driver whose majors are these. */
-export const procDevices = (uvm = UVM_MAJOR, driver = 'nvidia'): string => `Character devices:
+export const procDevices = (uvm = UVM_MAJOR, driver = 'nvidia', major = GPU_MAJOR): string => `Character devices:
   1 mem
  10 misc
-195 ${driver}
-195 nvidiactl
+${major} ${driver}
+${major} nvidiactl
 ${uvm} nvidia-uvm
 510 nvidia-caps
 
@@ -39,14 +41,14 @@ Block devices:
 export const UUIDS = ['GPU-5f3b1c1e-0000-4c0e-9d5b-0123456789a0', 'GPU-5f3b1c1e-0001-4c0e-9d5b-0123456789a1'] as const;
 export const BUS_IDS = ['0000:3b:00.0', '0000:af:00.0'] as const;
 
-/** Makes what the driver of two GPUs shows below /proc; the first has minor 1. */
-export function addDriver(root: string): void {
+/** Makes what the driver of two GPUs shows below /proc; the first has minor 1, unless other numbers are given. */
+export function addDriver(root: string, minors: readonly [number, number] = [1, 0], major = GPU_MAJOR): void {
   BUS_IDS.forEach((busId, index) => {
     const gpu = join(root, 'proc/driver/nvidia/gpus', busId);
     mkdirSync(gpu, { recursive: true });
-    writeFileSync(join(gpu, 'information'), gpuInformation(busId, 1 - index, UUIDS[index]));
+    writeFileSync(join(gpu, 'information'), gpuInformation(busId, minors[index] ?? 0, UUIDS[index]));
   });
-  writeFileSync(join(root, 'proc/devices'), procDevices());
+  writeFileSync(join(root, 'proc/devices'), procDevices(UVM_MAJOR, 'nvidia', major));
 }
 
 /** Device numbers by path, as the driver's own nodes have them. */
@@ -71,9 +73,12 @@ export function addDriverNodes(root: string, nodes: Readonly<Record<string, read
   }
 }
 
-/** Throws where a driver of the machine has a major of `DRIVER_NODES`: an open would reach it. `text` is that of /proc/devices. */
-export function requireNoDriver(text = readFileSync('/proc/devices', 'utf8')): void {
-  const majors = new Set(Object.values(DRIVER_NODES).map(([major]) => String(major)));
+/** Throws where a driver of the machine has a major of `nodes`: an open would reach it. `text` is that of /proc/devices. */
+export function requireNoDriver(
+  nodes: Readonly<Record<string, readonly number[]>> = DRIVER_NODES,
+  text = readFileSync('/proc/devices', 'utf8'),
+): void {
+  const majors = new Set(Object.values(nodes).map(([major]) => String(major)));
   const lines = text.replace(/Block devices:[^]*/, '').split('\n');
   const taken = lines.map((line) => line.trim()).find((line) => majors.has(line.split(' ')[0] ?? ''));
   if (taken !== undefined) throw new Error(`Cannot test without a driver: /proc/devices has "${taken}"`);

@@ -55,3 +55,30 @@ test('a foreign plugin that the kubelet refuses says why, and leaves no file whe
   plugin.close();
   expect(readdirSync(dir)).toEqual(['kubelet.sock']);
 });
+
+test('one that stays registers again with each kubelet that has removed its socket', async () => {
+  await kubelet.start();
+  await plugin.stay();
+  kubelet.kill();
+  kubelet = new KubeletSide(dir);
+  await kubelet.start();
+  await eventually(() => kubelet.devices(GPU) !== undefined);
+  expect(await kubelet.allocate(GPU, ['GPU-0'])).toMatchObject({
+    containerResponses: [{ cdiDevices: [{ name: 'GPU-0' }] }],
+  });
+});
+
+test('what it cannot grant is told to the kubelet', async () => {
+  const refusing = new ForeignPlugin(dir, {
+    resource: 'example.com/none',
+    ids: ['one'],
+    grant: () => Promise.reject(new Error('no pod waits for it')),
+  });
+  try {
+    await kubelet.start();
+    await refusing.start();
+    await expect(kubelet.allocate('example.com/none', ['one'])).rejects.toThrow('no pod waits for it');
+  } finally {
+    refusing.close();
+  }
+});

@@ -30,6 +30,10 @@ const BINDS = {
   'etc-cdi': '/etc/cdi',
   'run-cdi': '/run/cdi',
   'run-nvidia': '/run/nvidia',
+  // What vendors install on a node: Volcano's vGPU device plugin with the folder of its lock, and the driver of Ascend NPUs.
+  'usr-local-vgpu': '/usr/local/vgpu',
+  'tmp-vgpulock': '/tmp/vgpulock',
+  'usr-local-ascend': '/usr/local/Ascend',
 };
 
 export const MOUNT_POINTS: readonly string[] = Object.values(BINDS);

@@ -67,6 +67,21 @@ test.each<[string, Partial<Snapshot>, RegExp]>([
     { targets: [{ ...TARGET, beside: [...TARGET.beside, '+ 20666 0:0 1:11 /dev/kmsg'] }] },
     /\/dev\/kmsg" without/,
   ],
+  [
+    'a file that is mounted without a mount',
+    { slaves: [], records: [], workflows: [], targets: [{ ...BARE, beside: ['+ mount /usr/lib/libcuda.so ro ext4'] }] },
+    /a has "\+ mount \/usr\/lib\/libcuda\.so ro ext4" without/,
+  ],
+  [
+    'a file beside those of the mount',
+    { targets: [{ ...TARGET, beside: [...TARGET.beside, '+ mount /usr/lib/libcuda.so ro ext4'] }] },
+    /libcuda\.so ro ext4" without/,
+  ],
+  [
+    'a file that is missing',
+    { records: [{ ...RECORD, paths: [...RECORD.paths, '/usr/lib/libcuda.so'] }] },
+    /a lacks \/usr\/lib\/libcuda\.so,/,
+  ],
   ['a node that is missing', { targets: [{ ...TARGET, beside: ['+ c 10:229 rwm'] }] }, /a lacks \/dev\/fuse/],
   ['a device that cannot be opened', { targets: [{ ...TARGET, could: false }] }, /a can not open/],
   [

@@ -25,6 +25,7 @@ export interface SeenRecord {
   readonly phase: string;
   readonly containerId: string;
   readonly slaveUids: readonly string[];
+  /** Of device nodes and of files of the node, in the container. */
   readonly paths: readonly string[];
 }
 
@@ -111,8 +112,8 @@ function problemsOfTarget(
   const extra =
     paths.length === 0
       ? beside
-      : beside.filter((line) => line.includes(' /dev/') && !paths.some((path) => line.includes(path)));
-  const missing = paths.filter((path) => !beside.some((line) => line.includes(path)));
+      : beside.filter((line) => /^. mount | \/dev\//.test(line) && !paths.some((path) => isOf(path, line)));
+  const missing = paths.filter((path) => !beside.some((line) => isOf(path, line)));
   const isWrong = could !== undefined && could !== paths.includes(EXCLUSIVE);
   return [
     ...extra.map((line) => `${name} has "${line}" without a mount`),
@@ -120,3 +121,6 @@ function problemsOfTarget(
     ...(isWrong ? [`${name} can ${could ? '' : 'not '}open ${EXCLUSIVE}`] : []),
   ];
 }
+
+/** `+ node 20666 0:0 10:229 /dev/fuse`, `+ mount /usr/lib/libcuda.so.1 ro,nosuid ext4`. */
+const isOf = (path: string, line: string): boolean => `${line} `.includes(` ${path} `);

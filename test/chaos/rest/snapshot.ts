@@ -2,8 +2,9 @@ import type { Client } from '@temporalio/client';
 import type { DeviceMountObject } from '../../../contract/device-mount-object.ts';
 import { ANNOTATIONS, SLAVE_LABELS } from '../../../contract/names.ts';
 import type { ClusterNode } from '../../../deploy/local/node/node.ts';
+import type { Grant } from '../../../node-worker/kernel/engine.ts';
 import { NODES } from '../../e2e/cluster.ts';
-import { type DeviceState, deviceState } from '../../e2e/device-state.ts';
+import { type DeviceState, deviceState, mountsIn } from '../../e2e/device-state.ts';
 import { ask, listPath } from '../../e2e/kube.ts';
 import { mountsPath } from '../../e2e/pods.ts';
 import { NAMESPACE } from '../calls.ts';
@@ -65,7 +66,7 @@ interface RecordFile {
   readonly containerId: string;
   readonly mount: { readonly namespace: string; readonly name: string };
   readonly slaves: readonly { readonly uid: string }[];
-  readonly devices: readonly { readonly grant: { readonly devices: readonly { readonly path: string }[] } }[];
+  readonly devices: readonly { readonly grant: Pick<Grant, 'devices' | 'files'> }[];
 }
 
 async function recordsOf(node: ClusterNode): Promise<SeenRecord[]> {
@@ -80,8 +81,18 @@ async function recordsOf(node: ClusterNode): Promise<SeenRecord[]> {
 
 function recordIn(node: string, text: string): SeenRecord {
   const { phase, containerId, mount, slaves, devices } = JSON.parse(text) as RecordFile;
-  const paths = devices.flatMap(({ grant }) => grant.devices.map(({ path }) => path));
-  return { node, mount: mount.name, phase, containerId, slaveUids: slaves.map(({ uid }) => uid), paths };
+  const paths = devices.flatMap(({ grant }) => [
+    ...grant.devices.map(({ path }) => path),
+    ...(grant.files ?? []).filter(({ kind, name }) => kind === 'mount' && name === 'made').map(({ path }) => path),
+  ]);
+  return {
+    node,
+    mount: mount.name,
+    phase,
+    containerId,
+    slaveUids: slaves.map(({ uid }) => uid),
+    paths: [...new Set(paths)],
+  };
 }
 
 /** The reconciler begins again and again, and the name of the cluster is held for ever. */
@@ -100,7 +111,7 @@ async function openWorkflows(temporal: Client): Promise<string[]> {
 async function seenTargets(pods: TargetPods): Promise<SeenTarget[]> {
   const [targets, twins] = await Promise.all([podsWith(`${ROLE_LABEL}=target`), podsWith(`${ROLE_LABEL}=twin`)]);
   const bare = new Map<string, DeviceState>();
-  for (const twin of twins) bare.set(kindOf(twin), await deviceState(twin.metadata.name));
+  for (const twin of twins) bare.set(kindOf(twin), await wholeState(twin.metadata.name));
   return Promise.all(
     targets.map(async (target) => {
       const { name, uid } = target.metadata;
@@ -111,12 +122,18 @@ async function seenTargets(pods: TargetPods): Promise<SeenTarget[]> {
         uid,
         node: target.spec.nodeName ?? '',
         containerId: target.status.containerStatuses?.[0]?.containerID?.replace(/^[a-z-]+:\/\//, '') ?? '',
-        beside: besideTwin(await deviceState(name), twin),
+        beside: besideTwin(await wholeState(name), twin),
         could: couldNow(pods.runsOf(name)),
       };
     }),
   );
 }
+
+/** With all that is mounted in the container: the files of a device, too. */
+const wholeState = async (pod: string): Promise<DeviceState> => ({
+  ...(await deviceState(pod)),
+  mounts: await mountsIn(pod),
+});
 
 const kindOf = ({ spec }: Pod): string => `${spec.nodeName} ${spec.hostUsers ?? true}`;
 

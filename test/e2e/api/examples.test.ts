@@ -4,8 +4,11 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { APISERVER_URL } from '../../../deploy/local/addresses.ts';
 import { LATER_ORIGINAL_BODY, ORIGINAL_BODY } from '../../apiserver/original-bodies.ts';
+import { VolcanoScheduler } from '../../device-plugin/volcano-scheduler.ts';
 import { CLUSTER, NODES } from '../cluster.ts';
+import { send } from '../kube.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
+import { NAMESPACE } from '../lane.ts';
 import { FUSE, slavesGone, startPod } from '../pods.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
 
@@ -81,6 +84,11 @@ describe('curl with a token', () => {
 });
 
 describe('the bodies of the original’s API page', () => {
+  const place = { node: NODES[0]?.name ?? '', namespace: NAMESPACE };
+  const volcano = new VolcanoScheduler(place, send, () => 'Insufficient volcano.sh/vgpu-number');
+  beforeAll(() => volcano.start());
+  afterAll(() => volcano.close());
+
   test.each([
     ['with comments', ORIGINAL_BODY],
     ['with patches', LATER_ORIGINAL_BODY],

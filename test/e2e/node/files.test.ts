@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
@@ -11,8 +11,8 @@ import { deviceState, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask } from '../kube.ts';
 import { isMine, laneNode } from '../lane.ts';
+import { startLibraryPod, stdoutOf, treeOf } from '../library-pods.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
-import { loadRootImage } from '../opener/image.ts';
 import { pathOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
@@ -53,45 +53,31 @@ afterAll(async () => {
 
 const removeDriver = (): void => rmSync(driver, { recursive: true, force: true });
 
-/** Starts a pod from an image with this C library, a program that loads libraries, a shell, and no driver. */
-async function start(prepare: (root: string) => void): Promise<string> {
-  const image = await loadRootImage([node], ['/bin/sh', '-c', 'exec busybox sleep 100000'], async (root) => {
-    mkdirSync(join(root, 'bin'));
-    prepare(root);
-    copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-    symlinkSync('busybox', join(root, 'bin/sh'));
-  });
-  return targets.start(node.name, { containers: [{ name: 'main', image, imagePullPolicy: 'Never' }] });
-}
-
-const stdout = async (pod: string, line: string): Promise<string> => (await inPod(pod, line)).stdout.trim();
-
-/** What the container has but for what is mounted in it. */
-const tree = (pod: string): Promise<string> =>
-  stdout(pod, 'busybox find / -xdev | busybox sort | busybox xargs busybox stat -c "%n %f %u %g %N"');
-
 /** The node's kind makes no difference to the image: the nodes share them. */
 test.each(IMAGES.filter((_image, index) => isMine(index)))(
   'a GPU brings its driver into a running container of an image of %s, and takes it away',
   async (_name, folder, prepare) => {
-    const pod = await start(prepare);
-    const before = [await deviceState(pod), await tree(pod)];
-    expect(await stdout(pod, 'load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
+    const pod = await startLibraryPod(targets, node, prepare);
+    const before = [await deviceState(pod), await treeOf(pod)];
+    expect(await stdoutOf(pod, 'load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
     const path = pathOf(pod, 'mount', '&wait_second=30', 'NVIDIA_GPU');
     const { metadata } = await ask<DeviceMount>('PUT', path, { resources: { [GPU]: '1' } });
     // ENXIO: the kernel has let the library through to a driver that this machine does not have.
-    expect(await stdout(pod, 'load libcuda.so.1')).toBe('cuInit 6');
+    expect(await stdoutOf(pod, 'load libcuda.so.1')).toBe('cuInit 6');
     const { stderr } = await inPod(pod, `echo >${folder}/libcuda.so.${VERSION}`);
     expect(stderr).toContain('Read-only file system');
 
     await restartContainer(pod);
-    await until('the driver in the new container', async () => (await stdout(pod, 'load libcuda.so.1')) === 'cuInit 6');
+    await until(
+      'the driver in the new container',
+      async () => (await stdoutOf(pod, 'load libcuda.so.1')) === 'cuInit 6',
+    );
 
     process.kill(await nodeWorkerPid(node), 'SIGKILL');
     await daemonPodReady('device-mounter-node', node.name);
-    expect(await stdout(pod, 'load libcuda.so.1')).toBe('cuInit 6');
+    expect(await stdoutOf(pod, 'load libcuda.so.1')).toBe('cuInit 6');
     await ask('PUT', pathOf(pod, 'unmount', `&wait_second=30&mount=${metadata.name}`, 'NVIDIA_GPU'));
-    expect(await stdout(pod, 'load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
-    expect([await deviceState(pod), await tree(pod)]).toEqual(before);
+    expect(await stdoutOf(pod, 'load libcuda.so.1')).toMatch(/libcuda\.so\.1/);
+    expect([await deviceState(pod), await treeOf(pod)]).toEqual(before);
   },
 );
