@@ -16,7 +16,7 @@ import { ControlWatches } from './control-watches.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
-import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
+import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY, SLAVE_SETTINGS } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { Workers } from './workers.ts';
 
@@ -132,8 +132,7 @@ export class Harness extends ClusterClient {
       clusterName: this.identity.name,
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
-      slaveImage: 'pause:1',
-      slaveGraceSeconds: 30,
+      slaveSettings: SLAVE_SETTINGS,
       now: () => new Date(Date.now() + this.aheadMs),
     };
   }

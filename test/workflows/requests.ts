@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import type { SlaveSettings } from '../../activities/slave-settings.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
 import { signRequest } from '../../contract/signature.ts';
 
@@ -62,3 +63,12 @@ export function signed<R extends MountRequest | UnmountRequest>(request: R, key 
 export function forged<R extends MountRequest | UnmountRequest>(request: R): Signed<R> {
   return signRequest(request, stranger.privateKey);
 }
+
+export const SLAVE_SETTINGS = {
+  image: 'pause:1',
+  pullSecrets: [],
+  graceSeconds: 30,
+  requests: { cpu: '5m', memory: '32Mi' },
+  limits: { cpu: '100m', memory: '32Mi' },
+  holdsBy: 'preStop',
+} as const satisfies SlaveSettings;
