@@ -97,8 +97,7 @@ async function withImage(flags: StartFlags, found: Cluster | undefined): Promise
   let image: Image | undefined;
   await sideBySide(interrupted.signal, [
     async (signal) => (cluster ??= await freshCluster(flags, images, signal)),
-    async () =>
-      (image = await progress.step('build the image of the product', () => productImage(imageCache, foundation))),
+    async () => (image = await progress.step('build the image of the product', () => productImage(imageCache))),
   ]);
   if (cluster === undefined || image === undefined) throw new Error('Cannot go on without cluster or image.');
   const [{ nodes }, built] = [cluster, image];
