@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { ensureSystemPackages } from '../prerequisites.ts';
 import { Progress } from '../progress.ts';
-import { cacheFolder, REPOSITORY, statePaths } from '../state.ts';
+import { cacheFolder, statePaths } from '../state.ts';
 import { writeArchive } from './archive.ts';
 import { productImage } from './product.ts';
 
@@ -12,9 +11,6 @@ if (file === undefined || rest.length > 0) throw new Error('Usage: npm run build
 const progress = new Progress(process.stdout);
 const env = process.env;
 await ensureSystemPackages(progress, join(statePaths(env).root, 'build-log'));
-const revision = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: REPOSITORY, encoding: 'utf8' }).trim();
-const image = await progress.step('build deploy/Dockerfile', () =>
-  productImage(join(cacheFolder(env), 'images'), { revision }),
-);
+const image = await progress.step('build deploy/Dockerfile', () => productImage(join(cacheFolder(env), 'images')));
 await progress.step(`write ${file}`, () => writeArchive(resolve(file), image, new Set()));
 progress.say(`It holds ${image.tag}. For example: skopeo copy oci-archive:${file} docker://REGISTRY/device-mounter`);

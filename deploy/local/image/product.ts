@@ -14,20 +14,10 @@ export async function foundationImage(cache: string): Promise<Image> {
   return build(cache, REPOSITORY, `${NAME}-foundation:1`, '--target=dependencies');
 }
 
-interface ProductOptions {
-  /** The checkout to build. */
-  readonly context?: string;
-  /** Its commit, for the label. */
-  readonly revision?: string;
-}
-
 /** The image of deploy/Dockerfile with the code as it is now. Its tag names its content. */
-export async function productImage(cache: string, options: ProductOptions = {}): Promise<Image> {
-  const { context = REPOSITORY, revision = '' } = options;
+export async function productImage(cache: string, context = REPOSITORY): Promise<Image> {
   const { version } = JSON.parse(readFileSync(join(context, 'package.json'), 'utf8')) as { version: string };
-  const labels = { VERSION: version, REVISION: revision };
-  const args = Object.entries(labels).map(([name, value]) => `--build-arg=${name}=${value}`);
-  const image = await build(cache, context, `${NAME}:latest`, ...args);
+  const image = await build(cache, context, `${NAME}:latest`, `--build-arg=VERSION=${version}`);
   const digest = createHash('sha256').update(image.config).digest('hex');
   return { ...image, tag: `${NAME}:${digest.slice(0, 12)}` };
 }
