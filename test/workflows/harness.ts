@@ -106,10 +106,11 @@ export class Harness extends ClusterClient {
     await this.#connection.close();
   }
 
-  async startControl(): Promise<void> {
+  /** @param code its workflows, where they are not today's */
+  async startControl(code = this.bundle): Promise<void> {
     this.#watches = new ControlWatches(this.cluster, this.client, this.identity.name);
     await this.claim().claim();
-    await this.#workers.start(this.queue, this.#control(this.#watches));
+    await this.#workers.start(this.queue, { ...this.#control(this.#watches), workflowBundle: { code } });
   }
 
   async startSecondControl(): Promise<() => Promise<void>> {
