@@ -12,6 +12,7 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<readonly Fi
   // These look for a running cluster as soon as they are loaded.
   mount: async (options) => (await import('./mount.ts')).benchMount(options),
   trace: async (options) => (await import('./trace.ts')).benchTrace(options),
+  list: async () => (await import('./list.ts')).benchList(),
   memory: async () => (await import('./memory.ts')).benchMemory(),
 };
 

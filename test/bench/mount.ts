@@ -9,12 +9,10 @@ import { deletePod, FUSE, GROUP, PODS, podPath, startPod } from '../e2e/pods.ts'
 import { until } from '../e2e/until.ts';
 import { type Figure, timed } from './figure.ts';
 import { type MountTimes, mountFigures, mountTables, type TimedName } from './mount-report.ts';
-import { chosenNodes, type Options } from './options.ts';
+import { chosenNodes, type DeviceType, type Options } from './options.ts';
 import { mountAsOriginal } from './original.ts';
 import { timePerRound } from './processor-time.ts';
 import { SlaveWatch } from './slave-watch.ts';
-
-type DeviceType = 'HOSTDEV' | 'GENERIC';
 
 /**
  * What users wait for, beside the start of a bare pod and the original's way on the same cluster in the same run: mount with the device nodes

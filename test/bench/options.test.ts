@@ -6,6 +6,7 @@ test('parseOptions() measures 30 rounds on all nodes unless told otherwise', () 
     names: ['mount'],
     json: false,
     rounds: 30,
+    type: 'HOSTDEV',
     out: 'docs/images/mount-trace.svg',
   });
   expect(parseOptions(['mount', '--json', '--rounds', '3', '--node=node-2'])).toMatchObject({
@@ -17,6 +18,11 @@ test('parseOptions() measures 30 rounds on all nodes unless told otherwise', () 
 
 test.each([['0'], ['x'], ['1.5']])('parseOptions() refuses --rounds %s', (rounds) => {
   expect(() => parseOptions(['mount', '--rounds', rounds])).toThrow(/--rounds/);
+});
+
+test('parseOptions() refuses a --type that has no devices on the local cluster', () => {
+  expect(parseOptions(['trace', '--type', 'GENERIC'])).toMatchObject({ type: 'GENERIC' });
+  expect(() => parseOptions(['trace', '--type', 'NVIDIA_GPU'])).toThrow(/--type.*HOSTDEV or GENERIC/);
 });
 
 test('chosenNodes() refuses a node that is not there', () => {

@@ -11,7 +11,7 @@ import { Temporal } from '../e2e/temporal.ts';
 import { until } from '../e2e/until.ts';
 import { type Figure, measured } from './figure.ts';
 import { cycle, put, watched } from './mount.ts';
-import { chosenNodes, type Options } from './options.ts';
+import { chosenNodes, type DeviceType, type Options } from './options.ts';
 import { type HistoryEvent, isSettled, type Recording, spansOf } from './trace-spans.ts';
 import { traceSvg, traceTable } from './trace-svg.ts';
 
@@ -29,12 +29,12 @@ export async function benchTrace(options: Options): Promise<readonly Figure[]> {
   const pod = await startPod(node?.name ?? '');
   try {
     await restartProduct();
-    const first = await recorded(pod, temporal);
-    await warmUp(pod);
-    const later = await recorded(pod, temporal);
+    const first = await recorded(pod, options.type, temporal);
+    await warmUp(pod, options.type);
+    const later = await recorded(pod, options.type, temporal);
     const panels = [
-      { title: `First mount after a start (${node?.name})`, spans: spansOf(first) },
-      { title: `Mount ${WARM_UP + 2} (${node?.name})`, spans: spansOf(later) },
+      { title: `First ${options.type} mount after a start (${node?.name})`, spans: spansOf(first) },
+      { title: `${options.type} mount ${WARM_UP + 2} (${node?.name})`, spans: spansOf(later) },
     ];
     writeFileSync(options.out, traceSvg(panels));
     if (!options.json) console.log(`${panels.map(traceTable).join('\n\n')}\n`);
@@ -61,17 +61,17 @@ async function restartProduct(): Promise<void> {
   await apiAvailable();
 }
 
-async function warmUp(pod: string): Promise<void> {
+async function warmUp(pod: string, type: DeviceType): Promise<void> {
   await watched(pod, async (slaves) => {
-    for (let mount = 0; mount < WARM_UP; mount++) await cycle(pod, 'HOSTDEV', slaves);
+    for (let mount = 0; mount < WARM_UP; mount++) await cycle(pod, type, slaves);
   });
 }
 
 /** Mounts, unmounts, and answers what was to be seen of the mount. */
-function recorded(pod: string, temporal: Temporal): Promise<Recording> {
+function recorded(pod: string, type: DeviceType, temporal: Temporal): Promise<Recording> {
   return watched(pod, async (slaves) => {
     const requestedMs = Date.now();
-    const { metadata } = await put<DeviceMount>(pod, 'mount', 'HOSTDEV', { resources: { [FUSE]: '1' } });
+    const { metadata } = await put<DeviceMount>(pod, 'mount', type, { resources: { [FUSE]: '1' } });
     const answeredMs = Date.now();
     await slaves.running();
     const events = await until(`the steps of ${metadata.name} to end`, async () => {
@@ -79,7 +79,7 @@ function recorded(pod: string, temporal: Temporal): Promise<Recording> {
       return isSettled(read) && read;
     });
     const recording = { requestedMs, answeredMs, events, slaves: [...slaves.seen] };
-    await put(pod, 'unmount', 'HOSTDEV', {});
+    await put(pod, 'unmount', type, {});
     await slaves.gone();
     return recording;
   });
