@@ -57,19 +57,19 @@ describe('a user without update on pods/mount', () => {
   });
 });
 
+/** Of a node worker, as its pod on that node gets it. */
+async function tokenOf(node: string): Promise<string> {
+  const [worker] = await podsOf('device-mounter-node', node);
+  const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: worker?.metadata.name };
+  const path = `/api/v1/namespaces/${PRODUCT_NAMESPACE}/serviceaccounts/device-mounter-node/token`;
+  const { status } = await ask<{ readonly status: { readonly token: string } }>('POST', path, {
+    spec: { boundObjectRef },
+  });
+  return status.token;
+}
+
 describe('a node worker', () => {
   const LEASES = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases`;
-
-  /** As its pod on that node gets it. */
-  async function tokenOf(node: string): Promise<string> {
-    const [worker] = await podsOf('device-mounter-node', node);
-    const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: worker?.metadata.name };
-    const path = `/api/v1/namespaces/${PRODUCT_NAMESPACE}/serviceaccounts/device-mounter-node/token`;
-    const { status } = await ask<{ readonly status: { readonly token: string } }>('POST', path, {
-      spec: { boundObjectRef },
-    });
-    return status.token;
-  }
 
   /** Writes what is there, as an update. */
   async function renewed(bearer: string, node: string): Promise<Outcome> {
