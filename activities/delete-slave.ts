@@ -39,7 +39,7 @@ export async function deleteSlave(deps: Dependencies, input: DeleteSlaveInput): 
   if ((mountNameOf(pod) ?? input.name) !== input.mount) return;
   await checkMayDelete(deps, input, pod);
   const uid = pod.metadata?.uid ?? '';
-  if (input.slowly === true) await deps.cluster.deletePod(ref, uid, deps.slaveGraceSeconds);
+  if (input.slowly === true) await deps.cluster.deletePod(ref, uid, deps.slaveSettings.graceSeconds);
   else await deleteAndAwait(deps, ref, uid);
 }
 

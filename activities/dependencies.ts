@@ -2,6 +2,7 @@ import type { Verifier } from '../contract/signature.ts';
 import type { Cluster } from './cluster.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
+import type { SlaveSettings } from './slave-settings.ts';
 import type { TargetWatch } from './watch-targets.ts';
 
 /** What the cluster activities work with. */
@@ -14,8 +15,6 @@ export interface Dependencies extends Verifier {
   readonly owners: Owners;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;
-  readonly slaveImage: string;
-  /** How long a slave that somebody ends holds its devices, so that the node worker can take them back from the target. */
-  readonly slaveGraceSeconds: number;
+  readonly slaveSettings: SlaveSettings;
   readonly now: () => Date;
 }

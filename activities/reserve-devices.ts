@@ -48,10 +48,8 @@ export async function reserveDevices(
   ]);
   checkContainer(target, request.target.container);
   const node = await livingNode(deps, target);
-  const { slaveImage: image, slaveGraceSeconds: graceSeconds } = deps;
-  const pods = sharesOf(request).map((_share, index) =>
-    slavePod(signed, target, { mountUid, index, node, image, graceSeconds }),
-  );
+  const { slaveSettings: settings } = deps;
+  const pods = sharesOf(request).map((_share, index) => slavePod(signed, target, { mountUid, index, node, settings }));
   const made = await Promise.allSettled(pods.map((pod) => createSlave(deps, request, pod)));
   const slaves = made.map((each) => {
     if (each.status === 'fulfilled') return each.value;

@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { mountRequest } from '../test/workflows/requests.ts';
+import { mountRequest, SLAVE_SETTINGS } from '../test/workflows/requests.ts';
 import { slavePod } from './slave-pod.ts';
 
-const OPTIONS = { mountUid: 'u', index: 0, node: 'n', image: 'i', graceSeconds: 40 } as const;
+const SETTINGS = { ...SLAVE_SETTINGS, graceSeconds: 40 };
+const OPTIONS = { mountUid: 'u', index: 0, node: 'n', settings: SETTINGS } as const;
 
 test('slavePod() is never Ready, so that labels of a Service make it no endpoint', () => {
   const request = { ...mountRequest('web'), labels: { app: 'web' } };
@@ -15,6 +16,28 @@ test('slavePod() holds its devices for the grace, but for what its container nee
   const { spec } = slavePod({ request: mountRequest('web'), signature: '' }, {}, OPTIONS);
   expect(spec?.terminationGracePeriodSeconds).toBe(40);
   expect(spec?.containers[0]?.lifecycle?.preStop?.sleep?.seconds).toBe(35);
+  expect(spec?.containers[0]?.command).toBeUndefined();
+});
+
+test('slavePod() ignores SIGTERM where a server has no preStop.sleep', () => {
+  const settings = { ...SETTINGS, holdsBy: 'ignoringSigterm' } as const;
+  const { spec } = slavePod({ request: mountRequest('web'), signature: '' }, {}, { ...OPTIONS, settings });
+  expect(spec?.terminationGracePeriodSeconds).toBe(40);
+  expect(spec?.containers[0]?.lifecycle).toBeUndefined();
+  expect(spec?.containers[0]?.command?.at(-1)).toContain("trap '' TERM");
+});
+
+test('slavePod() has the requests, limits and pull secrets of the installation beside the devices', () => {
+  const settings = { ...SETTINGS, requests: { cpu: '1m' }, limits: { memory: '8Mi' }, pullSecrets: ['one', 'two'] };
+  const signed = { request: mountRequest('web'), signature: '' };
+  const devices = { 'hostdev.k8s.io/dev_fuse': '1' };
+  const { spec } = slavePod(signed, {}, { ...OPTIONS, settings });
+  expect(spec?.imagePullSecrets).toEqual([{ name: 'one' }, { name: 'two' }]);
+  expect(spec?.containers[0]?.resources).toEqual({
+    requests: { cpu: '1m', ...devices },
+    limits: { memory: '8Mi', ...devices },
+  });
+  expect(slavePod(signed, {}, OPTIONS).spec?.imagePullSecrets).toBeUndefined();
 });
 
 test.each([

@@ -5,21 +5,10 @@ import { DEVICE_TYPES } from '../contract/device-types.ts';
 import { fail } from '../contract/failures.ts';
 import { ANNOTATIONS, MANAGER, SLAVE_LABELS, slaveName } from '../contract/names.ts';
 import { type MountRequest, type Signed, sharesOf, type Target } from '../contract/requests.ts';
+import { holdingContainer, type SlaveSettings } from './slave-settings.ts';
 
 /** Selects every slave pod, those of the original device-mounter too. */
 export const SLAVE_SELECTOR = `${SLAVE_LABELS.component}=${MANAGER},${SLAVE_LABELS.managedBy}=${MANAGER}`;
-
-/** Seconds of a slave's grace that `preStop` leaves to its container, which only sleeps. */
-const STOP_SECONDS = 5;
-
-/**
- * The slave's own use, requested and limited, for quotas and limit ranges that demand both. It sleeps, so its request is
- * next to nothing: what hundreds of slaves request is lost to other pods of the node. The CPU limit also holds for the
- * runtime's start of the container, which takes seconds with less. A container that is killed for memory is started again
- * with its devices (docs/decisions/0010-slaves-request-next-to-nothing.md).
- */
-const OWN_REQUESTS = { cpu: '5m', memory: '32Mi' } as const;
-const OWN_LIMITS = { cpu: '100m', memory: '32Mi' } as const;
 
 /** Taints of a node that is full or cordoned: the target runs there already, and the slave uses next to nothing. */
 const TOLERATED = ['unschedulable', 'network-unavailable', 'memory-pressure', 'disk-pressure', 'pid-pressure'];
@@ -45,9 +34,7 @@ export interface SlaveOptions {
   /** Of the mount's slaves, from 0. */
   readonly index: number;
   readonly node: string;
-  readonly image: string;
-  /** See `Dependencies.slaveGraceSeconds`. */
-  readonly graceSeconds: number;
+  readonly settings: SlaveSettings;
 }
 
 /**
@@ -100,14 +87,14 @@ function shaped(base: Base, patched: Plain<V1Pod>): V1PodSpec {
   };
 }
 
-function basePod(request: MountRequest, target: V1Pod, { image, node, index, graceSeconds }: SlaveOptions): Base {
+function basePod(request: MountRequest, target: V1Pod, { settings, node, index }: SlaveOptions): Base {
   const spec = target.spec;
   const share = shareOf(request, index);
   const schedulerName = schedulerOf(request) ?? spec?.schedulerName;
   const claims = request.claims?.map((claim) => ({ ...claim }));
   const resources = {
-    requests: { ...OWN_REQUESTS, ...share },
-    limits: { ...OWN_LIMITS, ...share },
+    requests: { ...settings.requests, ...share },
+    limits: { ...settings.limits, ...share },
     ...(claims && { claims: claims.map(({ name }) => ({ name })) }),
   };
   return {
@@ -122,7 +109,8 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
       // Nobody sets it, so that the slave is never Ready: labels that a Service selects make it no endpoint.
       readinessGates: [{ conditionType: 'device-mounter.io/never' }],
       affinity: pinnedTo(node),
-      terminationGracePeriodSeconds: graceSeconds,
+      terminationGracePeriodSeconds: settings.graceSeconds,
+      ...(settings.pullSecrets.length > 0 && { imagePullSecrets: settings.pullSecrets.map((name) => ({ name })) }),
       ...(claims && { resourceClaims: claims }),
       ...(schedulerName !== undefined && { schedulerName }),
       ...(isSeenInSlave(share) && spec?.runtimeClassName !== undefined && { runtimeClassName: spec.runtimeClassName }),
@@ -132,10 +120,10 @@ function basePod(request: MountRequest, target: V1Pod, { image, node, index, gra
       containers: [
         {
           name: 'slave',
-          image,
+          image: settings.image,
           imagePullPolicy: 'IfNotPresent',
           resources,
-          lifecycle: { preStop: { sleep: { seconds: graceSeconds - STOP_SECONDS } } },
+          ...holdingContainer(settings),
           securityContext: {
             allowPrivilegeEscalation: false,
             readOnlyRootFilesystem: true,

@@ -55,6 +55,7 @@ const VALUES: Readonly<Record<string, object>> = {
   },
   'sockets and drivers': { nodeWorker: { criSocket: '/run/a.sock,/run/b.sock', driverRoot: '/opt/driver' } },
   'host devices': { hostDevicePlugin: { enabled: true } },
+  slaves: { slave: { image: 'own:1', pullSecrets: ['a', 'b'], requests: 'cpu=1m', limits: 'memory=8Mi' } },
   'IPv6 only': { listenAddress: '::' },
   nothing: {
     podDisruptionBudgets: { enabled: false },
@@ -139,6 +140,11 @@ async function rules(mode: string): Promise<string> {
   );
 }
 
+const slaveImage = async (values: object, version: string) =>
+  podOf(await templated(values, version), 'device-mounter-control')?.containers[0]?.env?.find(
+    ({ name }) => name === 'SLAVE_IMAGE',
+  )?.value;
+
 const kinds = async (version: string): Promise<string> => JSON.stringify(await templated({}, version));
 
 describe('the chart', () => {
@@ -173,5 +179,11 @@ describe('the chart', () => {
     expect(await kinds('1.30.5-gke.100')).not.toContain('selectableFields');
     expect(await kinds('1.30.5-gke.100')).toContain('ValidatingAdmissionPolicy');
     expect(await kinds('1.29.0')).not.toContain('ValidatingAdmissionPolicy');
+  });
+
+  test('gives slaves an image with a shell where they have to ignore SIGTERM, unless another is named', async () => {
+    expect(await slaveImage({}, '1.30.0')).toBe('registry.k8s.io/pause:3.10');
+    expect(await slaveImage({}, '1.29.9')).toMatch(/^device-mounter:/);
+    expect(await slaveImage({ slave: { image: 'own:1' } }, '1.29.9')).toBe('own:1');
   });
 });

@@ -36,4 +36,10 @@ describe('serveHealth()', () => {
     server?.close();
     expect(await get('/metrics')).toBe('404 not found\n');
   });
+
+  test('answers by IPv4 and IPv6, when no address is given', async () => {
+    server = await serveHealth({ port: 0, ready: {} });
+    const { port } = server.address() as AddressInfo;
+    for (const host of ['127.0.0.1', '[::1]']) expect((await fetch(`http://${host}:${port}/livez`)).status).toBe(200);
+  });
 });

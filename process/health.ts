@@ -23,7 +23,8 @@ export async function serveHealth(options: HealthOptions): Promise<Server> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port, options.host ?? '0.0.0.0', resolve);
+    // Without a host Node listens on "::", for IPv4 too, or on 0.0.0.0 where there is no IPv6.
+    server.listen(options.port, options.host, resolve);
   });
   return server;
 }

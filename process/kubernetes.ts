@@ -6,6 +6,7 @@ import {
   type RequestContext,
   type ResponseContext,
   ServerConfiguration,
+  VersionApi,
 } from '@kubernetes/client-node';
 
 /** Longer than kube-apiserver takes for a single object, even one that has to elect its etcd leader. */
@@ -38,6 +39,13 @@ export async function kubeSystemUid(config: KubeConfig): Promise<string> {
   const { metadata } = await apiClient(config, CoreV1Api).readNamespace({ name: 'kube-system' });
   if (metadata?.uid === undefined) throw new Error('Cannot tell which cluster this is: kube-system has no UID');
   return metadata.uid;
+}
+
+/** For example 36, of Kubernetes 1.36. */
+export async function kubernetesMinor(config: KubeConfig): Promise<number> {
+  const { minor } = await apiClient(config, VersionApi).getCode();
+  // Some distributions add a plus sign.
+  return Number.parseInt(minor, 10);
 }
 
 /** A client of the cluster whose calls end after `callMs`: client-node has no deadline of its own. */

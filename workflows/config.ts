@@ -1,6 +1,9 @@
 import { type Options, wholeNumber } from '../process/options.ts';
+import { quantitiesFault } from '../process/quantities.ts';
 import { SHARED_OPTIONS } from '../process/shared-options.ts';
 import { TEMPORAL_OPTIONS } from '../process/temporal-options.ts';
+
+const SECRET_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 const CERTIFICATES: readonly string[] = ['self', 'cert-manager', 'existing'];
 
@@ -30,8 +33,31 @@ export const OPTIONS = {
   'slave-image': {
     env: 'SLAVE_IMAGE',
     default: 'registry.k8s.io/pause:3.10',
-    help: 'Image of slave pods: it must run as any user and wait for a signal.',
+    help: 'Image of slave pods: it must run as any user and wait for a signal. Before Kubernetes 1.30 it must have a shell and sleep, as the image of device-mounter has.',
     value: 'image',
+  },
+  'slave-pull-secrets': {
+    env: 'SLAVE_PULL_SECRETS',
+    help: 'Secrets for that image, separated by commas. They must be in the namespaces of the users’ pods; where one is not, it is not used.',
+    value: 'names',
+    check: (value: string) =>
+      value.split(',').every((name) => SECRET_NAME.test(name)) ? undefined : 'names of Secrets, separated by commas',
+  },
+  // A slave sleeps, so its request is next to nothing: what hundreds of slaves request is lost to other pods of the node. The CPU limit also
+  // holds for the runtime's start of the container, which takes seconds with less.
+  'slave-requests': {
+    env: 'SLAVE_REQUESTS',
+    default: 'cpu=5m,memory=32Mi',
+    help: 'What slave pods request besides devices. See docs/decisions/0010-slaves-request-next-to-nothing.md.',
+    value: 'quantities',
+    check: quantitiesFault,
+  },
+  'slave-limits': {
+    env: 'SLAVE_LIMITS',
+    default: 'cpu=100m,memory=32Mi',
+    help: 'Limits of slave pods besides devices. Quotas and limit ranges may demand both requests and limits.',
+    value: 'quantities',
+    check: quantitiesFault,
   },
   'slave-grace-seconds': {
     env: 'SLAVE_GRACE_SECONDS',

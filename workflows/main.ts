@@ -10,17 +10,19 @@ import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
 import { SchedulingTeller } from '../activities/scheduling-teller.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
+import { holdsBy, type SlaveSettings } from '../activities/slave-settings.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
-import { controlQueue, SEARCH_ATTRIBUTES } from '../contract/names.ts';
+import { controlQueue } from '../contract/names.ts';
 import type { PublicKey } from '../contract/signature.ts';
 import { onChangedFiles } from '../process/changed-files.ts';
 import { ClusterClaim, NameOfAnotherCluster } from '../process/cluster-claim.ts';
 import { awaitIdentity, type ClusterIdentity, identityReader } from '../process/cluster-identity.ts';
 import { serveHealth } from '../process/health.ts';
-import { kubeConfigOf, kubeSystemUid } from '../process/kubernetes.ts';
+import { kubeConfigOf, kubernetesMinor, kubeSystemUid } from '../process/kubernetes.ts';
 import { settingsOrExit } from '../process/options.ts';
 import { publicKeysOf } from '../process/public-keys.ts';
+import { quantitiesOf } from '../process/quantities.ts';
 import { repeat } from '../process/repeat.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
@@ -30,7 +32,8 @@ import { ApiRegistrar } from './install/registrar.ts';
 import { keepServingCertificate, SERVING_SECRET } from './install/serving-certificate.ts';
 import { keepSigningKeys } from './install/signing-keys.ts';
 import { ensureSchedule } from './schedule.ts';
-import { connectTemporal, ensureSearchAttributes, temporalProblem } from './temporal.ts';
+import { connectTemporal, temporalProblem } from './temporal.ts';
+import { prepareNamespace } from './temporal-namespace.ts';
 
 const settings = settingsOrExit(SUMMARY, OPTIONS);
 const log = pino({ name: 'control' });
@@ -59,10 +62,16 @@ const CONCURRENCY = {
  */
 const PREPARE_PERIOD_MS = 15_000;
 
-const slaveSettings = {
-  slaveImage: settings['slave-image'],
-  slaveGraceSeconds: Number(settings['slave-grace-seconds']),
-};
+async function slaveSettings(): Promise<SlaveSettings> {
+  return {
+    image: settings['slave-image'],
+    pullSecrets: settings['slave-pull-secrets']?.split(',') ?? [],
+    graceSeconds: Number(settings['slave-grace-seconds']),
+    requests: quantitiesOf(settings['slave-requests']),
+    limits: quantitiesOf(settings['slave-limits']),
+    holdsBy: holdsBy(await kubernetesMinor(kubeConfig)),
+  };
+}
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
@@ -167,10 +176,8 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
     if (access.apiKey !== undefined) await connection.setApiKey(access.apiKey()).catch(() => undefined);
     // Whoever has lost the name must not go on; Temporal may have lost it, too.
     await claim.claim(0).catch(onClaimError);
-    // Whoever runs Temporal may have kept this right to themselves.
-    await ensureSearchAttributes(connection, namespace).catch((err: unknown) =>
-      log.warn({ err, names: Object.values(SEARCH_ATTRIBUTES) }, 'cannot register search attributes (Keyword)'),
-    );
+    for (const { problem, command, err } of await prepareNamespace(connection, namespace))
+      log.warn({ err }, `${problem}. Somebody who may has to run: ${command}`);
     await ensureSchedule(client, clusterName, Number(settings['reconcile-seconds'])).catch((err: unknown) =>
       log.warn({ err }, 'cannot make the Schedule'),
     );
@@ -203,7 +210,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
       clusterName,
       publicKeys,
       namespace: settings.namespace,
-      ...slaveSettings,
+      slaveSettings: await slaveSettings(),
       now: () => new Date(),
     }),
     shutdownGraceTime: 0,

@@ -22,6 +22,8 @@ export class TlsServer {
   /** Connections made while the CAs were others. */
   readonly #old = new WeakSet<Socket>();
   readonly #open = new Set<Socket>();
+  /** Connections on which nothing was asked yet, by their other end, before TLS. Node waits for them when it closes. */
+  readonly #silent = new Map<string, Socket>();
   #pair: ServingPair;
   #ca: string;
   /** Answers that are not out yet. */
@@ -43,6 +45,7 @@ export class TlsServer {
       },
       (req, res) => {
         if (this.#draining || this.#old.has(req.socket)) res.setHeader('Connection', 'close');
+        this.#silent.delete(otherEnd(req.socket));
         this.#answering.add(res);
         res.once('close', () => this.#answering.delete(res));
         listener(req, res);
@@ -50,6 +53,11 @@ export class TlsServer {
     );
     // Bytes are the limit. Node drops whatever is above its count of lines without a word, which may be the user.
     this.#server.maxHeadersCount = 0;
+    this.#server.on('connection', (socket: Socket) => {
+      const end = otherEnd(socket);
+      this.#silent.set(end, socket);
+      socket.once('close', () => this.#silent.get(end) === socket && this.#silent.delete(end));
+    });
     this.#server.on('secureConnection', (socket: Socket) => {
       this.#open.add(socket);
       socket.once('close', () => this.#open.delete(socket));
@@ -80,13 +88,17 @@ export class TlsServer {
     this.#server.closeIdleConnections();
   }
 
-  /** Takes no new connection, and waits until all requests are answered, at most `patienceMs`. */
+  /**
+   * Takes no new connection, and waits until all requests are answered, at most `patienceMs`. Go clients keep connections in stock that they
+   * have asked nothing on; those end at once.
+   */
   async drain(patienceMs: number): Promise<void> {
     this.#draining = true;
     for (const res of this.#answering) endWith(res);
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
+    for (const socket of this.#silent.values()) socket.destroy();
     const timer = setTimeout(() => this.#server.closeAllConnections(), patienceMs);
     await closed;
     clearTimeout(timer);
@@ -104,6 +116,8 @@ export class TlsServer {
     };
   }
 }
+
+const otherEnd = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
 /** Lets the connection end with the answer, or else it would be kept for another request. One that goes to a slow client has its headers out. */
 function endWith(res: ServerResponse): void {

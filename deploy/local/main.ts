@@ -92,13 +92,14 @@ async function withImage(flags: StartFlags, found: Cluster | undefined): Promise
   const { foundationImage, productImage } = await import('./image/product.ts');
   const { deployProduct } = await import('./product.ts');
   const foundation = foundationImage(imageCache);
+  // Not side by side with it: both would make it.
+  const product = foundation.then(() => productImage(imageCache));
   const images = Promise.all([smallImages(imageCache), foundation]).then((all) => all.flat());
   let cluster = found;
   let image: Image | undefined;
   await sideBySide(interrupted.signal, [
     async (signal) => (cluster ??= await freshCluster(flags, images, signal)),
-    async () =>
-      (image = await progress.step('build the image of the product', () => productImage(imageCache, foundation))),
+    async () => (image = await progress.step('build the image of the product', () => product)),
   ]);
   if (cluster === undefined || image === undefined) throw new Error('Cannot go on without cluster or image.');
   const [{ nodes }, built] = [cluster, image];

@@ -7,7 +7,7 @@ import { REPOSITORY } from './state.ts';
 /** Asked for by `missingPrerequisites` or `ensureSystemPackages`, or come with Node. */
 const ASKED_FOR = ['apt-get', 'gcc', 'go', 'node', 'npm'];
 /** In packages that every Debian has (`Essential: yes`, or Priority `required`): bash, coreutils, dash, mount, tar. */
-const ESSENTIAL = ['bash', 'chroot', 'cp', 'mknod', 'mount', 'mv', 'sh', 'sleep', 'stat', 'tar', 'umount'];
+const ESSENTIAL = ['bash', 'chroot', 'cp', 'ldd', 'mknod', 'mount', 'mv', 'sh', 'sleep', 'stat', 'tar', 'umount'];
 /** A command's name as a literal, first in a call that starts it. */
 const START = /(?<![.\w])(?:spawn|spawnSync|execFile\w*|run|runSync|runToFile|ended)\(\s*'([\w/.-]+)'/g;
 

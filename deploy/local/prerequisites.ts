@@ -65,7 +65,8 @@ export const PACKAGES: readonly SystemPackage[] = [
     shownBy: ['findmnt', 'nsenter', 'setpriv', 'taskset', 'unshare'],
     why: 'makes and enters the namespaces of nodes',
   },
-  { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of the product image' },
+  { name: 'buildah', shownBy: ['buildah'], why: 'builds the image of the product' },
+  { name: 'mmdebstrap', shownBy: ['mmdebstrap'], why: 'makes the base of that image' },
   {
     name: 'debian-archive-keyring',
     shownBy: ['/usr/share/keyrings/debian-archive-keyring.gpg'],

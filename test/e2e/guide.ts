@@ -15,13 +15,13 @@ export interface Block {
   readonly text: string;
 }
 
-/** The fenced blocks of a guide, in their order. */
+/** The fenced blocks of a guide, those in lists too, in their order. */
 export function blocksOf(guide: string): readonly Block[] {
   const blocks: Block[] = [];
   let heading = '';
   let open: { readonly language: string; readonly lines: string[] } | undefined;
   for (const line of readFileSync(join(GUIDES, guide), 'utf8').split('\n')) {
-    const fence = /^```(\w*)/.exec(line);
+    const fence = /^ *```(\w*)/.exec(line);
     if (open === undefined && fence !== null) open = { language: fence[1] ?? '', lines: [] };
     else if (open === undefined) heading = /^#+ (.*)/.exec(line)?.[1] ?? heading;
     else if (fence === null) open.lines.push(line);

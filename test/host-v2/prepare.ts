@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { foundationImage } from '../../deploy/local/image/product.ts';
+import { productImage } from '../../deploy/local/image/product.ts';
 import { ensureSystemPackages, missingPrerequisites } from '../../deploy/local/prerequisites.ts';
 import { Progress } from '../../deploy/local/progress.ts';
 import { statePaths } from '../../deploy/local/state.ts';
@@ -16,5 +16,5 @@ export async function prepare(): Promise<void> {
   await ensureSystemPackages(progress, log, 'tests');
   await ensureTools(progress, log);
   await ensureSchemathesis();
-  await foundationImage(IMAGES);
+  await productImage(IMAGES);
 }

@@ -101,6 +101,7 @@ export class MemoryKube {
     const { method = 'GET', url = '/' } = request;
     try {
       const text = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>)).toString();
+      if (url === '/version/') return send(response, 200, { major: '1', minor: '36' });
       const place = placeOf(url);
       await this.gate(method, url);
       (method === 'GET' ? this.reads : this.writes).push(`${method} ${url}`);

@@ -16,7 +16,7 @@ import { ControlWatches } from './control-watches.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
-import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY } from './requests.ts';
+import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY, SLAVE_SETTINGS } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { Workers } from './workers.ts';
 
@@ -106,10 +106,11 @@ export class Harness extends ClusterClient {
     await this.#connection.close();
   }
 
-  async startControl(): Promise<void> {
+  /** @param code its workflows, where they are not today's */
+  async startControl(code = this.bundle): Promise<void> {
     this.#watches = new ControlWatches(this.cluster, this.client, this.identity.name);
     await this.claim().claim();
-    await this.#workers.start(this.queue, this.#control(this.#watches));
+    await this.#workers.start(this.queue, { ...this.#control(this.#watches), workflowBundle: { code } });
   }
 
   async startSecondControl(): Promise<() => Promise<void>> {
@@ -132,8 +133,7 @@ export class Harness extends ClusterClient {
       clusterName: this.identity.name,
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
-      slaveImage: 'pause:1',
-      slaveGraceSeconds: 30,
+      slaveSettings: SLAVE_SETTINGS,
       now: () => new Date(Date.now() + this.aheadMs),
     };
   }

@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import type { SlaveSettings } from '../../activities/slave-settings.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { mountOfRequest } from '../../contract/mount-of-request.ts';
 import type { MountRequest, Signed, UnmountRequest } from '../../contract/requests.ts';
@@ -76,3 +77,11 @@ export function reservationOf(signedRequest: Signed<MountRequest>): {
   const mount = mountOfRequest(signedRequest.request, identity, { phase: 'Pending', devices: [], slaves: [] });
   return { signed: signedRequest, mountUid, mount };
 }
+export const SLAVE_SETTINGS = {
+  image: 'pause:1',
+  pullSecrets: [],
+  graceSeconds: 30,
+  requests: { cpu: '5m', memory: '32Mi' },
+  limits: { cpu: '100m', memory: '32Mi' },
+  holdsBy: 'preStop',
+} as const satisfies SlaveSettings;

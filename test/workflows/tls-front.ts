@@ -15,6 +15,8 @@ export interface TlsFrontOptions {
   readonly clientCa: string;
   /** Calls must bring one of these as they are now. */
   readonly apiKeys: ReadonlySet<string>;
+  /** Ends of the paths of calls that nobody may make. */
+  readonly denied?: readonly string[];
   /** A Temporal server without TLS, `host:port`. */
   readonly behind: string;
 }
@@ -29,17 +31,13 @@ export class TlsFront {
     this.#close = close;
   }
 
-  static async start({ serving, clientCa, apiKeys, behind }: TlsFrontOptions): Promise<TlsFront> {
+  static async start({ serving, clientCa, apiKeys, denied = [], behind }: TlsFrontOptions): Promise<TlsFront> {
     const backend = connect(`http://${behind}`);
     const server = createSecureServer({ ...serving, ca: clientCa, requestCert: true, rejectUnauthorized: true });
     server.on('stream', (stream, headers) => {
-      if (apiKeys.has((headers.authorization ?? '').replace('Bearer ', ''))) forward(backend, stream, headers);
-      // 16 is UNAUTHENTICATED.
-      else
-        stream.respond(
-          { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '16' },
-          { endStream: true },
-        );
+      if (!apiKeys.has((headers.authorization ?? '').replace('Bearer ', ''))) refuse(stream, UNAUTHENTICATED);
+      else if (denied.some((end) => headers[':path']?.endsWith(end))) refuse(stream, PERMISSION_DENIED);
+      else forward(backend, stream, headers);
     });
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => {
@@ -59,6 +57,13 @@ export class TlsFront {
   async stop(): Promise<void> {
     await this.#close();
   }
+}
+
+const UNAUTHENTICATED = '16';
+const PERMISSION_DENIED = '7';
+
+function refuse(stream: ServerHttp2Stream, status: string): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': status }, { endStream: true });
 }
 
 function forward(backend: ClientHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {

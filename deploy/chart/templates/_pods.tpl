@@ -8,6 +8,17 @@
 {{- include "device-mounter.image" (dict "image" .Values.image "version" .Chart.AppVersion) -}}
 {{- end -}}
 
+{{- /* Before Kubernetes 1.30 a slave ignores SIGTERM by means of a shell. */ -}}
+{{- define "device-mounter.slaveImage" -}}
+{{- if .Values.slave.image -}}
+{{- .Values.slave.image -}}
+{{- else if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version -}}
+registry.k8s.io/pause:3.10
+{{- else -}}
+{{- include "device-mounter.productImage" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Where pods of .part may run: nodeSelector, affinity and tolerations. */ -}}
 {{- define "device-mounter.placement" -}}
 nodeSelector:

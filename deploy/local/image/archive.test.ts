@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { run } from '../run.ts';
-import { imageOf, type Layer, layoutOf, packedLayer, packLayer, writeArchive } from './archive.ts';
+import { imageOf, imageOfConfig, type Layer, layoutOf, packedLayer, packLayer, writeArchive } from './archive.ts';
 
 const SETTINGS = { entrypoint: ['/pause'], path: '/bin' };
 let folder: string;
@@ -61,12 +61,19 @@ describe('layoutOf()', () => {
       layers: [{ digest: `sha256:${only.digest}`, size: readFileSync(only.file).length }],
     });
   });
+});
 
-  test('makes a tag of the content', async () => {
-    const [one, two] = [await layer('f', '1', 1), await layer('g', '2', 1)];
-    const [first, second] = [one, two].map((only) => imageOf([only], SETTINGS, (digest) => `x:${digest}`).tag);
-    expect(first).not.toBe(second);
-  });
+test('imageOf() makes a tag of the content', async () => {
+  const [one, two] = [await layer('j', '1', 1), await layer('k', '2', 1)];
+  const [first, second] = [one, two].map((only) => imageOf([only], SETTINGS, (digest) => `x:${digest}`).tag);
+  expect(first).not.toBe(second);
+});
+
+test('imageOfConfig() finds the layers that the configuration names', async () => {
+  const layers = [await layer('f', '1', 1), await layer('g', '2', 1)];
+  const { config } = imageOf(layers, SETTINGS, () => 'x:1');
+  const fileOf = (digest: string): string => layers.find((one) => one.digest === digest)?.file ?? '';
+  expect(imageOfConfig(config, fileOf, 'y:1')).toEqual({ tag: 'y:1', layers, config });
 });
 
 test('writeArchive() leaves out the layers that are known', async () => {

@@ -23,7 +23,6 @@ export interface Layer {
 export interface ImageSettings {
   readonly entrypoint: readonly string[];
   readonly path: string;
-  readonly workingDir?: string;
 }
 
 export interface Image {
@@ -69,14 +68,17 @@ export function imageOf(layers: readonly Layer[], settings: ImageSettings, tag: 
   const config = JSON.stringify({
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
-    config: {
-      Entrypoint: settings.entrypoint,
-      Env: [`PATH=${settings.path}`],
-      ...(settings.workingDir === undefined ? {} : { WorkingDir: settings.workingDir }),
-    },
+    config: { Entrypoint: settings.entrypoint, Env: [`PATH=${settings.path}`] },
     rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => `sha256:${digest}`) },
   });
   return { tag: tag(digestOf(config)), layers, config };
+}
+
+/** The image of a configuration that says of which layers it is. `fileOf` answers the uncompressed file of a layer. */
+export function imageOfConfig(config: string, fileOf: (digest: string) => string, tag: string): Image {
+  const { rootfs } = JSON.parse(config) as { readonly rootfs: { readonly diff_ids: readonly string[] } };
+  const digests = rootfs.diff_ids.map((id) => id.replace('sha256:', ''));
+  return { tag, layers: digests.map((digest) => ({ file: fileOf(digest), digest })), config };
 }
 
 const type = (name: string): string => `application/vnd.oci.image.${name}`;
@@ -91,7 +93,7 @@ export function layoutOf({ tag, layers, config }: Image): Readonly<Record<string
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType: type('manifest.v1+json'),
-    config: described('config.v1+json', digestOf(config), config.length),
+    config: described('config.v1+json', digestOf(config), Buffer.byteLength(config)),
     layers: layers.map(({ file, digest }) => described('layer.v1.tar', digest, statSync(file).size)),
   });
   // containerd reads the image's name from this annotation.

@@ -151,6 +151,17 @@ export const SAMPLE_DEVICE_PLUGIN: Tool = {
   usualMinutes: 1,
 };
 
+/** Cluster DNS, for the test of an installation that knows Temporal by its Service. */
+export const COREDNS: Tool = {
+  name: 'coredns',
+  version: '1.12.4',
+  packages: ['.'],
+  binary: 'coredns',
+  // Static without them: it runs in an image of its own.
+  tags: 'netgo,osusergo',
+  usualMinutes: 2,
+};
+
 export type ToolName = (typeof TOOLS)[number]['name'];
 
 /** Folder of each tool's binaries. */
