@@ -77,6 +77,7 @@ export function reservationOf(signedRequest: Signed<MountRequest>): {
   const mount = mountOfRequest(signedRequest.request, identity, { phase: 'Pending', devices: [], slaves: [] });
   return { signed: signedRequest, mountUid, mount };
 }
+
 export const SLAVE_SETTINGS = {
   image: 'pause:1',
   pullSecrets: [],
