@@ -49,6 +49,8 @@ export async function download(url: URL, file: string, digest: string, options: 
   try {
     const { body, host } = await open(url, dispatcher, { ...options, signal });
     const hash = createHash('sha256');
+    const written = createWriteStream(file);
+    const closed = new Promise((resolve) => written.once('close', resolve));
     await pipeline(
       body,
       async function* measure(pieces: AsyncIterable<Buffer>) {
@@ -58,9 +60,11 @@ export async function download(url: URL, file: string, digest: string, options: 
           yield piece;
         }
       },
-      createWriteStream(file),
+      written,
       { signal },
-    ).catch((err: unknown) => {
+    ).catch(async (err: unknown) => {
+      // One that is stopped may still be about to make the file.
+      await closed;
       throw new Error(`${host} ${stopOf(err, patience)}`, { cause: err });
     });
     const found = hash.digest('hex');
