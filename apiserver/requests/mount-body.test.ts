@@ -30,10 +30,10 @@ describe('parseMountBody()', () => {
     expect(parsed(text).body.annotations).toEqual({ a: value });
   });
 
-  test('reads a string without an end in less than a second of the processor', () => {
+  test('reads a string without an end in a moment', () => {
     const before = process.cpuUsage();
     expect(() => parsed(`{"name":"${'\\"'.repeat(32_000)}`)).toThrow(/^Cannot read the body/);
-    expect(process.cpuUsage(before).user).toBeLessThan(1_000_000);
+    expect(process.cpuUsage(before).user).toBeLessThan(200_000);
   });
 
   test.each(['{"name":"x" /* y */}', '{"name":"x",}', "{'name':'x'}", '// x', '{"name":"x // y', '[]', '"x"', '\xff'])(

@@ -54,7 +54,8 @@ describe('parseLibrary()', () => {
         const { soname = 'a', needs = [] } = parseLibrary(readAt) ?? {};
         for (const name of [soname, ...needs]) expect(name).toMatch(/^[\w.+@~-]+$/);
       }),
-      { numRuns: RUNS },
+      // Few of them lead to a name at all.
+      { numRuns: 10 * RUNS },
     );
   });
 });

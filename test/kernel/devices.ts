@@ -40,11 +40,11 @@ export function programsOf({ cgroup }: Pick<Policed, 'cgroup'>): readonly Progra
 
 /** Polls a condition of the kernel's, which nothing announces. Throws with the last value after 10 s. */
 export async function until<T>(look: () => T | Promise<T>, holds: (value: T) => boolean): Promise<T> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   for (;;) {
     const value = await look();
     if (holds(value)) return value;
-    if (performance.now() > end) throw new Error(`waited 10 s in vain, last: ${JSON.stringify(value)}`);
+    if (performance.now() > end) throw new Error(`waited a minute in vain, last: ${JSON.stringify(value)}`);
     await new Promise((resolve) => {
       setTimeout(resolve, 5);
     });

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { folderOf, HOOK_PATH } from '../node-worker/vgpu.ts';
+import { build } from './c-program.ts';
 
 /**
  * Stands for NVIDIA's libcuda: `cuInit` opens the control node and answers 0, or why it could not. It is built against no C library,
@@ -126,12 +126,6 @@ function musl(rootfs: string): void {
 function copyFile(from: string, to: string): void {
   mkdirSync(dirname(to), { recursive: true });
   copyFileSync(from, to);
-}
-
-function build([compiler = '', ...options]: readonly string[], source: string, output: string): void {
-  const args = [...options, '-x', 'c', '-o', output, '-'];
-  const { status, stderr } = spawnSync(`/usr/bin/${compiler}`, args, { input: source, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Cannot build "${output}": ${stderr}`);
 }
 
 /** As the runtime of a pod with a user namespace hands it over. */

@@ -56,7 +56,7 @@ async function begin(program: string, word: string): Promise<void> {
 const mountSlow = (path: string, rootMode = '40000'): Promise<void> => begin(`never-answers ${path} ${rootMode}`, 'up');
 
 /** Milliseconds: far less than until the file system goes away, with room for a busy machine. */
-const PROMPTLY = 2000;
+const PROMPTLY = 5_000;
 
 async function promptly<T>(use: () => T | Promise<T>): Promise<T> {
   const begin = performance.now();

@@ -24,6 +24,9 @@ async function plain(address: string): Promise<TemporalAccess> {
   return temporalAccess({ 'temporal-address': address, 'temporal-namespace': 'default' });
 }
 
+// Once: the SDK makes later runtimes likewise.
+Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+
 const IDENTITY: ClusterIdentity = { name: CLUSTER, uid: 'uid-of-test' };
 
 /** The control worker and node workers over a real Temporal server and a cluster in memory. */
@@ -68,8 +71,6 @@ export class Harness extends ClusterClient {
    * @param reach makes another way to the server at `address`
    */
   static async start(settings: readonly string[] = [], reach = plain): Promise<Harness> {
-    const logger = new DefaultLogger('ERROR', () => undefined);
-    Runtime.install({ logger });
     const server = await TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value]));
     return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster());
   }
