@@ -41,7 +41,7 @@ const LONG: readonly Part[] = [
   onCluster('patience', 2, 'patience'),
   onCluster('right after', 5, 'right-after'),
   onCluster('namespaces', 3, 'namespaces'),
-  onCluster('device plugins', 20, 'e2e/plugins/'),
+  onCluster('device plugins', 10, 'e2e/plugins/'),
   onCluster('blocked', 4, 'blocked'),
   ...[1, 2].map(
     (seed): Part => ({
