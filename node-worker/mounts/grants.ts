@@ -61,9 +61,11 @@ export async function revokeDevices(
   // As one: so all rules are gone before the container is asked for its first node, which it may not answer.
   const grants = [first, ...rest];
   const files = grants.flatMap((grant) => grant.files ?? []);
+  const limits = grants.find((grant) => grant.limits !== undefined)?.limits;
   const all: Grant = {
     ...first,
     devices: grants.flatMap((grant) => grant.devices),
+    ...(limits !== undefined && { limits }),
     ...(files.length > 0 && { files: [...new Map(files.map((file) => [file.path, file])).values()] }),
   };
   const others = tracesOf(store, handle.containerId);

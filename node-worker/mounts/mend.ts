@@ -29,18 +29,20 @@ export async function mend(
     if (await deps.engine.drifted(handle, grants, others)) drifted.push(record);
   }
   let rulesChanged = 0;
+  let limitsSet = false;
   const mended: Mended[] = [];
   const failures: unknown[] = [];
   for (const record of drifted) {
     const report = await grantDevices(deps, handle, record).catch((err: unknown) => void failures.push(err));
     if (report === undefined) continue;
-    // The rules of all mounts of a container are one program: the first mend gives them back to all.
+    // The rules of all mounts of a container are one program, and their limits are in one file: the first mend gives them back to all.
     rulesChanged += report.rulesChanged;
+    limitsSet ||= report.limitsSet === true;
     const what = [
       ...(rulesChanged > 0 ? ['device rules'] : []),
       ...report.nodesMade,
       ...(report.filesMade ?? []),
-      ...(report.limitsSet ? ['limits'] : []),
+      ...(limitsSet ? ['limits'] : []),
     ].join(', ');
     deps.metrics.heals.inc();
     deps.log.warn({ mount: keyOf(record.mount), what }, 'mended what somebody had taken away');

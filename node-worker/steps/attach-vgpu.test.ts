@@ -179,6 +179,16 @@ describe('attach() of a vGPU', () => {
     expect(limits()).toEqual(['a1 2000 50']);
   });
 
+  test('ends together with one that nothing limits', async () => {
+    await attachNow({ inject: 'none' });
+    const two = addSlave('v2', [UUIDS[1]], 'm2');
+    await attach(node.deps, attachInput(two, { ...vgpu, name: 'm2' }), { signal: AbortSignal.timeout(2_000) });
+    expect(limits()).toEqual(['a1 2000 50']);
+    const mounts = [MOUNT, { ...MOUNT, name: 'm2' }];
+    await detach(node.deps, { mounts, slaves: [slave, two], force: false });
+    expect(limits()).toEqual([]);
+  });
+
   test.each([
     ['none', undefined, 'ContainerUnsupported', /main" by mount "m1": it has none/],
     ['another GPU', UUIDS[0], 'NotAllocated', /it is on \S+a0, the scheduler has chosen \S+a1/],

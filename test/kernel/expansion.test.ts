@@ -145,11 +145,15 @@ describe('an expansion', () => {
   test('is given back to who takes it away', async () => {
     await start();
     await hami();
-    await mount('m1', node.addVgpuSlave('g1', [GPU]));
+    for (const [name, slave] of [
+      ['m1', 'g1'],
+      ['m2', 'g2'],
+    ] as const)
+      await mount(name, node.addVgpuSlave(slave, [GPU], name));
     await container.run(`dd if=/dev/zero of=${REGION} bs=8 seek=200 count=1 conv=notrunc 2>/dev/null`);
-    expect(await hami()).toBe('a1 0 MiB 80 %\n');
-    expect(await mended()).toEqual(['limits']);
-    expect(await hami()).toBe(GROWN);
+    expect(await hami()).toBe('a1 0 MiB 100 %\n');
+    expect(await mended()).toEqual(['limits', 'limits']);
+    expect([await hami(), await mended()]).toEqual([BOTH, []]);
   });
 
   test.each([
