@@ -43,6 +43,9 @@ const LONG: readonly Part[] = [
   onCluster('namespaces', 3, 'namespaces'),
   onCluster('device plugins', 10, 'e2e/plugins/'),
   onCluster('blocked', 4, 'blocked'),
+  onCluster('upgrade', 6, 'upgrade'),
+  // Last but for chaos: it installs the product anew.
+  onCluster('quick start', 6, 'quick-start'),
   ...[1, 2].map(
     (seed): Part => ({
       name: `chaos ${seed}`,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CLUSTER, NODES } from '../cluster.ts';
 import { kubectlOk } from '../kubectl.ts';
@@ -35,12 +35,14 @@ export async function withdrawImages(): Promise<void> {
   for (const node of NODES) await node.ctr('images', 'remove', ...Object.values(NAMES));
 }
 
-/** Temporal's own image has the same program, with what it is linked with. */
+/** As Temporal's own image: the program, what it is linked with, and a name for its user, which the program looks up. */
 function temporalImage(): Promise<string> {
   const binary = join(CLUSTER.tools.temporal, 'temporal');
   const linked = execFileSync('ldd', [binary], { encoding: 'utf8' }).matchAll(/(?:=> |^\s*)(\/\S+)/gm);
   return loadRootImage(NODES, ['/temporal'], async (root) => {
     copyFileSync(binary, join(root, 'temporal'));
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'etc', 'passwd'), 'temporal:x:1000:1000::/:\n');
     for (const [, library = ''] of linked) {
       mkdirSync(join(root, dirname(library)), { recursive: true });
       copyFileSync(library, join(root, library));

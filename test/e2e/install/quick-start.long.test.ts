@@ -43,6 +43,7 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(async () => {
   await deletePod(pod);
+  await kubectlOk(['delete', 'rolebinding', 'mounters', '--ignore-not-found']);
   await stopDns();
   for (const { name } of NODES) await kubectlOk(['label', 'node', name, `${LABEL}=enable`, '--overwrite']);
   await withdrawImages();
