@@ -50,7 +50,9 @@ export async function download(url: URL, file: string, digest: string, options: 
     const { body, host } = await open(url, dispatcher, { ...options, signal });
     const hash = createHash('sha256');
     const written = createWriteStream(file);
-    const closed = new Promise((resolve) => written.once('close', resolve));
+    const closed = new Promise<void>((resolve) => {
+      written.once('close', resolve);
+    });
     await pipeline(
       body,
       async function* measure(pieces: AsyncIterable<Buffer>) {
