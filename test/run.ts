@@ -16,15 +16,15 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  * each node and one for the kernel, side by side; what concerns the whole cluster. Beside all that, with what they leave of the
  * processors, run the suites that need nothing.
  */
-const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine', '--runInBand') };
+const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine-at-once', '--runInBand') };
 const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: startCluster };
 const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
   budgetSeconds: 420,
-  run: () => jest(name, '--runInBand'),
+  run: () => jest(`${name}-at-once`, '--runInBand'),
 }));
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel', '--runInBand') };
-const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel-at-once', '--runInBand') };
+const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e-at-once', '--runInBand') };
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 40, run: check },
   { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit-at-once', '--runInBand') },
