@@ -171,13 +171,18 @@ describe('an expansion', () => {
     expect([node.deps.store.records(), await hami()]).toEqual([[], OWN]);
   });
 
-  test('is no condition: a mount without the annotation limits another GPU as well', async () => {
+  test.each([
+    ['at once where no program runs', 'true', []],
+    ['once NVML has told the new numbers where one runs', 'hami watch >/watched &', ['limits']],
+  ])('is no condition: a mount without the annotation limits another GPU %s', async (_name, program, what) => {
     await start();
     await hami();
+    await container.run(program);
+    if (what.length > 0) await seen('/watched', OWN.trim());
     const slave = node.addVgpuSlave('g1', [UUIDS[0]]);
     await mount('m1', slave, false);
     await container.run(`echo ${UUIDS[0]} >/gpus; echo ${GPU} >>/gpus; hami`);
-    expect(await mended()).toEqual(['limits']);
+    expect(await mended()).toEqual(what);
     expect(await hami()).toBe(`a0 2000 MiB 50 %\n${OWN}`);
   });
 });
