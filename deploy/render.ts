@@ -74,10 +74,9 @@ export const MANIFESTS: readonly Manifest[] = [
 
 /** What the chart says for `manifest`. */
 export async function rendered(helm: Helm, { about, templates, set, kubernetes }: Manifest): Promise<string> {
-  const show = templates.flatMap((name) => ['--show-only', `templates/${name}.yaml`]);
   const values = set.flatMap((value) => ['--set', value]);
   const fixed = ['--namespace', 'device-mounter', '--kube-version', kubernetes];
-  const output = await helm('template', 'device-mounter', CHART, ...fixed, ...values, ...show);
+  const output = await helm('template', 'device-mounter', CHART, ...fixed, ...values);
   const objects = objectsByTemplate(output);
   const texts = templates.flatMap((name) => objects.get(name) ?? []);
   const head = [...about, 'Rendered from deploy/chart by `npm run render`.'].map((line) => `# ${line}\n`).join('');

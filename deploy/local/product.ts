@@ -40,10 +40,13 @@ interface KubeObject {
   readonly spec?: object;
 }
 
+/** Answers the objects of a file in `deploy/`. */
+type ReadManifest = (name: string) => readonly unknown[];
+
 /** Installs the product, or brings an installed one up to date, and waits until all of it is ready. */
-export async function deployProduct(cluster: Cluster, image: string): Promise<void> {
+export async function deployProduct(cluster: Cluster, image: string, read: ReadManifest = manifest): Promise<void> {
   await endHostProduct(cluster);
-  const objects = await installCommon(cluster, image);
+  const objects = await installCommon(cluster, image, read);
   await apply(cluster, objects);
   await labelNodes(cluster);
   await Promise.all([
@@ -74,12 +77,12 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
 }
 
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
-async function installCommon(cluster: Cluster, image: string): Promise<KubeObject[]> {
+async function installCommon(cluster: Cluster, image: string, read: ReadManifest = manifest): Promise<KubeObject[]> {
   const values = { image, temporalAddress: cluster.temporalAddress };
-  const all = MANIFESTS.flatMap(manifest).map((object) => localized(object, values));
+  const all = MANIFESTS.flatMap((name) => read(name)).map((object) => localized(object, values));
   const objects = all.filter(({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS);
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
-  await apply(cluster, [...manifest(CRD_MANIFEST), ...namespaces]);
+  await apply(cluster, [...read(CRD_MANIFEST), ...namespaces]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
   return objects;
 }
@@ -109,11 +112,12 @@ function placeByLabel({ metadata, spec }: DaemonSet): void {
   pod.nodeSelector = { ...pod.nodeSelector, [placementLabel(metadata.name)]: PLACED };
 }
 
-function localVariable(variable: unknown, { temporalAddress }: LocalValues): unknown {
-  const { name } = variable as { readonly name: string };
+function localVariable(variable: unknown, { image, temporalAddress }: LocalValues): unknown {
+  const { name, value } = variable as { readonly name: string; readonly value?: string };
   if (name === 'TEMPORAL_ADDRESS') return { name, value: temporalAddress };
   if (name === 'CLUSTER_NAME') return { name, value: CLUSTER_NAME };
-  if (name === 'SLAVE_IMAGE') return { name, value: PAUSE_IMAGE };
+  // Old servers want the image of the product.
+  if (name === 'SLAVE_IMAGE') return { name, value: value?.startsWith(IMAGE_IN_MANIFESTS) ? image : PAUSE_IMAGE };
   // Whoever tries what the reconciler repairs would not wait for a minute, nor for a slave as long as a GPU may need.
   if (name === 'RECONCILE_SECONDS') return { name, value: '5' };
   if (name === 'SLAVE_GRACE_SECONDS') return { name, value: '15' };

@@ -28,7 +28,7 @@ import { sideBySide, until } from './wait.ts';
 export interface StartOptions {
   readonly paths: StatePaths;
   readonly tools: ToolFolders;
-  readonly nodes: 2 | 3;
+  readonly nodes: 1 | 2 | 3;
   /** Folder where what images need is kept. */
   readonly imageCache: string;
   /** What every node has from the start. */

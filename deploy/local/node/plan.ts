@@ -23,10 +23,10 @@ export interface NodePlan {
 const HYBRID_V2_ROOT = '/sys/fs/cgroup/unified';
 
 /**
- * Plans 2 nodes, or 3. On a hybrid host node-1 uses cgroup v1 and node-2 sees the v2 hierarchy only; on a v2 host both use v2. node-3
+ * Plans 2 nodes, or 3, or node-1 alone. On a hybrid host node-1 uses cgroup v1 and node-2 sees the v2 hierarchy only; on a v2 host both use v2. node-3
  * runs under a systemd of its own, as most real nodes do.
  */
-export function planNodes(count: 2 | 3, host: CgroupHost): NodePlan[] {
+export function planNodes(count: 1 | 2 | 3, host: CgroupHost): NodePlan[] {
   const v2Root = host.hybrid ? HYBRID_V2_ROOT : '/sys/fs/cgroup';
   const hasLimits = ['cpu', 'memory', 'pids'].every((controller) => host.v2Controllers.includes(controller));
   const v2 = { cgroup: 2, cgroupRoot: v2Root, hasLimits, systemd: false } as const;

@@ -5,7 +5,12 @@ import { runToFile } from '../run.ts';
 import { Share } from './share.ts';
 import type { PlacedTool, Tool } from './table.ts';
 
-const GO_ENV = { ...process.env, GOFLAGS: '-mod=readonly', GOWORK: 'off' };
+const goEnv = ({ toolchain }: Tool): NodeJS.ProcessEnv => ({
+  ...process.env,
+  GOFLAGS: '-mod=readonly',
+  GOWORK: 'off',
+  ...(toolchain !== undefined && { GOTOOLCHAIN: toolchain }),
+});
 
 /** Folder of the Go module that pins the tool. */
 export const moduleOf = (tool: Tool): string => join(import.meta.dirname, tool.module ?? tool.name);
@@ -55,7 +60,7 @@ async function buildTool(tool: Tool, folder: string, logFile: string): Promise<v
   if (tool.tags !== undefined) flags.push('-tags', tool.tags);
   await runToFile('go', ['build', ...flags, '-o', output, ...tool.packages], logFile, {
     cwd: moduleOf(tool),
-    env: GO_ENV,
+    env: goEnv(tool),
   });
   // A killed build leaves only `.building`; the name without it appears complete or not at all.
   renameSync(unfinished, folder);
@@ -63,6 +68,6 @@ async function buildTool(tool: Tool, folder: string, logFile: string): Promise<v
 
 /** Downloads the modules of a tool. A failure is left to the build, which says what it lacks. */
 async function downloadModules(tool: Tool, logFile: string, signal: AbortSignal): Promise<void> {
-  const options = { cwd: moduleOf(tool), env: GO_ENV, signal };
+  const options = { cwd: moduleOf(tool), env: goEnv(tool), signal };
   await runToFile('go', ['mod', 'download'], logFile, options).catch(() => undefined);
 }

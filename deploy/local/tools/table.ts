@@ -16,8 +16,10 @@ export interface Tool {
   readonly binary?: string;
   readonly ldflags?: string;
   readonly tags?: string;
-  /** Folder of the Go module that pins it, where that is another tool's. */
+  /** Folder of its Go module, where that is not its name. */
   readonly module?: string;
+  /** The Go that builds it, where that is not the one of this machine; it comes from the module proxy. */
+  readonly toolchain?: string;
   /** Files of the release that together have every binary. Without them the tool is always built. */
   readonly release?: readonly ReleaseFile[];
   /** To build it on 2 cores with nothing downloaded yet. */
@@ -34,6 +36,14 @@ const KUBERNETES_COMMANDS = [
   'kubelet',
 ];
 const versionFlag = (name: string, value: string): string => `-X k8s.io/component-base/version.${name}=${value}`;
+/** What a build tells the programs about their version. */
+function kubernetesVersion(version: string): string {
+  const [major = '', minor = ''] = version.split('.');
+  const known = { gitVersion: `v${version}`, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
+  return Object.entries(known)
+    .map(([name, value]) => versionFlag(name, value))
+    .join(' ');
+}
 
 /**
  * Every server and plugin of the local cluster. The versions are pinned in `<name>/go.mod`, the files of releases in `SHA256SUMS`.
@@ -110,12 +120,7 @@ export const TOOLS = [
     name: 'kubernetes',
     version: KUBERNETES_VERSION,
     packages: KUBERNETES_COMMANDS.map((command) => `k8s.io/kubernetes/cmd/${command}`),
-    ldflags: [
-      versionFlag('gitVersion', `v${KUBERNETES_VERSION}`),
-      versionFlag('gitMajor', '1'),
-      versionFlag('gitMinor', '36'),
-      versionFlag('gitTreeState', 'clean'),
-    ].join(' '),
+    ldflags: kubernetesVersion(KUBERNETES_VERSION),
     // One by one: the server archive has container images too.
     release: KUBERNETES_COMMANDS.map((command) => ({
       address: `dl.k8s.io/release/v${KUBERNETES_VERSION}/bin/linux/{arch}/${command}`,
@@ -124,6 +129,24 @@ export const TOOLS = [
     usualMinutes: 9,
   },
 ] as const satisfies readonly Tool[];
+
+/**
+ * Kubernetes as it was, for `npm run test:compat`, with the Go of its last release. kube-proxy and kubectl stay those of the local cluster:
+ * they speak to the machine's firewall and to us.
+ */
+export const OLD_KUBERNETES: Readonly<Record<string, Tool>> = {
+  '1.28': {
+    name: 'kubernetes',
+    version: '1.28.15',
+    module: 'kubernetes-1.28',
+    toolchain: 'go1.22.8',
+    packages: ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet'].map(
+      (command) => `k8s.io/kubernetes/cmd/${command}`,
+    ),
+    ldflags: kubernetesVersion('1.28.15'),
+    usualMinutes: 9,
+  },
+};
 
 /** What renders and checks the chart. No start of the cluster waits for it. */
 export const HELM: Tool = {
