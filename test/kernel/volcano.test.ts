@@ -199,17 +199,6 @@ test('a lock folder that was removed and made again on the node is not taken for
   }
 });
 
-test('only a folder can be writable', async () => {
-  await start({ cgroupVersion: 2 });
-  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
-  try {
-    const file = { hostPath: join(hostRoot, 'usr/local/vgpu/libvgpu.so'), path: '/x', writable: true } as const;
-    await expect(engine.planFiles(handle, [file], [])).rejects.toMatchObject({ type: 'Invalid' });
-  } finally {
-    handle.close();
-  }
-});
-
 test('HAMi-core before 1.1 gets a folder to count in and limits that a second mount cannot add to', async () => {
   copyFileSync(`${library()}.old`, library());
   try {
