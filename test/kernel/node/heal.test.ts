@@ -85,7 +85,7 @@ describe.each(CGROUP_VERSIONS)('a node worker with runc on cgroup v%i', (cgroupV
     node.memory.allocations = [];
     node.slave = await node.start({ cgroupVersion });
     // Another request: each serves the slaves of its first use only.
-    await node.attach(node.memory.addSlave('s2'), { deadlineSeconds: 11 });
+    await node.attach(node.memory.addSlave('s2'), { deadlineSeconds: 1_800 });
     await node.look();
     expect(node.told).toMatchObject([{ signal: 'release' }]);
     expect(JSON.stringify(node.told)).toContain('/dev/fuse (c 10:229 rw) are attached, the running slave has none');
