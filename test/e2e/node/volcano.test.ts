@@ -17,7 +17,7 @@ import { NODES } from '../cluster.ts';
 import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask, failureIn, find, messageOf, send } from '../kube.ts';
-import { kubectlOk } from '../kubectl.ts';
+import { kubectl, kubectlOk } from '../kubectl.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { startLibraryPod, stdoutOf, treeOf } from '../library-pods.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
@@ -129,15 +129,26 @@ const unmountPath = ({ metadata }: DeviceMount, more = ''): string =>
   pathOf(pod, 'unmount', `&wait_second=30&mount=${metadata.name}${more}`, 'VOLCANO_VGPU');
 
 describe('the bodies of the original’s pages', () => {
+  const path = (): string => pathOf(pod, 'mount', '&container=main&wait_second=30', 'VOLCANO_VGPU');
+
   test.each([
-    ['with an expansion', ORIGINAL_BODY, 2_000],
-    ['with labels and a patch', LATER_ORIGINAL_BODY, 2_000],
+    ['with an expansion', ORIGINAL_BODY],
+    ['with labels and a patch', LATER_ORIGINAL_BODY],
+  ])('%s expand nothing in a container that has no vGPU', async (_name, body) => {
+    const refused = await kubectl(['replace', '--raw', path(), '-f', '-'], body);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('Cannot expand the vGPU of container "main"'),
+    ]);
+    expect(await stateNow()).toEqual(before);
+  });
+
+  test.each([
     ['with nothing else', ORIGINAL_VGPU_BODY, 1_024],
     ['with a misspelt key', ORIGINAL_EXPANSION_BODY, 1_024],
   ])('%s give a vGPU with the driver and its limits, as they stand there', async (_name, body, memory) => {
     expect(await load()).toMatch(NO_DRIVER);
-    const path = pathOf(pod, 'mount', '&container=main&wait_second=30', 'VOLCANO_VGPU');
-    const mounted = JSON.parse(await kubectlOk(['replace', '--raw', path, '-f', '-'], body)) as DeviceMount;
+    const mounted = JSON.parse(await kubectlOk(['replace', '--raw', path(), '-f', '-'], body)) as DeviceMount;
     expect([mounted.status.phase, mounted.status.warnings ?? []]).toEqual(['Mounted', []]);
     expect(await load()).toBe(limited(memory, 0));
     expect(await opens()).toEqual(only(gpuOf(mounted)));
