@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
@@ -10,6 +11,11 @@ import { stopProcess } from '../stop-process.ts';
 
 /** A server that is slow to start, on a machine that is busy, is still a server. */
 const START_MS = 60_000;
+
+const STARTS = 3;
+
+/** Not among the ports from which connections are made (ip_local_port_range), so that none takes it before Temporal does. */
+const PORTS = { first: 15_000, last: 31_999 } as const;
 
 /** One-shard start-dev loads its queues 20 times a second by default, so that each hop takes up to 50 ms. */
 const TUNING = [
@@ -46,9 +52,13 @@ export class TemporalServer {
     args.push('--db-filename', join(this.#folder, 'temporal.db'));
     args.push('--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal');
     args.push(...TUNING.flatMap((value) => ['--dynamic-config-value', value]), ...attributes, ...this.#extra);
-    // It ends with this test run, whatever ends that.
-    this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], { stdio: 'ignore' });
-    await this.#ready();
+    for (let attempt = 1; ; attempt++) {
+      // It ends with this test run, whatever ends that.
+      this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], { stdio: 'ignore' });
+      if (await this.#isReady()) return;
+      // It looks for free ports for its parts, and somebody else may be quicker.
+      if (attempt === STARTS) throw new Error(`Cannot start Temporal: its process has ended ${STARTS} times`);
+    }
   }
 
   /** Runs a line of shell with the `temporal` command of this server. */
@@ -91,20 +101,20 @@ export class TemporalServer {
     await ended;
   }
 
-  async #ready(): Promise<void> {
+  /** False once its process has ended. */
+  async #isReady(): Promise<boolean> {
     const deadline = Date.now() + START_MS;
     for (;;) {
       try {
         const connection = await Connection.connect({ address: this.address, connectTimeout: 1_000 });
         try {
           await connection.workflowService.describeNamespace({ namespace: 'default' });
-          return;
+          return true;
         } finally {
           await connection.close();
         }
       } catch (err) {
-        if (this.#process?.exitCode !== null)
-          throw new Error('Cannot start Temporal: its process has ended', { cause: err });
+        if (this.#process?.exitCode !== null) return false;
         if (Date.now() > deadline) throw new Error(`Cannot start Temporal within ${START_MS} ms`, { cause: err });
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
@@ -127,10 +137,14 @@ function temporalBinary(): string {
 }
 
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('Cannot find a free port');
-  return address.port;
+  for (;;) {
+    const port = randomInt(PORTS.first, PORTS.last + 1);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }

@@ -128,9 +128,9 @@ const mount = (measures: Readonly<Record<string, number>>, more: object = {}): P
 const unmountPath = ({ metadata }: DeviceMount, more = ''): string =>
   pathOf(pod, 'unmount', `&wait_second=30&mount=${metadata.name}${more}`, 'VOLCANO_VGPU');
 
-describe('the bodies of the original’s pages', () => {
-  const path = (): string => pathOf(pod, 'mount', '&container=main&wait_second=30', 'VOLCANO_VGPU');
+const path = (): string => pathOf(pod, 'mount', '&container=main&wait_second=30', 'VOLCANO_VGPU');
 
+describe('the bodies of the original’s pages', () => {
   test.each([
     ['with an expansion', ORIGINAL_BODY],
     ['with labels and a patch', LATER_ORIGINAL_BODY],
