@@ -133,7 +133,7 @@ __attribute__((constructor)) static void first(void) { begin(); fflush(stdout); 
 __attribute__((destructor)) static void last(void) { slot->pid = 0; }`;
 
 /**
- * \`hami\`: says what it sees. \`hami watch\`: does so again each time that the first limit changes. \`hami lock\`: holds the lock of the file.
+ * \`hami\`: says what it sees. \`hami watch\`: does so again each time that a limit of the first GPU changes. \`hami lock\`: holds the lock of the file.
  * Each ends after a minute, so that a failing test ends too.
  */
 const PROGRAM = `${HAMI_CORE}
@@ -149,8 +149,9 @@ int main(int count, char **words) {
   }
   if (!strcmp(what, "watch")) {
     alarm(60);
-    for (uint64_t seen = region->limit[0];; usleep(1000))
-      if (((volatile struct region *)region)->limit[0] != seen) { seen = region->limit[0]; say(); }
+    volatile struct region *now = region;
+    for (uint64_t memory = now->limit[0], cores = now->sm_limit[0];; usleep(1000))
+      if (now->limit[0] != memory || now->sm_limit[0] != cores) { memory = now->limit[0]; cores = now->sm_limit[0]; say(); }
   }
   slot->pid = 0;
 }`;
