@@ -55,7 +55,7 @@ export async function reserveDevices(
     if (each.status === 'fulfilled') return each.value;
     throw each.reason;
   });
-  // While the scheduler and the kubelet are at work, so that it costs no time.
+  // Not before: a mount that is refused a slave leaves no object. Meanwhile the scheduler and the kubelet are at work.
   const object = await showNew(deps, { ...mount, status: { ...mount.status, node, slaves } });
   return { node, slaves, ...(object !== undefined && { object }) };
 }

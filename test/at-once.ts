@@ -10,12 +10,12 @@ const TIMEOUT_MS = 180_000;
 /** As `testMatch` and `testPathIgnorePatterns` of jest.config.mjs. */
 const { testMatch, testPathIgnorePatterns } = globalThis as unknown as Readonly<Record<string, readonly string[]>>;
 
+const require = createRequire(import.meta.url);
+const ignored = new RegExp((testPathIgnorePatterns ?? []).join('|'));
 /**
  * Runs all test files of a suite as one. Jest loads everything a file imports anew for each, which takes a second of processor time:
  * most of what a unit test needs. The price is that the files share their modules. A failure is looked into with the file alone.
  */
-const require = createRequire(import.meta.url);
-const ignored = new RegExp((testPathIgnorePatterns ?? []).join('|'));
 for (const file of globSync(testMatch ?? [], { cwd: ROOT }).toSorted()) {
   if (ignored.test(file)) continue;
   describe(file, () => {
