@@ -67,6 +67,8 @@ describe('two clusters in one namespace of Temporal, with pods and mounts of the
     ]);
     expect(nodes.map(({ attached }) => attached.size)).toEqual([1, 0]);
     await first.unmount(unmountIn(first, 'well'));
+    // Its object shows the end then.
+    await first.handle('well-m').result();
   });
 
   test('find each their own mounts again after Temporal has lost its database', async () => {
