@@ -20,6 +20,9 @@ export interface ServerSpec {
 /** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
 export const OWNER_VARIABLE = 'DEVICE_MOUNTER_LOCAL_CLUSTER';
 
+/** For the servers, which are all written in Go: time is scarce on a small machine, and memory is not. */
+export const GO_VARIABLES = { GOGC: '400' } as const;
+
 /** What a test or the start does with a program of the cluster, however it is run. */
 export interface NodeServer {
   readonly name: string;
@@ -71,7 +74,7 @@ export class Server implements NodeServer {
       cwd: '/',
       detached: true,
       stdio: ['ignore', log, log],
-      env: { ...process.env, ...env, [OWNER_VARIABLE]: this.#root },
+      env: { ...GO_VARIABLES, ...process.env, ...env, [OWNER_VARIABLE]: this.#root },
     });
     // Said by the wait for its readiness, with the log.
     child.once('error', () => undefined);

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
+import { GO_VARIABLES } from '../../deploy/local/server.ts';
 import { stopProcess } from '../stop-process.ts';
 
 /** A server that is slow to start, on a machine that is busy, is still a server. */
@@ -54,7 +55,10 @@ export class TemporalServer {
     args.push(...TUNING.flatMap((value) => ['--dynamic-config-value', value]), ...attributes, ...this.#extra);
     for (let attempt = 1; ; attempt++) {
       // It ends with this test run, whatever ends that.
-      this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], { stdio: 'ignore' });
+      this.#process = spawn('setpriv', ['--pdeathsig=KILL', temporalBinary(), ...args], {
+        stdio: 'ignore',
+        env: { ...GO_VARIABLES, ...process.env },
+      });
       if (await this.#isReady()) return;
       // It looks for free ports for its parts, and somebody else may be quicker.
       if (attempt === STARTS) throw new Error(`Cannot start Temporal: its process has ended ${STARTS} times`);

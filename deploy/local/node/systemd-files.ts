@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { GO_VARIABLES } from '../server.ts';
 import type { ToolFolders } from '../tools.ts';
 import { quoted } from './namespace.ts';
 import type { NodePaths } from './paths.ts';
@@ -26,6 +27,7 @@ DefaultDependencies=no
 After=dbus.service
 [Service]
 Environment=${word(`PATH=${path}`)}
+PassEnvironment=${Object.keys(GO_VARIABLES).join(' ')}
 ExecStart=${[command, ...args].map(word).join(' ')}
 Delegate=yes
 KillMode=process
