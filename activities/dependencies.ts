@@ -1,5 +1,6 @@
 import type { Verifier } from '../contract/signature.ts';
 import type { Cluster } from './cluster.ts';
+import type { FirstObjects } from './first-objects.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
 import type { SlaveSettings } from './slave-settings.ts';
@@ -13,6 +14,7 @@ export interface Dependencies extends Verifier {
   /** Follows the pods of the namespaces that have slaves. */
   readonly targets: Pick<TargetWatch, 'get'>;
   readonly owners: Owners;
+  readonly firstObjects: FirstObjects;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;
   readonly slaveSettings: SlaveSettings;

@@ -4,6 +4,7 @@ import { agrees, type DeviceMountObject, objectOf } from '../contract/device-mou
 import type { MountRequest, Signed } from '../contract/requests.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
+import type { Projection, ShownObject } from './first-objects.ts';
 import { type MountEvent, publish } from './publish.ts';
 import { verifiedTarget } from './verified-target.ts';
 
@@ -14,17 +15,6 @@ export interface ProjectMountInput {
   /** Of the change that is shown. */
   readonly events?: readonly MountEvent[];
 }
-
-/** The object that shows a mount, as it is since. */
-export interface ShownObject {
-  readonly uid: string;
-  readonly resourceVersion: string;
-  /** The version of a later state of the mount, which it goes on showing. */
-  readonly later?: string;
-}
-
-/** `final`: why there is no such object and trying again would not help. */
-export type Projection = ShownObject | { readonly final: string };
 
 /** Whoever else writes an object does it once. */
 const CONFLICTS = 5;
@@ -55,6 +45,10 @@ function objectIn(projected: PromiseSettledResult<Projection>): { readonly objec
 }
 
 async function projection(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
+  return (await deps.firstObjects.of(mount)) ?? projectPatiently(deps, mount);
+}
+
+async function projectPatiently(deps: Dependencies, mount: DeviceMount): Promise<Projection> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await project(deps, mount);
@@ -70,16 +64,11 @@ async function projection(deps: Dependencies, mount: DeviceMount): Promise<Proje
 }
 
 /**
- * Shows a mount that has just begun, of which signature and target have just been checked: it has no object yet, as a rule. Answers undefined where
- * that needs another look, which is left to `projectMount`.
+ * Begins to show a mount that has just begun itself, of which signature and target have just been checked: it has no object yet, as a rule.
+ * `projectMount` waits for that.
  */
-export async function showNew(deps: Dependencies, mount: DeviceMount): Promise<ShownObject | undefined> {
-  try {
-    return await made(deps, mount);
-  } catch (err) {
-    if (err instanceof ClusterError) return undefined;
-    throw err;
-  }
+export function showNew(deps: Dependencies, mount: DeviceMount): void {
+  deps.firstObjects.begin(mount, () => made(deps, mount).catch(() => projectPatiently(deps, mount)));
 }
 
 async function project(deps: Dependencies, mount: DeviceMount): Promise<Projection> {

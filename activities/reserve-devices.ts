@@ -8,7 +8,7 @@ import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
 import type { Dependencies } from './dependencies.ts';
 import { nodeState } from './node-state.ts';
-import { type ShownObject, showNew } from './project-mount.ts';
+import { showNew } from './project-mount.ts';
 import { isOwnedBy, mountNameOf, refOf, slavePod } from './slave-pod.ts';
 import { checkContainer, livingTarget } from './target.ts';
 import { verifiedTarget } from './verified-target.ts';
@@ -25,13 +25,12 @@ export interface Reservation {
   readonly node: string;
   /** One for each share of the request, in that order. */
   readonly slaves: readonly SlaveRef[];
-  /** Shows `mount` with this node and these slaves. Absent where that needs a step of its own. */
-  readonly object?: ShownObject;
 }
 
 /**
  * Checks all that can be known before anything is made, then makes the slave pods, side by side. One that is there already, from an attempt
- * before, is taken. The object of the mount follows. Nothing is being made any more when it fails, but some slaves may be there.
+ * before, is taken. No slave is being made any more when it fails, but some may be there. The object of the mount, with this node and these
+ * slaves, is begun: `projectMount` tells what has come of it.
  * @throws InvalidSignature, Forbidden, Timeout, BadRequest, NotFound, PodNotFound, TargetGone, ContainerNotReady, Invalid, NodeNotEnabled,
  * NodeUnreachable, SlaveRefused
  */
@@ -55,9 +54,9 @@ export async function reserveDevices(
     if (each.status === 'fulfilled') return each.value;
     throw each.reason;
   });
-  // Not before: a mount that is refused a slave leaves no object. Meanwhile the scheduler and the kubelet are at work.
-  const object = await showNew(deps, { ...mount, status: { ...mount.status, node, slaves } });
-  return { node, slaves, ...(object !== undefined && { object }) };
+  // Not before: a mount that is refused a slave leaves no object.
+  showNew(deps, { ...mount, status: { ...mount.status, node, slaves } });
+  return { node, slaves };
 }
 
 /**

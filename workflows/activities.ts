@@ -12,6 +12,7 @@ import {
   CHECK_AT_ONCE,
   CONFIRM,
   DELETE,
+  FIRST_OBJECT,
   PROJECT,
   PUBLISH,
   RESERVE,
@@ -26,6 +27,7 @@ export const { publish, publishFailedUnmount } = proxyActivities<ClusterActiviti
 export const { surveyMounts } = proxyActivities<ClusterActivities>(SURVEY);
 export const { confirmMounts, showMount } = proxyActivities<ClusterActivities>(CONFIRM);
 export const { projectMount } = proxyActivities<ClusterActivities>(PROJECT);
+export const { projectMount: firstObject } = proxyLocalActivities<ClusterActivities>(FIRST_OBJECT);
 export const reserveDevices = atOnce(
   proxyLocalActivities<ClusterActivities>(RESERVE_AT_ONCE).reserveDevices,
   proxyActivities<ClusterActivities>(RESERVE).reserveDevices,

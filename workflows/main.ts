@@ -5,6 +5,7 @@ import { Client } from '@temporalio/client';
 import { type Logger, type LogLevel, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createClusterActivities } from '../activities/cluster-activities.ts';
+import { FirstObjects } from '../activities/first-objects.ts';
 import { kubernetesCluster } from '../activities/kubernetes.ts';
 import { temporalOwners } from '../activities/owners.ts';
 import { PodWatch } from '../activities/pod-watch.ts';
@@ -207,6 +208,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
       slaves,
       targets,
       owners,
+      firstObjects: new FirstObjects(),
       clusterName,
       publicKeys,
       namespace: settings.namespace,

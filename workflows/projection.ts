@@ -1,9 +1,9 @@
 import { CancellationScope, condition, log } from '@temporalio/workflow';
-import type { ShownObject } from '../activities/project-mount.ts';
+import type { Projection as ProjectedMount, ShownObject } from '../activities/first-objects.ts';
 import type { MountEvent } from '../activities/publish.ts';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import type { MountInput } from '../contract/workflows.ts';
-import { projectMount, publish } from './activities.ts';
+import { firstObject, projectMount, publish } from './activities.ts';
 
 interface Shown {
   readonly signed: MountInput;
@@ -22,6 +22,8 @@ interface Source extends Shown {
 export class Projection {
   readonly #of: Source;
   #object: ShownObject | undefined;
+  /** What an object that is being made will show. */
+  #first: DeviceMount | undefined;
   #isStale = false;
   #isBusy = false;
   readonly #events: MountEvent[] = [];
@@ -36,9 +38,9 @@ export class Projection {
     return this.#object;
   }
 
-  /** To be told of an object that another step has written. */
-  shows(object: ShownObject): void {
-    this.#object = object;
+  /** To be told that another step has begun to make the object, as what it will show. */
+  begun(first: DeviceMount): void {
+    this.#first = first;
   }
 
   get isBusy(): boolean {
@@ -53,7 +55,8 @@ export class Projection {
     if (event !== undefined) this.#events.push(event);
     const { phase, slaves } = this.#of.mount.status;
     const isMade = slaves.length > 0 || (phase !== 'Pending' && phase !== 'Failed');
-    if (isMade || this.#object !== undefined || this.#isBusy) this.#isStale = true;
+    const hasObject = this.#object !== undefined || this.#first !== undefined;
+    if (isMade || hasObject || this.#isBusy) this.#isStale = true;
     this.#start();
   }
 
@@ -103,6 +106,7 @@ export class Projection {
       const events = this.#events.splice(0);
       this.#isTelling = events.length > 0;
       try {
+        if (this.#first !== undefined) await this.#awaitFirst(this.#first);
         if (this.#isStale) await this.#showWith(events);
         else await this.#tell(events);
       } catch (err) {
@@ -112,11 +116,25 @@ export class Projection {
     this.#isBusy = this.#isTelling = false;
   }
 
+  /** No round through Temporal: whoever waits for the mount waits for this. */
+  async #awaitFirst(mount: DeviceMount): Promise<void> {
+    this.#first = undefined;
+    try {
+      this.#take(await firstObject({ signed: this.#of.signed, mount }));
+    } catch (err) {
+      log.warn('cannot tell yet whether the mount has its object', { err });
+    }
+  }
+
   async #showWith(events: readonly MountEvent[]): Promise<void> {
     this.#isStale = false;
     const { signed, mount } = this.#of;
     const input = { signed, mount, ...(events.length > 0 && { events }) };
     const answer = await projectMount.executeWithOptions({ summary: `show ${mount.status.phase}` }, [input]);
+    this.#take(answer);
+  }
+
+  #take(answer: ProjectedMount): void {
     if ('final' in answer) this.#cannot(answer.final);
     else this.#has(answer);
   }

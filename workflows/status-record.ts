@@ -56,15 +56,15 @@ export class StatusRecord {
     this.projection.changed(event);
   }
 
-  /** What was reserved for the mount when it was like `before`; in that state it has its object already, as a rule. */
-  reserved({ node, slaves, object }: Reservation, before: DeviceMount): void {
-    if (object !== undefined) this.projection.shows(object);
-    if (object === undefined || this.projection.isBusy || this.#mount !== before) {
+  /** What was reserved for the mount when it was like `before`, as which its object is being made. */
+  reserved({ node, slaves }: Reservation, before: DeviceMount): void {
+    if (this.projection.isBusy || this.#mount !== before) {
       this.change({ node, slaves });
       return;
     }
-    // No new version: the object shows this one.
+    // No new version: the object will show this one.
     this.#mount = { ...before, status: { ...before.status, node, slaves } };
+    this.projection.begun(this.#mount);
     this.#show();
   }
 

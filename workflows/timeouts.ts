@@ -84,6 +84,9 @@ export const PROJECT: ActivityOptions = {
 /** How long the answer that a mount is made waits until its object is there, and the end of a mount until its object shows that. */
 export const SHOW_MS = { mounted: 5 * SECOND, ended: 10 * SECOND } as const;
 
+/** It is there already, as a rule. Where it is not, a step of its own waits, which keeps nothing else waiting. */
+export const FIRST_OBJECT: LocalActivityOptions = { ...CHECK_AT_ONCE, startToCloseTimeout: SECOND };
+
 /**
  * One try: the workflow itself tries again, since it must know whether a try may have begun on the node. On cancellation
  * nothing is waited for, since the node's tombstone stops an attach that still runs when its detach comes.

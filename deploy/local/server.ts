@@ -20,8 +20,8 @@ export interface ServerSpec {
 /** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
 export const OWNER_VARIABLE = 'DEVICE_MOUNTER_LOCAL_CLUSTER';
 
-/** For the servers, which are all written in Go: time is scarce on a small machine, and memory is not. */
-export const GO_VARIABLES = { GOGC: '400' } as const;
+/** For the servers, which are all written in Go: processor time is scarce on a small machine, and memory is not, up to a point. */
+export const GO_VARIABLES = { GOGC: '400', GOMEMLIMIT: '1GiB' } as const;
 
 /** What a test or the start does with a program of the cluster, however it is run. */
 export interface NodeServer {

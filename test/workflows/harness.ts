@@ -4,6 +4,7 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
+import { FirstObjects } from '../../activities/first-objects.ts';
 import { nodeQueue } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
 import type { PublicKey } from '../../contract/signature.ts';
@@ -134,6 +135,7 @@ export class Harness extends ClusterClient {
       clusterName: this.identity.name,
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
+      firstObjects: new FirstObjects(),
       slaveSettings: SLAVE_SETTINGS,
       now: () => new Date(Date.now() + this.aheadMs),
     };

@@ -10,6 +10,8 @@ export class MemoryMounts {
   refuseLists: ClusterError | undefined;
   /** What every write of an object ends with. */
   refuseMounts: ClusterError | undefined;
+  /** While it is pending, none is made. */
+  mountsHeld: Promise<void> | undefined;
   /** What happens just after an object was read. */
   afterRead: ((ref: MountRef) => void) | undefined;
   /** Objects in a page of a list. */
@@ -63,6 +65,7 @@ export class MemoryMounts {
   }
 
   async createMount(object: DeviceMountObject): Promise<DeviceMountObject> {
+    await this.mountsHeld;
     this.#write();
     const { name } = object.metadata;
     if (this.#objects.has(keyOf(object.metadata))) {

@@ -67,6 +67,18 @@ describe('the object of a mount', () => {
     expect(object.status).toMatchObject({ mountUid: record.metadata.uid, version: record.metadata.resourceVersion });
   });
 
+  test('is not waited for by the node, only by the answer', async () => {
+    const node = await harness.addNode('beside', 1);
+    const held = Promise.withResolvers<void>();
+    harness.cluster.mountsHeld = held.promise;
+    const mounting = harness.mount(signed(mountRequest('beside')));
+    await eventually(() => node.attached.size === 1);
+    expect(await objectOf('beside-m')).toBeUndefined();
+    held.resolve();
+    expect((await mounting).metadata.uid).toBe((await objectOf('beside-m'))?.metadata.uid);
+    expect((await shows('beside-m', 'Mounted')).status?.slaves).toHaveLength(1);
+  });
+
   test('shows the end, and gets the Events, too', async () => {
     await harness.addNode('end', 1);
     await harness.mount(signed(mountRequest('end')));
