@@ -37,6 +37,8 @@ const ABSENT: readonly grpcStatus[] = [
   grpcStatus.CANCELLED,
   grpcStatus.RESOURCE_EXHAUSTED,
   grpcStatus.ABORTED,
+  // Of a workflow whose task has failed or is late.
+  grpcStatus.FAILED_PRECONDITION,
   grpcStatus.UNKNOWN,
   grpcStatus.PERMISSION_DENIED,
   grpcStatus.UNAUTHENTICATED,

@@ -28,6 +28,7 @@ const MOUNTS = `/apis/device-mounter.io/v1beta1${IN}/devicemounts`;
 const at = (path: string): RegExp => new RegExp(`^${path}$`);
 
 const ROUTES: readonly Route[] = [
+  ['GET', at('/version'), () => ({ major: '1', minor: '36' })],
   ['GET', at('/api/v1/namespaces/kube-system'), () => ({ metadata: { uid: KUBE_SYSTEM } })],
   ['GET', at(PODS), listPods],
   ['POST', at(PODS), ({ cluster, namespace, body }) => cluster.createPod(namespace, body as V1Pod)],

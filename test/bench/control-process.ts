@@ -45,6 +45,7 @@ export class ControlProcess {
     // It ends with the bench, whatever ends that.
     const command = ['--pdeathsig=KILL', NODE, ...flags.nodeFlags, join(app, MAIN), ...settingsOf(folder, kube)];
     const child = spawn('setpriv', command, {
+      cwd: app,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], ...flags.env, TEMPORAL_ADDRESS: temporal.address, CLUSTER_NAME },
     });
