@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -42,15 +42,8 @@ const CLAIMED = { path: '/dev/claimed', type: 'c', major: 195, minor: 45, permis
 const CLASS = 'gpu.example.com';
 
 const node = nodeAt(0);
-const files = filesOf(node);
-const nvidia = join(files, 'run/nvidia/driver');
-const dirs = { kubeletDir: join(files, 'var/lib/kubelet'), cdiDir: join(files, 'run/cdi') };
-const plugins = OFFERED.map((offered) => new ForeignPlugin(join(dirs.kubeletDir, 'device-plugins'), offered));
-const dra = new DraDriver(
-  { driver: CLASS, devices: { one: { deviceNodes: [CLAIMED] } } },
-  { name: node.name, ...dirs },
-  send,
-);
+let plugins: readonly ForeignPlugin[] = [];
+let dra: DraDriver | undefined;
 const pods = ['train', 'web', ORIGINAL.pod];
 
 const blocks = (guide: string, language: string): readonly string[] =>
@@ -60,11 +53,18 @@ const blocks = (guide: string, language: string): readonly string[] =>
 
 beforeAll(async () => {
   requireNoDriver();
-  rmSync(nvidia, { recursive: true, force: true });
-  mkdirSync(nvidia, { recursive: true });
-  addDriver(nvidia);
-  addDriverNodes(nvidia);
+  removeDriver();
+  const driver = driverFolder();
+  addDriver(driver);
+  addDriverNodes(driver);
+  const dirs = { kubeletDir: join(filesOf(node), 'var/lib/kubelet'), cdiDir: join(filesOf(node), 'run/cdi') };
+  plugins = OFFERED.map((offered) => new ForeignPlugin(join(dirs.kubeletDir, 'device-plugins'), offered));
   for (const plugin of plugins) await plugin.start();
+  dra = new DraDriver(
+    { driver: CLASS, devices: { one: { deviceNodes: [CLAIMED] } } },
+    { name: node.name, ...dirs },
+    send,
+  );
   await dra.start();
   await ask('POST', '/apis/resource.k8s.io/v1/deviceclasses', {
     apiVersion: 'resource.k8s.io/v1',
@@ -91,12 +91,15 @@ afterAll(async () => {
     await expectNoPods();
   } finally {
     for (const plugin of plugins) plugin.close();
-    await dra.close();
+    await dra?.close();
     await remove(`/apis/resource.k8s.io/v1/deviceclasses/${CLASS}`);
     await remove('/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates/one-gpu');
-    rmSync(nvidia, { recursive: true, force: true });
+    removeDriver();
   }
 });
+
+const driverFolder = (): string => join(filesOf(node), 'run/nvidia/driver');
+const removeDriver = (): void => rmSync(driverFolder(), { recursive: true, force: true });
 
 /** How opens of the nodes end in the container, by path. */
 async function opens(pod: string, numbers: Readonly<Record<string, readonly [number, number]>>): Promise<object> {

@@ -54,9 +54,12 @@ async function runJest(project: string, more: readonly string[], niceness: numbe
 
 function timesOf(project: string, { testResults }: Report): readonly TimedTest[] {
   return testResults.flatMap(({ name, assertionResults }) =>
-    assertionResults.map(({ fullName, duration }) => ({
-      name: `${project} ${relative(ROOT, name)}: ${fullName}`,
-      ms: duration ?? 0,
-    })),
+    assertionResults.map(({ fullName, duration }) => ({ name: nameOf(project, name, fullName), ms: duration ?? 0 })),
   );
+}
+
+/** The name of a test that runs with all others of its suite begins with its file. */
+function nameOf(project: string, file: string, test: string): string {
+  const suite = project.replace(/-at-once(-\d+)?$/, '');
+  return suite === project ? `${project} ${relative(ROOT, file)}: ${test}` : `${suite} ${test}`;
 }
