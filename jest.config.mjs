@@ -21,17 +21,23 @@ const suite = (name, testMatch, more = {}) => ({
   ...more,
 });
 
-/** All files of a suite in one, see there. */
-const atOnce = (name, testMatch, { testPathIgnorePatterns = [LONG], globals = {}, ...more } = {}) =>
-  suite(`${name}-at-once`, ['test/at-once.ts'], {
+/** All files of a suite in one, or every `of`th of them, see there. */
+const atOnce = (
+  name,
+  testMatch,
+  { testPathIgnorePatterns = [LONG], globals = {}, ...more } = {},
+  { part, of } = { part: 1, of: 1 },
+) =>
+  suite(of === 1 ? `${name}-at-once` : `${name}-at-once-${part}`, ['test/at-once.ts'], {
     ...more,
-    globals: { ...globals, testMatch, testPathIgnorePatterns },
+    globals: { ...globals, testMatch, testPathIgnorePatterns, part, of },
   });
 
 const UNIT = [
   '{contract,process,workflows,activities,apiserver,node-worker,device-plugin,cli,deploy,test/unit,test/chaos,test/bench}/**/*.test.ts',
 ];
 
+const WORKFLOWS = ['test/workflows/**/*.test.ts'];
 const onTemporal = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
 const onKernel = { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] };
 const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
@@ -79,7 +85,10 @@ export default {
     ),
     // What needs Helm.
     long('chart', ['deploy/**/*.long.test.ts']),
-    suite('workflows', ['test/workflows/**/*.test.ts'], onTemporal),
+    suite('workflows', WORKFLOWS, onTemporal),
+    // Side by side: they wait much.
+    atOnce('workflows', WORKFLOWS, onTemporal, { part: 1, of: 2 }),
+    atOnce('workflows', WORKFLOWS, onTemporal, { part: 2, of: 2 }),
     long('workflows', ['test/workflows/**/*.long.test.ts'], onTemporal),
     suite('kernel', KERNEL, onKernelOnly),
     atOnce('kernel', KERNEL, onKernelOnly),

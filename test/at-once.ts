@@ -7,17 +7,29 @@ const ROOT = join(import.meta.dirname, '..');
 /** The longest that one of the files asks for: a file that asks for less must not decide for the others. */
 const TIMEOUT_MS = 180_000;
 
-/** As `testMatch` and `testPathIgnorePatterns` of jest.config.mjs. */
-const { testMatch, testPathIgnorePatterns } = globalThis as unknown as Readonly<Record<string, readonly string[]>>;
+interface Globals {
+  readonly testMatch: readonly string[];
+  readonly testPathIgnorePatterns: readonly string[];
+  /** Of all files every `of`th, from the `part`th on. */
+  readonly part: number;
+  readonly of: number;
+}
+
+/** Set by jest.config.mjs. */
+const { testMatch, testPathIgnorePatterns, part, of } = globalThis as unknown as Globals;
 
 const require = createRequire(import.meta.url);
-const ignored = new RegExp((testPathIgnorePatterns ?? []).join('|'));
+const ignored = new RegExp(testPathIgnorePatterns.join('|'));
+const files = globSync([...testMatch], { cwd: ROOT })
+  .toSorted()
+  .filter((file) => !ignored.test(file));
+
 /**
- * Runs all test files of a suite as one. Jest loads everything a file imports anew for each, which takes a second of processor time:
- * most of what a unit test needs. The price is that the files share their modules. A failure is looked into with the file alone.
+ * Runs all test files of a suite as one, or as a few. Jest loads everything a file imports anew for each, which takes a second of
+ * processor time: most of what a unit test needs. The price is that the files share their modules. A failure is looked into with the
+ * file alone.
  */
-for (const file of globSync(testMatch ?? [], { cwd: ROOT }).toSorted()) {
-  if (ignored.test(file)) continue;
+for (const file of files.filter((_file, index) => index % of === part - 1)) {
   describe(file, () => {
     try {
       require(join(ROOT, file));

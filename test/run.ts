@@ -34,7 +34,7 @@ const BESIDES: readonly Suite[] = [
 const WORKFLOWS: Suite = {
   name: 'workflows',
   budgetSeconds: 320,
-  run: () => jestBeside('workflows', '--maxWorkers=2'),
+  run: () => jestBeside('workflows-at-once-1', 'workflows-at-once-2', '--maxWorkers=2'),
 };
 
 async function check(): Promise<Result> {

@@ -20,18 +20,21 @@ interface Report {
   }[];
 }
 
-/** Runs a project of jest.config.mjs. A skipped or unfinished test counts as failed: it proves nothing. */
+/**
+ * Runs a project of jest.config.mjs. A skipped or unfinished test counts as failed: it proves nothing.
+ * @param more projects that run with it, then options
+ */
 export const jest = (project: string, ...more: readonly string[]): Promise<Result> => runJest(project, more, 0);
 
 /** Likewise beside suites that matter more. */
 export const jestBeside = (project: string, ...more: readonly string[]): Promise<Result> =>
-  runJest(project, [`--testTimeout=${BESIDE_TIMEOUT_MS}`, ...more], BESIDE);
+  runJest(project, [...more, `--testTimeout=${BESIDE_TIMEOUT_MS}`], BESIDE);
 
 async function runJest(project: string, more: readonly string[], niceness: number): Promise<Result> {
   const outputFile = join(RESULTS, `${project}.json`);
   const logFile = join(RESULTS, `${project}.log`);
   rmSync(outputFile, { force: true });
-  const args = ['--selectProjects', project, '--json', '--outputFile', outputFile, ...more];
+  const args = ['--json', '--outputFile', outputFile, '--selectProjects', project, ...more];
   // By this Node: the one on the PATH may be an older one.
   const code = await runCommand(
     logFile,

@@ -14,6 +14,7 @@ import { eventually, failureFrom } from './outcome.ts';
 import {
   CLUSTER,
   forged,
+  longAgo,
   mountRequest,
   NAMESPACE,
   PUBLIC_KEY,
@@ -122,7 +123,7 @@ describe('whoever can do everything with Temporal', () => {
       type: 'Forbidden',
     });
     expect(await attack('findMounts', 'prey', { signed: stolen })).toMatchObject({ type: 'InvalidSignature' });
-    const late = signed(unmountRequest('prey', { requestedAt: new Date(Date.now() - 120_000).toISOString() }));
+    const late = signed(unmountRequest('prey', { requestedAt: longAgo() }));
     expect(await failureFrom(harness.unmount(late))).toMatchObject({ type: 'Timeout' });
     const told = { mount: { ...mount, status }, events: [{ type: 'Normal', reason: 'X', message: 'x' }] };
     expect(await attack('publish', 'prey', { ...told, signed: forged(mountRequest('prey')) })).toMatchObject({

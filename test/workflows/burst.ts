@@ -6,9 +6,7 @@ import { mountRequest, NAMESPACE, signed } from './requests.ts';
 export async function testBurst(harness: Harness, count: number): Promise<void> {
   const node = await harness.addNode('burst', count);
   const names = Array.from({ length: count }, (_, index) => `burst-${index}`);
-  const mounts = await Promise.all(
-    names.map((name) => harness.mount(signed(mountRequest('burst', { name, deadlineSeconds: 300 })))),
-  );
+  const mounts = await Promise.all(names.map((name) => harness.mount(signed(mountRequest('burst', { name })))));
   expect(mounts.map(({ status }) => status.phase)).toEqual(names.map(() => 'Mounted'));
   expect(node.attached.size).toBe(count);
   expect(harness.cluster.slaves(NAMESPACE).filter(({ spec }) => spec?.nodeName === 'burst')).toHaveLength(count);

@@ -8,6 +8,7 @@ import type { MountRequest, Signed, UnmountRequest } from '../../contract/reques
 import { QUERIES, type ReconcileInput, type ReconcileReport, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
 import { ClusterClaim } from '../../process/cluster-claim.ts';
 import type { ClusterIdentity } from '../../process/cluster-identity.ts';
+import { eventually } from './outcome.ts';
 import { NAMESPACE } from './requests.ts';
 
 /** The workflows of one cluster, as their clients reach them. */
@@ -70,6 +71,12 @@ export class ClusterClient {
     });
   }
 
+  /** What a run of the reconciler finds about these mounts: others of a test file may be changing at that moment. */
+  async findingsOf(...mounts: readonly string[]): Promise<ReconcileReport['findings']> {
+    const { findings } = await this.reconcile();
+    return findings.filter(({ mount }) => mounts.includes(mount));
+  }
+
   /** Begins a mount's workflow anew at its first step. */
   async reset(name: string): Promise<void> {
     const { events } = await this.handle(name).fetchHistory();
@@ -100,5 +107,10 @@ export class ClusterClient {
 
   async statusOf(name: string): Promise<string> {
     return (await this.handle(name).describe()).status.name;
+  }
+
+  /** Resolves when a mount's workflow has closed: it does nothing any more, and neither is anything left to do. */
+  async closed(name: string): Promise<void> {
+    await eventually(async () => (await this.statusOf(name)) !== 'RUNNING');
   }
 }

@@ -36,6 +36,8 @@ const userIn = async (harness: Harness, name: string) =>
 async function mountedInBoth(pod: string) {
   const nodes = await Promise.all([first, next].map((each) => each.addNode(pod, 1)));
   await Promise.all([first, next].map((each) => each.mount(requestIn(each, pod))));
+  // Until then an owner writes its object.
+  await Promise.all([first, next].map((each) => each.shows(`${pod}-m`)));
   return nodes;
 }
 

@@ -32,7 +32,7 @@ describe('a mount', () => {
     const node = await harness.addNode('crash', 1);
     const { promise, resolve } = Promise.withResolvers<void>();
     node.slow = promise;
-    const request = signed(mountRequest('crash', { deadlineSeconds: 100 }));
+    const request = signed(mountRequest('crash'));
     const first = harness.mount(request).catch(() => undefined);
     await eventually(() => node.attached.size === 1);
     await harness.server.kill();
@@ -59,7 +59,7 @@ describe('a mount', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     node.slow = promise;
     const first = nodeWorker(pod, node);
-    const mounting = harness.mount(signed(mountRequest(pod, { deadlineSeconds: 100 })));
+    const mounting = harness.mount(signed(mountRequest(pod)));
     await eventually(() => node.attached.size === 1);
     const stopped = first.stop();
     if (attaches === 1) resolve();
@@ -77,7 +77,7 @@ describe('a mount', () => {
     const node = await harness.addNode('rollout', 1);
     const { promise, resolve } = Promise.withResolvers<void>();
     node.slow = promise;
-    const mounting = harness.mount(signed(mountRequest('rollout', { deadlineSeconds: 100 })));
+    const mounting = harness.mount(signed(mountRequest('rollout')));
     await eventually(() => node.attached.size === 1);
     await harness.stopControl();
     resolve();

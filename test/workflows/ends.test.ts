@@ -90,7 +90,7 @@ describe('a mount that is released politely', () => {
     });
     expect(phase).toBe('Mounted');
     expect(harness.leftOf('polite', node)).toHaveLength(2);
-    expect(await harness.reconcile()).toMatchObject({ findings: [] });
+    expect(await harness.findingsOf('polite-m')).toEqual([]);
     node.busy = false;
     await harness.handle('polite-m').signal(SIGNALS.release, { by: 'jane', reason: 'done' });
     expect(await harness.handle('polite-m').result()).toMatchObject({ status: { reason: 'Unmounted' } });
@@ -116,7 +116,7 @@ describe('a mount whose node fails while kube-apiserver is not well', () => {
       harness.cluster.unwellNodes = undefined;
       node.failing = undefined;
     }
-    await eventually(async () => (await harness.statusOf('both-ill-m')) !== 'RUNNING');
+    await harness.closed('both-ill-m');
     expect(await harness.statusOf('both-ill-m')).toBe('CANCELLED');
     expect(harness.leftOf('both-ill', node)).toEqual([]);
   });
@@ -138,6 +138,7 @@ describe('a mount whose slave ends while its target cannot be read', () => {
       harness.cluster.unwell = undefined;
       harness.cluster.unwellPod = undefined;
     }
+    await harness.closed('unread-m');
     expect(harness.leftOf('unread', node)).toEqual([]);
   });
 });

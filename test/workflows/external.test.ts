@@ -49,7 +49,7 @@ async function reach(behind: string): Promise<TemporalAccess> {
 }
 
 beforeAll(async () => {
-  harness = await Harness.start([], reach);
+  harness = await Harness.start({ reach });
 }, 120_000);
 afterAll(async () => {
   await harness.stop();
@@ -90,7 +90,7 @@ describe('a Temporal behind mutual TLS and API keys', () => {
       expect((await mounts.earlier(NAMESPACE, 'far-m'))?.mount).toMatchObject({
         status: { devices: [{ id: '/dev/fuse' }] },
       });
-      const tell = ownerTeller({ access, identity: async () => harness.identity, log }, AbortSignal.timeout(10_000));
+      const tell = ownerTeller({ access, identity: async () => harness.identity, log }, AbortSignal.timeout(100_000));
       const argument = { at: '2026-01-01T00:00:00Z', what: '/dev/fuse' };
       await tell({ namespace: NAMESPACE, name: 'far-m' }, { signal: 'driftHealed', argument });
       await eventually(async () =>

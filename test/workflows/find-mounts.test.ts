@@ -111,6 +111,8 @@ describe('findMounts()', () => {
   test('finds a mount by its slave, without an object and without visibility', async () => {
     await harness.addNode('slave', 1);
     await mount('slave');
+    // After that nobody makes it again.
+    await harness.shows('slave-m');
     await deleteObject('slave-m');
     const { found, names } = await find('slave');
     expect(names).toEqual(['slave-m']);
@@ -147,6 +149,7 @@ describe('findMounts()', () => {
   test('takes the object of an earlier mount of the name for no object of this one', async () => {
     await harness.addNode('reused', 1);
     await mount('reused');
+    await harness.shows('reused-m');
     harness.cluster.edit(refOf('reused-m'), (object) => ({
       ...object,
       ...(object.status !== undefined && { status: { ...object.status, mountUid: 'earlier' } }),

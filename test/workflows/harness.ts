@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { DefaultLogger, Runtime, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { FirstObjects } from '../../activities/first-objects.ts';
+import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { nodeQueue } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
 import type { PublicKey } from '../../contract/signature.ts';
@@ -17,6 +18,8 @@ import { ControlWatches } from './control-watches.ts';
 import { Gates } from './gates.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 import { MemoryNode } from './memory-node.ts';
+import { eventually } from './outcome.ts';
+import { replays } from './replays.ts';
 import { CLUSTER, FUSE, NAMESPACE, PUBLIC_KEY, SLAVE_SETTINGS } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { Workers } from './workers.ts';
@@ -27,6 +30,15 @@ async function plain(address: string): Promise<TemporalAccess> {
 
 // Once: the SDK makes later runtimes likewise.
 Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+
+export interface HarnessOptions {
+  /** More of Temporal's dynamic configuration, as `key=value`. */
+  readonly settings?: readonly string[];
+  /** Makes another way to the server at `address`. */
+  readonly reach?: (address: string) => Promise<TemporalAccess>;
+  /** How long a worker may take to stop; one that is killed takes all of it. */
+  readonly forceMs?: number;
+}
 
 const IDENTITY: ClusterIdentity = { name: CLUSTER, uid: 'uid-of-test' };
 
@@ -67,13 +79,10 @@ export class Harness extends ClusterClient {
     this.#watches = new ControlWatches(this.cluster, this.client, this.identity.name);
   }
 
-  /**
-   * @param settings more of Temporal's dynamic configuration, as `key=value`
-   * @param reach makes another way to the server at `address`
-   */
-  static async start(settings: readonly string[] = [], reach = plain): Promise<Harness> {
+  /** @param options what is not as usual */
+  static async start({ settings = [], reach = plain, forceMs }: HarnessOptions = {}): Promise<Harness> {
     const server = await TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value]));
-    return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster());
+    return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster(), forceMs);
   }
 
   /** Another cluster in the same namespace of Temporal, or the same one by another name. */
@@ -86,11 +95,13 @@ export class Harness extends ClusterClient {
     identity: ClusterIdentity,
     access: TemporalAccess,
     cluster: MemoryCluster,
+    forceMs?: number,
   ): Promise<Harness> {
     const bundle = readFileSync(BUNDLE_FILE, 'utf8');
     const { apiKey } = access;
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
-    const harness = new Harness(server, identity, cluster, access, connection, await Workers.connect(access), bundle);
+    const workers = await Workers.connect(access, forceMs);
+    const harness = new Harness(server, identity, cluster, access, connection, workers, bundle);
     await harness.claim().claim();
     await harness.#workers.start(harness.queue, harness.#control(harness.#watches));
     return harness;
@@ -103,6 +114,8 @@ export class Harness extends ClusterClient {
 
   /** Stops all but the server. */
   async leave(): Promise<void> {
+    // A test that has failed may have left steps there, without whose end no worker ends in order.
+    this.gates.open();
     await this.#workers.close();
     await this.#watches.stop();
     await this.#connection.close();
@@ -228,6 +241,14 @@ export class Harness extends ClusterClient {
     });
   }
 
+  /** The object of a mount once it shows this phase: a caller is answered before that. */
+  shows(name: string, phase = 'Mounted'): Promise<DeviceMountObject> {
+    return eventually(async () => {
+      const object = await this.cluster.getMount({ namespace: NAMESPACE, name });
+      return object?.status?.phase === phase ? object : undefined;
+    });
+  }
+
   /** What there is of a pod's mounts on its node and in the cluster: nothing, after an undo. */
   leftOf(pod: string, node: MemoryNode): readonly string[] {
     const slaves = this.cluster.slaves(NAMESPACE).filter(({ spec }) => JSON.stringify(spec).includes(`"${pod}"`));
@@ -238,12 +259,8 @@ export class Harness extends ClusterClient {
   async replayed(): Promise<readonly string[]> {
     const histories = this.client.workflow.list().intoHistories();
     const failed: string[] = [];
-    for await (const { workflowId, error } of Worker.runReplayHistories(
-      { workflowBundle: { code: this.bundle } },
-      histories,
-    )) {
-      if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
-    }
+    for await (const { workflowId, problem } of replays(this.bundle, histories))
+      if (problem !== undefined) failed.push(`${workflowId}: ${problem}`);
     return failed;
   }
 

@@ -4,10 +4,10 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { HistoryAndWorkflowId, WorkflowHandle } from '@temporalio/client';
-import { Worker } from '@temporalio/worker';
 import { BUNDLE_FILE } from './bundle-file.ts';
 import { Harness } from './harness.ts';
 import { SHORT_HISTORIES } from './new-run.ts';
+import { replays } from './replays.ts';
 import { SHAPES } from './shapes.ts';
 
 jest.setTimeout(180_000);
@@ -42,7 +42,7 @@ function cleaned(key: string, value: unknown): unknown {
 }
 
 async function record(): Promise<void> {
-  const harness = await Harness.start(SHORT_HISTORIES);
+  const harness = await Harness.start({ settings: SHORT_HISTORIES });
   try {
     mkdirSync(FOLDER, { recursive: true });
     for (const [name, run] of Object.entries(SHAPES)) {
@@ -70,8 +70,8 @@ describe('a workflow that was begun by an earlier release', () => {
     );
     const code = readFileSync(BUNDLE_FILE, 'utf8');
     const replayed: string[] = [];
-    for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: { code } }, recorded(files)))
-      replayed.push(`${workflowId}: ${error?.message ?? 'replays'}`);
+    for await (const { workflowId, problem } of replays(code, recorded(files)))
+      replayed.push(`${workflowId}: ${problem ?? 'replays'}`);
     expect(replayed).toHaveLength(files.length);
     expect(replayed.filter((line) => !line.endsWith(': replays'))).toEqual([]);
   });

@@ -56,7 +56,18 @@ export class MemoryNode implements NodeActivities {
     };
   }
 
-  async attachDevices({ signed, slaves }: AttachInput): Promise<AttachResult> {
+  /** As the real one, it beats as long as it works. */
+  async attachDevices(input: AttachInput): Promise<AttachResult> {
+    const context = Context.current();
+    const beat = setInterval(() => context.heartbeat(), 500);
+    try {
+      return await this.#attach(input);
+    } finally {
+      clearInterval(beat);
+    }
+  }
+
+  async #attach({ signed, slaves }: AttachInput): Promise<AttachResult> {
     this.begun++;
     const request = verifiedRequest(signed, this.#verifier);
     for (const slave of slaves) await this.#allocated(slave.namespace, slave.name);
@@ -128,22 +139,17 @@ export class MemoryNode implements NodeActivities {
 
   /** As the kubelet's checkpoint: until the slave is on a node, nothing is allocated. */
   async #allocated(namespace: string, name: string): Promise<void> {
-    const context = Context.current();
-    const beat = setInterval(() => context.heartbeat(), 500);
-    try {
-      const { items, resourceVersion } = await this.#cluster.listPods('app.kubernetes.io/managed-by=device-mounter');
-      const here = items.find(({ metadata }) => metadata?.name === name && metadata.namespace === namespace);
-      if (here?.spec?.nodeName !== undefined) return;
-      const labels = 'app.kubernetes.io/managed-by=device-mounter';
-      for await (const { type, pod } of this.#cluster.watchPods(labels, resourceVersion, context.cancellationSignal)) {
-        if (pod.metadata?.name !== name || pod.metadata.namespace !== namespace) continue;
-        if (type === 'DELETED') throw fail('SlaveEnded', 'Cannot attach: the slave was deleted');
-        if (pod.spec?.nodeName !== undefined) return;
-      }
-      await context.cancelled;
-    } finally {
-      clearInterval(beat);
+    const { cancelled, cancellationSignal } = Context.current();
+    const labels = 'app.kubernetes.io/managed-by=device-mounter';
+    const { items, resourceVersion } = await this.#cluster.listPods(labels);
+    const here = items.find(({ metadata }) => metadata?.name === name && metadata.namespace === namespace);
+    if (here?.spec?.nodeName !== undefined) return;
+    for await (const { type, pod } of this.#cluster.watchPods(labels, resourceVersion, cancellationSignal)) {
+      if (pod.metadata?.name !== name || pod.metadata.namespace !== namespace) continue;
+      if (type === 'DELETED') throw fail('SlaveEnded', 'Cannot attach: the slave was deleted');
+      if (pod.spec?.nodeName !== undefined) return;
     }
+    await cancelled;
   }
 }
 

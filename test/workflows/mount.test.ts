@@ -7,7 +7,7 @@ import { MOUNT_MEMO, SIGNALS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { begin, waits } from './queue.ts';
-import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
+import { DEADLINE_SECONDS, FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(180_000);
 
@@ -38,10 +38,7 @@ describe('mountDevices()', () => {
 
     const { status, memo } = await harness.handle('happy-m').describe();
     // The answer does not wait until its object shows this.
-    const object = await eventually(async () => {
-      const now = await harness.cluster.getMount({ namespace: NAMESPACE, name: 'happy-m' });
-      return now?.status?.phase === 'Mounted' ? now : undefined;
-    });
+    const object = await harness.shows('happy-m');
     expect(object.metadata.uid).toBe(mount.metadata.uid);
     expect(Number(object.metadata.resourceVersion)).toBeGreaterThanOrEqual(Number(mount.metadata.resourceVersion));
     const record = await harness.recordOf('happy-m');
@@ -81,11 +78,8 @@ describe('mountDevices()', () => {
     node.warnings = [{ type: 'DriverFilesMissing', message: 'there is no libcuda.so.1' }];
     const { status } = await harness.mount(signed(mountRequest('lacking')));
     expect(status).toMatchObject({ phase: 'Mounted', warnings: node.warnings });
-    const conditions = await eventually(async () => {
-      const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: 'lacking-m' });
-      return object?.status?.phase === 'Mounted' ? object.status.conditions : undefined;
-    });
-    expect(conditions.map(({ type, status }) => [type, status])).toContainEqual(['DriverFilesMissing', 'True']);
+    const conditions = (await harness.shows('lacking-m')).status?.conditions;
+    expect(conditions?.map(({ type, status }) => [type, status])).toContainEqual(['DriverFilesMissing', 'True']);
   });
 
   test('is mounted from the queue the moment that a device is free', async () => {
@@ -101,10 +95,10 @@ describe('mountDevices()', () => {
     await harness.mount(signed(mountRequest('moved')));
     harness.cluster.endSlowly = true;
     await harness.unmount(signed(unmountRequest('moved')));
-    const mounting = harness.mount(signed(mountRequest('moved', { name: 'moved-next', deadlineSeconds: 60 })));
+    const mounting = harness.mount(signed(mountRequest('moved', { name: 'moved-next' })));
     await eventually(() => harness.cluster.slaves(NAMESPACE).some((slave) => mountNameOf(slave) === 'moved-next'));
     // When this one is told that there is no device, the other would have been.
-    await begin(harness, signed(mountRequest('moved', { name: 'moved-queued', queue: true, deadlineSeconds: 60 })));
+    await begin(harness, signed(mountRequest('moved', { name: 'moved-queued', queue: true })));
     await waits(harness, 'moved-queued');
     harness.cluster.finishEnding();
     expect((await mounting).status.phase).toBe('Mounted');
@@ -152,10 +146,12 @@ describe('mountDevices()', () => {
     const node = await harness.addNode(pod, 1);
     const requestedAt = new Date(Date.now() + aheadMs).toISOString();
     expect((await harness.mount(signed(mountRequest(pod, { requestedAt })))).status.phase).toBe('Mounted');
-    // Nearly all of its 20 s, by Temporal's clock.
+    // Nearly all of its time, by Temporal's clock.
     const { events } = await harness.handle(`${pod}-m`).fetchHistory();
     const timer = events?.find((event) => event.timerStartedEventAttributes)?.timerStartedEventAttributes;
-    expect(Number(timer?.startToFireTimeout?.seconds)).toBeGreaterThanOrEqual(15);
+    const seconds = Number(timer?.startToFireTimeout?.seconds);
+    expect(seconds).toBeGreaterThan(DEADLINE_SECONDS - 30);
+    expect(seconds).toBeLessThanOrEqual(DEADLINE_SECONDS);
     await harness.unmount(signed(unmountRequest(pod, { requestedAt })));
     await harness.handle(`${pod}-m`).result();
     expect(harness.leftOf(pod, node)).toEqual([]);
@@ -203,7 +199,7 @@ describe('a mount that does not know its slave yet', () => {
     const node = await harness.addNode('gone-early', 0);
     const { workflowId } = harness.handle('gone-early-m');
     const reserved = harness.gates.stop(workflowId, { activity: 'reserveDevices', when: 'after' });
-    const request = signed(mountRequest('gone-early', { queue: true, deadlineSeconds: 60 }));
+    const request = signed(mountRequest('gone-early', { queue: true }));
     // The first try would hold back what is signalled.
     harness.cluster.refuse = new ClusterError(429, 'TooManyRequests', 'try again later');
     const mounting = failureFrom(harness.mount(request));
@@ -217,6 +213,7 @@ describe('a mount that does not know its slave yet', () => {
     await harness.handle('gone-early-m').signal(SIGNALS.slaveEnding, uid, 'it was deleted');
     harness.gates.open();
     expect(await mounting).toMatchObject({ type: 'SlaveEnded' });
+    await harness.closed('gone-early-m');
     expect(harness.leftOf('gone-early', node)).toEqual([]);
   });
 });

@@ -12,7 +12,7 @@ jest.setTimeout(180_000);
 
 let harness: Harness;
 beforeAll(async () => {
-  harness = await Harness.start(SHORT_HISTORIES);
+  harness = await Harness.start({ settings: SHORT_HISTORIES });
 }, 120_000);
 afterAll(() => harness.stop());
 
@@ -96,7 +96,7 @@ describe('a mount that has not begun', () => {
   test('is read by its word, as it has no record yet', async () => {
     await harness.addNode('early', 1);
     await harness.stopControl();
-    const mounting = harness.mount(signed(mountRequest('early', { deadlineSeconds: 50 })));
+    const mounting = harness.mount(signed(mountRequest('early')));
     await eventually(() => harness.statusOf('early-m').catch(() => undefined));
     const mounts = harness.mounts();
     const reading = eventually(() =>
@@ -113,11 +113,11 @@ describe('a mount that has not begun', () => {
 
   test('is asked by findMounts() instead of being taken for absent', async () => {
     const node = await harness.addNode('unborn', 1);
-    const request = signed(mountRequest('unborn', { deadlineSeconds: 50 }));
+    const request = signed(mountRequest('unborn'));
     await harness.stopControl();
     const mounting = failureFrom(harness.mount(request));
     await eventually(() => harness.statusOf('unborn-m').catch(() => undefined));
-    const unmount = signed(unmountRequest('unborn', { mount: 'unborn-m', deadlineSeconds: 50 }));
+    const unmount = signed(unmountRequest('unborn', { mount: 'unborn-m' }));
     const finding = eventually(() =>
       findMounts(harness.dependencies(), { signed: unmount }).catch((err: unknown) => {
         if (failureOf(err) !== undefined) throw err;

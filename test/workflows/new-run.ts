@@ -5,7 +5,7 @@ import { eventually } from './outcome.ts';
 /** Events after which a workflow goes on in a new run; Temporal's default is 4,096. */
 const LONG = 60;
 
-/** For `Harness.start()`. */
+/** `settings` for `Harness.start()`. */
 export const SHORT_HISTORIES = [`limit.historyCount.suggestContinueAsNew=${LONG}`];
 
 /** Has the history of a mount become long, and its workflow know it. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { projectMount } from '../../activities/project-mount.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { Harness } from './harness.ts';
-import { eventually, failureFrom } from './outcome.ts';
+import { failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
 jest.setTimeout(180_000);
@@ -16,18 +16,6 @@ afterAll(() => harness.stop());
 const objectOf = (name: string): Promise<DeviceMountObject | undefined> =>
   harness.cluster.getMount({ namespace: NAMESPACE, name });
 
-/** The object once it shows that the mount is made. */
-function mounted(name: string): Promise<DeviceMountObject> {
-  return eventually(async () => {
-    const object = await objectOf(name);
-    return object?.status?.phase === 'Mounted' ? object : undefined;
-  });
-}
-
-async function closed(name: string): Promise<void> {
-  await eventually(async () => (await harness.statusOf(name)) !== 'RUNNING');
-}
-
 describe('projectMount()', () => {
   test('writes nothing over a later state, or over a later mount of the name', async () => {
     await harness.addNode('late', 1);
@@ -35,7 +23,7 @@ describe('projectMount()', () => {
     await harness.mount(request);
     const early = await harness.recordOf('late-m');
     await harness.unmount(signed(unmountRequest('late')));
-    await closed('late-m');
+    await harness.closed('late-m');
     const released = await objectOf('late-m');
     const { uid, resourceVersion } = released?.metadata ?? {};
     const deps = harness.dependencies();
@@ -47,7 +35,7 @@ describe('projectMount()', () => {
       expect(await objectOf('late-m')).toEqual(released);
     }
     await harness.mount(signed(mountRequest('late', { labels: { app: 'x' } })));
-    const again = await mounted('late-m');
+    const again = await harness.shows('late-m');
     const late = { signed: request, mount: early };
     expect(await projectMount(deps, late)).toEqual({ final: 'a later mount has its name' });
     expect(await objectOf('late-m')).toEqual(again);
@@ -57,7 +45,7 @@ describe('projectMount()', () => {
     await harness.addNode('twice', 1);
     const request = signed(mountRequest('twice'));
     await harness.mount(request);
-    const object = await mounted('twice-m');
+    const object = await harness.shows('twice-m');
     const writes = harness.cluster.mountWrites;
     await projectMount(harness.dependencies(), { signed: request, mount: await harness.recordOf('twice-m') });
     expect(harness.cluster.mountWrites).toBe(writes);
@@ -68,7 +56,7 @@ describe('projectMount()', () => {
     await harness.addNode('future', 1);
     const request = signed(mountRequest('future'));
     await harness.mount(request);
-    const { status, metadata } = await mounted('future-m');
+    const { status, metadata } = await harness.shows('future-m');
     const version = String(Date.now() + 120_000);
     harness.cluster.edit({ namespace: NAMESPACE, name: 'future-m' }, (object) => ({
       ...object,
@@ -85,7 +73,7 @@ describe('projectMount()', () => {
     await harness.addNode('kept', 1);
     const request = signed(mountRequest('kept'));
     await harness.mount(request);
-    const { status } = await mounted('kept-m');
+    const { status } = await harness.shows('kept-m');
     const ref = { namespace: NAMESPACE, name: 'kept-m' };
     harness.cluster.edit(ref, (object) => ({
       ...object,
@@ -105,6 +93,8 @@ describe('projectMount()', () => {
     await harness.addNode('raced', 1);
     const request = signed(mountRequest('raced', { leaseSeconds: 600 }));
     await harness.mount(request);
+    // Then nothing is read but here.
+    await harness.shows('raced-m');
     const record = await harness.recordOf('raced-m');
     let races = 0;
     harness.cluster.afterRead = (ref) => {
@@ -129,7 +119,7 @@ describe('projectMount()', () => {
       type: 'InvalidSignature',
     });
     harness.cluster.removePod({ namespace: NAMESPACE, name: 'left' });
-    await closed('left-m');
+    await harness.closed('left-m');
     expect(await projectMount(deps, { signed: request, mount })).toEqual({ final: 'its target is gone' });
     expect(await objectOf('left-m')).toBeUndefined();
   });

@@ -36,18 +36,6 @@ function begin(request: Signed<MountRequest>): Promise<DeviceMount> {
   return harness.client.workflow.executeUpdateWithStart(UPDATES.shown, { startWorkflowOperation });
 }
 
-/** The object once it shows this phase. */
-function shows(name: string, phase: string): Promise<DeviceMountObject> {
-  return eventually(async () => {
-    const object = await objectOf(name);
-    return object?.status?.phase === phase ? object : undefined;
-  });
-}
-
-async function closed(name: string): Promise<void> {
-  await eventually(async () => (await harness.statusOf(name)) !== 'RUNNING');
-}
-
 describe('the object of a mount', () => {
   test('is there before "shown" and "mounted" answer, and shows the mount soon after', async () => {
     await harness.addNode('early', 0);
@@ -59,7 +47,7 @@ describe('the object of a mount', () => {
     harness.cluster.addDevices('early', FUSE, 1);
     const { metadata, status } = await mounting;
     expect(metadata.uid).toBe(pending?.metadata.uid);
-    const object = await shows('early-m', 'Mounted');
+    const object = await harness.shows('early-m');
     expect(object.status).toMatchObject({ devices: status.devices, slaves: status.slaves });
     // A watch that begins at the version of the answer sees what has followed.
     expect(Number(object.metadata.resourceVersion)).toBeGreaterThanOrEqual(Number(metadata.resourceVersion));
@@ -82,10 +70,10 @@ describe('the object of a mount', () => {
   test('shows the end, and gets the Events, too', async () => {
     await harness.addNode('end', 1);
     await harness.mount(signed(mountRequest('end')));
-    const { metadata } = await shows('end-m', 'Mounted');
+    const { metadata } = await harness.shows('end-m');
     await eventually(() => harness.eventsOf('end').length === 1);
     await harness.unmount(signed(unmountRequest('end')));
-    await closed('end-m');
+    await harness.closed('end-m');
     expect(await objectOf('end-m')).toMatchObject({ status: { phase: 'Released', reason: 'Unmounted', devices: [] } });
     const about = { kind: 'DeviceMount', apiVersion: 'device-mounter.io/v1beta1', uid: metadata.uid };
     const events = harness.cluster.events.filter(({ involvedObject }) => involvedObject.name === 'end-m');
@@ -100,7 +88,7 @@ describe('the object of a mount', () => {
     expect(await failureFrom(harness.mount(signed(mountRequest('none'))))).toMatchObject({
       type: 'InsufficientDevices',
     });
-    await closed('none-m');
+    await harness.closed('none-m');
     expect(await objectOf('none-m')).toMatchObject({ status: { phase: 'Failed', reason: 'InsufficientDevices' } });
   });
 
@@ -120,18 +108,18 @@ describe('the object of a mount', () => {
     await harness.addNode('forged', 1);
     const failed = { type: 'InvalidSignature' };
     expect(await failureFrom(harness.mount(forged(mountRequest('forged'))))).toMatchObject(failed);
-    await closed('forged-m');
+    await harness.closed('forged-m');
     expect(await objectOf('forged-m')).toBeUndefined();
   });
 
   test('is of the mount that has its name now', async () => {
     await harness.addNode('heir', 1);
     await harness.mount(signed(mountRequest('heir')));
-    const before = await shows('heir-m', 'Mounted');
+    const before = await harness.shows('heir-m');
     await harness.unmount(signed(unmountRequest('heir')));
-    await closed('heir-m');
+    await harness.closed('heir-m');
     await harness.mount(signed(mountRequest('heir', { labels: { app: 'x' } })));
-    const after = await shows('heir-m', 'Mounted');
+    const after = await harness.shows('heir-m');
     expect(after.metadata.uid).not.toBe(before.metadata.uid);
     expect(after.status?.mountUid).toBe((await harness.recordOf('heir-m')).metadata.uid);
   });
@@ -139,11 +127,11 @@ describe('the object of a mount', () => {
   test('comes back when somebody deletes or edits it and the owner hears of that', async () => {
     const node = await harness.addNode('undone', 1);
     await harness.mount(signed(mountRequest('undone')));
-    const before = await shows('undone-m', 'Mounted');
+    const before = await harness.shows('undone-m');
     const ref = { namespace: NAMESPACE, name: 'undone-m' };
     await harness.cluster.deleteMount(ref, { uid: before.metadata.uid ?? '' });
     await harness.handle('undone-m').signal(SIGNALS.project);
-    const again = await shows('undone-m', 'Mounted');
+    const again = await harness.shows('undone-m');
     expect(again.status).toMatchObject({ version: before.status?.version, devices: before.status?.devices });
     harness.cluster.edit(ref, (object) => ({ ...object, spec: { ...object.spec, container: 'other' } }));
     await harness.handle('undone-m').signal(SIGNALS.project);
@@ -154,7 +142,7 @@ describe('the object of a mount', () => {
   test('shows what the owner knows, also when it once showed more: Temporal was restored from a backup', async () => {
     await harness.addNode('restored', 1);
     await harness.mount(signed(mountRequest('restored')));
-    const { status } = await shows('restored-m', 'Mounted');
+    const { status } = await harness.shows('restored-m');
     const version = String(Number(status?.version) + 30_000);
     harness.cluster.edit({ namespace: NAMESPACE, name: 'restored-m' }, (object) => ({
       ...object,
@@ -204,7 +192,7 @@ describe('a mount', () => {
     } finally {
       harness.cluster.refuseMounts = undefined;
     }
-    await shows('slow-m', 'Mounted');
+    await harness.shows('slow-m');
   });
 });
 

@@ -28,17 +28,14 @@ async function mounted(
 ): Promise<{ node: Awaited<ReturnType<Harness['addNode']>>; object: DeviceMountObject }> {
   const node = await harness.addNode(pod, 1);
   await harness.mount(signed(mountRequest(pod)));
-  const object = await eventually(async () => {
-    const now = await objectOf(pod);
-    return now?.status?.phase === 'Mounted' ? now : undefined;
-  });
+  const object = await harness.shows(`${pod}-m`);
   await eventually(() => harness.eventsOf(pod).length === 1);
   return { node, object };
 }
 
 async function unmounted(pod: string): Promise<void> {
   await harness.unmount(signed(unmountRequest(pod)));
-  await eventually(async () => (await harness.statusOf(`${pod}-m`)) !== 'RUNNING');
+  await harness.closed(`${pod}-m`);
 }
 
 async function deleted(object: DeviceMountObject): Promise<void> {
@@ -227,7 +224,8 @@ describe('reconcileMounts() after Temporal has lost its database', () => {
       const isOf = metadata?.name?.startsWith('bereft-');
       if (isOf) harness.cluster.removePod({ namespace: NAMESPACE, name: metadata?.name ?? '' });
     }
-    await eventually(async () => (await objectOf('bereft'))?.status?.phase !== 'Mounted');
+    // Then nobody writes that it has ended over what follows.
+    await harness.closed('bereft-m');
     harness.cluster.edit(refOf('bereft'), (now) => ({
       ...now,
       ...(bereft.object.status && { status: bereft.object.status }),

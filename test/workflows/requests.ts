@@ -16,6 +16,9 @@ const stranger = generateKeyPairSync('ed25519');
 /** The apiserver's. */
 export const PUBLIC_KEY = publicKey;
 
+/** Longer than anything takes on a busy machine: only a test of the deadline itself has a shorter one. */
+export const DEADLINE_SECONDS = 300;
+
 /** A request for one `/dev/fuse` in the pod named as its node. */
 export function mountRequest(pod: string, more: Partial<MountRequest> = {}): MountRequest {
   return {
@@ -32,7 +35,7 @@ export function mountRequest(pod: string, more: Partial<MountRequest> = {}): Mou
     onRestart: 'reapply',
     user: { name: 'jane' },
     requestedAt: new Date().toISOString(),
-    deadlineSeconds: 20,
+    deadlineSeconds: DEADLINE_SECONDS,
     ...more,
   };
 }
@@ -47,7 +50,7 @@ export function unmountRequest(pod: string, more: Partial<UnmountRequest> = {}):
     force: false,
     user: { name: 'jane' },
     requestedAt: new Date().toISOString(),
-    deadlineSeconds: 20,
+    deadlineSeconds: DEADLINE_SECONDS,
     ...more,
   };
 }
@@ -59,6 +62,11 @@ function targetOf(pod: string) {
 /** By the apiserver, or with another key of it. */
 export function signed<R extends MountRequest | UnmountRequest>(request: R, key = privateKey): Signed<R> {
   return signRequest(request, key);
+}
+
+/** When a request was made that begins nothing any more. */
+export function longAgo(): string {
+  return new Date(Date.now() - 2 * DEADLINE_SECONDS * 1_000).toISOString();
 }
 
 /** Signed by someone who is not the apiserver. */

@@ -30,6 +30,8 @@ describe('a mount whose signing key was retired', () => {
     });
     const { status } = await harness.mount(signed(mountRequest('turn', { name: 'turn-late' }), next.privateKey));
     expect(status.phase).toBe('Mounted');
+    // An object that its owner could not write any more is a finding of its own.
+    await harness.shows('turn-late');
 
     await harness.loseTemporal();
     const { findings } = await harness.reconcile();

@@ -34,6 +34,7 @@ describe('a mount', () => {
     expect(await failureFrom(harness.mount(signed(mountRequest('several', { resources }))))).toMatchObject({
       type: 'InsufficientDevices',
     });
+    await harness.closed('several-m');
     expect(harness.leftOf('several', node)).toEqual([]);
     harness.cluster.addDevices('several', tun, 1);
     const mount = await harness.mount(signed(mountRequest('several', { resources, name: 'several-2' })));
@@ -58,7 +59,7 @@ describe('a mount', () => {
   test('is not held up by a control worker that stops: what it waits for, the other waits for at once', async () => {
     const node = await harness.addNode('drain', 1);
     await harness.mount(signed(mountRequest('drain', { name: 'drain-1' })));
-    const waiting = harness.mount(signed(mountRequest('drain', { name: 'drain-2', queue: true, deadlineSeconds: 50 })));
+    const waiting = harness.mount(signed(mountRequest('drain', { name: 'drain-2', queue: true })));
     await eventually(() => harness.leftOf('drain', node).length === 3);
     // The end of a slave that takes its time, as when its node is away.
     harness.cluster.endSlowly = true;

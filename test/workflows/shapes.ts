@@ -26,7 +26,7 @@ async function mounted(harness: Harness, pod: string, more: Parameters<typeof mo
 
 /** Of the mount of a pod, once it has closed. */
 async function closed(harness: Harness, pod: string): Promise<string> {
-  await eventually(async () => (await harness.statusOf(`${pod}-m`)) !== 'RUNNING');
+  await harness.closed(`${pod}-m`);
   return harness.handle(`${pod}-m`).workflowId;
 }
 

@@ -51,7 +51,7 @@ describe('unmountDevices()', () => {
     });
     await harness.mount(signed(mountRequest('told')));
     node.busy = true;
-    const busy = harness.mounts().unmount(signed(unmountRequest('told')), 30_000);
+    const busy = harness.mounts().unmount(signed(unmountRequest('told')), 100_000);
     expect(await failureFrom(busy)).toMatchObject({ type: 'DeviceBusy' });
     const { request } = signed(unmountRequest('told'));
     await harness.mounts().unmount(signed(request), 0);
@@ -92,7 +92,7 @@ describe('unmountDevices()', () => {
 
     const other = await harness.mount(signed(mountRequest('split', { name: 'other', resources: { [TUN]: '1' } })));
     expect(other.status.phase).toBe('Mounted');
-    expect(await harness.reconcile()).toMatchObject({ findings: [] });
+    expect(await harness.findingsOf('split-m', 'other')).toEqual([]);
     await harness.unmount(signed(unmountRequest('split', { device: '/dev/fuse' })));
     expect(await harness.handle('split-m').result()).toMatchObject({ status: { phase: 'Released' } });
     expect([...node.attached.keys()]).toEqual([`${NAMESPACE}/other`]);
@@ -145,6 +145,7 @@ describe('unmountDevices()', () => {
     );
     await harness.unmount(signed(unmountRequest('unqueue')));
     expect(await mounting).toMatchObject({ type: 'Canceled' });
+    await harness.closed('unqueue-m');
     expect(harness.leftOf('unqueue', node)).toEqual([]);
   });
 
