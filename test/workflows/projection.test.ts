@@ -64,7 +64,7 @@ describe('the object of a mount', () => {
     expect(await objectOf('beside-m')).toBeUndefined();
     held.resolve();
     expect((await mounting).metadata.uid).toBe((await objectOf('beside-m'))?.metadata.uid);
-    expect((await shows('beside-m', 'Mounted')).status?.slaves).toHaveLength(1);
+    expect((await harness.shows('beside-m', 'Mounted')).status?.slaves).toHaveLength(1);
   });
 
   test('shows the end, and gets the Events, too', async () => {
