@@ -44,14 +44,7 @@ const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
 const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
 
 /** Those of one node, see test/e2e/lane.ts. */
-const lanes = ['node-1', 'node-2', 'node-3'].flatMap((laneNode) =>
-  [suite, atOnce].map((make) =>
-    make(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode } }),
-  ),
-);
-
-const CLUSTER = ['test/e2e/**/*.test.ts'];
-const onWholeCluster = { ...onCluster, testPathIgnorePatterns: [LONG, 'test/e2e/node/'] };
+const lane = (laneNode) => suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode } });
 
 /** On a host without cgroup v1 its tests cannot be; `npm test` says so. */
 const V1 = existsSync('/sys/fs/cgroup/cgroup.controllers') ? ['-v1\\.test\\.ts$'] : [];
@@ -99,9 +92,13 @@ export default {
       globals: { raceMs: 5_000 },
     }),
     suite('gpu', ['test/gpu/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
-    ...lanes,
-    suite('e2e', CLUSTER, onWholeCluster),
-    atOnce('e2e', CLUSTER, onWholeCluster),
+    lane('node-1'),
+    lane('node-2'),
+    lane('node-3'),
+    suite('e2e', ['test/e2e/**/*.test.ts'], {
+      ...onCluster,
+      testPathIgnorePatterns: [LONG, '<rootDir>/test/e2e/node/'],
+    }),
     long('e2e', ['test/e2e/**/*.long.test.ts'], onCluster),
   ],
 };

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { addVgpuLibrary, buildHal, buildLibcuda } from '../kernel/injected.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, requireNoDriver } from '../node-worker/nvidia-tree.ts';
@@ -84,7 +84,8 @@ function hostPathOf(path: string, { virtual, sharedFolder }: NpuTree): string {
   return shared === undefined ? path : `${sharedFolder}/${shared[0]}`;
 }
 
-/** The folder itself stays: it may be where a node has its own in place of the machine's. */
+/** The folder itself may be where a node has its own in place of the machine's. */
 function empty(folder: string): void {
-  for (const name of existsSync(folder) ? readdirSync(folder) : []) rmSync(join(folder, name), { recursive: true });
+  mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -42,8 +42,15 @@ const CLAIMED = { path: '/dev/claimed', type: 'c', major: 195, minor: 45, permis
 const CLASS = 'gpu.example.com';
 
 const node = nodeAt(0);
-let plugins: readonly ForeignPlugin[] = [];
-let dra: DraDriver | undefined;
+const files = filesOf(node);
+const nvidia = join(files, 'run/nvidia/driver');
+const dirs = { kubeletDir: join(files, 'var/lib/kubelet'), cdiDir: join(files, 'run/cdi') };
+const plugins = OFFERED.map((offered) => new ForeignPlugin(join(dirs.kubeletDir, 'device-plugins'), offered));
+const dra = new DraDriver(
+  { driver: CLASS, devices: { one: { deviceNodes: [CLAIMED] } } },
+  { name: node.name, ...dirs },
+  send,
+);
 const pods = ['train', 'web', ORIGINAL.pod];
 
 const blocks = (guide: string, language: string): readonly string[] =>
@@ -53,18 +60,11 @@ const blocks = (guide: string, language: string): readonly string[] =>
 
 beforeAll(async () => {
   requireNoDriver();
-  removeDriver();
-  const driver = driverFolder();
-  addDriver(driver);
-  addDriverNodes(driver);
-  const dirs = { kubeletDir: join(filesOf(node), 'var/lib/kubelet'), cdiDir: join(filesOf(node), 'run/cdi') };
-  plugins = OFFERED.map((offered) => new ForeignPlugin(join(dirs.kubeletDir, 'device-plugins'), offered));
+  rmSync(nvidia, { recursive: true, force: true });
+  mkdirSync(nvidia, { recursive: true });
+  addDriver(nvidia);
+  addDriverNodes(nvidia);
   for (const plugin of plugins) await plugin.start();
-  dra = new DraDriver(
-    { driver: CLASS, devices: { one: { deviceNodes: [CLAIMED] } } },
-    { name: node.name, ...dirs },
-    send,
-  );
   await dra.start();
   await ask('POST', '/apis/resource.k8s.io/v1/deviceclasses', {
     apiVersion: 'resource.k8s.io/v1',
@@ -91,15 +91,12 @@ afterAll(async () => {
     await expectNoPods();
   } finally {
     for (const plugin of plugins) plugin.close();
-    await dra?.close();
+    await dra.close();
     await remove(`/apis/resource.k8s.io/v1/deviceclasses/${CLASS}`);
     await remove('/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates/one-gpu');
-    removeDriver();
+    rmSync(nvidia, { recursive: true, force: true });
   }
 });
-
-const driverFolder = (): string => join(filesOf(node), 'run/nvidia/driver');
-const removeDriver = (): void => rmSync(driverFolder(), { recursive: true, force: true });
 
 /** How opens of the nodes end in the container, by path. */
 async function opens(pod: string, numbers: Readonly<Record<string, readonly [number, number]>>): Promise<object> {

@@ -30,10 +30,7 @@ export function nodeObject(name: string): Promise<NodeObject | undefined> {
   return find(`/api/v1/nodes/${name}`);
 }
 
-/**
- * Root of a node's file system, as its kubelet sees it. An absolute symlink below it leads out of it. The path is good as long as this
- * kubelet runs, so ask for it again in each hook and test: `mkdirSync(…, { recursive: true })` below that of one that has ended never returns.
- */
+/** Root of a node's file system, as its kubelet sees it. An absolute symlink below it leads out of it. */
 export function filesOf({ name, kubelet }: ClusterNode): string {
   const pid = kubelet.pid();
   if (pid === undefined) throw new Error(`Cannot reach the files of ${name}: its kubelet does not run`);

@@ -17,6 +17,7 @@ import { until } from '../until.ts';
 
 const node = laneNode();
 const targets = new Targets();
+const files = filesOf(node);
 const tree = npuTree(NODES.indexOf(node), node.name);
 const [first, second] = tree.npus;
 const [ONE, OTHER, PART] = [`/dev/davinci${first}`, `/dev/davinci${second}`, `/dev/davinci${tree.virtual}`];
@@ -25,15 +26,13 @@ const OPENED = { [ONE]: [10, 229] } as const;
 const NUMBERS = { ...tree.numbers, ...OPENED };
 const MANAGERS = Object.values(SHARED).map((name) => `/dev/${name}`);
 
-let double: Npus | undefined;
+const double = new Npus({ ...tree, node: node.name, namespace: NAMESPACE, files, send });
 let pod: string;
 /** Of its container, without any device. */
 let before: readonly [DeviceState, string];
 
 beforeAll(async () => {
-  const files = filesOf(node);
   addNpuFiles(files, tree, OPENED);
-  double = new Npus({ ...tree, node: node.name, namespace: NAMESPACE, files, send });
   await double.start();
   pod = await startLibraryPod(targets, node, IMAGES[0][2]);
   before = await stateNow();
@@ -50,11 +49,14 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  await targets.remove();
-  await expectNoPods();
+  try {
+    await targets.remove();
+    await expectNoPods();
+  } finally {
+    removeNpuFiles(files, tree);
+    await double.close();
+  }
 });
-afterAll(() => removeNpuFiles(filesOf(node), tree));
-afterAll(() => double?.close());
 
 const stateNow = async (): Promise<readonly [DeviceState, string]> => [await deviceState(pod), await treeOf(pod)];
 

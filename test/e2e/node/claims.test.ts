@@ -14,6 +14,7 @@ import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
 const node = laneNode();
+const files = filesOf(node);
 const API = '/apis/resource.k8s.io/v1';
 /** Of this lane alone: classes and extended resources are the cluster's. */
 const CLASS = `e2e-${node.name}`;
@@ -61,7 +62,6 @@ beforeAll(async () => {
     metadata: { name: 'kept' },
     spec: DEVICES,
   });
-  const files = filesOf(node);
   const dirs = { kubeletDir: join(files, 'var/lib/kubelet'), cdiDir: join(files, 'run/cdi') };
   driver = new DraDriver(OFFER, { name: node.name, ...dirs }, send);
   await driver.start();

@@ -20,12 +20,12 @@ import { until } from '../until.ts';
 const GPU = 'nvidia.com/gpu';
 const node = laneNode();
 const targets = new Targets();
+const driver = join(filesOf(node), 'run/nvidia/driver');
 let plugin: ForeignPlugin | undefined;
 
 beforeAll(async () => {
   requireNoDriver();
   removeDriver();
-  const driver = driverFolder();
   addDriver(driver);
   addDriverNodes(driver);
   buildLibcuda(join(driver, 'usr/lib64'));
@@ -51,8 +51,7 @@ afterAll(async () => {
   }
 });
 
-const driverFolder = (): string => join(filesOf(node), 'run/nvidia/driver');
-const removeDriver = (): void => rmSync(driverFolder(), { recursive: true, force: true });
+const removeDriver = (): void => rmSync(driver, { recursive: true, force: true });
 
 /** The node's kind makes no difference to the image: the nodes share them. */
 test.each(IMAGES.filter((_image, index) => isMine(index)))(

@@ -72,6 +72,9 @@ const CONTROL = ['/dev/nvidiactl', '/dev/nvidia-uvm', '/dev/nvidia-uvm-tools', '
 
 const node = laneNode();
 const targets = new Targets();
+const files = filesOf(node);
+const driver = join(files, 'run/nvidia/driver');
+const cdiSpec = join(files, 'etc/cdi/e2e-test.json');
 let plugins: readonly ForeignPlugin[] = [];
 let pod: string;
 /** Of its container, without any device. */
@@ -80,13 +83,11 @@ let before: DeviceState;
 beforeAll(async () => {
   requireNoDriver();
   removeFiles();
-  const [driver, cdiSpec] = ownFiles();
   addDriver(driver);
   addDriverNodes(driver);
   mkdirSync(dirname(cdiSpec), { recursive: true });
   writeFileSync(cdiSpec, JSON.stringify(CDI_SPEC));
-  const dir = join(filesOf(node), 'var/lib/kubelet/device-plugins');
-  plugins = OFFERED.map((offered) => new ForeignPlugin(dir, offered));
+  plugins = OFFERED.map((offered) => new ForeignPlugin(join(files, 'var/lib/kubelet/device-plugins'), offered));
   for (const plugin of plugins) await plugin.start();
   pod = await targets.start(node.name);
   before = await deviceState(pod);
@@ -109,14 +110,8 @@ afterAll(async () => {
   }
 });
 
-/** The driver's folder and the CDI spec on the node. */
-function ownFiles(): readonly [string, string] {
-  const files = filesOf(node);
-  return [join(files, 'run/nvidia/driver'), join(files, 'etc/cdi/e2e-test.json')];
-}
-
 function removeFiles(): void {
-  for (const file of ownFiles()) rmSync(file, { recursive: true, force: true });
+  for (const file of [driver, cdiSpec]) rmSync(file, { recursive: true, force: true });
 }
 
 const mountPath = (type: DeviceTypeName): string => pathOf(pod, 'mount', '&wait_second=30', type);

@@ -45,18 +45,23 @@ type Path = keyof typeof NUMBERS;
 
 const node = laneNode();
 const targets = new Targets();
+const files = filesOf(node);
 /** Each node has another scheduler. */
 const format = (['volcano', 'fork', 'hami'] as const)[NODES.indexOf(node)] ?? 'volcano';
-let vgpus: Vgpus | undefined;
+const vgpus = new Vgpus({
+  gpus: { [UUIDS[0]]: MEMORY_MIB, [UUIDS[1]]: MEMORY_MIB },
+  format,
+  node: node.name,
+  namespace: NAMESPACE,
+  files,
+  send,
+});
 let pod: string;
 /** Of its container, without any device. */
 let before: readonly [DeviceState, string];
 
 beforeAll(async () => {
-  const files = filesOf(node);
   addVgpuFiles(files, { minors: [229, 237], major: MISC }, NUMBERS);
-  const gpus = { [UUIDS[0]]: MEMORY_MIB, [UUIDS[1]]: MEMORY_MIB };
-  vgpus = new Vgpus({ gpus, format, node: node.name, namespace: NAMESPACE, files, send });
   await vgpus.start();
   pod = await startLibraryPod(targets, node, IMAGES[0][2]);
   before = await stateNow();
@@ -73,11 +78,14 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  await targets.remove();
-  await expectNoPods();
+  try {
+    await targets.remove();
+    await expectNoPods();
+  } finally {
+    removeVgpuFiles(files);
+    await vgpus.close();
+  }
 });
-afterAll(() => removeVgpuFiles(filesOf(node)));
-afterAll(() => vgpus?.close());
 
 const stateNow = async (): Promise<readonly [DeviceState, string]> => [await deviceState(pod), await treeOf(pod)];
 const load = (): Promise<string> => stdoutOf(pod, 'load libcuda.so.1');
@@ -183,7 +191,7 @@ async function expectScheduled({ status }: DeviceMount): Promise<void> {
   expect(others).toEqual([]);
   expect(annotations[FORMATS[format].key]).toContain(`${status.devices[0]?.id},NVIDIA,${MEMORY_MIB / 2},30`);
   for (const file of [`${folderOf(uid)}/region.cache`, '/tmp/vgpulock/lock'])
-    expect([file, existsSync(join(filesOf(node), file))]).toEqual([file, true]);
+    expect([file, existsSync(join(files, file))]).toEqual([file, true]);
 }
 
 test('two vGPUs in one container share the nodes of the driver, and the limits go with the first', async () => {
