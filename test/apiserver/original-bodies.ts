@@ -24,6 +24,3 @@ export const LATER_ORIGINAL_BODY = `{
 "{\\"op\\":\\"replace\\",\\"path\\":\\"/spec/schedulerName\\",\\"value\\": \\"volcano\\"}"
 ]
 }`;
-/** Word for word from its page on vGPUs: of a mount, and with the misspelt key of another. */
-export const ORIGINAL_VGPU_BODY = `{"resources": {"volcano.sh/vgpu-number": "1","volcano.sh/vgpu-memory": "1024"}}`;
-export const ORIGINAL_EXPANSION_BODY = `{"resources": {"volcano.sh/vgpu-number": "1","volcano.sh/vgpu-memory": "1024"}, "annotation": {"device-mounter.io/expansion":"true"}}`;

@@ -1,19 +1,14 @@
-import { join } from 'node:path';
-import { ForeignPlugin, type Granted } from './foreign-plugin.ts';
-import { type Choice, hasEnded, limitOf, type Pod, podsIn, type Send, VolcanoScheduler } from './volcano-scheduler.ts';
+import type { Granted, Offered } from './foreign-plugin.ts';
+import { type Choice, hasEnded, limitOf, type Pod, podsIn } from './volcano-scheduler.ts';
+import { type VendorOptions, VolcanoVendor } from './volcano-vendor.ts';
 
-interface Options {
+interface Options extends VendorOptions {
   /** Numbers of whole NPUs: `/dev/davinci<N>`. */
   readonly npus: readonly [number, number];
   /** Number of a virtual one, which is part of the first: `/dev/vdavinci<N>`. */
   readonly virtual: number;
   /** Folder of the host with the nodes that all NPUs share. */
   readonly sharedFolder: string;
-  readonly node: string;
-  readonly namespace: string;
-  /** Root of the node's file system. */
-  readonly files: string;
-  readonly send: Send;
 }
 
 /** Those that the kubelet chooses, and those that Volcano does: a plugin has one way for all, so these would be of two boards. */
@@ -35,55 +30,34 @@ const DONE = String(2n ** 64n - 1n);
  * plugin gives the NPU that the scheduler has written on the pod, and writes there which one the kubelet has picked, and which it has really given
  * (ascend-device-plugin, pkg/server/plugin.go, pkg/device/ascendcommon.go).
  */
-export class Npus {
+export class Npus extends VolcanoVendor {
   readonly #options: Options;
-  readonly #scheduler: VolcanoScheduler;
-  readonly #plugins: readonly ForeignPlugin[];
 
   constructor(options: Options) {
-    const { npus, virtual, files, send } = options;
+    super(options);
     this.#options = options;
-    this.#scheduler = new VolcanoScheduler(options, send, (pod, others) => this.#choose(pod, others));
-    const dir = join(files, 'var/lib/kubelet/device-plugins');
-    this.#plugins = [
-      new ForeignPlugin(dir, {
+  }
+
+  protected offered(): readonly Offered[] {
+    const { npus, virtual } = this.#options;
+    return [
+      {
         resource: WHOLE,
         ids: npus.map((npu) => `Ascend910-${npu}`),
         grant: (ids) => this.#nodesOf(ids.map((id) => `davinci${id.split('-')[1]}`)),
-      }),
-      new ForeignPlugin(dir, {
+      },
+      {
         resource: VIRTUAL,
         ids: [`Ascend910-2c-${virtual}-${npus[0]}`],
         grant: () => this.#nodesOf([`vdavinci${virtual}`]),
-      }),
+      },
       // The kubelet knows of one only, so that it picks another than the scheduler.
-      new ForeignPlugin(dir, {
-        resource: BY_VOLCANO,
-        ids: [`Ascend310P-${npus[0]}`],
-        grant: (ids) => this.#grant(ids),
-      }),
+      { resource: BY_VOLCANO, ids: [`Ascend310P-${npus[0]}`], grant: (ids) => this.#grant(ids) },
     ];
   }
 
-  async start(): Promise<void> {
-    this.#scheduler.start();
-    for (const plugin of this.#plugins) await plugin.start();
-  }
-
-  /** Likewise, whatever becomes of the kubelet. */
-  async stay(): Promise<void> {
-    this.#scheduler.start();
-    for (const plugin of this.#plugins) await plugin.stay();
-  }
-
-  /** Also of one that has not started, or only half. Rejects with what has ended the scheduler before. */
-  async close(): Promise<void> {
-    for (const plugin of this.#plugins) plugin.close();
-    await this.#scheduler.close();
-  }
-
   /** The second, if no pod has it. */
-  #choose(pod: Pod, others: readonly Pod[]): Choice {
+  protected choose(pod: Pod, others: readonly Pod[]): Choice {
     if (limitOf(pod, BY_VOLCANO) === 0) return undefined;
     const isTaken = others.some((other) => !hasEnded(other) && other.metadata.annotations?.[BY_VOLCANO] !== undefined);
     if (isTaken) return `0/1 nodes are available: 1 Insufficient ${BY_VOLCANO}.`;

@@ -1,8 +1,9 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { answerOfShares, folderOf, sharesIn, VGPU, type VgpuShare, wordOfShares } from '../node-worker/vgpu.ts';
-import { ForeignPlugin, type Granted } from './foreign-plugin.ts';
-import { type Choice, hasEnded, limitOf, type Pod, podsIn, type Send, VolcanoScheduler } from './volcano-scheduler.ts';
+import { answerOfShares, folderOf, SLAVE, sharesIn, VGPU, type VgpuShare, wordOfShares } from '../node-worker/vgpu.ts';
+import type { Granted, Offered } from './foreign-plugin.ts';
+import { type Choice, hasEnded, limitIn, limitOf, type Pod, podsIn } from './volcano-scheduler.ts';
+import { type VendorOptions, VolcanoVendor } from './volcano-vendor.ts';
 
 /** How schedulers tell on which GPUs they have put a pod: Volcano, a fork of it that counts containers, and HAMi. */
 export const FORMATS = {
@@ -14,15 +15,12 @@ export const FORMATS = {
   { readonly key: string; readonly wordOf: (shares: readonly VgpuShare[]) => string }
 >;
 
-interface Options {
+interface Options extends VendorOptions {
   /** UUID → MiB. */
   readonly gpus: Readonly<Record<string, number>>;
   readonly format: keyof typeof FORMATS;
-  readonly node: string;
-  readonly namespace: string;
-  /** Root of the node's file system. */
-  readonly files: string;
-  readonly send: Send;
+  /** What NVIDIA's runtime gives a container that is started with these GPUs. Slaves need nothing. */
+  readonly nodesOf?: (uuids: readonly string[]) => Granted['devices'];
 }
 
 const NODE = 'volcano.sh/vgpu-node';
@@ -38,50 +36,31 @@ const SPLIT = 4;
  * volcano-vgpu-device-plugin, pkg/plugin/server.go). The plugin names memory to the kubelet; that there are cores, and percents of
  * memory, only the scheduler knows.
  */
-export class Vgpus {
+export class Vgpus extends VolcanoVendor {
   readonly #options: Options;
-  readonly #scheduler: VolcanoScheduler;
-  readonly #plugins: readonly ForeignPlugin[];
 
   constructor(options: Options) {
-    const { gpus, files, send } = options;
+    super(options);
     this.#options = options;
-    this.#scheduler = new VolcanoScheduler(options, send, (pod, others) => this.#choose(pod, others));
-    const dir = join(files, 'var/lib/kubelet/device-plugins');
-    const ids = (each: (uuid: string, memory: number) => readonly string[]): readonly string[] =>
-      Object.entries(gpus).flatMap(([uuid, memory]) => each(uuid, memory));
-    this.#plugins = [
-      new ForeignPlugin(dir, {
+  }
+
+  protected offered(): readonly Offered[] {
+    const gpus = Object.entries(this.#options.gpus);
+    return [
+      {
         resource: VGPU,
-        ids: ids((uuid) => numbered(SPLIT, (index) => `${uuid}-${index}`)),
+        ids: gpus.flatMap(([uuid]) => numbered(SPLIT, (index) => `${uuid}-${index}`)),
         grant: (picked) => this.#grant(picked.length),
-      }),
-      new ForeignPlugin(dir, {
+      },
+      {
         resource: 'volcano.sh/vgpu-memory',
-        ids: ids((uuid, memory) => numbered(memory, (index) => `${uuid}-memory-${index}`)),
+        ids: gpus.flatMap(([uuid, memory]) => numbered(memory, (index) => `${uuid}-memory-${index}`)),
         grant: () => ({}),
-      }),
+      },
     ];
   }
 
-  async start(): Promise<void> {
-    this.#scheduler.start();
-    for (const plugin of this.#plugins) await plugin.start();
-  }
-
-  /** Likewise, whatever becomes of the kubelet. */
-  async stay(): Promise<void> {
-    this.#scheduler.start();
-    for (const plugin of this.#plugins) await plugin.stay();
-  }
-
-  /** Also of one that has not started, or only half. Rejects with what has ended the scheduler before. */
-  async close(): Promise<void> {
-    for (const plugin of this.#plugins) plugin.close();
-    await this.#scheduler.close();
-  }
-
-  #choose(pod: Pod, others: readonly Pod[]): Choice {
+  protected choose(pod: Pod, others: readonly Pod[]): Choice {
     const { gpus, format, node } = this.#options;
     const count = limitOf(pod, VGPU);
     if (count === 0) return undefined;
@@ -108,7 +87,7 @@ export class Vgpus {
 
   /** For the pod that has waited longest for so many. */
   async #grant(count: number): Promise<Granted> {
-    const { namespace, node, files, send } = this.#options;
+    const { namespace, node, files, send, nodesOf } = this.#options;
     const pods = await podsIn(namespace, send);
     const [pod] = pods
       .filter(({ metadata }) => metadata.annotations?.[NODE] === node)
@@ -116,13 +95,17 @@ export class Vgpus {
       .toSorted((one, other) => timeOf(one) - timeOf(other));
     if (pod === undefined) throw new Error(`no pod waits for ${count} vGPUs`);
     const { name, uid, annotations } = pod.metadata;
-    rmSync(join(files, folderOf(uid)), { recursive: true, force: true });
-    makeFolder(join(files, folderOf(uid)));
+    const container = pod.spec.containers.find((one) => limitIn(one, VGPU) > 0)?.name ?? '';
+    const folder = join(files, folderOf(uid, container));
+    rmSync(folder, { recursive: true, force: true });
+    makeFolder(folder);
     makeFolder(join(files, '/tmp/vgpulock'));
     await send('PATCH', `/api/v1/namespaces/${namespace}/pods/${name}`, {
       metadata: { annotations: { [TO_ALLOCATE]: '', [PHASE]: 'success', [TIME]: String(2n ** 64n - 1n) } },
     });
-    return answerOfShares(uid, sharesIn(annotations?.[TO_ALLOCATE] ?? ''));
+    const shares = sharesIn(annotations?.[TO_ALLOCATE] ?? '');
+    const devices = container === SLAVE ? [] : (nodesOf?.(shares.map(({ uuid }) => uuid)) ?? []);
+    return { ...answerOfShares(uid, shares, container), devices };
   }
 }
 

@@ -124,10 +124,11 @@ const isWaitingFor = (node: string, { spec }: Pod): boolean =>
   JSON.stringify(spec.affinity ?? node).includes(`"${node}"`);
 
 /** What the containers of a pod ask for of a resource. */
-export function limitOf({ spec }: Pod, resource: string): number {
-  const limits = spec.containers.map(({ resources }) => quantityOf(resources?.limits?.[resource] ?? '0'));
-  return limits.reduce((sum, limit) => sum + limit, 0);
-}
+export const limitOf = ({ spec }: Pod, resource: string): number =>
+  spec.containers.reduce((sum, container) => sum + limitIn(container, resource), 0);
+
+export const limitIn = ({ resources }: Pod['spec']['containers'][number], resource: string): number =>
+  quantityOf(resources?.limits?.[resource] ?? '0');
 
 /** kube-apiserver writes 2000 as `2k`. */
 function quantityOf(text: string): number {

@@ -1,33 +1,23 @@
-import { execFile } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../contract/device-mount.ts';
-import { APISERVER_URL } from '../../deploy/local/addresses.ts';
 import { DraDriver } from '../device-plugin/dra-driver.ts';
 import { ForeignPlugin, type Offered } from '../device-plugin/foreign-plugin.ts';
 import { addDriver, addDriverNodes, requireNoDriver, UUIDS } from '../node-worker/nvidia-tree.ts';
-import { CLUSTER } from './cluster.ts';
 import { inPod } from './exec.ts';
 import { blocksOf, runBlock } from './guide.ts';
 import { ask, remove, send } from './kube.ts';
 import { kubectlOk } from './kubectl.ts';
 import { filesOf, nodeAt, nodeObject } from './nodes.ts';
 import { opensOf } from './opens.ts';
+import { ORIGINAL_REQUESTS, OriginalUser } from './original-guides.ts';
 import { busybox, createPod, pathOf, slavesGone } from './pods.ts';
 import { expectNoPods, removeTargets } from './targets.ts';
 import { until } from './until.ts';
 
-const execFileAsync = promisify(execFile);
-/** Of NVIDIA's guide in the original's documentation: query and body word for word, the pod and its container, too. */
-const ORIGINAL = {
-  pod: 'gpu-pod',
-  container: 'cuda-container',
-  mount: 'device_type=NVIDIA_GPU&container=cuda-container&wait_second=30',
-  body: '{"resources": {"nvidia.com/gpu": "1"}}',
-  unmount: 'device_type=NVIDIA_GPU&container=cuda-container&force=true',
-};
+/** The pod of the original's guide, and its container. */
+const ORIGINAL = { pod: 'gpu-pod', container: 'cuda-container' };
 
 const OFFERED: readonly Offered[] = [
   { resource: 'nvidia.com/gpu', ids: UUIDS, grant: (ids) => ({ envs: { NVIDIA_VISIBLE_DEVICES: ids.join(',') } }) },
@@ -141,32 +131,16 @@ test('docs/guides/host-devices.md installs the plugin, which offers its devices'
 });
 
 test('the requests of the guide to NVIDIA GPUs of the original mount a GPU and take it back', async () => {
-  await kubectlOk(['create', 'serviceaccount', 'gpu-user']);
-  const role = ['--clusterrole=device-mounter.io:generate', '--serviceaccount=default:gpu-user'];
-  await kubectlOk(['create', 'rolebinding', 'gpu-user', ...role]);
+  const user = new OriginalUser();
+  await user.create();
   try {
-    const token = (await kubectlOk(['create', 'token', 'gpu-user'])).trim();
-    const curl = async (verb: string, query: string, ...data: readonly string[]): Promise<string> => {
-      const url = `${APISERVER_URL}/apis/device-mounter.io/v1alpha1/namespaces/default/pods/${ORIGINAL.pod}/${verb}?${query}`;
-      const ca = ['--silent', '--cacert', join(CLUSTER.paths.pki, 'ca.crt'), '--write-out', '\n%{http_code}'];
-      const args = [
-        ...ca,
-        '--location',
-        '--request',
-        'PUT',
-        url,
-        '--header',
-        `Authorization: bearer ${token}`,
-        ...data,
-      ];
-      return (await execFileAsync('curl', args)).stdout;
-    };
-    expect(await curl('mount', ORIGINAL.mount, '--data', ORIGINAL.body)).toMatch(/"phase": ?"Mounted"[^]*\n200$/);
+    const mounted = await user.send<DeviceMount>(ORIGINAL_REQUESTS.mountGpu, ORIGINAL.pod);
+    expect(mounted.status.phase).toBe('Mounted');
     expect(await opens(ORIGINAL.pod, { '/dev/nvidiactl': [195, 255] })).toEqual({ '/dev/nvidiactl': 'ENXIO' });
-    expect(await curl('unmount', ORIGINAL.unmount)).toMatch(/\n200$/);
+    await user.unmount(ORIGINAL_REQUESTS.unmountGpu, ORIGINAL.pod);
     await slavesGone(ORIGINAL.pod);
     expect(await opens(ORIGINAL.pod, { '/dev/nvidiactl': [195, 255] })).toEqual({ '/dev/nvidiactl': 'absent' });
   } finally {
-    await kubectlOk(['delete', 'rolebinding,serviceaccount', 'gpu-user']);
+    await user.remove();
   }
 });

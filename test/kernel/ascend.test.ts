@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -9,38 +9,21 @@ import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { allocationOf } from '../node-worker/memory-host.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
-import { addDriverNodes } from '../node-worker/nvidia-tree.ts';
+import { byAscendRuntime, runtimeOfAscend } from './ascend-runtime.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
-import { buildHal, IMAGES, treeOf } from './injected.ts';
+import { policyOf } from './devices.ts';
+import { IMAGES, treeOf } from './injected.ts';
+import { DRIVER, makeNpuHost, type Name, NODES, ownDevice, SHARED, specs } from './npu-host.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
-/** As a node has them. No driver has these majors: where it is allowed, an open ends in ENXIO. */
-const NODES = {
-  davinci0: [420, 0],
-  davinci1: [420, 1],
-  vdavinci100: [421, 100],
-  davinci_manager: [422, 0],
-  davinci_manager_docker: [423, 0],
-  devmm_svm: [424, 0],
-  hisi_hdc: [425, 0],
-  svm0: [426, 0],
-} as const;
-type Name = keyof typeof NODES;
-const SHARED = ['davinci_manager', 'devmm_svm', 'hisi_hdc'] as const;
 const REAL = 'huawei.com/AscendReal';
-const DRIVER = '/usr/local/Ascend/driver/lib64';
 
 const engine = createEngine();
 let hostRoot: string;
 beforeAll(() => {
   cleanUp();
   mkdirSync(WORK, { recursive: true });
-  hostRoot = mkdtempSync(join(WORK, 'host-'));
-  const nodes = Object.entries(NODES).map(([name, numbers]) => [`/dev/${name}`, numbers]);
-  addDriverNodes(hostRoot, Object.fromEntries(nodes));
-  buildHal(join(hostRoot, DRIVER, 'driver'));
-  mkdirSync(join(hostRoot, 'usr/local/bin'), { recursive: true });
-  writeFileSync(join(hostRoot, 'usr/local/bin/npu-smi'), '#!/bin/sh\necho smi\n', { mode: 0o755 });
+  hostRoot = makeNpuHost();
 });
 afterAll(cleanUp);
 
@@ -62,14 +45,6 @@ afterEach(async () => {
   await slaveContainer?.stop();
   slaveContainer = undefined;
   node.remove();
-});
-
-/** The plugin's answer with device nodes, host name and container name where they differ. */
-const specs = (...names: readonly (Name | readonly [Name, string])[]): Partial<Allocation> => ({
-  devices: names.map((name) => {
-    const [from, to] = typeof name === 'string' ? [name, name] : name;
-    return { hostPath: `/dev/${from}`, containerPath: `/dev/${to}`, permissions: 'rw' };
-  }),
 });
 
 function addSlave(name: string, id: string, answer: Partial<Allocation>, mount = 'm1', real?: string): SlaveRef {
@@ -118,10 +93,25 @@ async function refusedByRule(...names: readonly Name[]): Promise<void> {
 const numbersIn = (path: string): Promise<string> => container.run(`stat -c '%t:%T' ${path}`);
 const hexOf = (name: Name): string => `${NODES[name].map((number) => number.toString(16)).join(':')}\n`;
 
-const ownDevice = (name: Name, path = name as string) =>
-  ({ path: `/dev/${path}`, type: 'c', major: NODES[name][0], minor: NODES[name][1], access: 'rw' }) as const;
-
 const load = () => container.run(`LD_LIBRARY_PATH=${DRIVER}/driver load libascend_hal.so`);
+
+const prepare = IMAGES[0][2];
+/** What Ascend Docker Runtime gives to a container that is started with the NPU. */
+const given = (npu: Name) => [npu, ...SHARED].map((name) => ownDevice(name));
+const mounts = (): string => readFileSync(`/proc/${container.pid}/mountinfo`, 'utf8');
+const stateNow = () => [policyOf(container), mounts(), treeOf(container.rootfs)];
+const ofRuntime = (cgroupVersion: 1 | 2, files?: readonly string[]): StartOptions => ({
+  cgroupVersion,
+  prepare,
+  ...byAscendRuntime(hostRoot, given('davinci0'), files),
+});
+/** A container with the first NPU, and the slave with the second. */
+async function startBoth(options: StartOptions): Promise<SlaveRef> {
+  await start(options);
+  node.container = runtimeOfAscend(container, given('davinci0'));
+  slaveContainer = await startContainer({ ...options, ...byAscendRuntime(hostRoot, given('davinci1')) });
+  return addSlave('s1', 'Ascend910-1', { envs: { ASCEND_VISIBLE_DEVICES: '1' } });
+}
 
 describe.each(CGROUP_VERSIONS)('NPUs on cgroup v%i', (cgroupVersion) => {
   test('are opened while they are mounted, and share nodes, which go with the last', async () => {
@@ -195,8 +185,6 @@ describe.each(CGROUP_VERSIONS)('NPUs on cgroup v%i', (cgroupVersion) => {
   });
 
   describe('with the driver of the node', () => {
-    const prepare = IMAGES[0][2];
-
     test('bring it to new processes of a container that has none, and take it along with the last', async () => {
       await start({ cgroupVersion, prepare });
       const before = treeOf(container.rootfs);
@@ -238,6 +226,47 @@ describe.each(CGROUP_VERSIONS)('NPUs on cgroup v%i', (cgroupVersion) => {
       expect(await container.run('ls /usr/local/bin/npu-smi')).toMatch(ABSENT);
       await unmount('m1', slave);
       expect(await load()).toBe('cuInit 2\n');
+    });
+  });
+
+  describe('of a container that Ascend Docker Runtime has started', () => {
+    test('share its nodes and its driver, also after it was started anew, and leave it both', async () => {
+      const one = await startBoth(ofRuntime(cgroupVersion));
+      const two = addSlave('s2', 'Ascend910-2c-100-0', specs(['vdavinci100', 'davinci100'], ...SHARED), 'm2');
+      const before = stateNow();
+      expect((await mount('m1', one)).warnings ?? []).toEqual([]);
+      await mount('m2', two, { inject: 'files' });
+      expect(await opened('davinci0', 'davinci1', 'davinci100', ...SHARED)).toEqual(all(ALLOWED, 6));
+      expect(await load()).toBe('cuInit 6\n');
+      expect(mounts()).toBe(before[1]);
+
+      const records = node.deps.store.records();
+      await container.stop();
+      container = await startContainer(ofRuntime(cgroupVersion));
+      node.container = runtimeOfAscend(container, given('davinci0'));
+      const anew = stateNow();
+      for (const record of records) await attachAgain(node.deps, record, { signal: inTime() });
+      expect(await opened('davinci0', 'davinci1', 'davinci100', ...SHARED)).toEqual(all(ALLOWED, 6));
+      await unmount('m1', one);
+      await unmount('m2', two);
+      expect(await opened('davinci0', ...SHARED)).toEqual(all(ALLOWED, 4));
+      expect(await load()).toBe('cuInit 6\n');
+      await refusedByRule('davinci1', 'vdavinci100');
+      expect(stateNow()).toEqual(anew);
+    });
+
+    test.each([
+      ['none of its files', [], ABSENT],
+      ['the libraries only', [DRIVER], /cuInit 6/],
+    ])('bring the rest where it has mounted %s, and take that away', async (_name, files, loaded) => {
+      const one = await startBoth(ofRuntime(cgroupVersion, files));
+      const before = stateNow();
+      await mount('m1', one, { inject: 'files' });
+      expect([await load(), await container.run('/usr/local/bin/npu-smi')]).toEqual(['cuInit 6\n', 'smi\n']);
+      await unmount('m1', one);
+      expect(await load()).toMatch(loaded);
+      expect(await opened('davinci0', ...SHARED)).toEqual(all(ALLOWED, 4));
+      expect(stateNow()).toEqual(before);
     });
   });
 });

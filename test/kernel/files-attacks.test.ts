@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
@@ -9,6 +9,7 @@ import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { AT_LINK, BEFORE, BETWEEN, MOUNTED, OTHER } from './hostile-layouts.ts';
 import { addVendorFiles, buildLibcuda, ownedBy, VERSION } from './injected.ts';
 import { possible, WORK } from './places.ts';
 import { rounds } from './rounds.ts';
@@ -16,11 +17,12 @@ import { NEVER_ANSWERS } from './slow-programs.ts';
 
 const engine = createEngine();
 let host: string;
-const files = (): Readonly<Record<'tool' | 'data' | 'lib' | 'firmware', HostFile>> => ({
+const files = (): Readonly<Record<'tool' | 'data' | 'lib' | 'firmware' | 'region', HostFile>> => ({
   tool: { hostPath: join(host, 'opt/vendor/tool'), path: '/opt/vendor/bin/tool' },
   data: { hostPath: join(host, 'opt/vendor/data'), path: '/opt/vendor/data' },
   lib: { hostPath: join(host, `usr/lib64/libcuda.so.${VERSION}`), path: `/usr/lib/libcuda.so.${VERSION}` },
   firmware: { hostPath: join(host, 'opt/vendor/tool'), path: '/lib/firmware/tool' },
+  region: { hostPath: join(host, 'opt/vendor/data/file'), path: '/tmp/region/cache', writable: true },
 });
 beforeAll(() => {
   cleanUp();
@@ -80,66 +82,6 @@ async function giveOrRefusal(file: HostFile): Promise<{ grant?: Grant; refusal?:
   }
 }
 
-const LINK = /a part of the path is a link or no folder/;
-const OTHER = /it has another file there/;
-const MOUNTED = /something is mounted there/;
-
-/** What a tenant can prepare; `HOST` stands for the canary's path, which means nothing inside. */
-const BEFORE: readonly (readonly [string, string, keyof ReturnType<typeof files>, RegExp])[] = [
-  ['a folder that is a link to the host', 'ln -s HOST /opt', 'tool', LINK],
-  ['a folder that climbs out', 'ln -s ../../../../../../..HOST /opt', 'tool', LINK],
-  ["a folder through init's root", 'ln -s /proc/1/rootHOST /opt', 'tool', LINK],
-  ["a folder through a process's cwd", 'ln -s /proc/self/cwd /opt', 'tool', LINK],
-  ["a folder through a process's descriptor", 'ln -s /proc/self/fd/0 /opt', 'tool', LINK],
-  ['a folder that is a link to a good one', 'mkdir /real; ln -s real /opt', 'tool', LINK],
-  ['a folder that is a loop', 'ln -s opt /opt', 'tool', LINK],
-  ['a folder that is a file', 'echo mine >/opt', 'tool', LINK],
-  ['a second folder that is a link', 'mkdir /opt; ln -s HOST /opt/vendor', 'tool', LINK],
-  ['a third folder that is a link', 'mkdir -p /opt/vendor; ln -s HOST /opt/vendor/bin', 'tool', LINK],
-  [
-    'a name that is a link to a file of the host',
-    'mkdir -p /opt/vendor/bin; ln -s HOST/file /opt/vendor/bin/tool',
-    'tool',
-    OTHER,
-  ],
-  ['a name that is a dangling link', 'mkdir -p /opt/vendor/bin; ln -s HOST/new /opt/vendor/bin/tool', 'tool', OTHER],
-  ['a name that is a file', 'mkdir -p /opt/vendor/bin; echo mine >/opt/vendor/bin/tool', 'tool', OTHER],
-  ['a name that is a folder', 'mkdir -p /opt/vendor/bin/tool', 'tool', OTHER],
-  ['a name that is a pipe', 'mkdir -p /opt/vendor/bin; mkfifo /opt/vendor/bin/tool', 'tool', OTHER],
-  ['a folder that is there', 'mkdir -p /opt/vendor/data', 'data', OTHER],
-  [
-    'a folder that is a link to a folder of the host',
-    'mkdir -p /opt/vendor; ln -s HOST/empty /opt/vendor/data',
-    'data',
-    OTHER,
-  ],
-  ['a folder of libraries that is a link', 'mkdir /usr; ln -s HOST /usr/lib', 'lib', LINK],
-  ['a usual link that leads elsewhere', 'ln -s HOST /lib', 'firmware', LINK],
-  ['a usual link that climbs', 'ln -s ../../..HOST/usr/lib /lib', 'firmware', LINK],
-  [
-    'a file of no permission with content',
-    'mkdir -p /opt/vendor/bin; echo mine >/opt/vendor/bin/tool; chmod 0 /opt/vendor/bin/tool',
-    'tool',
-    OTHER,
-  ],
-];
-
-/** What a tenant can do between mount and unmount. */
-const BETWEEN: readonly (readonly [string, string])[] = [
-  ['the folder moved away', 'mv /opt/vendor /opt/moved'],
-  ['the folder moved away for a link to the host', 'mv /opt/vendor /opt/moved; ln -s HOST /opt/vendor'],
-  ['the first folder moved away for a link to the host', 'mv /opt /moved; ln -s HOST /opt'],
-  [
-    'another file in place of it',
-    'mv /opt/vendor /opt/moved; mkdir -p /opt/vendor/bin; echo mine >/opt/vendor/bin/tool',
-  ],
-  [
-    'a link to the host in place of it',
-    'mv /opt/vendor /opt/moved; mkdir -p /opt/vendor/bin; ln -s HOST/file /opt/vendor/bin/tool',
-  ],
-  ['more files beside it', 'touch /opt/vendor/bin/mine'],
-];
-
 const PLACES = possible([
   ['on cgroup v1', { cgroupVersion: 1 }],
   ['on cgroup v2', { cgroupVersion: 2 }],
@@ -149,7 +91,7 @@ const PLACES = possible([
 describe.each(PLACES)('an attack on files from inside a container %s', (_, options) => {
   beforeAll(() => start(options));
   afterAll(stop);
-  afterEach(() => container.run('rm -rf /opt /moved /real /usr /lib'));
+  afterEach(() => container.run('rm -rf /opt /moved /real /usr /lib /tmp/region'));
 
   test.each(BEFORE)('by %s reaches nothing', async (_name, line, which, why) => {
     await container.run(line.replaceAll('HOST', canary.path));
@@ -157,6 +99,31 @@ describe.each(PLACES)('an attack on files from inside a container %s', (_, optio
     expect(await refusalOf(files()[which])).toMatch(why);
     expect(await container.run('ls -lR /opt /usr /lib /real')).toBe(before);
     expect(canary.look()).toEqual(untouched);
+  });
+
+  test.each(AT_LINK)('by %s where a library has its link reaches nothing, and is left alone', async (_name, make) => {
+    const look = () => container.run('ls -ld /usr/lib/libcuda.so.1; ls -R /usr | grep -v 550');
+    await container.run(`mkdir -p /usr/lib; ${make.replaceAll('HOST', canary.path)} /usr/lib/libcuda.so.1`);
+    const before = await look();
+    const { grant } = await giveOrRefusal(files().lib);
+    if (grant === undefined) throw new Error('it was not given');
+    expect(await look()).toBe(before);
+    await engine.revoke(handle, grant, []);
+    expect(await look()).toBe(before);
+  });
+
+  test.each([
+    ['another file', (path: string) => writeFileSync(path, 'new'), /the node has another file at/],
+    ['a link', (path: string) => symlinkSync('/etc/shadow', path), /must be a file, a folder or a socket/],
+  ])('brings in nothing where the node’s file has become %s meanwhile', async (_name, make, why) => {
+    const hostPath = join(mkdtempSync(join(host, 'replaced-')), 'tool');
+    writeFileSync(hostPath, 'old');
+    const plan = await engine.plan(handle, 'a', [], []);
+    const grant = { ...plan, files: (await engine.planFiles(handle, [{ ...files().tool, hostPath }], [])).files };
+    renameSync(hostPath, `${hostPath}.old`);
+    make(hostPath);
+    await expect(engine.grant(handle, grant, [])).rejects.toThrow(why);
+    expect(await container.run('ls -R /opt')).not.toContain('tool');
   });
 
   test.each(BETWEEN)('by %s, after the mount, reaches nothing', async (_name, line) => {
@@ -259,20 +226,23 @@ describe.each(PLACES)('a container of many rights %s', (_, place) => {
     await container.run('mkdir -p /opt/vendor/bin; mount -t tmpfs none /opt/vendor');
     expect(await refusalOf(files().tool)).toMatch(MOUNTED);
   });
-});
 
-test('a file system that never answers is not asked', async () => {
-  await start({
-    cgroupVersion: 2,
-    capabilities: ['CAP_SYS_ADMIN'],
-    devices: [{ ...FUSE, path: '/tmp/fuse', access: 'rwm' }],
-    prepare: (rootfs) => buildProgram(NEVER_ANSWERS, join(rootfs, 'bin/never-answers')),
+  test('is not asked for a file through a file system of its own that never answers', async () => {
+    // In a user namespace nobody makes such a node.
+    const source = join(host, 'fuse');
+    if (!existsSync(source)) execFileSync('mknod', ['-m', '666', source, 'c', String(FUSE.major), String(FUSE.minor)]);
+    await start({
+      ...place,
+      capabilities: ['CAP_SYS_ADMIN'],
+      mounts: [bind(source, '/tmp/fuse')],
+      rules: [{ allow: true, type: 'c', major: FUSE.major, minor: FUSE.minor, access: 'rw' }],
+      prepare: (rootfs) => buildProgram(NEVER_ANSWERS, join(rootfs, 'bin/never-answers')),
+    });
+    await container.run('mkdir -p /opt/vendor/bin; touch /opt/vendor/bin/tool');
+    await container.run('never-answers /opt/vendor 40000 >/tmp/up & until test -s /tmp/up; do :; done');
+    expect(await refusalOf(files().tool)).toMatch(MOUNTED);
+    await container.run('kill %1; wait; umount /opt/vendor');
+    await container.run('never-answers /opt/vendor/bin/tool 100000 >/tmp/up & until grep -q up /tmp/up; do :; done');
+    expect(await refusalOf(files().tool)).toMatch(OTHER);
   });
-  await container.run('mkdir -p /opt/vendor/bin; touch /opt/vendor/bin/tool');
-  await container.run('never-answers /opt/vendor 40000 >/tmp/up & until test -s /tmp/up; do :; done');
-  expect(await refusalOf(files().tool)).toMatch(MOUNTED);
-  await container.run('kill %1; wait; umount /opt/vendor');
-  await container.run('never-answers /opt/vendor/bin/tool 100000 >/tmp/up & until grep -q up /tmp/up; do :; done');
-  expect(await refusalOf(files().tool)).toMatch(OTHER);
-  await stop();
 });

@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
+import { build } from './c-program.ts';
 
 /**
  * Stands for HAMi-core 1.2: maps the file in which all programs of a container count as it does (src/multiprocess/multiprocess_memory_limit.c and .h,
  * `try_create_shrreg`, `lock_shrreg`, `init_device_info`, with the layout of `shared_region_t`), and says which limits it sees. What
- * NVML would tell, the GPUs in their order, stands in /gpus.
+ * NVML would tell, the GPUs in their order, stands in /gpus, or is what the container was started with.
  */
 const HAMI_CORE = `
 #include <fcntl.h>
@@ -14,6 +14,7 @@ const HAMI_CORE = `
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #define MAGIC 19920718
@@ -48,7 +49,8 @@ static uint64_t from_environment(const char *name, int index, uint64_t otherwise
   snprintf(own, sizeof own, "%s_%d", name, index);
   const char *value = getenv(own) ? getenv(own) : getenv(name);
   if (!value || !*value) return otherwise;
-  return strtoull(value, 0, 10) << (value[strlen(value) - 1] == 'm' ? 20 : 0);
+  uint64_t limit = strtoull(value, 0, 10) << (value[strlen(value) - 1] == 'm' ? 20 : 0);
+  return limit ? limit : otherwise;
 }
 
 static void map(void) {
@@ -96,11 +98,21 @@ static void take_slot(void) {
 
 static void read_gpus(void) {
   char text[1024] = {0};
+  const char *own = getenv("NVIDIA_VISIBLE_DEVICES");
   int fd = open("/gpus", O_RDONLY), count = 0;
-  if (fd < 0 || read(fd, text, sizeof text - 1) < 0) return;
-  for (char *word = strtok(text, "\\n"); word; word = strtok(0, "\\n")) strcpy(region->uuids[count++], word);
+  if (fd >= 0) {
+    if (read(fd, text, sizeof text - 1) < 0) return;
+    close(fd);
+  } else if (own && !strncmp(own, "GPU-", 4)) {
+    strncpy(text, own, sizeof text - 1);
+  } else return;
+  for (char *word = strtok(text, "\\n,"); word; word = strtok(0, "\\n,")) strcpy(region->uuids[count++], word);
   region->device_num = count;
-  close(fd);
+}
+
+static void lock_node(void) {
+  int fd = open("/tmp/vgpulock/lock", O_CREAT | O_RDWR, 0666);
+  if (fd >= 0 && !flock(fd, LOCK_EX)) close(fd);
 }
 
 static void read_override(void) {
@@ -120,6 +132,7 @@ static void say(void) {
 
 static void begin(void) {
   map();
+  lock_node();
   take_slot();
   read_override();
   read_gpus();
@@ -156,13 +169,22 @@ int main(int count, char **words) {
   slot->pid = 0;
 }`;
 
-export const buildHamiCore = (output: string): void => build(['-shared', '-fPIC'], PRELOADED, output);
-export const buildHami = (output: string): void => build(['-static'], PROGRAM, output);
+/** Stands for HAMi-core before 1.1: each program that begins says its limits, and makes the file that it counts in and the lock of the node. */
+const OLD_HAMI_CORE = `
+extern int open(const char *, int, ...);
+extern long read(int, void *, unsigned long), write(int, const void *, unsigned long);
+__attribute__((constructor)) static void begin(void) {
+  char limits[512];
+  int fd = open("/overrideEnv", 0);
+  long length = fd < 0 ? 0 : read(fd, limits, sizeof limits);
+  if (length > 0) write(1, limits, length);
+  open("/tmp/vgpu/region.cache", 0102, 0666);
+  open("/tmp/vgpulock/lock", 0102, 0666);
+}`;
 
-function build(options: readonly string[], source: string, output: string): void {
-  const { status, stderr } = spawnSync('/usr/bin/gcc', [...options, '-O1', '-pthread', '-x', 'c', '-o', output, '-'], {
-    input: source,
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`Cannot build "${output}": ${stderr}`);
-}
+const HAMI_OPTIONS = ['-O1', '-pthread'];
+export const buildHamiCore = (output: string): void =>
+  build(['gcc', '-shared', '-fPIC', ...HAMI_OPTIONS], PRELOADED, output);
+export const buildOldHamiCore = (output: string): void =>
+  build(['gcc', '-shared', '-fPIC', '-nostdlib'], OLD_HAMI_CORE, output);
+export const buildHami = (output: string): void => build(['gcc', '-static', ...HAMI_OPTIONS], PROGRAM, output);

@@ -6,12 +6,15 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { folderOf, HOOK_PATH } from '../node-worker/vgpu.ts';
 import { build } from './c-program.ts';
+import { buildHamiCore } from './hami-core.ts';
 
 /**
  * Stands for NVIDIA's libcuda: `cuInit` opens the control node and answers 0, or why it could not. It is built against no C library,
@@ -32,19 +35,6 @@ export function buildLibcuda(folder: string, name = `libcuda.so.${VERSION}`): st
   return output;
 }
 
-/** Stands for HAMi-core: each program that begins says its limits, and makes the file that it counts in and the lock of the node. */
-const LIBVGPU = `
-extern int open(const char *, int, ...);
-extern long read(int, void *, unsigned long), write(int, const void *, unsigned long);
-__attribute__((constructor)) static void begin(void) {
-  char limits[512];
-  int fd = open("/overrideEnv", 0);
-  long length = fd < 0 ? 0 : read(fd, limits, sizeof limits);
-  if (length > 0) write(1, limits, length);
-  open("/tmp/vgpu/region.cache", 0102, 0666);
-  open("/tmp/vgpulock/lock", 0102, 0666);
-}`;
-
 /** Makes what Volcano's device plugin has on a node, with its folders for slave `uid`. */
 export function addVgpu(host: string, uid: string): void {
   addVgpuLibrary(host);
@@ -58,35 +48,50 @@ export function addVgpu(host: string, uid: string): void {
 export function addVgpuLibrary(host: string): void {
   const folder = join(host, HOOK_PATH);
   mkdirSync(folder, { recursive: true });
-  build(['gcc', '-shared', '-fPIC', '-nostdlib'], LIBVGPU, join(folder, 'libvgpu.so'));
+  buildHamiCore(join(folder, 'libvgpu.so'));
   writeFileSync(join(folder, 'ld.so.preload'), `${HOOK_PATH}/libvgpu.so\n`);
 }
 
 /**
- * `load NAME [hold]`: asks its loader for a library, says what `cuInit` answers or why there is none, and holds it for a minute. As
- * the only program of an image it does so for each line `{ load NAME`.
+ * `load NAME [hold]`: asks its loader for a library, says what `cuInit` answers or why there is none, and holds it for a minute.
+ * `load -w PATH`: says how an open for writing ends. As the only program of an image it does so for each line `{ load …`.
  */
 const LOAD = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-static void load(const char *name) {
+static void *load(const char *name) {
+  if (!strncmp(name, "-w ", 3)) {
+    puts(open(name + 3, O_WRONLY) < 0 ? strerror(errno) : "opened");
+    return 0;
+  }
   void *library = dlopen(name, RTLD_NOW);
   int (*init)(unsigned) = library ? (int (*)(unsigned))dlsym(library, "cuInit") : 0;
   if (init) printf("cuInit %d\\n", init(0));
   else puts(dlerror());
+  return library;
 }
 int main(int count, char **words) {
   char line[512], *word;
   setvbuf(stdout, 0, _IOLBF, 0);
+  if (count > 2 && !strcmp(words[1], "-w")) {
+    snprintf(line, sizeof line, "-w %s", words[2]);
+    load(line);
+    return 0;
+  }
   if (count > 1) load(words[1]);
   if (count > 2) { fclose(stdout); sleep(60); }
   if (count > 1) return 0;
   while (fgets(line, sizeof line, stdin)) {
     line[strcspn(line, "\\n")] = 0;
-    if (!strncmp(line, "{ load ", 7)) load(line + 7);
+    if (!strncmp(line, "{ load ", 7)) {
+      void *library = load(line + 7);
+      if (library) dlclose(library);
+    }
     else if (!strncmp(line, "{ echo", 6)) printf("%d\\n", getpid());
     else if ((word = strstr(line, "; echo "))) puts(word + 7);
   }
@@ -110,6 +115,13 @@ function debian(rootfs: string): void {
   copyFile(LOADER, join(rootfs, 'usr', LOADER));
   copyFile(`/lib/${MULTIARCH}/libc.so.6`, join(rootfs, 'usr/lib', MULTIARCH, 'libc.so.6'));
   build(['gcc', '-O1'], LOAD, join(rootfs, 'bin/load'));
+}
+
+/** Debian's C library and nothing else: its only program is `/load`, which is told what to do as a shell is. */
+export function distroless(rootfs: string): void {
+  debian(rootfs);
+  renameSync(join(rootfs, 'bin/load'), join(rootfs, 'load'));
+  for (const name of ['bin', 'etc', 'tmp']) rmSync(join(rootfs, name), { recursive: true });
 }
 
 function unmerged(rootfs: string): void {

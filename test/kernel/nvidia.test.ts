@@ -9,7 +9,7 @@ import { detach } from '../../node-worker/steps/detach.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
-import { buildLibcuda, IMAGES, treeOf, VERSION } from './injected.ts';
+import { buildLibcuda, distroless, IMAGES, treeOf, VERSION } from './injected.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
 const engine = createEngine();
@@ -176,33 +176,35 @@ describe.each(CGROUP_VERSIONS)('GPUs on cgroup v%i', (cgroupVersion) => {
     expect([warnings.length, node.events.length]).toEqual([count, count]);
   });
 
-  test.each(IMAGES)(
-    'bring the driver for new processes into an image of %s, which has none',
-    async (_name, folder, prepare) => {
-      await start({ cgroupVersion, prepare });
-      node.deps = { ...node.deps, hostRoot: wholeHost };
-      const before = treeOf(container.rootfs);
-      const slave = node.addGpuSlave('g1', [FIRST]);
-      expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1.*(No such file|cannot open)/);
-      expect((await mount('m1', [slave])).warnings ?? []).toEqual([]);
-      // The kernel has let it through to a driver that this machine does not have.
-      expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+  test.each([
+    ...IMAGES.map(([name, folder, prepare]) => [name, folder, { prepare }] as const),
+    ['nothing but one program', IMAGES[0][1], { prepare: distroless, args: ['/load'] }] as const,
+  ])('bring the driver for new processes into an image of %s, which has none', async (_name, folder, image) => {
+    await start({ cgroupVersion, ...image });
+    node.deps = { ...node.deps, hostRoot: wholeHost };
+    const before = treeOf(container.rootfs);
+    const slave = node.addGpuSlave('g1', [FIRST]);
+    const write = () => container.run(`load -w ${folder}/libcuda.so.${VERSION}`);
+    expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1.*(No such file|cannot open)/);
+    expect((await mount('m1', [slave])).warnings ?? []).toEqual([]);
+    // The kernel has let it through to a driver that this machine does not have.
+    expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+    expect(await write()).toBe('Read-only file system\n');
 
-      const record = node.deps.store.get({ namespace: 'default', name: 'm1' });
-      await container.stop();
-      container = await startContainer({ cgroupVersion, prepare });
-      node.container = runtimeOf(container);
-      if (record === undefined) throw new Error('no record');
-      await attachAgain(node.deps, record, { signal: inTime() });
-      expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+    const record = node.deps.store.get({ namespace: 'default', name: 'm1' });
+    await container.stop();
+    container = await startContainer({ cgroupVersion, ...image });
+    node.container = runtimeOf(container);
+    if (record === undefined) throw new Error('no record');
+    await attachAgain(node.deps, record, { signal: inTime() });
+    expect(await container.run('load libcuda.so.1')).toBe('cuInit 6\n');
+    expect(await write()).toBe('Read-only file system\n');
 
-      await unmount('m1', [slave]);
-      expect(await container.run(`load libcuda.so.1; ls ${folder}/libcuda.so.${VERSION}`)).toMatch(
-        /libcuda\.so\.1[^]*No such file/,
-      );
-      expect(treeOf(container.rootfs)).toEqual(before);
-    },
-  );
+    await unmount('m1', [slave]);
+    expect(await container.run('load libcuda.so.1')).toMatch(/libcuda\.so\.1.*(No such file|cannot open)/);
+    expect(await write()).toBe('No such file or directory\n');
+    expect(treeOf(container.rootfs)).toEqual(before);
+  });
 
   test('share the driver, which goes with the last mount', async () => {
     await start({ cgroupVersion, prepare: IMAGES[0][2] });

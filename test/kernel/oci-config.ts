@@ -18,6 +18,8 @@ export interface BundleOptions {
   readonly pidNamespaceOf?: number;
   readonly args?: readonly string[];
   readonly readOnlyRoot?: boolean;
+  /** A program that runs on the host before the container enters its root, with its words. */
+  readonly prestart?: readonly string[];
   /** False: /dev is a directory of the image, as no CRI runtime makes it, so that the container can put anything in its place. */
   readonly devMount?: boolean;
   /** More than a container usually has, for attacks: `CAP_SYS_CHROOT`. */
@@ -77,6 +79,7 @@ const MOUNTS: readonly OciMount[] = [
 export function ociConfig(options: BundleOptions): object {
   const { privileged = false, devices = [], mounts = [], userNamespaceBase: base, args = ['/bin/sh'] } = options;
   const { devMount = true, capabilities = [], rules = [], readOnlyRoot = false, pidNamespaceOf } = options;
+  const { prestart } = options;
   const shared = pidNamespaceOf === undefined ? {} : { path: `/proc/${pidNamespaceOf}/ns/pid` };
   const usual = devMount ? MOUNTS : MOUNTS.filter(({ destination }) => !destination.startsWith('/dev'));
   const isUsual = ({ destination }: OciMount): boolean => usual.some((mount) => mount.destination === destination);
@@ -97,6 +100,9 @@ export function ociConfig(options: BundleOptions): object {
     },
     root: { path: 'rootfs', readonly: readOnlyRoot },
     hostname: 'test',
+    ...(prestart && {
+      hooks: { prestart: [{ path: prestart[0], args: prestart, env: [`PATH=${process.env['PATH']}`] }] },
+    }),
     mounts: [...usual.map(replaced), ...mounts.filter((mount) => !isUsual(mount))],
     linux: {
       cgroupsPath: options.cgroupsPath,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -10,7 +10,7 @@ import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts'
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
-import { buildHamiCore } from './hami-core.ts';
+import { buildHamiCore, buildOldHamiCore } from './hami-core.ts';
 import { addVgpu, buildLibcuda, IMAGES, ownedBy, treeOf } from './injected.ts';
 import { possible, WORK } from './places.ts';
 import { restoreSysctls, setSysctls } from './sysctl.ts';
@@ -25,8 +25,6 @@ beforeAll(() => {
   addDriverNodes(hostRoot);
   buildLibcuda(join(hostRoot, 'usr/lib64'));
   for (const name of ['g1', 'g2']) addVgpu(hostRoot, `${name}-uid`);
-  renameSync(library(), `${library()}.old`);
-  buildHamiCore(library());
 });
 afterAll(cleanUp);
 
@@ -200,7 +198,7 @@ test('a lock folder that was removed and made again on the node is not taken for
 });
 
 test('HAMi-core before 1.1 gets a folder to count in and limits that a second mount cannot add to', async () => {
-  copyFileSync(`${library()}.old`, library());
+  buildOldHamiCore(library());
   try {
     await start({ cgroupVersion: 2 });
     const [one, two] = [node.addVgpuSlave('g1', [UUIDS[1]]), node.addVgpuSlave('g2', [UUIDS[0]], 'm2')];

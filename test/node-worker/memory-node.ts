@@ -20,7 +20,7 @@ import { FileMountStore } from '../../node-worker/state/mount-store.ts';
 import { MemoryEngine } from './memory-engine.ts';
 import { allocationOf } from './memory-host.ts';
 import { addDriver } from './nvidia-tree.ts';
-import { VGPU, vgpuAnswer, vgpuWord } from './vgpu.ts';
+import { answerOfShares, VGPU, vgpuAnswer, vgpuWord } from './vgpu.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 
@@ -153,12 +153,8 @@ export class MemoryNode {
   /** The target has had 1000 MiB and 30 percent of these GPUs from its start. */
   addOwnVgpu(uuids: readonly string[]): void {
     const { podUid, container } = TARGET;
-    const { envs, mounts } = vgpuAnswer(podUid, uuids);
-    const memory = uuids.map((_uuid, index) => [`CUDA_DEVICE_MEMORY_LIMIT_${index}`, '1000m']);
-    const answer = {
-      envs: { ...envs, ...Object.fromEntries(memory), CUDA_DEVICE_SM_LIMIT: '30' },
-      mounts: mounts.map((one) => ({ ...one, hostPath: one.hostPath.replace(/_slave$/, `_${container}`) })),
-    };
+    const shares = uuids.map((uuid) => ({ uuid, memory: 1000, cores: 30 }));
+    const answer = answerOfShares(podUid, shares, container);
     const picked = uuids.map((_uuid, index) => `GPU-0-own-${index}`);
     this.allocations.push({ ...allocationOf(VGPU, picked, answer), podUid, container });
   }

@@ -33,12 +33,16 @@ export const vgpuAnswer = (podUid: string, uuids: readonly string[]): VgpuAnswer
 
 type VgpuAnswer = Pick<Allocation, 'envs' | 'mounts'>;
 
-/** Where the plugin has its files on the node, and where the folder for a slave is. */
+/** The container of slave pods. */
+export const SLAVE = 'slave';
+
+/** Where the plugin has its files on the node, and where the folder for a container is. */
 export const HOOK_PATH = '/usr/local/vgpu';
-export const folderOf = (podUid: string): string => `${HOOK_PATH}/vgpu/containers/${podUid}_slave`;
+export const folderOf = (podUid: string, container = SLAVE): string =>
+  `${HOOK_PATH}/vgpu/containers/${podUid}_${container}`;
 
 /** As Volcano's device plugin answers for a container of the pod with this UID (volcano-vgpu-device-plugin 4fb76ba, pkg/plugin/server.go). */
-export function answerOfShares(podUid: string, shares: readonly VgpuShare[]): VgpuAnswer {
+export function answerOfShares(podUid: string, shares: readonly VgpuShare[], container = SLAVE): VgpuAnswer {
   const limits = shares.map(({ memory }, index) => [`CUDA_DEVICE_MEMORY_LIMIT_${index}`, `${memory}m`]);
   return {
     envs: {
@@ -49,7 +53,7 @@ export function answerOfShares(podUid: string, shares: readonly VgpuShare[]): Vg
     },
     mounts: [
       mount('/usr/local/vgpu/libvgpu.so', `${HOOK_PATH}/libvgpu.so`, true),
-      mount('/tmp/vgpu', folderOf(podUid), false),
+      mount('/tmp/vgpu', folderOf(podUid, container), false),
       mount('/tmp/vgpulock', '/tmp/vgpulock', false),
       mount('/etc/ld.so.preload', `${HOOK_PATH}/ld.so.preload`, true),
     ],

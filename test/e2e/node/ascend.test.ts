@@ -4,19 +4,21 @@ import { BY_VOLCANO, Npus, SHARED, VIRTUAL, WHOLE } from '../../device-plugin/np
 import { addNpuFiles, npuTree, removeNpuFiles } from '../../device-plugin/vendor-files.ts';
 import { IMAGES } from '../../kernel/injected.ts';
 import { NODES } from '../cluster.ts';
-import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
+import { type DeviceState, deviceState, mountsIn, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask, failureIn, find, send } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
-import { startLibraryPod, stdoutOf, treeOf } from '../library-pods.ts';
+import { libraryImage, stdoutOf, treeOf } from '../library-pods.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
 import { type Opens, opensOf } from '../opens.ts';
+import { ORIGINAL_REQUESTS, OriginalUser } from '../original-guides.ts';
 import { pathOf, podPath, slavesGone, slavesOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
 const node = laneNode();
 const targets = new Targets();
+const user = new OriginalUser();
 const files = filesOf(node);
 const tree = npuTree(NODES.indexOf(node), node.name);
 const [first, second] = tree.npus;
@@ -27,15 +29,17 @@ const NUMBERS = { ...tree.numbers, ...OPENED };
 const MANAGERS = Object.values(SHARED).map((name) => `/dev/${name}`);
 
 const double = new Npus({ ...tree, node: node.name, namespace: NAMESPACE, files, send });
+let image: string;
 let pod: string;
 /** Of its container, without any device. */
-let before: readonly [DeviceState, string];
+let before: State;
 
 beforeAll(async () => {
   addNpuFiles(files, tree, OPENED);
   await double.start();
-  pod = await startLibraryPod(targets, node, IMAGES[0][2]);
-  before = await stateNow();
+  image = await libraryImage(node, IMAGES[0][2]);
+  pod = await targets.start(node.name, { containers: [{ name: 'main', image, imagePullPolicy: 'Never' }] });
+  before = await stateOf(pod);
   await until(`${node.name} to offer NPUs`, async () => {
     const { allocatable = {} } = (await nodeObject(node.name))?.status ?? {};
     return [WHOLE, VIRTUAL, BY_VOLCANO].every((resource) => Number(allocatable[resource]) > 0);
@@ -51,6 +55,7 @@ afterEach(async () => {
 afterAll(async () => {
   try {
     await targets.remove();
+    await user.remove();
     await expectNoPods();
   } finally {
     removeNpuFiles(files, tree);
@@ -58,15 +63,20 @@ afterAll(async () => {
   }
 });
 
-const stateNow = async (): Promise<readonly [DeviceState, string]> => [await deviceState(pod), await treeOf(pod)];
+type State = readonly [DeviceState, string, readonly string[]];
+const stateOf = async (which: string): Promise<State> => [
+  await deviceState(which),
+  await treeOf(which),
+  await mountsIn(which),
+];
 
 const LIBRARIES = '/usr/local/Ascend/driver/lib64/driver';
-const load = (): Promise<string> => stdoutOf(pod, `LD_LIBRARY_PATH=${LIBRARIES} load libascend_hal.so`);
+const load = (which = pod): Promise<string> => stdoutOf(which, `LD_LIBRARY_PATH=${LIBRARIES} load libascend_hal.so`);
 /** The kernel has let it through to a driver that this machine does not have. */
 const LOADED = 'cuInit 6';
 const NO_DRIVER = /cannot open shared object/;
 
-const opens = () => opensOf((line) => inPod(pod, line), NUMBERS);
+const opens = (which = pod) => opensOf((line) => inPod(which, line), NUMBERS);
 
 /** The container can use these NPUs, with the nodes that they share, and nothing else. */
 function only(...paths: readonly string[]): Readonly<Record<string, Opens>> {
@@ -111,7 +121,7 @@ test('NPUs of two mounts, whole and virtual, share nodes and driver until the la
   await ask('PUT', unmountPath(part));
   expect(await opens()).toEqual(only());
   expect(await load()).toMatch(NO_DRIVER);
-  expect(await stateNow()).toEqual(before);
+  expect(await stateOf(pod)).toEqual(before);
 });
 
 test('under Volcano the NPU is the one that the scheduler has chosen, and not the one that the kubelet has picked', async () => {
@@ -126,5 +136,23 @@ test('under Volcano the NPU is the one that the scheduler has chosen, and not th
   expect([device?.id, device?.nodes.map(({ path }) => path)]).toEqual([picked, expect.arrayContaining([OTHER])]);
   await ask('PUT', unmountPath(mounted));
   expect(await opens()).toEqual(only());
-  expect(await stateNow()).toEqual(before);
+  expect(await stateOf(pod)).toEqual(before);
+});
+
+test('the request of the original’s guide mounts an NPU in its container, which has the driver as a volume', async () => {
+  const path = '/usr/local/Ascend/driver';
+  const volumeMounts = [{ name: 'driver', mountPath: path }];
+  const guided = await targets.start(node.name, {
+    containers: [{ name: 'default', image, imagePullPolicy: 'Never', volumeMounts }],
+    volumes: [{ name: 'driver', hostPath: { path, type: 'Directory' } }],
+  });
+  const alone = await stateOf(guided);
+  await user.create();
+  const { status } = await user.send<DeviceMount>(ORIGINAL_REQUESTS.mountNpu, guided);
+  expect([status.phase, status.warnings ?? []]).toEqual(['Mounted', []]);
+  expect(await opens(guided)).toEqual(only(`/dev/davinci${status.devices[0]?.id.split('-')[1]}`));
+  expect(await load(guided)).toBe(LOADED);
+  await ask('PUT', pathOf(guided, 'unmount', '&wait_second=30', 'ASCEND_NPU'));
+  expect(await stateOf(guided)).toEqual(alone);
+  await slavesGone(guided);
 });

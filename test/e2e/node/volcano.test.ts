@@ -2,32 +2,29 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../../contract/device-mount.ts';
-import {
-  LATER_ORIGINAL_BODY,
-  ORIGINAL_BODY,
-  ORIGINAL_EXPANSION_BODY,
-  ORIGINAL_VGPU_BODY,
-} from '../../apiserver/original-bodies.ts';
+import { LATER_ORIGINAL_BODY, ORIGINAL_BODY } from '../../apiserver/original-bodies.ts';
 import { addVgpuFiles, removeVgpuFiles } from '../../device-plugin/vendor-files.ts';
 import { FORMATS, Vgpus } from '../../device-plugin/vgpus.ts';
+import { buildHami } from '../../kernel/hami-core.ts';
 import { IMAGES } from '../../kernel/injected.ts';
 import { UUIDS, UVM_MAJOR } from '../../node-worker/nvidia-tree.ts';
-import { folderOf, VGPU } from '../../node-worker/vgpu.ts';
+import { VGPU } from '../../node-worker/vgpu.ts';
 import { NODES } from '../cluster.ts';
 import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask, failureIn, find, messageOf, send } from '../kube.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
-import { startLibraryPod, stdoutOf, treeOf } from '../library-pods.ts';
+import { libraryImage, stdoutOf, treeOf } from '../library-pods.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
 import { type Opens, opensOf } from '../opens.ts';
+import { ORIGINAL_REQUESTS, OriginalUser } from '../original-guides.ts';
 import { pathOf, podPath, slavesGone, slavesOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
-/** Of each GPU. */
-const MEMORY_MIB = 2_400;
+/** Of each GPU, in the order in which the scheduler fills them. */
+const MEMORY_MIB = { [UUIDS[0]]: 6_200, [UUIDS[1]]: 2_400 };
 /**
  * The driver's files say that its GPUs are two devices that every kernel has: so a process can really have one open. The kernel knows
  * none of the other nodes.
@@ -45,26 +42,33 @@ type Path = keyof typeof NUMBERS;
 
 const node = laneNode();
 const targets = new Targets();
+const user = new OriginalUser();
 const files = filesOf(node);
 /** Each node has another scheduler. */
 const format = (['volcano', 'fork', 'hami'] as const)[NODES.indexOf(node)] ?? 'volcano';
-const vgpus = new Vgpus({
-  gpus: { [UUIDS[0]]: MEMORY_MIB, [UUIDS[1]]: MEMORY_MIB },
-  format,
-  node: node.name,
-  namespace: NAMESPACE,
-  files,
-  send,
-});
+const nodesOf = (uuids: readonly string[]) =>
+  (Object.keys(NUMBERS) as Path[])
+    .filter((path) => isShared(path) || uuids.some((uuid) => GPUS[uuid as keyof typeof GPUS] === path))
+    .map((path) => ({ containerPath: path, hostPath: `/run/nvidia/driver${path}`, permissions: 'rw' }));
+const vgpus = new Vgpus({ gpus: MEMORY_MIB, format, nodesOf, node: node.name, namespace: NAMESPACE, files, send });
+/** Of pods as the original's guide has them. Its image has a program that sees the limits as HAMi-core does. */
+let container: object;
 let pod: string;
 /** Of its container, without any device. */
-let before: readonly [DeviceState, string];
+let before: State;
 
 beforeAll(async () => {
   addVgpuFiles(files, { minors: [229, 237], major: MISC }, NUMBERS);
   await vgpus.start();
-  pod = await startLibraryPod(targets, node, IMAGES[0][2]);
-  before = await stateNow();
+  const image = await libraryImage(node, (root) => {
+    IMAGES[0][2](root);
+    buildHami(join(root, 'bin/hami'));
+  });
+  container = { name: 'ubuntu-container', image, imagePullPolicy: 'Never' };
+  const env = [{ name: 'NVIDIA_VISIBLE_DEVICES', value: 'none' }];
+  pod = await targets.start(node.name, { containers: [{ ...container, env }] });
+  await user.create();
+  before = await stateOf(pod);
   await until(`${node.name} to offer vGPUs`, async () => {
     const { allocatable = {} } = (await nodeObject(node.name))?.status ?? {};
     return [VGPU, 'volcano.sh/vgpu-memory'].every((resource) => Number(allocatable[resource]) > 0);
@@ -80,6 +84,7 @@ afterEach(async () => {
 afterAll(async () => {
   try {
     await targets.remove();
+    await user.remove();
     await expectNoPods();
   } finally {
     removeVgpuFiles(files);
@@ -87,15 +92,16 @@ afterAll(async () => {
   }
 });
 
-const stateNow = async (): Promise<readonly [DeviceState, string]> => [await deviceState(pod), await treeOf(pod)];
+type State = readonly [DeviceState, string];
+const stateOf = async (which: string): Promise<State> => [await deviceState(which), await treeOf(which)];
 const load = (): Promise<string> => stdoutOf(pod, 'load libcuda.so.1');
 
 /** What a program says that loads CUDA: its limits, and that the kernel has let it through to a driver that this machine does not have. */
-const limited = (memory: number, cores: number): string =>
-  `CUDA_DEVICE_MEMORY_LIMIT_0=${memory}m\nCUDA_DEVICE_MEMORY_SHARED_CACHE=/tmp/vgpu/region.cache\nCUDA_DEVICE_SM_LIMIT=${cores}\ncuInit 19`;
+const limited = (memory: number, cores = 100): string => `a0 ${memory} MiB ${cores} %\ncuInit 19`;
 const NO_DRIVER = /libcuda\.so\.1/;
 
-const opens = () => opensOf((line) => inPod(pod, line), NUMBERS);
+const opens = (which = pod) => opensOf((line) => inPod(which, line), NUMBERS);
+const isShared = (path: Path): boolean => !Object.values<Path>(GPUS).includes(path);
 
 /** The container can use these GPUs, with what each of them needs, and nothing else. */
 function only(...gpus: readonly Path[]): Readonly<Record<string, Opens>> {
@@ -103,7 +109,7 @@ function only(...gpus: readonly Path[]): Readonly<Record<string, Opens>> {
     if (path === '/dev/nvidiactl') return 'ENODEV';
     return path.startsWith('/dev/nvidia-') ? 'ENXIO' : 'opened';
   };
-  const isGiven = (path: Path): boolean => gpus.includes(path) || (gpus.length > 0 && opened(path) !== 'opened');
+  const isGiven = (path: Path): boolean => gpus.includes(path) || (gpus.length > 0 && isShared(path));
   const paths = Object.keys(NUMBERS) as Path[];
   return Object.fromEntries(
     paths.map((path) => [
@@ -125,36 +131,69 @@ const mount = (measures: Readonly<Record<string, number>>, more: object = {}): P
   const resources = Object.fromEntries(Object.entries(measures).map(([name, many]) => [`volcano.sh/${name}`, many]));
   return ask('PUT', pathOf(pod, 'mount', '&wait_second=30', 'VOLCANO_VGPU'), { resources, ...more });
 };
-const unmountPath = ({ metadata }: DeviceMount, more = ''): string =>
-  pathOf(pod, 'unmount', `&wait_second=30&mount=${metadata.name}${more}`, 'VOLCANO_VGPU');
+const unmountPath = ({ metadata }: DeviceMount, more = '', which = pod): string =>
+  pathOf(which, 'unmount', `&wait_second=30&mount=${metadata.name}${more}`, 'VOLCANO_VGPU');
 
-const path = (): string => pathOf(pod, 'mount', '&container=main&wait_second=30', 'VOLCANO_VGPU');
+const mountPath = (which: string): string =>
+  pathOf(which, 'mount', '&container=ubuntu-container&wait_second=30', 'VOLCANO_VGPU');
+const requested = async (which: string, body: string): Promise<DeviceMount> =>
+  JSON.parse(await kubectlOk(['replace', '--raw', mountPath(which), '-f', '-'], body)) as DeviceMount;
+const isMounted = ({ status }: DeviceMount): void =>
+  expect([status.phase, status.warnings ?? []]).toEqual(['Mounted', []]);
 
-describe('the bodies of the original’s pages', () => {
-  test.each([
-    ['with an expansion', ORIGINAL_BODY],
-    ['with labels and a patch', LATER_ORIGINAL_BODY],
-  ])('%s expand nothing in a container that has no vGPU', async (_name, body) => {
-    const refused = await kubectl(['replace', '--raw', path(), '-f', '-'], body);
-    expect([refused.code, refused.stderr]).toEqual([
-      1,
-      expect.stringContaining('Cannot expand the vGPU of container "main"'),
-    ]);
-    expect(await stateNow()).toEqual(before);
+describe('the requests of the original’s pages', () => {
+  test('give a container a vGPU with the driver and its limits, and take it away', async () => {
+    expect(await load()).toMatch(NO_DRIVER);
+    const mounted = await user.send<DeviceMount>(ORIGINAL_REQUESTS.mountVgpu, pod);
+    isMounted(mounted);
+    expect(await load()).toBe(limited(1_024));
+    expect(await opens()).toEqual(only(gpuOf(mounted)));
+    await user.unmount(ORIGINAL_REQUESTS.unmountVgpu, pod);
+    expect(await load()).toMatch(NO_DRIVER);
+    expect(await stateOf(pod)).toEqual(before);
   });
 
-  test.each([
-    ['with nothing else', ORIGINAL_VGPU_BODY, 1_024],
-    ['with a misspelt key', ORIGINAL_EXPANSION_BODY, 1_024],
-  ])('%s give a vGPU with the driver and its limits, as they stand there', async (_name, body, memory) => {
-    expect(await load()).toMatch(NO_DRIVER);
-    const mounted = JSON.parse(await kubectlOk(['replace', '--raw', path(), '-f', '-'], body)) as DeviceMount;
-    expect([mounted.status.phase, mounted.status.warnings ?? []]).toEqual(['Mounted', []]);
-    expect(await load()).toBe(limited(memory, 0));
-    expect(await opens()).toEqual(only(gpuOf(mounted)));
-    await ask('PUT', pathOf(pod, 'unmount', '&container=main&force=true&wait_second=30', 'VOLCANO_VGPU'));
-    expect(await load()).toMatch(NO_DRIVER);
-    expect(await stateNow()).toEqual(before);
+  test('expand nothing in a container that has no vGPU', async () => {
+    const refused = await kubectl(['replace', '--raw', mountPath(pod), '-f', '-'], ORIGINAL_BODY);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('Cannot expand the vGPU of container "ubuntu-container"'),
+    ]);
+    expect(await stateOf(pod)).toEqual(before);
+  });
+
+  test('expand the vGPU that a container was started with, for programs that run, too, and shrink it again', async () => {
+    const limits = { 'volcano.sh/vgpu-number': 1, 'volcano.sh/vgpu-memory': 1_024 };
+    const own = await targets.start(node.name, {
+      nodeName: undefined,
+      schedulerName: 'volcano',
+      containers: [{ ...container, resources: { limits } }],
+    });
+    const [gpu, hami] = [GPUS[UUIDS[0]], () => stdoutOf(own, 'hami')];
+    const seen = (memory: number) =>
+      stdoutOf(own, `until busybox grep -q '^a0 ${memory} ' /watched; do sleep 0.02; done`);
+    const alone = await stateOf(own);
+    expect([await hami(), await opens(own)]).toEqual(['a0 1024 MiB 100 %', only(gpu)]);
+    await stdoutOf(own, 'hami watch >>/watched 2>&1 &');
+    isMounted(await user.send(ORIGINAL_REQUESTS.expandVgpu, own));
+    await seen(2_048);
+    const second = await requested(own, ORIGINAL_BODY);
+    isMounted(second);
+    await seen(4_048);
+    await stdoutOf(own, ': >/watched');
+    await ask('PUT', unmountPath(second, '', own));
+    await seen(2_048);
+    isMounted(await requested(own, LATER_ORIGINAL_BODY));
+    expect([await hami(), await opens(own)]).toEqual(['a0 4048 MiB 100 %', only(gpu)]);
+
+    // The new container has the limits of its start again.
+    await stdoutOf(own, 'rm /tmp/vgpu/region.cache');
+    await restartContainer(own);
+    await until('the larger limits in the new container', async () => (await hami()) === 'a0 4048 MiB 100 %');
+    await user.unmount(ORIGINAL_REQUESTS.unmountVgpu, own);
+    expect([await hami(), await opens(own)]).toEqual(['a0 1024 MiB 100 %', only(gpu)]);
+    expect(await stateOf(own)).toEqual(alone);
+    await slavesGone(own);
   });
 });
 
@@ -164,7 +203,7 @@ test('a vGPU that a process uses is taken by force only, and is in the container
     { 'vgpu-number': 1, 'vgpu-memory-percentage': 50, 'vgpu-cores': 30 },
     { onRestart: 'reapply' },
   );
-  const limits = limited(MEMORY_MIB / 2, 30);
+  const limits = limited(MEMORY_MIB[UUIDS[0]] / 2, 30);
   const gpu = gpuOf(mounted);
   expect(await load()).toBe(limits);
   await expectScheduled(mounted);
@@ -180,40 +219,39 @@ test('a vGPU that a process uses is taken by force only, and is in the container
   await ask('PUT', unmountPath(mounted, '&force=1'));
   expect((await inPod(pod, `test -e /proc/${holder}/fd/3`)).code).toBe(1);
   expect(await opens()).toEqual(only());
-  expect(await stateNow()).toEqual(before);
+  expect(await stateOf(pod)).toEqual(before);
 });
 
-/** The program has counted and locked in the node's own folders, and the scheduler has said in its own way which GPU it has chosen. */
+/** The program has locked in the node's own folder, and the scheduler has said in its own way which GPU it has chosen. */
 async function expectScheduled({ status }: DeviceMount): Promise<void> {
   const [slave = '', ...others] = await slavesOf(pod);
-  const object = await find<{ metadata: { uid: string; annotations: Record<string, string> } }>(podPath(slave));
-  const { uid = '', annotations = {} } = object?.metadata ?? {};
+  const object = await find<{ metadata: { annotations: Record<string, string> } }>(podPath(slave));
+  const { annotations = {} } = object?.metadata ?? {};
   expect(others).toEqual([]);
-  expect(annotations[FORMATS[format].key]).toContain(`${status.devices[0]?.id},NVIDIA,${MEMORY_MIB / 2},30`);
-  for (const file of [`${folderOf(uid)}/region.cache`, '/tmp/vgpulock/lock'])
-    expect([file, existsSync(join(files, file))]).toEqual([file, true]);
+  expect(annotations[FORMATS[format].key]).toContain(`${status.devices[0]?.id},NVIDIA,${MEMORY_MIB[UUIDS[0]] / 2},30`);
+  expect(existsSync(join(files, '/tmp/vgpulock/lock'))).toBe(true);
 }
 
-test('two vGPUs in one container share the nodes of the driver, and the limits go with the first', async () => {
-  const first = await mount({ 'vgpu-number': 1, 'vgpu-memory': 2_000 });
-  const second = await mount({ 'vgpu-number': 1, 'vgpu-memory': 2_000 });
+test('two vGPUs in one container share the nodes and files of the driver, which go with the last', async () => {
+  const share = { 'vgpu-number': 1, 'vgpu-memory': 2_000 };
+  const first = await mount(share);
+  const second = await mount(share, { annotations: { 'nvidia.com/nouse-gpuuuid': UUIDS[0] } });
   const gpus = [gpuOf(first), gpuOf(second)] as const;
-  expect(second.status.warnings).toMatchObject([
-    { message: expect.stringMatching(/no files of the node are mounted/) },
-  ]);
+  expect([first, second].flatMap(({ status }) => status.warnings ?? [])).toEqual([]);
   expect(await opens()).toEqual(only(...gpus));
-  expect(await load()).toBe(limited(2_000, 0));
+  expect(await load()).toBe(`a0 2000 MiB 100 %\na1 2000 MiB 100 %\ncuInit 19`);
 
   const third = await send('PUT', pathOf(pod, 'mount', '&wait_second=30', 'VOLCANO_VGPU'), {
-    resources: { [VGPU]: 1, 'volcano.sh/vgpu-memory': 2_000 },
+    resources: { [VGPU]: 1, 'volcano.sh/vgpu-memory': 4_300 },
   });
   expect([third.status, failureIn(third)]).toEqual([409, 'InsufficientDevices']);
   expect(messageOf(third)).toContain(`Insufficient ${VGPU}`);
 
   await ask('PUT', unmountPath(first));
   expect(await opens()).toEqual(only(gpus[1]));
-  expect(await load()).toMatch(NO_DRIVER);
+  expect(await load()).toMatch(/^a1 2000 MiB 100 %\ncuInit 19$/m);
   await ask('PUT', unmountPath(second));
   expect(await opens()).toEqual(only());
-  expect(await stateNow()).toEqual(before);
+  expect(await load()).toMatch(NO_DRIVER);
+  expect(await stateOf(pod)).toEqual(before);
 });
