@@ -5,6 +5,11 @@ import { beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { loadAll } from 'js-yaml';
 import { type KubeObject, manifestFaults } from '../test/unit/manifest-faults.ts';
 import { CHART, ensureHelm, type Helm } from './helm.ts';
+import { CLUSTER_NAME } from './local/addresses.ts';
+import { LOCAL_DEVS } from './local/devs.ts';
+import { PAUSE_IMAGE } from './local/image/small.ts';
+import { PLACED, placementLabel } from './local/placement.ts';
+import { localObjects } from './local/product.ts';
 import { MANIFESTS, rendered } from './render.ts';
 
 // Helm may have to be built first.
@@ -20,7 +25,7 @@ const SECRET = {
   payloadKeys: 'keys',
 };
 
-const PLACED = {
+const EVERYWHERE = {
   nodeSelector: { zone: 'a' },
   tolerations: [{ key: 'gpu', operator: 'Exists' }],
   affinity: { podAffinity: {} },
@@ -67,11 +72,11 @@ const VALUES: Readonly<Record<string, object>> = {
   'no metrics': { networkPolicies: { metricsFrom: [] }, apiserver: { replicas: 1 }, crd: { keep: true } },
   placement: {
     namespace: { create: true },
-    apiserver: PLACED,
-    control: PLACED,
-    nodeWorker: PLACED,
-    hostDevicePlugin: { ...PLACED, enabled: true },
-    temporal: { server: PLACED },
+    apiserver: EVERYWHERE,
+    control: EVERYWHERE,
+    nodeWorker: EVERYWHERE,
+    hostDevicePlugin: { ...EVERYWHERE, enabled: true },
+    temporal: { server: EVERYWHERE },
   },
 };
 
@@ -90,12 +95,38 @@ async function withValues(values: object, use: (file: string) => Promise<string>
   }
 }
 
-const templated = async (values: object, version = '1.31.0'): Promise<readonly KubeObject[]> =>
+const templated = async (values: object, version = '1.31.0', namespace = 'dm'): Promise<readonly KubeObject[]> =>
   loadAll(
     await withValues(values, (file) =>
-      helm('template', 'dm', CHART, '--namespace', 'dm', '--kube-version', version, '--values', file),
+      helm('template', 'dm', CHART, '--namespace', namespace, '--kube-version', version, '--values', file),
     ),
   ) as KubeObject[];
+
+/** The values by which the chart gives what the local cluster runs, and with it the end-to-end tests. */
+const LOCAL_VALUES = {
+  namespace: { create: true },
+  image: { repository: 'localhost/device-mounter', tag: '0123456789ab' },
+  clusterName: CLUSTER_NAME,
+  temporal: { embedded: false, address: 'temporal.example:7233' },
+  control: { reconcileSeconds: 5 },
+  slave: { image: PAUSE_IMAGE, graceSeconds: 15 },
+  nodeWorker: { nodeSelector: { 'device-mounter-enable': 'enable', [placementLabel('device-mounter-node')]: PLACED } },
+  hostDevicePlugin: {
+    enabled: true,
+    namespace: 'kube-system',
+    devs: LOCAL_DEVS,
+    nodeSelector: { [placementLabel('hostdev-device-plugin')]: PLACED },
+  },
+};
+
+/** By kind, namespace and name, since Helm has an order of its own. */
+const named = (objects: readonly object[]): object =>
+  Object.fromEntries(
+    (objects as readonly KubeObject[]).map((object) => [
+      `${object.kind} ${object.metadata.namespace ?? ''}/${object.metadata.name}`,
+      object,
+    ]),
+  );
 
 const podOf = (objects: readonly KubeObject[], name: string) =>
   objects.find((object) => object.metadata.name === name && object.spec?.template !== undefined)?.spec?.template?.spec;
@@ -106,6 +137,12 @@ test.each(MANIFESTS.map((manifest) => [manifest.name, manifest] as const))(
     expect(readFileSync(join(import.meta.dirname, name), 'utf8')).toBe(await rendered(helm, manifest));
   },
 );
+
+test('the local cluster runs what the chart gives', async () => {
+  const { image, temporal } = LOCAL_VALUES;
+  const local = localObjects({ image: `${image.repository}:${image.tag}`, temporalAddress: temporal.address });
+  expect(named(local)).toEqual(named(await templated(LOCAL_VALUES, '1.31.0', 'device-mounter')));
+});
 
 describe.each(Object.entries(VALUES))('with %s', (_name, values) => {
   test('Helm has nothing to say', async () => {

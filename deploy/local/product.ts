@@ -34,7 +34,7 @@ interface LocalValues {
   readonly temporalAddress: string;
 }
 
-interface KubeObject {
+export interface KubeObject {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly spec?: object;
@@ -77,10 +77,12 @@ export async function runProductOnHost(cluster: Cluster): Promise<void> {
 }
 
 /** Applies what must be there before anything runs; answers all objects of the other manifests with local values. */
-async function installCommon(cluster: Cluster, image: string, read: ReadManifest = manifest): Promise<KubeObject[]> {
-  const values = { image, temporalAddress: cluster.temporalAddress };
-  const all = MANIFESTS.flatMap((name) => read(name)).map((object) => localized(object, values));
-  const objects = all.filter(({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS);
+async function installCommon(
+  cluster: Cluster,
+  image: string,
+  read: ReadManifest = manifest,
+): Promise<readonly KubeObject[]> {
+  const objects = localObjects({ image, temporalAddress: cluster.temporalAddress }, read);
   const namespaces = objects.filter(({ kind }) => kind === 'Namespace');
   await apply(cluster, [...read(CRD_MANIFEST), ...namespaces]);
   await wait(cluster, 'crd/devicemounts.device-mounter.io', 'condition=Established');
@@ -88,6 +90,15 @@ async function installCommon(cluster: Cluster, image: string, read: ReadManifest
 }
 
 const manifest = (name: string): unknown[] => loadAll(readFileSync(join(REPOSITORY, 'deploy', name), 'utf8'));
+
+/**
+ * What the local cluster runs: the manifests with other values. It is what the chart gives with these values, and the labels by which tests
+ * place DaemonSets: deploy/chart.long.test.ts proves that. So no start needs Helm.
+ */
+export function localObjects(values: LocalValues, read: ReadManifest = manifest): readonly KubeObject[] {
+  const all = MANIFESTS.flatMap((name) => read(name)).map((object) => localized(object, values));
+  return all.filter(({ metadata }) => metadata.name !== TEMPORAL_IN_MANIFESTS);
+}
 
 function localized(object: unknown, values: LocalValues): KubeObject {
   const text = JSON.stringify(object, (key, value: unknown) => {

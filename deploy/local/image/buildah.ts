@@ -1,16 +1,22 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../run.ts';
-import { type Image, imageOfConfig } from './archive.ts';
+import type { Image } from './archive.ts';
+import { LayerCache } from './layers.ts';
+
+/** A build leaves two: the image, once a newer one has its tag, and the stage that the code comes from. */
+const KEPT_UNTAGGED = 12;
 
 /** A store of images and of the steps that made them. Nothing of it is in the machine's own store. */
 export class Buildah {
   readonly #cache: string;
+  readonly #layers: LayerCache;
 
   /** `cache` is the folder that keeps it, on a file system that can be below an overlay. */
   constructor(cache: string) {
     this.#cache = cache;
+    this.#layers = new LayerCache(join(cache, 'layers'));
     mkdirSync(cache, { recursive: true });
   }
 
@@ -40,12 +46,22 @@ export class Buildah {
 
   /** An image of the store, its layers as uncompressed files named by their digests. */
   async #exported(id: string, tag: string): Promise<Image> {
-    const folder = join(this.#cache, 'layers');
-    const fileOf = (digest: string): string => join(folder, digest);
-    const read = (): Image => imageOfConfig(readFileSync(fileOf(id), 'utf8'), fileOf, tag);
-    const isThere = existsSync(fileOf(id)) && read().layers.every(({ file }) => existsSync(file));
-    if (!isThere) await this.run('push', '--quiet', '--disable-compression', id, `dir:${folder}`);
-    return read();
+    const known = this.#layers.imageOf(id, tag);
+    if (known !== undefined) return known;
+    await this.#layers.add(id, (folder) => this.run('push', '--quiet', '--disable-compression', id, `dir:${folder}`));
+    // Whoever else builds may have removed the same, and no start may fail for that.
+    await this.#removeOld().catch(() => undefined);
+    const added = this.#layers.imageOf(id, tag);
+    if (added === undefined) throw new Error(`Cannot read the layers of image ${id}`);
+    return added;
+  }
+
+  /** Keeps the newest images without a tag: a build takes over their steps. Those that only older ones are made of are removed with them. */
+  async #removeOld(): Promise<void> {
+    const untagged = await this.run('images', '--json', '--filter', 'dangling=true');
+    const images = JSON.parse(untagged) as readonly { readonly id: string; readonly created: number }[];
+    const old = images.toSorted((a, b) => b.created - a.created).slice(KEPT_UNTAGGED);
+    if (old.length > 0) await this.run('rmi', ...old.map(({ id }) => id));
   }
 }
 
