@@ -44,7 +44,11 @@ const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
 const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
 
 /** Those of one node, see test/e2e/lane.ts. */
-const lane = (laneNode) => suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode } });
+const lane = (laneNode, more = {}) =>
+  suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode }, ...more });
+
+/** What these plugins grant is the same whoever manages the cgroups: once for v1 and once for v2. */
+const VENDORS = 'test/e2e/node/(ascend|claims|gpu)\\.test\\.ts$';
 
 /** On a host without cgroup v1 its tests cannot be; `npm test` says so. */
 const V1 = existsSync('/sys/fs/cgroup/cgroup.controllers') ? ['-v1\\.test\\.ts$'] : [];
@@ -94,7 +98,7 @@ export default {
     suite('gpu', ['test/gpu/**/*.test.ts'], { setupFilesAfterEnv: ['<rootDir>/test/kernel/setup.ts'] }),
     lane('node-1'),
     lane('node-2'),
-    lane('node-3'),
+    lane('node-3', { testPathIgnorePatterns: [LONG, VENDORS] }),
     suite('e2e', ['test/e2e/**/*.test.ts'], {
       ...onCluster,
       testPathIgnorePatterns: [LONG, '<rootDir>/test/e2e/node/'],
