@@ -68,6 +68,12 @@ async function refusalOf(file: HostFile): Promise<string> {
   return refusal;
 }
 
+async function given(file: HostFile): Promise<Grant> {
+  const { grant, refusal } = await giveOrRefusal(file);
+  if (grant === undefined || refusal !== undefined) throw new Error(`it was not given: ${refusal}`);
+  return grant;
+}
+
 /** `refusal` is undefined when it was given, else says why not. Anything but a clear refusal is a fault. */
 async function giveOrRefusal(file: HostFile): Promise<{ grant?: Grant; refusal?: string }> {
   let grant: Grant | undefined;
@@ -105,8 +111,7 @@ describe.each(PLACES)('an attack on files from inside a container %s', (_, optio
     const look = () => container.run('ls -ld /usr/lib/libcuda.so.1; ls -R /usr | grep -v 550');
     await container.run(`mkdir -p /usr/lib; ${make.replaceAll('HOST', canary.path)} /usr/lib/libcuda.so.1`);
     const before = await look();
-    const { grant } = await giveOrRefusal(files().lib);
-    if (grant === undefined) throw new Error('it was not given');
+    const grant = await given(files().lib);
     expect(await look()).toBe(before);
     await engine.revoke(handle, grant, []);
     expect(await look()).toBe(before);
@@ -127,9 +132,8 @@ describe.each(PLACES)('an attack on files from inside a container %s', (_, optio
   });
 
   test.each(BETWEEN)('by %s, after the mount, reaches nothing', async (_name, line) => {
-    const { grant } = await giveOrRefusal(files().tool);
+    const grant = await given(files().tool);
     await container.run(line.replaceAll('HOST', canary.path));
-    if (grant === undefined) throw new Error('it was not given');
     await engine.revoke(handle, grant, []);
     expect(canary.look()).toEqual(untouched);
     expect(await container.run('cat /opt/vendor/bin/tool')).not.toContain('echo tool');
