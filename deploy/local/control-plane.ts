@@ -99,25 +99,30 @@ function schedulerConfig(paths: StatePaths): unknown {
   };
 }
 
-function kubeProxyConfig(paths: StatePaths): unknown {
+/** Releases before 1.29 have no `nftables`. Only the rules of that are removed with the cluster. */
+export type ProxyMode = 'nftables' | 'iptables';
+
+function kubeProxyConfig(paths: StatePaths, mode: ProxyMode): unknown {
   return {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
-    mode: 'nftables',
+    mode,
     clientConnection: { kubeconfig: join(paths.config, 'kube-proxy.kubeconfig') },
     // One kube-proxy serves all nodes, because they share the network of this machine.
     hostnameOverride: 'node-1',
     clusterCIDR: POD_RANGE,
     metricsBindAddress: `127.0.0.1:${PORTS.kubeProxyMetrics}`,
     healthzBindAddress: `127.0.0.1:${PORTS.kubeProxyHealth}`,
+    // Otherwise it changes settings of the kernel for ports on 127.0.0.1, which nobody needs.
+    ...(mode === 'iptables' && { iptables: { localhostNodePorts: false } }),
     // Services need no more than the kernel tracks already; the machine's own limits stay as they are.
     conntrack: { maxPerCore: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
   };
 }
 
 /** Writes the configuration files that the specs name; kubeconfigs come from `createPki`. */
-export function writeControlPlaneConfig(paths: StatePaths): void {
+export function writeControlPlaneConfig(paths: StatePaths, proxyMode: ProxyMode = 'nftables'): void {
   mkdirSync(paths.config, { recursive: true, mode: 0o700 });
   writeFileSync(join(paths.config, 'scheduler.json'), JSON.stringify(schedulerConfig(paths), null, 2));
-  writeFileSync(join(paths.config, 'kube-proxy.json'), JSON.stringify(kubeProxyConfig(paths), null, 2));
+  writeFileSync(join(paths.config, 'kube-proxy.json'), JSON.stringify(kubeProxyConfig(paths, proxyMode), null, 2));
 }

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { PORTS, TEMPORAL_HOST, TEMPORAL_PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
 import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
-import { writeControlPlaneConfig } from './control-plane.ts';
+import { type ProxyMode, writeControlPlaneConfig } from './control-plane.ts';
 import { firewallObstacles } from './firewall.ts';
 import type { Image } from './image/archive.ts';
 import { ensureSeed, plantSeed } from './image/seed.ts';
@@ -33,6 +33,8 @@ export interface StartOptions {
   readonly imageCache: string;
   /** What every node has from the start. */
   readonly images: Promise<readonly Image[]>;
+  /** Of kube-proxy, where it is not the usual one. */
+  readonly proxyMode?: ProxyMode;
   readonly progress: Progress;
   /** Ends the start at its next step; what was started stays for `removeCluster`. */
   readonly signal?: AbortSignal;
@@ -89,12 +91,12 @@ async function removeAbandoned({ paths, progress }: StartOptions): Promise<void>
   await progress.step(title, () => removeCluster(other, describedNodes(other)));
 }
 
-async function prepare({ paths, tools }: StartOptions, plans: readonly NodePlan[]): Promise<void> {
+async function prepare({ paths, tools, proxyMode }: StartOptions, plans: readonly NodePlan[]): Promise<void> {
   await createPki(
     paths,
     plans.map(({ name }) => name),
   );
-  writeControlPlaneConfig(paths);
+  writeControlPlaneConfig(paths, proxyMode);
   mkdirSync(dirname(paths.temporalDatabase), { recursive: true });
   for (const plan of plans) {
     writeNodeConfig(plan, paths, tools);

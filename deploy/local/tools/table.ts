@@ -131,8 +131,7 @@ export const TOOLS = [
 ] as const satisfies readonly Tool[];
 
 /**
- * Kubernetes as it was, for `npm run test:compat`, with the Go of its last release. kube-proxy and kubectl stay those of the local cluster:
- * they speak to the machine's firewall and to us.
+ * Kubernetes as it was, for `npm run test:compat`, with the Go of its last release. kubectl stays that of the local cluster: it speaks to us.
  */
 export const OLD_KUBERNETES: Readonly<Record<string, Tool>> = {
   '1.28': {
@@ -140,7 +139,7 @@ export const OLD_KUBERNETES: Readonly<Record<string, Tool>> = {
     version: '1.28.15',
     module: 'kubernetes-1.28',
     toolchain: 'go1.22.8',
-    packages: ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet'].map(
+    packages: KUBERNETES_COMMANDS.filter((command) => command !== 'kubectl').map(
       (command) => `k8s.io/kubernetes/cmd/${command}`,
     ),
     ldflags: kubernetesVersion('1.28.15'),
