@@ -124,6 +124,7 @@ function invite({ kubeconfig, kubectl, uiAddress }: Cluster): void {
 
 Try:
   kubectl run web --image=localhost/busybox:1 --image-pull-policy=Never -- sleep 1000000
+  kubectl wait --for=condition=Ready pod/web
   echo '{"resources":{"hostdev.k8s.io/dev_fuse":"1"}}' | kubectl replace --raw \
     '/apis/device-mounter.io/v1alpha1/namespaces/default/pods/web/mount?device_type=HOSTDEV' -f -
   kubectl get devicemounts
