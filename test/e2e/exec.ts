@@ -30,6 +30,11 @@ export function inPod(pod: string, line: string): Promise<Outcome> {
   return exec(pod, ['/bin/sh', '-c', line]);
 }
 
+/** Whether the pod's first container can open a device for reading and writing. Where there is none, a shell alone would make a file. */
+export async function canOpen(pod: string, path: string): Promise<boolean> {
+  return (await inPod(pod, `test -c ${path} && exec 3<>${path}`)).code === 0;
+}
+
 /** As `inPod`, for a command without a shell. */
 export function exec(pod: string, command: readonly string[], namespace = NAMESPACE): Promise<Outcome> {
   const query = new URLSearchParams({ stdout: 'true', stderr: 'true' });

@@ -65,7 +65,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
     const plan = await engine.plan(handle, 'a', [FUSE], []);
     expect(plan.devices[0]?.node).toBe('found');
     await engine.grant(handle, plan, []);
-    expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
+    expect(await container.run('test -c /dev/fuse && true <>/dev/fuse && echo opened')).toBe('opened\n');
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
     expect(policyOf(container)).toEqual(policy);
   });
@@ -98,7 +98,9 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
       const plan = await engine.plan(handle, 'a', [FUSE, { ...CARD, uid: 3, gid: 4 }], []);
       expect(await engine.grant(handle, plan, [])).toMatchObject({ nodesMade: ['/dev/fuse', '/dev/dri/card0'] });
       expect(
-        await container.run('stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; true <>/dev/fuse && echo opened'),
+        await container.run(
+          'stat -c "%a %u %g %t:%T" /dev/fuse /dev/dri/card0; test -c /dev/fuse && true <>/dev/fuse && echo opened',
+        ),
       ).toBe('666 0 0 a:e5\n660 3 4 e2:0\nopened\n');
       expect(await container.run('touch /dev/x; rm /dev/fuse')).toMatch(/Read-only[^]*(Read-only|busy)/);
       expect(await engine.grant(handle, plan, [])).toEqual({ rulesChanged: 0, nodesMade: [] });
@@ -112,7 +114,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
       await start({ ...options, readOnlyRoot: true }, cgroupVersion);
       const plan = await engine.plan(handle, 'a', [FUSE], []);
       await engine.grant(handle, plan, []);
-      expect(await container.run('true <>/dev/fuse && echo opened')).toBe('opened\n');
+      expect(await container.run('test -c /dev/fuse && true <>/dev/fuse && echo opened')).toBe('opened\n');
       await engine.revoke(handle, plan, []);
       expect(policyOf(container)).toEqual(policy);
     });
