@@ -55,8 +55,8 @@ export class Projection {
     if (event !== undefined) this.#events.push(event);
     const { phase, slaves } = this.#of.mount.status;
     const isMade = slaves.length > 0 || (phase !== 'Pending' && phase !== 'Failed');
-    const hasObject = this.#object !== undefined || this.#first !== undefined;
-    if (isMade || hasObject || this.#isBusy) this.#isStale = true;
+    const hasOrGetsObject = this.#object !== undefined || this.#first !== undefined;
+    if (isMade || hasOrGetsObject || this.#isBusy) this.#isStale = true;
     this.#start();
   }
 
