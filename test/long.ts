@@ -89,7 +89,7 @@ const unknown = names.filter((name) => !LONG.some((part) => part.name === name))
 if (unknown.length > 0)
   throw new Error(`Cannot run "${unknown.join(' ')}": the parts are ${LONG.map(({ name }) => `"${name}"`).join(', ')}`);
 
-await prepare();
+await prepare('tests');
 const state = checkout();
 const passed = passedBefore(state);
 const isWanted = ({ name }: Part): boolean => (names.length > 0 ? names.includes(name) : !passed.includes(name));
@@ -98,7 +98,8 @@ const report = new Report();
 for (const name of passed) if (names.length === 0) report.note(`Passed before: ${name}`);
 const traces = await readTraces(statePaths(process.env));
 const needsCluster = parts.some((part) => part.onCluster);
-const isReady = needsCluster && (await report.run({ name: 'cluster start', budgetSeconds: 60, run: startCluster }));
+const isReady =
+  needsCluster && (await report.run({ name: 'cluster start', budgetSeconds: 60, run: () => startCluster() }));
 for (const part of parts.filter(({ onCluster }) => isReady || !onCluster)) {
   if (!(await report.run(part))) continue;
   passed.push(part.name);

@@ -17,7 +17,7 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  * processors, run the suites that need nothing.
  */
 const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine-at-once', '--runInBand') };
-const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: startCluster };
+const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: () => startCluster() };
 const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
   budgetSeconds: 420,
@@ -58,7 +58,7 @@ const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot run "${unknown.join(' ')}": the suites are ${known.join(', ')}`);
 const isWanted = ({ name }: Suite): boolean => names.length === 0 || names.includes(name);
 
-await prepare();
+await prepare('tests');
 let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (interrupted = true));
 const report = new Report();

@@ -47,10 +47,34 @@ describe('driverFilesOf()', () => {
     expect(filesOf(gke)).toMatchObject([{ path: '/usr/lib/libcuda.so.550.54.15' }]);
   });
 
+  test('finds a driver that has a folder of its own, with its own tool', () => {
+    const lib = texts(['libcuda.so.550.54.15'], '/usr/local/nvidia/lib64');
+    const tools = { '/usr/bin/nvidia-smi': '#!/bin/sh', '/usr/local/nvidia/bin/nvidia-smi': '' };
+    expect(filesOf(memoryHost({ ...lib, ...tools }))).toEqual([
+      { hostPath: '/usr/local/nvidia/lib64/libcuda.so.550.54.15', path: '/usr/lib/libcuda.so.550.54.15' },
+      { hostPath: '/usr/local/nvidia/bin/nvidia-smi', path: '/usr/bin/nvidia-smi' },
+    ]);
+  });
+
   test('gives nothing without a driver, and none of another version than that in the kernel', () => {
     expect(filesOf(memoryHost())).toEqual([]);
     const old = { ...texts(['libcuda.so.535.1']), '/proc/driver/nvidia/version': NVRM };
     expect(filesOf(memoryHost(old))).toEqual([]);
+  });
+
+  test('gives libraries that a CDI spec has in a folder of their own where loaders look, and does without spare files', () => {
+    const folder = '/usr/local/nvidia/lib64';
+    const names = [`${folder}/libcuda.so.550.54.15`, `${folder}/vdpau/libvdpau_nvidia.so.1`, '/usr/bin/nvidia-smi'];
+    const unseen = '/lib/firmware/nvidia/gsp.bin';
+    const mounts = [...names, unseen].map((path) => ({ hostPath: path, containerPath: path, readOnly: true }));
+    const host = memoryHost(Object.fromEntries(names.map((name) => [name, ''])));
+    expect(filesOf(host, { mounts })).toEqual([
+      { hostPath: names[0], path: '/usr/lib/libcuda.so.550.54.15' },
+      { hostPath: names[1], path: names[1] },
+      { hostPath: names[2], path: names[2] },
+    ]);
+    const library = { hostPath: '/opt/libnvidia-ml.so.1', containerPath: '/opt/libnvidia-ml.so.1', readOnly: true };
+    expect(() => filesOf(host, { mounts: [...mounts, library] })).toThrow('the node has no "/opt/libnvidia-ml.so.1"');
   });
 
   test('prefers what the plugin mounts where libcuda is among it, and never mounts names of devices', () => {

@@ -1,3 +1,4 @@
+import { basename, dirname, join } from 'node:path';
 import type { Finding, Host, NeededFile } from './driver.ts';
 import { namedFiles } from './sources.ts';
 
@@ -18,8 +19,8 @@ const LIBRARY_FOLDERS = [
 /** One of these a program finds that asks for the driver. */
 export const LIBCUDA = LIBRARY_FOLDERS.map((folder) => `${folder}/libcuda.so.1`);
 
-/** Where the driver of a node has its libraries; on GKE they are not below the root of a driver. */
-const DRIVER_FOLDERS = [...LIBRARY_FOLDERS.slice(0, 4), '/home/kubernetes/bin/nvidia/lib64'];
+/** Where the driver of a node has its libraries; images of nodes that bring a driver along have it in a folder of its own. */
+const DRIVER_FOLDERS = [...LIBRARY_FOLDERS.slice(0, 4), '/usr/local/nvidia/lib64', '/home/kubernetes/bin/nvidia/lib64'];
 
 /** What CUDA and NVML load of the driver (libnvidia-container, src/nvc_info.c: its "compute" and "utility" libraries). */
 const LIBRARIES = [
@@ -45,9 +46,20 @@ const TOOL = '/usr/bin/nvidia-smi';
  * default NVIDIA's plugin names none, since its runtime knows them.
  */
 export function driverFilesOf(finding: Finding, host: Host): readonly NeededFile[] {
-  const named = namedFiles(withoutNames(finding), host);
-  return named.some(({ path }) => /\/libcuda\.so[^/]*$/.test(path)) ? named : [...named, ...filesOfHost(host)];
+  const named = namedFiles(withoutNames(finding), host, isSpare);
+  const libcuda = named.find(({ path }) => /\/libcuda\.so[^/]*$/.test(path));
+  if (libcuda === undefined) return [...named, ...filesOfHost(host)];
+  const folder = dirname(libcuda.path);
+  return named.map((file) =>
+    dirname(file.path) === folder ? { ...file, path: libraryAt(basename(file.path)) } : file,
+  );
 }
+
+/** Such as firmware and what graphics need: CUDA does without them, and the node worker sees few folders of the host. */
+const isSpare = (path: string): boolean => !/\/lib(cuda|nvidia-)[^/]*\.so[^/]*$/.test(path);
+
+/** A folder in which loaders look. A CDI spec names one that its hook would have to tell them, and no hook is run. */
+const libraryAt = (name: string): string => `/usr/lib/${name}`;
 
 /** The volume-mounts strategy mounts /dev/null on paths that stand for devices. */
 export const isNameOfDevice = ({ containerPath }: Finding['allocations'][number]['mounts'][number]): boolean =>
@@ -75,8 +87,9 @@ function filesOfHost(host: Host): readonly NeededFile[] {
       return its === version && LIBRARIES.includes(library);
     });
     return [
-      ...libraries.flatMap((name) => fileAt(host, `${folder}/${name}`, `/usr/lib/${name}`)),
-      ...fileAt(host, `${root}${TOOL}`, TOOL),
+      ...libraries.flatMap((name) => fileAt(host, `${folder}/${name}`, libraryAt(name))),
+      // Beside a driver in a folder of its own: what /usr/bin has is then a script that looks there.
+      ...[join(folder, '../bin/nvidia-smi'), `${root}${TOOL}`].flatMap((tool) => fileAt(host, tool, TOOL)).slice(0, 1),
     ];
   }
   return [];

@@ -57,14 +57,20 @@ const sourcesIn = (cdi: readonly CdiDevice[]): readonly Source[] =>
 /**
  * Files that the device plugins' answers mount, and the CDI specs that these and claims name, each container path once: runtimes mount all,
  * and what comes last is seen. @throws NotAllocated, NotFound where the host has no such file
+ * @param canMiss whether what has this path in the container is left out where the host has no such file
  */
-export function namedFiles({ allocations, claimed = [] }: Finding, host: Host): readonly NeededFile[] {
+export function namedFiles(
+  { allocations, claimed = [] }: Finding,
+  host: Host,
+  canMiss: (path: string) => boolean = () => false,
+): readonly NeededFile[] {
   const named = [...allocations, ...claimed].flatMap(({ cdiDevices }) => cdiDevicesOf(cdiDevices, host));
   const mounts = [...allocations, ...named].flatMap((one) => one.mounts);
   const files = new Map(mounts.map(({ hostPath, containerPath }) => [containerPath, hostPath]));
-  return [...files].map(([path, from]) => {
+  return [...files].flatMap(([path, from]) => {
     const hostPath = host.resolve(from);
-    if (hostPath !== undefined) return { hostPath, path };
+    if (hostPath !== undefined) return [{ hostPath, path }];
+    if (canMiss(path)) return [];
     throw fail(
       'NotFound',
       `Cannot give "${path}" to the container: the node has no "${from}", or the node worker does not see it`,

@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { getPriority, tmpdir } from 'node:os';
+import { cpus, getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
 import { AT_FDCWD } from './flags.ts';
-import { type HelperLimits, HelperPool } from './helper-pool.ts';
+import { Helper } from './helper.ts';
+import { type HelperLimits, HelperPool, timeLeftOf } from './helper-pool.ts';
 import type { UserLook } from './look-for-users.ts';
 import { syscall } from './syscall.ts';
 
@@ -185,4 +187,30 @@ describe('HelperPool', () => {
     await stuck.answer;
     await until(() => pool.pids.length === LIMITS.ready);
   });
+});
+
+test.each([
+  ['that ran all the time', 5_000, 0, 0],
+  ['that waited for the container half of the time', 4_000, 0, 1_000],
+  ['that stood in line for a processor half of the time', 8_000, 4_000, 1_000],
+  ['that stood in line for longer than is waited', 20_000, 19_999, 0],
+])('timeLeftOf() a step %s', (_name, tookMs, queuedMs, leftMs) => {
+  expect(timeLeftOf(5_000, tookMs, queuedMs)).toBe(leftMs);
+});
+
+test('Helper.queuedMs tells how long others have kept it from a processor', async () => {
+  const ready = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  const helper = new Helper({ onReady: ready.resolve, onEnd: ended.resolve });
+  await ready.promise;
+  const before = helper.queuedMs;
+  const busy = cpus().map(() => spawn(process.execPath, ['--eval', 'for (;;);'], { stdio: 'ignore' }));
+  try {
+    helper.slowDown();
+    while (helper.queuedMs < before + 10) await helper.ask(lineOf(folder)).catch(() => undefined);
+  } finally {
+    for (const child of busy) child.kill('SIGKILL');
+    helper.close();
+    await ended.promise;
+  }
 });

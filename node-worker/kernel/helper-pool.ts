@@ -11,7 +11,7 @@ export interface HelperLimits {
   readonly slowMs: number;
   /** Whoever waits longer, while no step ends, gets a new helper, or that of the slowest step. */
   readonly waitMs: number;
-  /** A step that takes longer is given up, and its helper killed. */
+  /** A step that takes longer is given up, and its helper killed. Standing in line for a processor counts only beyond three times as long. */
   readonly deadlineMs: number;
   /** How long a helper that was killed may take to end before it counts as stuck. */
   readonly killMs: number;
@@ -42,6 +42,10 @@ interface Waiting {
   readonly helper: PromiseWithResolvers<Helper>;
 }
 
+/** How many deadlines a helper may stand in line for a processor. */
+const MAX_QUEUED = 3;
+/** How often is looked at one that does. */
+const MIN_LOOK_MS = 10;
 /** Of so many containers the last step is remembered; a node has a few hundred. */
 const REMEMBERED = 4_096;
 
@@ -107,18 +111,31 @@ export class HelperPool {
     const step: Step = { containerId, helper, sinceMs: performance.now(), slow: false };
     this.#steps.add(step);
     const slow = setTimeout(() => this.#becomeSlow(step), this.#limits.slowMs);
-    const late = setTimeout(() => this.#kill(step, `not done within ${deadlineMs / 1000} s`), deadlineMs);
+    const late = this.#whenLate(step, deadlineMs);
     try {
       return await helper.ask(line);
     } catch (err) {
       throw stuck(containerId, err);
     } finally {
       clearTimeout(slow);
-      clearTimeout(late);
+      late.stop();
       this.#steps.delete(step);
       this.#judge(step);
       this.#release(step);
     }
+  }
+
+  /** Gives a step up that has had its time. That a machine is busy, and slow steps come last on it, is not the container's fault. */
+  #whenLate(step: Step, deadlineMs: number): { readonly stop: () => void } {
+    const queuedBefore = step.helper.queuedMs;
+    let timer: NodeJS.Timeout;
+    const look = (): void => {
+      const leftMs = timeLeftOf(deadlineMs, performance.now() - step.sinceMs, step.helper.queuedMs - queuedBefore);
+      if (leftMs <= 0) this.#kill(step, `not done within ${deadlineMs / 1000} s`);
+      else timer = setTimeout(look, Math.max(leftMs, MIN_LOOK_MS));
+    };
+    timer = setTimeout(look, deadlineMs);
+    return { stop: () => clearTimeout(timer) };
   }
 
   #judge({ containerId, helper, sinceMs }: Step): void {
@@ -248,6 +265,10 @@ export class HelperPool {
     this.#starting.add(helper);
   }
 }
+
+/** Of a step, in milliseconds, where its helper has stood in line for a processor for `queuedMs` of the time that it took. */
+export const timeLeftOf = (deadlineMs: number, tookMs: number, queuedMs: number): number =>
+  deadlineMs + Math.min(queuedMs, MAX_QUEUED * deadlineMs) - tookMs;
 
 function stuck(containerId: string, cause: unknown): Error {
   const why = cause instanceof Error ? cause.message : String(cause);

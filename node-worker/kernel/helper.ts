@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -62,6 +63,17 @@ export class Helper {
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** How long it has stood in line for a processor in all, by /proc/PID/schedstat; 0 where the kernel does not count that. */
+  get queuedMs(): number {
+    try {
+      // Documentation/scheduler/sched-stats.rst: time on a processor, time in line for one, both in nanoseconds.
+      const [, queued = '0'] = readFileSync(`/proc/${this.#child.pid}/schedstat`, 'latin1').split(' ');
+      return Number(queued) / 1e6;
+    } catch {
+      return 0;
+    }
   }
 
   /** Resolves to the answer's line. Rejects when the process ends before. One at a time. */

@@ -10,6 +10,8 @@ import { threadsWithTables } from './thread-tables.ts';
 
 /** How often processes that have begun meanwhile are looked at, too, before the container is frozen for the look. */
 const MAX_LOOKS = 4;
+/** Nor longer than this: a fork bomb leaves little of the processors to who looks, and takes none of them once it is frozen. */
+const MAX_RESTLESS_MS = 1_000;
 /** Enough to say that it is used, and to end a fork bomb in a few rounds. */
 const MAX_USERS = 4096;
 
@@ -35,11 +37,13 @@ export function lookForUsers({ cgroup, init, devices, frozen }: UserLook): Users
   const look: Look = { init, wanted: new Set(devices.map(deviceKey)), missed: false };
   const seen = new Set<number>();
   const users: DeviceUser[] = [];
+  const end = performance.now() + MAX_RESTLESS_MS;
   for (let attempt = 0; attempt < MAX_LOOKS; attempt++) {
     const fresh = membersOf(cgroup).filter((pid) => !seen.has(pid));
     if (fresh.length === 0) return { users, restless: false };
     for (const pid of fresh) {
       if (users.length >= MAX_USERS) return { users, restless: false };
+      if (!frozen && performance.now() > end) return { users, restless: true };
       look.missed = false;
       const before = frozen ? undefined : activityOf(pid);
       const uses = usesOf(pid, look);

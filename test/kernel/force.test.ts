@@ -61,6 +61,8 @@ int main(int count, char **words) {
 }`;
 
 const LOOKS = 100;
+/** What is proved is that all are ended, on a machine that is as busy as it may be. */
+const LIMIT_MS = 100_000;
 const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
@@ -94,17 +96,13 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
     ['while it is stopped', 'stopped', 1],
     ['while it blocks all signals', 'traced-by-nobody', 1],
     ['in a pid namespace of its own', 'pid-namespace', 1],
-  ])(
-    'a process that holds a device %s is ended, and the container lives on',
-    async (_, way, least) => {
-      await container.run(`holder ${way}`);
-      await until(users, (found) => found.length >= least);
-      await engine.revoke(handle, plan, []);
-      await engine.killUsers(handle, [FUSE], { graceMs: 50 });
-      // Who forks all the time may be missed by one look.
-      for (let look = 0; look < LOOKS; look++) expect(await users()).toEqual([]);
-      expect(await container.run('echo alive; true </dev/fuse')).toMatch(/^alive\n.*(no such file|not permitted)/i);
-    },
-    20_000,
-  );
+  ])('a process that holds a device %s is ended, and the container lives on', async (_, way, least) => {
+    await container.run(`holder ${way}`);
+    await until(users, (found) => found.length >= least);
+    await engine.revoke(handle, plan, []);
+    await engine.killUsers(handle, [FUSE], { graceMs: 50, limitMs: LIMIT_MS });
+    // Who forks all the time may be missed by one look.
+    for (let look = 0; look < LOOKS; look++) expect(await users()).toEqual([]);
+    expect(await container.run('echo alive; true </dev/fuse')).toMatch(/^alive\n.*(no such file|not permitted)/i);
+  });
 });

@@ -7,9 +7,9 @@ import { type Result, resultOf } from './suite.ts';
 
 const LOCAL = join(ROOT, 'deploy', 'local', 'main.ts');
 
-/** The cluster of the end-to-end tests, with a node of each kind. */
-export function startCluster(): Promise<Result> {
-  return local('cluster-start', 'start', '--detach', '--no-demo', '--nodes', '3');
+/** The cluster of the end-to-end tests, with a node of each kind; or with 2 nodes, for a machine without systemd. */
+export function startCluster(nodes: 2 | 3 = 3): Promise<Result> {
+  return local('cluster-start', 'start', '--detach', '--no-demo', '--nodes', String(nodes));
 }
 
 /** Stops it. What it leaves on the machine, compared with `before` its start, is a failure. */

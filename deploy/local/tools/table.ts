@@ -164,6 +164,19 @@ export const DRA_EXAMPLE_DRIVER: Tool = {
   usualMinutes: 2,
 };
 
+/** NVIDIA's device plugin, for `npm run test:gpu`. The plugin looks for NVML when it runs, so the linker must not. */
+export const NVIDIA_DEVICE_PLUGIN: Tool = {
+  name: 'nvidia-device-plugin',
+  version: '0.18.0',
+  packages: [
+    'github.com/NVIDIA/k8s-device-plugin/cmd/nvidia-device-plugin',
+    // What its CDI specs have the runtime run.
+    'github.com/NVIDIA/nvidia-container-toolkit/cmd/nvidia-cdi-hook',
+  ],
+  ldflags: '-extldflags=-Wl,-z,lazy -X github.com/NVIDIA/k8s-device-plugin/internal/info.version=v0.18.0',
+  usualMinutes: 2,
+};
+
 /** The device plugin of Kubernetes' own tests. */
 export const SAMPLE_DEVICE_PLUGIN: Tool = {
   name: 'sample-device-plugin',

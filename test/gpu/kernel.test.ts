@@ -8,11 +8,12 @@ import { detach } from '../../node-worker/steps/detach.ts';
 import { cleanUp, startContainer, type TestContainer } from '../kernel/container.ts';
 import { CGROUP_VERSIONS, WORK } from '../kernel/places.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
+import type { Asked } from './cuda.ts';
 import { gpusHere } from './gpus.ts';
 
-/** The root of the machine inside of the container, with the container's own /dev. */
+/** The root of the machine inside of the container, with the container's own /dev and /proc. */
 const MACHINE = '/machine';
-const COUNT = join(import.meta.dirname, 'count-gpus.ts');
+const CUDA = join(import.meta.dirname, 'cuda.ts');
 const [UUID = ''] = gpusHere();
 
 let node: MemoryNode;
@@ -28,7 +29,7 @@ async function start(cgroupVersion: 1 | 2): Promise<void> {
   const root = { destination: MACHINE, type: 'bind', source: '/', options: ['rbind', 'rprivate', 'ro'] };
   const capabilities = ['CAP_SYS_CHROOT', 'CAP_SYS_ADMIN'];
   container = await startContainer({ cgroupVersion, mounts: [root], capabilities });
-  await container.run(`mount -o bind /dev ${MACHINE}/dev`);
+  for (const own of ['/dev', '/proc']) await container.run(`mount -o bind ${own} ${MACHINE}${own}`);
   node = await MemoryNode.make();
   const { id, pid, spec } = container;
   node.container = { id, pid, spec, runtimeHandler: '', runtimeType: undefined };
@@ -40,9 +41,9 @@ afterEach(async () => {
 });
 
 /** What CUDA says inside of the container. */
-async function asked(): Promise<{ readonly result: number; readonly count: number }> {
-  const said = await container.run(`chroot ${MACHINE} ${process.execPath} --no-warnings ${COUNT}`);
-  return JSON.parse(said) as { result: number; count: number };
+async function asked(): Promise<Asked> {
+  const said = await container.run(`chroot ${MACHINE} ${process.execPath} --no-warnings ${CUDA}`);
+  return JSON.parse(said) as Asked;
 }
 
 function mount(slave: SlaveRef) {
@@ -57,7 +58,7 @@ describe.each(CGROUP_VERSIONS)('a GPU on cgroup v%i', (cgroupVersion) => {
     expect((await asked()).result).not.toBe(0);
     const slave = node.addGpuSlave('g1', [UUID]);
     expect((await mount(slave)).devices).toMatchObject([{ id: UUID }]);
-    expect(await asked()).toEqual({ result: 0, count: 1 });
+    expect(await asked()).toEqual({ result: 0, count: 1, isRight: true });
     await detach(node.deps, { mounts: [{ namespace: 'default', name: 'm1' }], slaves: [slave], force: false });
     expect((await asked()).result).not.toBe(0);
   });
