@@ -37,6 +37,7 @@ const LONG: readonly Part[] = [
   onCluster('burst', 12, 'burst'),
   ...PARTS.map((part) => onCluster(`kill ${part}`, 3, 'kills', '--globals', JSON.stringify({ killed: part }))),
   onCluster('node gone', 5, 'node-gone'),
+  onCluster('reboot', 5, 'reboot'),
   onCluster('idle', 3, 'idle'),
   onCluster('patience', 2, 'patience'),
   onCluster('right after', 5, 'right-after'),
@@ -44,8 +45,9 @@ const LONG: readonly Part[] = [
   onCluster('device plugins', 10, 'e2e/plugins/'),
   onCluster('blocked', 4, 'blocked'),
   onCluster('upgrade', 6, 'upgrade'),
-  // Last but for chaos: it installs the product anew.
+  // Last but for chaos: they install the product anew.
   onCluster('quick start', 6, 'quick-start'),
+  onCluster('removal', 15, 'removal'),
   ...[1, 2].map(
     (seed): Part => ({
       name: `chaos ${seed}`,

@@ -92,14 +92,15 @@ async function unmountBelow(root: string): Promise<void> {
 }
 
 async function removeNetworks(nodes: readonly NodePlan[]): Promise<void> {
+  // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic. First of all:
+  // connections that processes have left in it stay for minutes when nobody is at the other end's address any more to refuse them.
+  await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });
   const tables = await run('nft', ['list', 'tables']);
   for (const family of ['ip', 'ip6']) {
     if (tables.includes(`table ${family} kube-proxy\n`)) await run('nft', ['delete', 'table', family, 'kube-proxy']);
   }
   await removeNetwork(TEMPORAL_NETWORK);
   await removeAddresses(nodes);
-  // The kernel takes a network namespace down some time after its last process; its routes would catch the next pods' traffic.
-  await until('the routes of the pods to be gone', podRoutesGone, { timeoutMs: 20_000 });
 }
 
 async function podRoutesGone(): Promise<boolean> {
