@@ -10,6 +10,8 @@ export interface Earlier {
   readonly fingerprint: Fingerprint | undefined;
   /** Absent while it lives. */
   readonly endedAt: Date | undefined;
+  /** When the workflow task began that a worker has now; absent while none has one. */
+  readonly taskSince?: Date | undefined;
 }
 
 /** For so long an ended mount answers a repeated request with how it ended. */

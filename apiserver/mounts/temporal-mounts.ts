@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Client,
   WithStartWorkflowOperation,
@@ -6,6 +7,7 @@ import {
   type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
+import { optionalTsToMs } from '@temporalio/common/lib/time.js';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { fail } from '../../contract/failures.ts';
 import { FINGERPRINT_MEMO, type Fingerprint } from '../../contract/fingerprint.ts';
@@ -33,6 +35,9 @@ import { mountOfWorkflow } from './workflow-mount.ts';
 const UNDO_PATIENCE_MS = 5_000;
 /** All who ask within this time share one update. */
 const SHARED_MS = 60_000;
+/** How often a workflow is looked at while a worker has a task of it; PendingWorkflowTaskState of the workflow service. */
+const TASK_LOOK_MS = 250;
+const TASK_STARTED = 2;
 /** Others that begin and end mounts of the same name at the same moment are few. */
 const TRIES = 4;
 
@@ -65,7 +70,8 @@ export class TemporalMounts implements Mounts {
     const { name, target, deadlineSeconds } = wanted.input.request;
     const enoughMs = deadlineSeconds * 1_000 + UNDO_PATIENCE_MS;
     const until = Date.now() + Math.min(patienceMs, enoughMs);
-    const unfinished = () => this.#unfinished(wanted, patienceMs > enoughMs, patienceMs > 0 ? shownMs : 0);
+    const toldBy = patienceMs > enoughMs ? Date.now() + patienceMs : undefined;
+    const unfinished = () => this.#unfinished(wanted, toldBy, patienceMs > 0 ? shownMs : 0);
     await this.#keys.claim(wanted.input.request);
     let mayReplace = false;
     for (let tries = 0; tries < TRIES; tries += 1) {
@@ -148,9 +154,10 @@ export class TemporalMounts implements Mounts {
   /**
    * What there is when the patience is over: its end may have come while this process was held up. For its object to exist it waits at
    * most `shownMs`.
+   * @param toldBy until when a caller waits who is told when the deadline of the mount is over
    * @throws what `repeatOf` throws when it has ended
    */
-  async #unfinished(wanted: NewMount, pastDeadline: boolean, shownMs: number): Promise<MountAnswer> {
+  async #unfinished(wanted: NewMount, toldBy: number | undefined, shownMs: number): Promise<MountAnswer> {
     const { cluster, name, target, deadlineSeconds } = wanted.input.request;
     const earlier = await this.earlier(target.namespace, name);
     if (earlier === undefined) throw fail('TemporalUnavailable', `Cannot reach Temporal in time: ${MAYBE_TAKEN}`);
@@ -158,17 +165,24 @@ export class TemporalMounts implements Mounts {
     const { mount } = earlier;
     if (mount.status.phase === 'Mounted') return { state: 'mounted', mount, shown: false };
     // Its time began when Temporal took it, which may have been late.
-    const isOver = Date.now() >= Date.parse(mount.metadata.creationTimestamp) + deadlineSeconds * 1_000;
-    if (pastDeadline && isOver) {
+    const overMs = Date.parse(mount.metadata.creationTimestamp) + deadlineSeconds * 1_000;
+    const isTold = toldBy !== undefined && Date.now() >= overMs;
+    // For the workflow it is as late as it was when its task began, and nobody knows yet what it makes of that.
+    const isDecided = earlier.taskSince === undefined || earlier.taskSince.getTime() >= overMs;
+    if (isTold && isDecided) {
       const message = `Cannot mount "${name}": it must be mounted within ${deadlineSeconds} s, is not`;
       throw fail('Timeout', message, undefined, [
         { reason: 'RollingBack', message: 'what was begun is still being undone' },
       ]);
     }
+    if (isTold && Date.now() < toldBy) {
+      await delay(TASK_LOOK_MS);
+      return this.#unfinished(wanted, toldBy, shownMs);
+    }
     const workflowId = mountWorkflowId(cluster, target.namespace, name);
     const goal = { update: UPDATES.shown, withinMs: shownMs };
     const shown = shownMs > 0 ? await this.#changed(mount, workflowId, goal) : undefined;
-    return answerOf(shown ?? mount, mount.metadata.uid) ?? this.#unfinished(wanted, pastDeadline, 0);
+    return answerOf(shown ?? mount, mount.metadata.uid) ?? this.#unfinished(wanted, toldBy, 0);
   }
 
   #ask(handle: WorkflowHandle): Promise<DeviceMount> {
@@ -183,12 +197,23 @@ export class TemporalMounts implements Mounts {
       const info = await this.#temporal.call(() => handle.describe(), 'mounts cannot be read');
       const mount = mountOfWorkflow(info) ?? (isUntold(info) ? await this.#ask(handle) : undefined);
       if (mount === undefined) return undefined;
-      return { mount, fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined, endedAt: info.closeTime };
+      return {
+        mount,
+        fingerprint: info.memo?.[FINGERPRINT_MEMO] as Fingerprint | undefined,
+        endedAt: info.closeTime,
+        taskSince: taskSince(info),
+      };
     } catch (err) {
       if (err instanceof WorkflowNotFoundError) return undefined;
       throw err;
     }
   }
+}
+
+/** When the workflow task began that a worker has now. A worker that does not end it in time (10 s) loses it. */
+function taskSince({ raw: { pendingWorkflowTask: task } }: WorkflowExecutionDescription): Date | undefined {
+  const ms = optionalTsToMs(task?.startedTime);
+  return ms === undefined || task?.state !== TASK_STARTED ? undefined : new Date(ms);
 }
 
 /** Whether a mount's workflow that somebody else than this API has started has not taken its first step. */

@@ -79,3 +79,23 @@ test('a mount that Temporal has taken late is told to go on, as it does', async 
   expect(await told).toMatchObject({ state: 'pending' });
   harness.gates.open();
 });
+
+test('a caller is told of a deadline only when no worker has a task any more that began before it', async () => {
+  await harness.addNode('deciding', 1);
+  await harness.stopControl();
+  const { connection, workflow } = harness.client;
+  const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, 'deciding-m');
+  const request = newMount(mountRequest('deciding', { deadlineSeconds: 3 }));
+  const told = failureFrom(harness.mounts().mount(request, 40_000));
+  // A worker that takes the task and never answers.
+  const poll = { namespace: 'default', taskQueue: { name: harness.queue, kind: 1 }, identity: 'test' };
+  const task = await connection.withDeadline(Date.now() + 60_000, () =>
+    connection.workflowService.pollWorkflowTaskQueue(poll),
+  );
+  expect(task.workflowExecution?.workflowId).toBe(workflowId);
+  expect(await told).toMatchObject({ type: 'Timeout', causes: ['RollingBack'] });
+  const { raw } = await workflow.getHandle(workflowId).describe();
+  expect(raw.pendingWorkflowTask?.startedTime ?? undefined).toBeUndefined();
+  await harness.startControl();
+  await eventually(async () => (await harness.statusOf('deciding-m')) === 'FAILED');
+});
