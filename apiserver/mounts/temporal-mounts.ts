@@ -212,8 +212,9 @@ export class TemporalMounts implements Mounts {
 
 /** When the workflow task began that a worker has now. A worker that does not end it in time (10 s) loses it. */
 function taskSince({ raw: { pendingWorkflowTask: task } }: WorkflowExecutionDescription): Date | undefined {
-  const ms = optionalTsToMs(task?.startedTime);
-  return ms === undefined || task?.state !== TASK_STARTED ? undefined : new Date(ms);
+  // It has the time of an earlier attempt while it waits for a worker.
+  const ms = Number(task?.state) === TASK_STARTED ? optionalTsToMs(task?.startedTime) : undefined;
+  return ms === undefined ? undefined : new Date(ms);
 }
 
 /** Whether a mount's workflow that somebody else than this API has started has not taken its first step. */

@@ -59,13 +59,11 @@ async function scheduled(pod: string): Promise<string | undefined> {
 
 /** Whether the mount is whole or undone; `undefined` while it is neither. */
 async function settled(pod: string, mount: string): Promise<'mounted' | 'undone' | undefined> {
-  const [phase, isHeld, opens] = [
-    (await deviceMount(mount))?.status.phase,
-    await holds(pod),
-    await canOpen(pod, '/dev/fuse'),
-  ];
+  const [phase, isHeld] = [(await deviceMount(mount))?.status.phase, await holds(pod)];
+  // Its container may be about to start.
+  const opens = await canOpen(pod, '/dev/fuse').catch(() => undefined);
   if (phase === 'Mounted' && isHeld && opens) return 'mounted';
-  return (phase === undefined || phase === 'Failed') && !isHeld && !opens ? 'undone' : undefined;
+  return (phase === undefined || phase === 'Failed') && !isHeld && opens === false ? 'undone' : undefined;
 }
 
 const plain = NODES.filter(({ systemd }) => !systemd).map((node): readonly [string, ClusterNode] => [node.name, node]);
@@ -76,8 +74,11 @@ test.each(plain)(
     const pod = await targets.start(node.name);
     const { metadata } = await mountOk(pod, FUSE, '&wait_second=30');
     expect(await canOpen(pod, '/dev/fuse')).toBe(true);
-    await losePower(node);
-    await bringBack(node);
+    try {
+      await losePower(node);
+    } finally {
+      await bringBack(node);
+    }
     await podReady(pod);
     const became = await until('the mount to be whole or undone', () => settled(pod, metadata.name), 120_000);
     const other = await createOwner(node);
