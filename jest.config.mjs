@@ -91,9 +91,9 @@ export default {
     atOnce('kernel', KERNEL, onKernelOnly),
     suite('machine', MACHINE, onWholeMachine),
     atOnce('machine', MACHINE, onWholeMachine),
-    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{attacks,files-attacks,races}.test.ts'], {
+    long('kernel', ['test/kernel/**/*.long.test.ts', 'test/kernel/{agreement,attacks,files-attacks,races}.test.ts'], {
       ...onKernel,
-      globals: { raceMs: 5_000 },
+      globals: { raceMs: 5_000, replacements: 4_000 },
     }),
     suite('gpu-kernel', ['test/gpu/kernel.test.ts'], onKernel),
     suite('gpu-cluster', ['test/gpu/cluster.test.ts'], onCluster),
