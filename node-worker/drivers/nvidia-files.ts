@@ -38,6 +38,9 @@ const LIBRARIES = [
   'nvidia-pkcs11-openssl3',
   'nvidia-ptxjitcompiler',
 ];
+/** Where NVIDIA's CDI specs name such files (nvidia-container-toolkit, internal/discover/graphics.go and pkg/nvcdi/driver-nvml.go). */
+const SPARE =
+  /^\/(?:usr\/)?lib\/firmware\/|^\/(?:etc|usr\/share)\/(?:vulkan|glvnd|egl|nvidia|X11)\/|\/xorg\/|^\/(?:var\/)?run\/nvidia-/;
 const VERSIONED = /^lib([a-z0-9-]+)\.so\.(\d+(?:\.\d+)+)$/;
 const TOOL = '/usr/bin/nvidia-smi';
 
@@ -55,8 +58,8 @@ export function driverFilesOf(finding: Finding, host: Host): readonly NeededFile
   );
 }
 
-/** Such as firmware and what graphics need: CUDA does without them, and the node worker sees few folders of the host. */
-const isSpare = (path: string): boolean => !/\/lib(cuda|nvidia-)[^/]*\.so[^/]*$/.test(path);
+/** Firmware and what graphics need: CUDA does without them, and the node worker sees few folders of the host. */
+const isSpare = (path: string): boolean => SPARE.test(path);
 
 /** A folder in which loaders look. A CDI spec names one that its hook would have to tell them, and no hook is run. */
 const libraryAt = (name: string): string => `/usr/lib/${name}`;

@@ -168,7 +168,8 @@ export class HelperPool {
     const waiting: Waiting = { containerId, helper: Promise.withResolvers() };
     this.#queue.push(waiting);
     const more = setInterval(() => this.#makeRoom(containerId), this.#limits.waitMs);
-    const late = setTimeout(() => this.#giveUp(waiting), this.#limits.deadlineMs);
+    // A new one starts as slowly as the machine is busy.
+    const late = setTimeout(() => this.#giveUp(waiting), (1 + MAX_QUEUED) * this.#limits.deadlineMs);
     try {
       return await waiting.helper.promise;
     } finally {

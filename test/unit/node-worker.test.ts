@@ -83,4 +83,4 @@ test('a second node worker of a node begins nothing before the first has ended',
   const started = second.said(/"started"/);
   first.worker.kill('SIGKILL');
   await started;
-}, 30_000);
+}, 120_000);
