@@ -56,12 +56,15 @@ describe('issue()', () => {
     await once(listener, 'listening');
     const { port } = listener.address() as AddressInfo;
     const socket = connect({ host: '127.0.0.1', port, ca, cert: client.certificate, key: client.key });
-    await once(socket, 'secureConnect');
-    const [peer] = (await seen) as [TLSSocket];
-    expect(peer.authorized).toBe(true);
-    expect(peer.getPeerCertificate().subject.CN).toBe('system:node:n');
-    socket.destroy();
-    peer.destroy();
-    listener.close();
+    try {
+      await once(socket, 'secureConnect');
+      const [peer] = (await seen) as [TLSSocket];
+      expect(peer.authorized).toBe(true);
+      expect(peer.getPeerCertificate().subject.CN).toBe('system:node:n');
+      peer.destroy();
+    } finally {
+      socket.destroy();
+      listener.close();
+    }
   });
 });

@@ -16,7 +16,7 @@ const CALL_MS = 10_000;
  * client-node 2.0.1 makes a new connection pool for each call, so that each call is a TLS handshake. This keeps the first
  * pool. Its CA is the one read at start: after a change of the cluster's CA the process has to be started again.
  */
-class PooledKubeConfig extends KubeConfig {
+export class PooledKubeConfig extends KubeConfig {
   #pool: ReturnType<RequestContext['getDispatcher']>;
 
   override async applySecurityAuthentication(context: RequestContext): Promise<void> {

@@ -62,6 +62,8 @@ describe('temporalAccess()', () => {
 });
 
 describe('onChangedFiles()', () => {
+  afterEach(() => void jest.useRealTimers());
+
   test('tells once of another content, not of the same and not of a file that is missing', () => {
     jest.useFakeTimers();
     const file = join(dir, 'crt');
@@ -79,6 +81,5 @@ describe('onChangedFiles()', () => {
       expect(told).toBe(expected);
     }
     stop();
-    jest.useRealTimers();
   });
 });
