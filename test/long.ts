@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { statePaths } from '../deploy/local/state.ts';
-import { readTraces } from '../deploy/local/traces.ts';
 import { PARTS } from './e2e/kills/part.ts';
-import { startCluster, stopCluster } from './run/cluster.ts';
+import { readTracesBefore, startCluster, stopCluster } from './run/cluster.ts';
 import { RESULTS, ROOT, runCommand } from './run/command.ts';
 import { jest } from './run/jest.ts';
 import { prepare } from './run/prepare.ts';
@@ -98,8 +96,8 @@ const isWanted = ({ name }: Part): boolean => (names.length > 0 ? names.includes
 const parts = LONG.filter(isWanted);
 const report = new Report();
 for (const name of passed) if (names.length === 0) report.note(`Passed before: ${name}`);
-const traces = await readTraces(statePaths(process.env));
 const needsCluster = parts.some((part) => part.onCluster);
+const traces = needsCluster ? await readTracesBefore() : [];
 const isReady =
   needsCluster && (await report.run({ name: 'cluster start', budgetSeconds: 60, run: () => startCluster() }));
 for (const part of parts.filter(({ onCluster }) => isReady || !onCluster)) {

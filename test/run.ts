@@ -1,9 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { statePaths } from '../deploy/local/state.ts';
-import { readTraces } from '../deploy/local/traces.ts';
 import { withoutBtrfs, withoutV1 } from './kernel/places.ts';
-import { startCluster, stopCluster } from './run/cluster.ts';
+import { readTracesBefore, startCluster, stopCluster } from './run/cluster.ts';
 import { RESULTS, ROOT, runCommand } from './run/command.ts';
 import { BESIDE, jest, jestBeside } from './run/jest.ts';
 import { prepare } from './run/prepare.ts';
@@ -64,8 +62,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 const report = new Report();
 report.note(withoutV1());
 report.note(withoutBtrfs());
-const traces = await readTraces(statePaths(process.env));
 const needsCluster = [...NODES, CLUSTER].some(isWanted);
+const traces = needsCluster ? await readTracesBefore() : [];
 const starting = needsCluster ? report.run(START) : undefined;
 const besides = oneByOne(BESIDES);
 await oneByOne([MACHINE]);

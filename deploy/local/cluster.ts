@@ -105,6 +105,13 @@ export function isIntact(cluster: Cluster): boolean {
   return servers.every((server) => server.pid() !== undefined);
 }
 
+/** The cluster under `paths`, when it has so many nodes and all of it runs. */
+export function runningCluster(paths: StatePaths, nodes: number): Cluster | undefined {
+  if (!isDescribed(paths)) return undefined;
+  const cluster = loadCluster(paths.root);
+  return isIntact(cluster) && cluster.nodes.length === nodes ? cluster : undefined;
+}
+
 /** Removes what a cluster knew, before another begins. Logs are kept until then. */
 export function forgetCluster(paths: StatePaths, nodes: readonly NodePlan[]): void {
   const folders = [paths.etcd, paths.pki, paths.config, paths.log, paths.pids, dirname(paths.temporalDatabase)];

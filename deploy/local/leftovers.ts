@@ -2,14 +2,15 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync }
 import { join } from 'node:path';
 import { POD_RANGE } from './addresses.ts';
 import { removeCgroups } from './cgroup.ts';
-import { describedSysctls } from './cluster.ts';
-import { releaseMachine, removeAddresses } from './machine.ts';
+import { describedNodes, describedSysctls } from './cluster.ts';
+import { otherHolder, releaseMachine, removeAddresses } from './machine.ts';
 import { removeNetwork, TEMPORAL_NETWORK } from './networks.ts';
 import { removeMountPoints } from './node/namespace.ts';
 import type { NodePlan } from './node/plan.ts';
+import type { Progress } from './progress.ts';
 import { run } from './run.ts';
 import { OWNER_VARIABLE } from './server.ts';
-import type { StatePaths } from './state.ts';
+import { isDescribed, type StatePaths } from './state.ts';
 import { writeSysctls } from './sysctls.ts';
 import { until } from './wait.ts';
 
@@ -118,4 +119,18 @@ export async function removeCluster(paths: StatePaths, nodes: readonly NodePlan[
   removeMountPoints(paths);
   releaseMachine(paths);
   rmSync(paths.description, { force: true });
+}
+
+/** Takes down what an earlier run under `paths` is or left, and another folder's cluster that was cut off. Throws when that one runs. */
+export async function removeEarlier(paths: StatePaths, progress: Progress): Promise<void> {
+  if (isDescribed(paths))
+    await progress.step('remove what an earlier run left', () => removeCluster(paths, describedNodes(paths)));
+  const other = otherHolder(paths);
+  if (other === undefined) return;
+  if (processesOf(other.root, []).length > 0)
+    throw new Error(
+      `Cannot start: the local cluster of "${other.root}" runs on this machine; end it with npm stop there.`,
+    );
+  const title = `remove what a cluster of ${other.root} left`;
+  await progress.step(title, () => removeCluster(other, describedNodes(other)));
 }

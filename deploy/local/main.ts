@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Cluster, describedNodes, isIntact, loadCluster } from './cluster.ts';
+import { type Cluster, describedNodes, loadCluster, runningCluster } from './cluster.ts';
 import { runDemo } from './demo.ts';
 import { announceFirstStart } from './first-start.ts';
 import { parseFlags, type StartFlags, USAGE } from './flags.ts';
@@ -46,8 +46,10 @@ async function start(flags: StartFlags): Promise<number> {
   let keep = false;
   try {
     const started = performance.now();
-    const found = runningCluster(flags.nodes);
+    // One that was left running is used again.
+    const found = runningCluster(paths, flags.nodes);
     keep = found !== undefined;
+    if (keep) progress.say('The cluster runs already.');
     const cluster = await withProduct(flags, found);
     progress.say(`\nReady after ${elapsed(performance.now() - started)}.`);
     if (flags.demo) await runDemo(cluster, progress);
@@ -63,15 +65,6 @@ async function start(flags: StartFlags): Promise<number> {
     if (!keep) await takeDown();
     forgetIdentity(paths.starter);
   }
-}
-
-/** A cluster that was left running is used again, when all of it still runs. */
-function runningCluster(nodes: number): Cluster | undefined {
-  if (!isDescribed(paths)) return undefined;
-  const cluster = loadCluster(paths.root);
-  if (!isIntact(cluster) || cluster.nodes.length !== nodes) return undefined;
-  progress.say('The cluster runs already.');
-  return cluster;
 }
 
 /** The product's image is built while the cluster starts. */

@@ -3,14 +3,14 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { PORTS, TEMPORAL_HOST, TEMPORAL_PORTS } from './addresses.ts';
 import { cgroupHost, preparePodsCgroup } from './cgroup.ts';
-import { type Cluster, describeCluster, describedNodes, forgetCluster, loadCluster, markComplete } from './cluster.ts';
+import { type Cluster, describeCluster, forgetCluster, loadCluster, markComplete } from './cluster.ts';
 import { type ProxyMode, writeControlPlaneConfig } from './control-plane.ts';
 import { firewallObstacles } from './firewall.ts';
 import type { Image } from './image/archive.ts';
 import { ensureSeed, plantSeed } from './image/seed.ts';
 import { hasCondition } from './kube-api.ts';
-import { processesOf, removeCluster } from './leftovers.ts';
-import { addAddresses, claimMachine, otherHolder, releaseMachine } from './machine.ts';
+import { removeEarlier } from './leftovers.ts';
+import { addAddresses, claimMachine, releaseMachine } from './machine.ts';
 import { createNetwork, TEMPORAL_NETWORK } from './networks.ts';
 import { makeMountPoints, prepareNamespaceFolder } from './node/namespace.ts';
 import { type ClusterNode, writeNodeConfig } from './node/node.ts';
@@ -19,7 +19,7 @@ import { obstacles } from './obstacles.ts';
 import { createPki } from './pki/pki.ts';
 import type { Progress } from './progress.ts';
 import type { NodeServer } from './server.ts';
-import { isDescribed, type StatePaths } from './state.ts';
+import type { StatePaths } from './state.ts';
 import { allowForwarding } from './sysctls.ts';
 import { setTemporalRetention } from './temporal.ts';
 import type { ToolFolders } from './tools.ts';
@@ -46,9 +46,7 @@ const READY_TIMEOUT_MS = 90_000;
 /** Starts Kubernetes and Temporal from nothing; what an earlier run left is removed first. Throws saying what did not become ready. */
 export async function startCluster(options: StartOptions): Promise<Cluster> {
   const { paths, progress } = options;
-  if (isDescribed(paths))
-    await progress.step('remove what an earlier run left', () => removeCluster(paths, describedNodes(paths)));
-  await removeAbandoned(options);
+  await removeEarlier(paths, progress);
   const plans = planNodes(options.nodes, cgroupHost());
   claimMachine(paths);
   const problems = await obstacles(plans);
@@ -77,18 +75,6 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
   });
   markComplete(paths);
   return cluster;
-}
-
-/** Another folder's cluster that was cut off is removed. Throws when it runs. */
-async function removeAbandoned({ paths, progress }: StartOptions): Promise<void> {
-  const other = otherHolder(paths);
-  if (other === undefined) return;
-  if (processesOf(other.root, []).length > 0)
-    throw new Error(
-      `Cannot start: the local cluster of "${other.root}" runs on this machine; end it with npm stop there.`,
-    );
-  const title = `remove what a cluster of ${other.root} left`;
-  await progress.step(title, () => removeCluster(other, describedNodes(other)));
 }
 
 async function prepare({ paths, tools, proxyMode }: StartOptions, plans: readonly NodePlan[]): Promise<void> {

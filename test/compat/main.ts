@@ -7,7 +7,7 @@ import { runDemo } from '../../deploy/local/demo.ts';
 import { loadImage } from '../../deploy/local/image/load.ts';
 import { foundationImage, productImage } from '../../deploy/local/image/product.ts';
 import { smallImages } from '../../deploy/local/image/small.ts';
-import { removeCluster } from '../../deploy/local/leftovers.ts';
+import { removeCluster, removeEarlier } from '../../deploy/local/leftovers.ts';
 import { ensureSystemPackages } from '../../deploy/local/prerequisites.ts';
 import { deployProduct } from '../../deploy/local/product.ts';
 import { Progress } from '../../deploy/local/progress.ts';
@@ -69,6 +69,7 @@ const imageCache = join(cacheFolder(process.env), 'images');
 const images = [...(await smallImages(imageCache)), await foundationImage(imageCache)];
 const image = await progress.step('build the image of the product', () => productImage(imageCache));
 const tools = await toolsWith(kubernetes);
+await removeEarlier(paths, progress);
 const before = await readTraces(paths);
 try {
   const options = { paths, tools, nodes: 1, imageCache, progress, proxyMode: 'iptables' } as const;

@@ -1,6 +1,4 @@
-import { statePaths } from '../../deploy/local/state.ts';
-import { readTraces } from '../../deploy/local/traces.ts';
-import { startCluster, stopCluster } from '../run/cluster.ts';
+import { readTracesBefore, startCluster, stopCluster } from '../run/cluster.ts';
 import { jest } from '../run/jest.ts';
 import { prepare } from '../run/prepare.ts';
 import { Report } from '../run/report.ts';
@@ -18,7 +16,7 @@ if (problem !== undefined) {
 await prepare();
 const report = new Report();
 await report.run({ name: 'kernel', budgetSeconds: 60, run: () => jest('gpu-kernel', '--runInBand') });
-const traces = await readTraces(statePaths(process.env));
+const traces = await readTracesBefore(2);
 const isReady = await report.run({ name: 'cluster start', budgetSeconds: 90, run: () => startCluster(2) });
 if (isReady) await report.run({ name: 'cluster', budgetSeconds: 300, run: () => jest('gpu-cluster', '--runInBand') });
 await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });

@@ -1,12 +1,16 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { RESULTS, ROOT, runCommand } from './command.ts';
 import { type Result, resultOf, type TimedTest } from './suite.ts';
 
 /** Niceness of what is not waited for: a third of what others get. */
 export const BESIDE = 5;
-/** It may stand still for seconds. */
-const BESIDE_TIMEOUT_MS = 30_000;
+/** As the control worker has it: workflows take less than half of the time. */
+const PRELOADED = ['no-watchdog', 'no-stack-traces'].map((name) => `--require=${join(ROOT, 'process', `${name}.ts`)}`);
+/** Of a failure, for the summary. */
+const FIRST_LINES = 6;
+const LINE_LENGTH = 160;
 
 interface Report {
   readonly numPassedTests: number;
@@ -16,7 +20,14 @@ interface Report {
   readonly numRuntimeErrorTestSuites: number;
   readonly testResults: readonly {
     readonly name: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly duration?: number | null }[];
+    /** Of a file that cannot be loaded: why. */
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly duration?: number | null;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
@@ -26,9 +37,9 @@ interface Report {
  */
 export const jest = (project: string, ...more: readonly string[]): Promise<Result> => runJest(project, more, 0);
 
-/** Likewise beside suites that matter more. */
+/** Likewise, with less processor time than the suites beside it that are waited for. */
 export const jestBeside = (project: string, ...more: readonly string[]): Promise<Result> =>
-  runJest(project, [...more, `--testTimeout=${BESIDE_TIMEOUT_MS}`], BESIDE);
+  runJest(project, more, BESIDE);
 
 async function runJest(project: string, more: readonly string[], niceness: number): Promise<Result> {
   const outputFile = join(RESULTS, `${project}.json`);
@@ -40,7 +51,7 @@ async function runJest(project: string, more: readonly string[], niceness: numbe
     logFile,
     process.execPath,
     [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args],
-    { env: { NODE_OPTIONS: '--experimental-vm-modules --no-warnings' }, niceness },
+    { env: { NODE_OPTIONS: ['--experimental-vm-modules', '--no-warnings', ...PRELOADED].join(' ') }, niceness },
   );
   // Without a report nothing was run, and the output says why.
   if (!existsSync(outputFile)) return resultOf(1, logFile);
@@ -51,6 +62,7 @@ async function runJest(project: string, more: readonly string[], niceness: numbe
     passed: report.numPassedTests,
     failed: failed === 0 && code !== 0 ? 1 : failed,
     tests: timesOf(project, report),
+    ...(failed > 0 && { failures: failuresOf(project, report) }),
     logFile,
   };
 }
@@ -59,6 +71,30 @@ function timesOf(project: string, { testResults }: Report): readonly TimedTest[]
   return testResults.flatMap(({ name, assertionResults }) =>
     assertionResults.map(({ fullName, duration }) => ({ name: nameOf(project, name, fullName), ms: duration ?? 0 })),
   );
+}
+
+function failuresOf(project: string, { testResults }: Report): readonly string[] {
+  return testResults.flatMap(({ name, message, assertionResults }) =>
+    assertionResults.length === 0
+      ? [`${project} ${relative(ROOT, name)}:\n${beginning(message)}`]
+      : assertionResults
+          .filter(({ status }) => status !== 'passed')
+          .map(
+            ({ fullName, status, failureMessages: [why = status] }) =>
+              `${nameOf(project, name, fullName)}:\n${beginning(why)}`,
+          ),
+  );
+}
+
+/** Without colours, indented; the rest is in the output. */
+function beginning(message: string): string {
+  const lines = stripVTControlCharacters(message)
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+  return lines
+    .slice(0, FIRST_LINES)
+    .map((line) => `    ${line.trim().slice(0, LINE_LENGTH)}`)
+    .join('\n');
 }
 
 /** The name of a test that runs with all others of its suite begins with its file. */

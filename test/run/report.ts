@@ -3,11 +3,14 @@ import { elapsed } from '../../deploy/local/progress.ts';
 import type { Result, Suite, TimedTest } from './suite.ts';
 
 const SLOWEST = 10;
+/** Of failures, those that are told again at the end, where all of the output is too much to keep. */
+const TOLD_AGAIN = 20;
 
 /** Collects what suites answer, prints each suite when it has ended, and all of it at the end. */
 export class Report {
   readonly #lines: string[] = [];
   readonly #tests: TimedTest[] = [];
+  readonly #failures: string[] = [];
   readonly #notes: string[] = [];
   readonly #started = performance.now();
   #passed = 0;
@@ -25,6 +28,7 @@ export class Report {
     this.#passed += result.passed;
     this.#failed += result.failed;
     this.#tests.push(...result.tests);
+    if (result.failed > 0) this.#failures.push(...(result.failures ?? [`${name}: see its output`]));
     const budget = `budget ${elapsed(budgetSeconds * 1_000)}${tookMs > budgetSeconds * 1_000 ? ', EXCEEDED' : ''}`;
     this.#lines.push(`${name}: ${result.passed} passed, ${result.failed} failed, ${elapsed(tookMs)} (${budget})`);
     console.log(`\n== ${name}\n${readFileSync(result.logFile, 'utf8')}`);
@@ -41,8 +45,14 @@ export class Report {
     const slowest = this.#tests.toSorted((a, b) => b.ms - a.ms).slice(0, SLOWEST);
     const total = `Total: ${elapsed(performance.now() - this.#started)}`;
     const slow = slowest.map(({ name, ms }) => `  ${elapsed(ms)}  ${name}`);
-    console.log(['', ...this.#lines, 'Slowest tests:', ...slow, ...this.#notes, total].join('\n'));
+    console.log(['', ...this.#lines, 'Slowest tests:', ...slow, ...this.#notes, ...this.#told(), total].join('\n'));
     console.log(`${this.#passed} passed, ${this.#failed} failed`);
     return this.#failed === 0 ? 0 : 1;
+  }
+
+  #told(): readonly string[] {
+    if (this.#failures.length === 0) return [];
+    const more = this.#failures.length - TOLD_AGAIN;
+    return ['Failed:', ...this.#failures.slice(0, TOLD_AGAIN), ...(more > 0 ? [`and ${more} more`] : [])];
   }
 }

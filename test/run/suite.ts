@@ -3,6 +3,8 @@ export interface Result {
   readonly passed: number;
   readonly failed: number;
   readonly tests: readonly TimedTest[];
+  /** What failed and why, a line or a few each; may be empty. */
+  readonly failures?: readonly string[];
   /** Its output. */
   readonly logFile: string;
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -8,6 +8,7 @@ import { listenIn, makeNetwork, saysSomething, type TestNetwork } from '../netwo
 import { NAME, V2_ROOT } from '../places.ts';
 
 const READ = join(import.meta.dirname, 'traces.ts');
+const READ_BEFORE = join(import.meta.dirname, 'traces-before.ts');
 let network: TestNetwork;
 /** The state folder of a cluster that never was. */
 let state: string;
@@ -80,5 +81,21 @@ test('leftSince() names a process of the cluster, and none of another one', asyn
     expect(left()).toEqual([`process: ${ours.pid} cat`]);
   } finally {
     for (const child of [ours, other]) child.kill('SIGKILL');
+  }
+});
+
+test('readTracesBefore() first takes away what a cluster of another folder has left, and its settings', () => {
+  const other = mkdtempSync(join(tmpdir(), 'traces-other-'));
+  const forwarding = 'net/ipv4/ip_forward';
+  try {
+    // The cgroups of this machine are for those that run now.
+    network.run('mount', '-t', 'tmpfs', 'none', '/sys/fs/cgroup');
+    network.run('sh', '-c', `echo 1 >/proc/sys/${forwarding}; ln -s ${other} /run/device-mounter-local`);
+    writeFileSync(join(other, 'cluster.json'), JSON.stringify({ nodes: [], sysctls: { [forwarding]: '0' } }));
+    const traces = network.run(process.execPath, '--no-warnings', READ_BEFORE, state);
+    expect(traces).toContain(`kernel setting: ${forwarding} = 0`);
+    expect(readdirSync(other)).toEqual([]);
+  } finally {
+    rmSync(other, { recursive: true });
   }
 });
