@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { KubeConfig, type V1Pod } from '@kubernetes/client-node';
+import type { KubeConfig, V1Pod } from '@kubernetes/client-node';
+import { PooledKubeConfig } from '../process/kubernetes.ts';
 import { eventually } from '../test/workflows/outcome.ts';
 import type { Cluster } from './cluster.ts';
 import { kubernetesCluster } from './kubernetes.ts';
@@ -18,16 +19,17 @@ let cluster: Cluster;
 
 beforeEach(async () => {
   asked = [];
-  kube = createServer((req, res) => {
+  // It closes no connection that is idle: a client that stood still for a while would still take it for open.
+  kube = createServer({ keepAliveTimeout: 0 }, (req, res) => {
     asked.push(`${req.method} ${req.url}`);
     const [answer] = answers.length > 1 ? answers.splice(0, 1) : answers;
     answer?.(res, req);
   }).listen(0, '127.0.0.1');
   await once(kube, 'listening');
-  config = new KubeConfig();
+  config = new PooledKubeConfig();
   const server = `http://127.0.0.1:${(kube.address() as AddressInfo).port}`;
   config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
-  cluster = kubernetesCluster(config, 60_000);
+  cluster = kubernetesCluster(config, 600_000);
 });
 afterEach(() => {
   kube.closeAllConnections();
@@ -252,9 +254,7 @@ describe('kubernetesCluster().watchPods()', () => {
 });
 
 /** What a listener hears, until as much as expected. */
-async function heard(
-  count: number,
-): Promise<{ readonly told: readonly string[]; readonly errors: readonly unknown[] }> {
+async function heard(count: number): Promise<{ readonly told: readonly string[]; readonly errors: unknown[] }> {
   const told: string[] = [];
   const errors: unknown[] = [];
   const watch = new PodWatch({ cluster, labels: 'app=x', onError: (err) => errors.push(err) });

@@ -158,7 +158,7 @@ describe('the server', () => {
     server.mounts.gate = gate.promise;
     const waiting = mount();
     await eventually(() => server.mounts.asked.length === 1);
-    const drained = server.tls.drain(30_000);
+    const drained = server.tls.drain(3_600_000);
     await expect(mount()).rejects.toThrow('ECONNREFUSED');
     gate.resolve();
     expect((await waiting).code).toBe(200);

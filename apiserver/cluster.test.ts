@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { PooledKubeConfig } from '../process/kubernetes.ts';
 import { objectLister } from './cluster.ts';
 
 const TARGET = { namespace: 'apps', pod: 'web-0', podUid: '9c1b-uid', container: 'main' };
@@ -26,7 +27,7 @@ beforeEach(async () => {
   }).listen(0, '127.0.0.1');
   await once(kube, 'listening');
   const server = `http://127.0.0.1:${(kube.address() as AddressInfo).port}`;
-  config = new KubeConfig();
+  config = new PooledKubeConfig();
   config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
 });
 afterEach(() => {

@@ -160,27 +160,23 @@ devices:
     ['YAML of any shape', value.map((any) => JSON.stringify(any) ?? '')],
     ['entries of any shape', devices],
     ['entries with something else at one or two places', almost],
-  ])(
-    'offers nothing of malformed %s and says why',
-    (_, texts) => {
-      fc.assert(
-        fc.property(texts, (text) => {
-          const { devs, problems } = parseConfigFile(text);
-          for (const problem of problems) expect(problem).toMatch(ENTRY);
-          for (const dev of devs) {
-            const { resource, count } = dev;
-            const paths = 'usb' in dev ? [] : dev.nodes.map(({ path }) => path);
-            const ids = 'usb' in dev ? [dev.usb.vendor, dev.usb.product] : [];
-            expect(resource).toMatch(/^hostdev\.k8s\.io\/[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/);
-            expect(count >= 1 && count <= 1_000 && paths.length + ids.length > 0).toBe(true);
-            for (const path of paths) expect(path).toMatch(/^\/dev\//);
-            for (const id of ids) expect(id).toMatch(/^[0-9a-f]{4}$/);
-          }
-          expect(devs.length > 0 || problems.length > 0 || /devices"?:\s*\[\s*\]/.test(text)).toBe(true);
-        }),
-        { numRuns: RUNS },
-      );
-    },
-    60_000,
-  );
+  ])('offers nothing of malformed %s and says why', (_, texts) => {
+    fc.assert(
+      fc.property(texts, (text) => {
+        const { devs, problems } = parseConfigFile(text);
+        for (const problem of problems) expect(problem).toMatch(ENTRY);
+        for (const dev of devs) {
+          const { resource, count } = dev;
+          const paths = 'usb' in dev ? [] : dev.nodes.map(({ path }) => path);
+          const ids = 'usb' in dev ? [dev.usb.vendor, dev.usb.product] : [];
+          expect(resource).toMatch(/^hostdev\.k8s\.io\/[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/);
+          expect(count >= 1 && count <= 1_000 && paths.length + ids.length > 0).toBe(true);
+          for (const path of paths) expect(path).toMatch(/^\/dev\//);
+          for (const id of ids) expect(id).toMatch(/^[0-9a-f]{4}$/);
+        }
+        expect(devs.length > 0 || problems.length > 0 || /devices"?:\s*\[\s*\]/.test(text)).toBe(true);
+      }),
+      { numRuns: RUNS },
+    );
+  });
 });

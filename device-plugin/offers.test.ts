@@ -115,5 +115,5 @@ describe('offersOf()', () => {
       }),
       { numRuns: RUNS },
     );
-  }, 60_000);
+  });
 });

@@ -9,17 +9,20 @@ let cluster: TestCluster;
 let server: TestServer;
 let asked: string[];
 let broken: boolean;
+let nowMs: number;
 beforeAll(() => {
   cluster = makeCluster();
 });
 beforeEach(async () => {
   asked = [];
   broken = false;
-  const tokens = new Tokens(async (token) => {
+  nowMs = 0;
+  const review = async (token: string): Promise<Identity | undefined> => {
     asked.push(token);
     if (broken) throw new Error('kube-apiserver is away');
     return token === 'good' ? JOE : undefined;
-  });
+  };
+  const tokens = new Tokens(review, () => nowMs);
   server = await new TestServer(cluster, { tokens }).start();
 });
 afterEach(() => server.stop());
@@ -30,9 +33,13 @@ const get = (token: string, more: readonly string[] = [], client?: TestCluster['
 describe('a bearer token', () => {
   test('tells who asks, and is looked at once in a while only', async () => {
     expect(await get('Bearer good')).toMatchObject({ code: 200 });
+    nowMs = 10_000;
     expect(await get('bearer  good')).toMatchObject({ code: 200 });
     expect(asked).toEqual(['good']);
     expect(server.reviews[0]).toMatchObject({ user: 'joe', groups: ['dev', 'system:authenticated'], extra: JOE.extra });
+    nowMs = 10_001;
+    expect(await get('Bearer good')).toMatchObject({ code: 200 });
+    expect(asked).toEqual(['good', 'good']);
   });
 
   test('that is not good is no anonymous request', async () => {
@@ -49,7 +56,10 @@ describe('a bearer token', () => {
 
   test('is not asked about while many others are, and costs nothing then', async () => {
     const gate = Promise.withResolvers<Identity | undefined>();
-    const tokens = new Tokens(() => gate.promise);
+    const tokens = new Tokens(
+      () => gate.promise,
+      () => nowMs,
+    );
     const asking = Array.from({ length: 64 }, (_, index) => tokens.identityOf(`t${index}`));
     await expect(tokens.identityOf('one more')).rejects.toThrow('Too many tokens');
     gate.resolve(JOE);

@@ -19,13 +19,16 @@ interface Kept {
 /** Tokens of callers who do not come through kube-apiserver; only those made for our own audience, so that none serves elsewhere. */
 export class Tokens {
   readonly #review: ReviewToken;
+  readonly #nowMs: () => number;
   readonly #kept = new Map<string, Kept>();
   /** So that a dump of the memory holds no token. */
   readonly #key = randomBytes(32);
   #asked = 0;
 
-  constructor(review: ReviewToken) {
+  /** @param nowMs a clock that never goes back */
+  constructor(review: ReviewToken, nowMs: () => number = () => performance.now()) {
     this.#review = review;
+    this.#nowMs = nowMs;
   }
 
   async #ask(token: string): Promise<Identity | undefined> {
@@ -43,7 +46,7 @@ export class Tokens {
   /** @throws Unauthorized when the token is not good, TooManyRequests */
   async identityOf(token: string): Promise<Identity> {
     const key = createHmac('sha256', this.#key).update(token).digest('base64url');
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     let kept = this.#kept.get(key);
     if (kept === undefined || kept.untilMs < nowMs) {
       kept = { untilMs: nowMs + KEPT_MS, identity: this.#ask(token) };

@@ -32,13 +32,16 @@ describe('signingKeyOf()', () => {
       const publicKeys = () => [{ key: publicKey }];
       return verifiedRequest(signed as never, { clusterName: 'test', publicKeys }) !== undefined;
     };
-    expect(await isSignedBy(first)).toBe(true);
-    write(second);
-    expect(await isSignedBy(second)).toBe(true);
-    writeFileSync(file, 'half of a ke');
-    expect(await isSignedBy(second)).toBe(true);
-    expect(problems).toHaveLength(1);
-    await server.stop();
+    try {
+      expect(await isSignedBy(first)).toBe(true);
+      write(second);
+      expect(await isSignedBy(second)).toBe(true);
+      writeFileSync(file, 'half of a ke');
+      expect(await isSignedBy(second)).toBe(true);
+      expect(problems).toHaveLength(1);
+    } finally {
+      await server.stop();
+    }
   });
 
   test('refuses a key of another kind', () => {

@@ -50,20 +50,23 @@ describe('GET /metrics', () => {
       tokens: new Tokens(metrics.delegated('authn', async () => ({ name: 'jane', groups: [], extra: {} }))),
     }).start();
     const gate = Promise.withResolvers<boolean>();
-    const request = { ...DRY_RUN, headers: ['Authorization', 'Bearer t'] };
-    const codes = [limited.send(request), limited.send(request)].map(async (answer) => (await answer).code);
-    expect(await Promise.race(codes)).toBe(429);
-    gate.resolve(true);
-    expect(new Set(await Promise.all(codes))).toEqual(new Set([200, 429]));
-    await limited.as('jane', { path: '/metrics' });
-    const text = await metrics.registry.metrics();
-    expect(text).toMatch(/apiserver_request_terminations_total\{verb="PUT".*code="429"\} 1/);
-    expect(text).toContain('apiserver_delegated_authn_request_total{code="201"} 1');
-    expect(text).toContain('apiserver_delegated_authz_request_total{code="201"} 2');
-    // The certificates of the tests are good for 30 days.
-    expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="604800"} 0');
-    expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="2592000"} 1');
-    await limited.stop();
+    try {
+      const request = { ...DRY_RUN, headers: ['Authorization', 'Bearer t'] };
+      const codes = [limited.send(request), limited.send(request)].map(async (answer) => (await answer).code);
+      expect(await Promise.race(codes)).toBe(429);
+      gate.resolve(true);
+      expect(new Set(await Promise.all(codes))).toEqual(new Set([200, 429]));
+      await limited.as('jane', { path: '/metrics' });
+      const text = await metrics.registry.metrics();
+      expect(text).toMatch(/apiserver_request_terminations_total\{verb="PUT".*code="429"\} 1/);
+      expect(text).toContain('apiserver_delegated_authn_request_total{code="201"} 1');
+      expect(text).toContain('apiserver_delegated_authz_request_total{code="201"} 2');
+      // The certificates of the tests are good for 30 days.
+      expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="604800"} 0');
+      expect(text).toContain('apiserver_client_certificate_expiration_seconds_bucket{le="2592000"} 1');
+    } finally {
+      await limited.stop();
+    }
   });
 
   test('count a review that failed as an error, not as a denial', async () => {

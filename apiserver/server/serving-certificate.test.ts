@@ -55,16 +55,19 @@ describe('watchServingPair()', () => {
       server.tls.usePair(pair);
       applied.resolve();
     });
-    const second = issue();
-    write({ cert: second.cert, key: issue().key });
-    expect(await refused.promise).toBe('cannot read the serving certificate, the one before stays');
-    expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
-    write(second);
-    await applied.promise;
-    expect(await servedFingerprint()).toBe(new X509Certificate(second.cert).fingerprint256);
-    // The CAs of clients are not forgotten.
-    expect((await server.as('jane', DRY_RUN)).code).toBe(200);
-    stop();
+    try {
+      const second = issue();
+      write({ cert: second.cert, key: issue().key });
+      expect(await refused.promise).toBe('cannot read the serving certificate, the one before stays');
+      expect(await servedFingerprint()).toBe(new X509Certificate(cluster.server.cert).fingerprint256);
+      write(second);
+      await applied.promise;
+      expect(await servedFingerprint()).toBe(new X509Certificate(second.cert).fingerprint256);
+      // The CAs of clients are not forgotten.
+      expect((await server.as('jane', DRY_RUN)).code).toBe(200);
+    } finally {
+      stop();
+    }
   });
 
   test('rejects a key of another certificate', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { afterAll, expect, test } from '@jest/globals';
+import { afterAll, test } from '@jest/globals';
 import { TestCa } from '../../test/apiserver/pki.ts';
 import { TlsServer } from './tls-server.ts';
 
@@ -30,8 +30,7 @@ test.each([
   socket.on('error', () => undefined);
   await once(socket, event);
   const closed = once(socket, 'close');
-  const started = performance.now();
-  await server.drain(20_000);
-  expect(performance.now() - started).toBeLessThan(10_000);
+  // Would it wait, it would for an hour.
+  await server.drain(3_600_000);
   await closed;
 });

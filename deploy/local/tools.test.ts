@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Host, sha256, startHost, UNHURRIED } from '../../test/mirror/host.ts';
 import { Progress } from './progress.ts';
 import type { Patience } from './tools/download.ts';
@@ -19,9 +19,6 @@ const TOOL: Tool = {
   ...TOOLS[1],
   release: [{ address: ADDRESS, binary: 'runc-without-limits' }],
 };
-
-// The real compiler builds here, on a machine that may be busy.
-jest.setTimeout(180_000);
 
 let root: string;
 let host: Host | undefined;

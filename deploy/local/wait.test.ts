@@ -5,7 +5,7 @@ describe('until()', () => {
   test('answers what the condition answers at last', async () => {
     const answers = [undefined, false, 'now'] as const;
     let asked = 0;
-    expect(await until('it', () => answers[asked++], { timeoutMs: 1_000, everyMs: 1 })).toBe('now');
+    expect(await until('it', () => answers[asked++], { timeoutMs: 600_000, everyMs: 1 })).toBe('now');
     expect(asked).toBe(3);
   });
 
@@ -16,13 +16,13 @@ describe('until()', () => {
   });
 
   test('throws the reason when there is no hope', async () => {
-    const waiting = until('it', () => false, { timeoutMs: 60_000, hopeless: () => 'server has ended' });
+    const waiting = until('it', () => false, { timeoutMs: 600_000, hopeless: () => 'server has ended' });
     await expect(waiting).rejects.toThrow('Cannot wait for "it": server has ended');
   });
 
   test('throws when it is aborted, also while it sleeps', async () => {
     const abort = new AbortController();
-    const waiting = until('it', () => false, { timeoutMs: 60_000, everyMs: 60_000, signal: abort.signal });
+    const waiting = until('it', () => false, { timeoutMs: 600_000, everyMs: 60_000, signal: abort.signal });
     abort.abort(new Error('Interrupted.'));
     await expect(waiting).rejects.toThrow();
   });
@@ -45,7 +45,7 @@ describe('sideBySide()', () => {
 
   test('passes the caller’s signal on', async () => {
     const abort = new AbortController();
-    const running = sideBySide(abort.signal, [(signal) => until('it', () => false, { timeoutMs: 60_000, signal })]);
+    const running = sideBySide(abort.signal, [(signal) => until('it', () => false, { timeoutMs: 600_000, signal })]);
     abort.abort(new Error('Interrupted.'));
     await expect(running).rejects.toThrow();
   });

@@ -26,7 +26,7 @@ export interface Deciding {
 /** Also the beginning of what a killed process leaves behind; its process id follows. */
 const NAME = 'device-mounter-inspect-';
 const CHILD = fileURLToPath(new URL('./ask-child.ts', import.meta.url));
-const CHILD_TIMEOUT_MS = 20_000;
+const CHILD_TIMEOUT_MS = 60_000;
 const AT_FDCWD = -100;
 /** `devices.list` of a cgroup that refuses nothing, or only what it does not list. */
 const ALL = 'a *:* rwm';

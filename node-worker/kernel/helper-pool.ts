@@ -11,7 +11,7 @@ export interface HelperLimits {
   readonly slowMs: number;
   /** Whoever waits longer, while no step ends, gets a new helper, or that of the slowest step. */
   readonly waitMs: number;
-  /** A step that takes longer is given up, and its helper killed. Standing in line for a processor counts only beyond three times as long. */
+  /** A step that takes longer is given up, and its helper killed. Of both times, standing in line for a processor counts only beyond three times as long. */
   readonly deadlineMs: number;
   /** How long a helper that was killed may take to end before it counts as stuck. */
   readonly killMs: number;
@@ -34,6 +34,8 @@ interface Step {
   readonly containerId: string;
   readonly helper: Helper;
   readonly sinceMs: number;
+  /** `queuedMs` of its helper at the beginning. */
+  readonly queuedMs: number;
   slow: boolean;
 }
 
@@ -108,34 +110,21 @@ export class HelperPool {
 
   async #ask(containerId: string, line: string, deadlineMs: number): Promise<string> {
     const helper = await this.#take(containerId);
-    const step: Step = { containerId, helper, sinceMs: performance.now(), slow: false };
+    const step: Step = { containerId, helper, sinceMs: performance.now(), queuedMs: helper.queuedMs, slow: false };
     this.#steps.add(step);
-    const slow = setTimeout(() => this.#becomeSlow(step), this.#limits.slowMs);
-    const late = this.#whenLate(step, deadlineMs);
+    const slow = after(step, this.#limits.slowMs, () => this.#becomeSlow(step));
+    const late = after(step, deadlineMs, () => this.#kill(step, `not done within ${deadlineMs / 1000} s`));
     try {
       return await helper.ask(line);
     } catch (err) {
       throw stuck(containerId, err);
     } finally {
-      clearTimeout(slow);
+      slow.stop();
       late.stop();
       this.#steps.delete(step);
       this.#judge(step);
       this.#release(step);
     }
-  }
-
-  /** Gives a step up that has had its time. That a machine is busy, and slow steps come last on it, is not the container's fault. */
-  #whenLate(step: Step, deadlineMs: number): { readonly stop: () => void } {
-    const queuedBefore = step.helper.queuedMs;
-    let timer: NodeJS.Timeout;
-    const look = (): void => {
-      const leftMs = timeLeftOf(deadlineMs, performance.now() - step.sinceMs, step.helper.queuedMs - queuedBefore);
-      if (leftMs <= 0) this.#kill(step, `not done within ${deadlineMs / 1000} s`);
-      else timer = setTimeout(look, Math.max(leftMs, MIN_LOOK_MS));
-    };
-    timer = setTimeout(look, deadlineMs);
-    return { stop: () => clearTimeout(timer) };
   }
 
   #judge({ containerId, helper, sinceMs }: Step): void {
@@ -265,6 +254,18 @@ export class HelperPool {
     this.#all.add(helper);
     this.#starting.add(helper);
   }
+}
+
+/** Does something when a step has had its time. That a machine is busy, and slow steps come last on it, is not the container's fault. */
+function after({ helper, sinceMs, queuedMs }: Step, timeMs: number, act: () => void): { readonly stop: () => void } {
+  let timer: NodeJS.Timeout;
+  const look = (): void => {
+    const leftMs = timeLeftOf(timeMs, performance.now() - sinceMs, helper.queuedMs - queuedMs);
+    if (leftMs <= 0) act();
+    else timer = setTimeout(look, Math.max(leftMs, MIN_LOOK_MS));
+  };
+  timer = setTimeout(look, timeMs);
+  return { stop: () => clearTimeout(timer) };
 }
 
 /** Of a step, in milliseconds, where its helper has stood in line for a processor for `queuedMs` of the time that it took. */

@@ -33,4 +33,4 @@ test('syscall() keeps what it passes alive, and tells the right errno, while gar
   );
   expect(stderr).toBe('');
   expect(stdout.trim().split(',')).toEqual(Array.from({ length: 20 }, () => ['none', 'ENOENT', 'ENOTDIR']).flat());
-}, 30_000);
+});

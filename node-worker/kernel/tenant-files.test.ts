@@ -6,6 +6,8 @@ import { TenantFiles } from './tenant-files.ts';
 /** A device that every machine has, in this process's own root directory. */
 const NULL = { type: 'c', major: 1, minor: 3, path: '/dev/null', access: 'rw', mode: 0o666, uid: 0, gid: 0 } as const;
 const ELSEWHERE = { ...NULL, minor: 4 };
+/** Longer than this machine ever stands still. */
+const NEVER_MS = 600_000;
 
 let asked: string[];
 let pool: HelperPool;
@@ -13,13 +15,13 @@ let files: TenantFiles;
 beforeEach(() => {
   asked = [];
   // Helpers start as slowly as the machine is busy.
-  pool = new HelperPool(undefined, { deadlineMs: 60_000 });
+  pool = new HelperPool(undefined, { deadlineMs: NEVER_MS });
   const ask = pool.ask.bind(pool);
   pool.ask = (containerId, line, deadlineMs) => {
     asked.push(containerId);
     return ask(containerId, line, deadlineMs);
   };
-  files = new TenantFiles(pool);
+  files = new TenantFiles(pool, NEVER_MS);
 });
 afterEach(() => {
   for (const pid of pool.pids) process.kill(pid, 'SIGKILL');

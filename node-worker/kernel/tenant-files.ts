@@ -25,10 +25,13 @@ interface Pending {
  */
 export class TenantFiles {
   readonly #helpers: HelperPool;
+  readonly #togetherMs: number;
   #pending: Pending[] = [];
 
-  constructor(helpers: HelperPool) {
+  /** @param togetherMs how long many containers may take to answer together */
+  constructor(helpers: HelperPool, togetherMs = TOGETHER_MS) {
     this.#helpers = helpers;
+    this.#togetherMs = togetherMs;
   }
 
   /** What a grant will find and make. Throws `ContainerUnsupported`. */
@@ -117,7 +120,7 @@ export class TenantFiles {
     if (this.#helpers.isStuck(TOGETHER)) return [];
     const line = JSON.stringify(quick.map(({ question }) => question));
     try {
-      return JSON.parse(await this.#helpers.ask(TOGETHER, line, TOGETHER_MS)) as readonly Answer[];
+      return JSON.parse(await this.#helpers.ask(TOGETHER, line, this.#togetherMs)) as readonly Answer[];
     } catch {
       return [];
     }

@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadService } from '../../proto/services.ts';
 import { podResourcesOf } from './pod-resources.ts';
 
+/** Longer than this machine ever stands still. */
+const NEVER_MS = 600_000;
 const devices = [
   { resourceName: 'v.com/a', deviceIds: ['1'] },
   { resourceName: 'v.com/a', deviceIds: ['2'] },
@@ -46,17 +48,17 @@ async function serve(get: (answer: sendUnaryData<object>) => void, list: readonl
 describe('podResourcesOf()', () => {
   test('asks for one pod', async () => {
     await serve((answer) => answer(null, { podResources: POD }), []);
-    expect(await podResourcesOf(client).deviceIds('d', 'p')).toEqual(IDS);
+    expect(await podResourcesOf(client, NEVER_MS).deviceIds('d', 'p')).toEqual(IDS);
   });
 
   test('asks for all pods where the kubelet refuses to tell of one', async () => {
     const refusal = { code: status.UNKNOWN, details: 'PodResources API Get method disabled' };
     await serve((answer) => answer(refusal), [{ ...POD, namespace: 'other', containers: [] }, POD]);
-    expect(await podResourcesOf(client).deviceIds('d', 'p')).toEqual(IDS);
-    expect(await podResourcesOf(client).deviceIds('d', 'q')).toBeUndefined();
+    expect(await podResourcesOf(client, NEVER_MS).deviceIds('d', 'p')).toEqual(IDS);
+    expect(await podResourcesOf(client, NEVER_MS).deviceIds('d', 'q')).toBeUndefined();
   });
 
   test('knows nothing while the kubelet is away', async () => {
-    expect(await podResourcesOf(client).deviceIds('d', 'p')).toBeUndefined();
+    expect(await podResourcesOf(client, NEVER_MS).deviceIds('d', 'p')).toBeUndefined();
   });
 });

@@ -17,20 +17,21 @@ interface Pod {
 }
 
 const LISTER = loadService('PodResourcesLister');
-const LIMITS = { timeoutMs: 2_000 };
+const CALL_MS = 2_000;
 
 /**
  * The kubelet that `client` is connected to, by the v1 API (pkg/kubelet/apis/podresources). `Get` came with 1.27 and needs a
- * feature gate; where the kubelet refuses it, `List` answers the same for all pods of the node.
+ * feature gate; where the kubelet refuses it, `List` answers the same for all pods of the node. A call ends after `callMs`.
  */
-export function podResourcesOf(client: Client): PodResources {
+export function podResourcesOf(client: Client, callMs = CALL_MS): PodResources {
+  const limits = { timeoutMs: callMs };
   const get = async (namespace: string, pod: string): Promise<Pod | undefined> => {
     const request = { podName: pod, podNamespace: namespace };
-    const { podResources } = await callOnce<{ podResources: Pod | null }>(client, LISTER, 'Get', request, LIMITS);
+    const { podResources } = await callOnce<{ podResources: Pod | null }>(client, LISTER, 'Get', request, limits);
     return podResources ?? undefined;
   };
   const list = async (namespace: string, pod: string): Promise<Pod | undefined> => {
-    const { podResources } = await callOnce<{ podResources: readonly Pod[] }>(client, LISTER, 'List', {}, LIMITS);
+    const { podResources } = await callOnce<{ podResources: readonly Pod[] }>(client, LISTER, 'List', {}, limits);
     return podResources.find((other) => other.namespace === namespace && other.name === pod);
   };
   return {

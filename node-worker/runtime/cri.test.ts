@@ -6,6 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadService } from '../../proto/services.ts';
 import { type Containers, criContainers } from './cri.ts';
 
+/** Longer than this machine ever stands still. */
+const NEVER_MS = 600_000;
+
 interface Container {
   readonly id: string;
   readonly podSandboxId: string;
@@ -56,7 +59,7 @@ beforeEach(async () => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (err) => (err ? reject(err) : resolve()));
   });
   client = new Client(address, credentials.createInsecure());
-  containers = criContainers(client);
+  containers = criContainers(client, NEVER_MS);
 });
 afterEach(() => {
   client.close();

@@ -47,12 +47,15 @@ interface Listed {
 const LABEL = { podUid: 'io.kubernetes.pod.uid', name: 'io.kubernetes.container.name' } as const;
 
 const RUNTIME = loadService('RuntimeService');
-const LIMITS = { timeoutMs: 5_000 };
+const CALL_MS = 5_000;
 
-/** The containers of the runtime that `client` is connected to. Labels are the kubelet's (pkg/kubelet/types/labels.go). */
-export function criContainers(client: Client): Containers {
+/**
+ * The containers of the runtime that `client` is connected to. Labels are the kubelet's (pkg/kubelet/types/labels.go). A call ends after
+ * `callMs`.
+ */
+export function criContainers(client: Client, callMs = CALL_MS): Containers {
   const call = <T>(method: string, request: object): Promise<T> =>
-    callOnce<T>(client, RUNTIME, method, request, LIMITS);
+    callOnce<T>(client, RUNTIME, method, request, { timeoutMs: callMs });
   const list = async (labelSelector: Readonly<Record<string, string>>): Promise<readonly Listed[]> => {
     const filter = { state: { state: 'CONTAINER_RUNNING' }, labelSelector };
     return (await call<{ containers: readonly Listed[] }>('ListContainers', { filter })).containers;

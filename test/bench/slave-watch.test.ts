@@ -44,8 +44,12 @@ function settling(promise: Promise<void>): Settling {
 
 /** And what waits for that has gone on. */
 async function heard(slaves: SlaveWatch, changes: number): Promise<void> {
-  do await new Promise((resolve) => setImmediate(resolve));
-  while (slaves.seen.length < changes);
+  // What hangs must not go on beside the tests that follow.
+  const untilMs = performance.now() + 900_000;
+  do {
+    if (performance.now() > untilMs) throw new Error(`Cannot wait any longer for ${changes} changes`);
+    await new Promise((resolve) => setImmediate(resolve));
+  } while (slaves.seen.length < changes);
 }
 
 test('a SlaveWatch hears of the slaves of its target, when they run and when all are gone', async () => {

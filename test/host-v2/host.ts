@@ -66,7 +66,7 @@ export async function startHost(): Promise<NestedHost> {
 /** Waits until it takes orders. */
 async function entrance(starter: ChildProcess, cgroups: readonly string[]): Promise<NestedHost['enter']> {
   const hopeless = (): string | undefined => (starter.exitCode === null ? undefined : readFileSync(LOG, 'utf8'));
-  const options = { timeoutMs: 30_000, everyMs: 50, hopeless };
+  const options = { timeoutMs: 300_000, everyMs: 50, hopeless };
   const pid = await until('the first process of the nested host', () => childOf(starter), options);
   const identity = identityOf(pid);
   if (identity !== undefined) writeIdentity(PID_FILE, identity);
@@ -142,7 +142,7 @@ function environment(): NodeJS.ProcessEnv {
 async function stop(starter: ChildProcess, cgroups: readonly string[]): Promise<void> {
   starter.kill('SIGKILL');
   const removed = (): boolean => cgroups.map(removeTree).every(Boolean);
-  await until('the cgroups of the nested host to be removed', removed, { timeoutMs: 30_000 });
+  await until('the cgroups of the nested host to be removed', removed, { timeoutMs: 300_000 });
   if (existsSync(scratchOf(process.pid))) rmdirSync(scratchOf(process.pid));
   forgetIdentity(PID_FILE);
 }

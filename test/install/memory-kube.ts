@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { PooledKubeConfig } from '../../process/kubernetes.ts';
 
 interface Stored {
   readonly metadata: { readonly name: string; readonly uid: string; readonly resourceVersion: string };
@@ -58,7 +59,8 @@ export class MemoryKube {
   nowMs: () => number = Date.now;
 
   constructor() {
-    this.#server = createServer((request, response) => void this.#serve(request, response));
+    // It closes no connection that is idle: a client that stood still for a while would still take it for open.
+    this.#server = createServer({ keepAliveTimeout: 0 }, (request, response) => void this.#serve(request, response));
   }
 
   async start(): Promise<this> {
@@ -74,7 +76,7 @@ export class MemoryKube {
 
   /** For a client of the cluster; `exportConfig` makes a file of it. */
   config(): KubeConfig {
-    const config = new KubeConfig();
+    const config = new PooledKubeConfig();
     const server = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
     config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
     return config;

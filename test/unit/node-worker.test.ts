@@ -65,10 +65,12 @@ async function start(): Promise<{ readonly worker: ChildProcess; readonly said: 
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   workers.push(worker);
-  const log = createInterface({ input: worker.stdout });
+  // One for all questions: it keeps the lines that nobody has asked for yet.
+  const lines = createInterface({ input: worker.stdout })[Symbol.asyncIterator]();
   const said = async (text: RegExp): Promise<string> => {
     for (;;) {
-      const [line] = (await once(log, 'line')) as [string];
+      const { value: line, done } = await lines.next();
+      if (done) throw new Error(`the log has ended without ${text}`);
       if (text.test(line)) return line;
     }
   };
@@ -83,4 +85,4 @@ test('a second node worker of a node begins nothing before the first has ended',
   const started = second.said(/"started"/);
   first.worker.kill('SIGKILL');
   await started;
-}, 120_000);
+});

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
@@ -20,8 +20,6 @@ import {
   unmountRequest,
 } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const TUN = 'hostdev.k8s.io/dev_net_tun';
 
 /** Of control workers and node workers; made, they would need what they work with. */
@@ -33,7 +31,7 @@ const ALL_STEPS = [
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** A split mount of two devices, and one beside it in the same container, which nothing may happen to. */

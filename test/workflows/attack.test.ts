@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { controlQueue, mountWorkflowId, nodeQueue, slaveName } from '../../contract/names.ts';
 import { WORKFLOWS } from '../../contract/workflows.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
@@ -23,14 +23,12 @@ import {
   unmountRequest,
 } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 const realNodes: RealNode[] = [];
 afterEach(() => realNodes.splice(0).forEach((node) => node.remove()));
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** Has the queue of a node served by the product's own steps, over a kernel in memory. */

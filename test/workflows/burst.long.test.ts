@@ -5,7 +5,7 @@ import { Harness } from './harness.ts';
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 test('a mount is made 300 times at once on one node', () => testBurst(harness, 300), 300_000);

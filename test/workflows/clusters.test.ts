@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
@@ -10,8 +10,6 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 /** As long as the name of the first one, so that an ID that is cut at a length shows. */
 const NEXT: ClusterIdentity = { name: 'next', uid: 'uid-of-next' };
 
@@ -20,7 +18,7 @@ let next: Harness;
 beforeAll(async () => {
   first = await Harness.start();
   next = await first.beside(NEXT);
-}, 120_000);
+});
 afterAll(async () => {
   await next.leave();
   await first.stop();

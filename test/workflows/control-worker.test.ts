@@ -6,13 +6,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { V1Secret } from '@kubernetes/client-node';
 import { MemoryKube } from '../install/memory-kube.ts';
 import { eventually } from './outcome.ts';
 import { TemporalServer } from './temporal-server.ts';
-
-jest.setTimeout(180_000);
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const NAMESPACE = '/api/v1/namespaces/dm';

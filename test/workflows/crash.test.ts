@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { NodeTaskWorker } from '../../node-worker/temporal.ts';
 import { Harness } from './harness.ts';
@@ -6,12 +6,10 @@ import type { MemoryNode } from './memory-node.ts';
 import { eventually } from './outcome.ts';
 import { FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(120_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** As the process of a node has it. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { QUERIES, SIGNALS } from '../../contract/workflows.ts';
@@ -6,12 +6,10 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 describe('a mount', () => {

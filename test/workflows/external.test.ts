@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { temporalClient } from '../../apiserver/mounts/temporal-connection.ts';
 import { NodeTaskWorker, ownerTeller } from '../../node-worker/temporal.ts';
@@ -12,8 +12,6 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 import { TlsFront } from './tls-front.ts';
-
-jest.setTimeout(180_000);
 
 const dir = mkdtempSync(join(tmpdir(), 'external-'));
 const apiKeys = new Set(['first']);
@@ -50,7 +48,7 @@ async function reach(behind: string): Promise<TemporalAccess> {
 
 beforeAll(async () => {
   harness = await Harness.start({ reach });
-}, 120_000);
+});
 afterAll(async () => {
   await harness.stop();
   await front.stop();

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { type Finder, findMounts } from '../../activities/find-mounts.ts';
 import { type DeviceMountObject, OBJECT_LABELS } from '../../contract/device-mount-object.ts';
@@ -8,8 +8,6 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const UNWELL = new ClusterError(503, 'ServiceUnavailable', 'etcd is away');
 
 const silent = (): Promise<never> => new Promise(() => undefined);
@@ -17,7 +15,7 @@ const silent = (): Promise<never> => new Promise(() => undefined);
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterEach(() => {
   harness.gates.open();
   harness.cluster.installed = true;

@@ -2,15 +2,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { HistoryAndWorkflowId, WorkflowHandle } from '@temporalio/client';
 import { BUNDLE_FILE } from './bundle-file.ts';
 import { Harness } from './harness.ts';
 import { SHORT_HISTORIES } from './new-run.ts';
 import { replays } from './replays.ts';
 import { SHAPES } from './shapes.ts';
-
-jest.setTimeout(180_000);
 
 type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 

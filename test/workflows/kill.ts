@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
 import { mountWorkflowId, unmountWorkflowId } from '../../contract/names.ts';
@@ -9,8 +9,6 @@ import type { MemoryNode } from './memory-node.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { waits } from './queue.ts';
 import { CLUSTER, FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
-
-jest.setTimeout(180_000);
 
 /** Steps of what was killed are made again when their time is over, one after the other. */
 const PATIENCE_MS = 100_000;
@@ -47,7 +45,7 @@ export function testKill(who: string, kill: Kill): void {
   beforeAll(async () => {
     harness = await Harness.start({ forceMs: 3_000 });
     mounts = harness.mounts();
-  }, 120_000);
+  });
   afterAll(() => harness.stop());
   test(`a kill of ${who} at any step boundary leaves each mount made and each unmount done, once`, async () => {
     const cases = await Promise.all([

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ClusterError } from '../../activities/cluster.ts';
 import { mountNameOf } from '../../activities/slave-pod.ts';
@@ -9,12 +9,10 @@ import { eventually, failureFrom } from './outcome.ts';
 import { begin, waits } from './queue.ts';
 import { DEADLINE_SECONDS, FUSE, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** Steps that Temporal was asked for, in that order, and how many workflow tasks there were. */

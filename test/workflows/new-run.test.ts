@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { findMounts } from '../../activities/find-mounts.ts';
 import { failureOf } from '../../contract/failures.ts';
@@ -8,12 +8,10 @@ import { beforeNewRun, lengthen, SHORT_HISTORIES } from './new-run.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start({ settings: SHORT_HISTORIES });
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 function decoded(fields: Record<string, Payload> | null | undefined): object {

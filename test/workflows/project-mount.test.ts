@@ -1,16 +1,14 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { projectMount } from '../../activities/project-mount.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { Harness } from './harness.ts';
 import { failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 const objectOf = (name: string): Promise<DeviceMountObject | undefined> =>

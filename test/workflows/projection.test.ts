@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ClusterError } from '../../activities/cluster.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
@@ -10,15 +10,13 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const ENDING = new ClusterError(403, 'Forbidden', 'the namespace is being terminated', ['NamespaceTerminating']);
 const AWAY = new ClusterError(503, 'ServiceUnavailable', 'etcd has no leader');
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 const objectOf = (name: string): Promise<DeviceMountObject | undefined> =>

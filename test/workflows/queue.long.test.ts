@@ -13,7 +13,7 @@ const QUEUES = { queue: true, deadlineSeconds: 3_600 } as const;
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** How long the slowest of some unmounts takes, until the container has lost the device and the device is free. */

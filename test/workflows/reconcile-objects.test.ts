@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { confirmMounts } from '../../activities/settle-mount.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
@@ -6,14 +6,12 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const MINUTE_MS = 60_000;
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterEach(() => {
   harness.aheadMs = 0;
 });

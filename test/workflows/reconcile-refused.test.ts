@@ -1,18 +1,16 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { type ReconcileReport, SIGNALS, WORKFLOWS } from '../../contract/workflows.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const REFUSED = new ClusterError(422, 'Invalid', 'spec.leaseSeconds: Invalid value: "number"');
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** The reconciler as a Schedule runs it: each pass can read what the one before has answered. */

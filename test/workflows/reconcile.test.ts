@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import { temporalOwners } from '../../activities/owners.ts';
 import { ANNOTATIONS, reconcileSchedule, slaveName, unmountWorkflowId } from '../../contract/names.ts';
@@ -7,14 +7,12 @@ import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 const MOUNTS = 60;
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** What a run of the reconciler does about devices and slaves; `reconcile-objects.test.ts` has the rest. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DefaultLogger } from '@temporalio/worker';
 import { SIGNALS } from '../../contract/workflows.ts';
 import { buildWorkflowBundle } from '../../workflows/bundle.ts';
@@ -7,8 +7,6 @@ import { Harness } from './harness.ts';
 import type { MemoryNode } from './memory-node.ts';
 import { eventually } from './outcome.ts';
 import { mountRequest, signed, unmountRequest } from './requests.ts';
-
-jest.setTimeout(180_000);
 
 const codeOf = (release: 'next' | 'prepared'): Promise<string> =>
   buildWorkflowBundle(
@@ -23,7 +21,7 @@ beforeAll(async () => {
   next = await codeOf('next');
   prepared = await codeOf('prepared');
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** Replaces the control worker by one with other workflows. */

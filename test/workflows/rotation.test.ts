@@ -1,18 +1,16 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, PUBLIC_KEY, signed, unmountRequest } from './requests.ts';
-
-jest.setTimeout(180_000);
 
 const next = generateKeyPairSync('ed25519');
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 describe('a mount whose signing key was retired', () => {

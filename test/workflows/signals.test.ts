@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { controlQueue, unmountWorkflowId } from '../../contract/names.ts';
@@ -6,8 +6,6 @@ import { QUERIES, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.t
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
-
-jest.setTimeout(180_000);
 
 const HUGE = 'x'.repeat(1_000_000);
 /** What is no object at all, among it no input. */
@@ -40,7 +38,7 @@ const BAD: Readonly<Record<keyof typeof SIGNALS, Bad>> = {
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 const messageOf = async (name: string): Promise<string | undefined> =>

@@ -1,12 +1,10 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { NativeConnection } from '@temporalio/worker';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
 import { prepareNamespace } from '../../workflows/temporal-namespace.ts';
 import { TestCa } from '../apiserver/pki.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { TlsFront } from './tls-front.ts';
-
-jest.setTimeout(180_000);
 
 const DAYS = 86_400;
 let temporal: TemporalServer;
@@ -15,7 +13,7 @@ let connection: NativeConnection;
 beforeAll(async () => {
   temporal = await TemporalServer.start();
   connection = await NativeConnection.connect({ address: temporal.address });
-}, 120_000);
+});
 afterAll(async () => {
   await connection.close();
   await temporal.stop();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ClusterError } from '../../activities/cluster.ts';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { MOUNT_MEMO } from '../../contract/workflows.ts';
@@ -6,15 +6,13 @@ import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { FUSE, forged, longAgo, mountRequest, NAMESPACE, signed } from './requests.ts';
 
-jest.setTimeout(180_000);
-
 /** Enough for the steps before the attach, on a busy machine, too. */
 const SHORT_SECONDS = 5;
 
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 /** The failure of a mount, once all is undone: a caller does not wait for that longer than `ANSWER_MS`. */
@@ -185,13 +183,19 @@ describe('mountDevices()', () => {
   test('is undone at its deadline, and says so', async () => {
     const node = await harness.addNode('slow', 1);
     node.slow = new Promise(() => undefined);
-    const request = mountRequest('slow', { deadlineSeconds: SHORT_SECONDS });
-    expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({
-      type: 'Timeout',
-      causes: ['RolledBack'],
-    });
-    expect(node.begun).toBe(1);
-    expect(harness.leftOf('slow', node)).toEqual([]);
+    const causes: (readonly string[])[] = [];
+    // Where the machine stands still for seconds the caller is told before the undo has ended.
+    while (causes.at(-1)?.[0] !== 'RolledBack') {
+      const name = `slow-${causes.length}`;
+      const request = mountRequest('slow', { name, deadlineSeconds: SHORT_SECONDS });
+      const failure = await failureFrom(harness.mount(signed(request)));
+      expect(failure.type).toBe('Timeout');
+      causes.push(failure.causes);
+      await harness.closed(name);
+      expect(harness.leftOf('slow', node)).toEqual([]);
+    }
+    expect(node.begun).toBeGreaterThan(0);
+    expect(causes.slice(0, -1).every(([cause]) => cause === 'RollingBack')).toBe(true);
   });
 
   test('answers RollingBack when the undo takes longer than the caller waits', async () => {
@@ -199,15 +203,14 @@ describe('mountDevices()', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     node.slow = new Promise(() => undefined);
     node.stuck = promise;
-    const request = mountRequest('stuck', { deadlineSeconds: SHORT_SECONDS });
-    expect(await failureFrom(harness.mount(signed(request)))).toMatchObject({
-      type: 'Timeout',
-      causes: ['RollingBack'],
-    });
+    const mounting = failureFrom(harness.mount(signed(mountRequest('stuck'))));
+    await eventually(() => node.begun === 1);
+    await harness.handle('stuck-m').cancel();
+    expect(await mounting).toMatchObject({ type: 'Canceled', causes: ['RollingBack'] });
     // The device is still attached: its slave keeps it from others.
     expect(harness.leftOf('stuck', node)).toHaveLength(2);
     resolve();
-    await eventually(async () => (await harness.statusOf('stuck-m')) === 'FAILED');
+    await harness.closed('stuck-m');
     expect(harness.leftOf('stuck', node)).toEqual([]);
   });
 

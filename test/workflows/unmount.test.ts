@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { publishFailedUnmount } from '../../activities/publish.ts';
 import { ANNOTATIONS, unmountWorkflowId } from '../../contract/names.ts';
 import { Harness } from './harness.ts';
@@ -7,12 +7,10 @@ import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest 
 
 const TUN = 'hostdev.k8s.io/dev_net_tun';
 
-jest.setTimeout(180_000);
-
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start();
-}, 120_000);
+});
 afterAll(() => harness.stop());
 
 describe('unmountDevices()', () => {

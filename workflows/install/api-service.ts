@@ -10,7 +10,6 @@ export const API_SERVICE = `${API_VERSION}.${API_GROUP}`;
 const INJECT = 'cert-manager.io/inject-ca-from';
 /** Below the 100 that kube-apiserver gives v1beta1, so that kubectl prefers DeviceMounts from there. */
 const VERSION_PRIORITY = 10;
-const ANSWER_MS = 3_000;
 
 /** What an APIService of ours is made of. */
 export interface Registration {
@@ -86,21 +85,22 @@ function essence({ metadata, spec }: V1APIService): string {
   return JSON.stringify([group, version, priorities, where, tls, owners]);
 }
 
-/** Asks the apiserver whether it is ready, as kube-apiserver would reach it. Answers what is wrong, if anything is. */
+/** Asks the apiserver whether it is ready, as kube-apiserver would reach it. Answers what is wrong, if anything is, also no answer within `answerMs`. */
 export function apiserverProblem(
   { host, port }: ServiceAddress,
   namespace: string,
   authorities: string | undefined,
+  answerMs: number,
 ): Promise<string | undefined> {
   const servername = servingName(namespace);
   const tls = { servername, ...(authorities !== undefined && { ca: authorities }) };
   return new Promise((resolve) => {
-    const options = { host, port, path: '/readyz', headers: { host: servername }, agent: false, timeout: ANSWER_MS };
+    const options = { host, port, path: '/readyz', headers: { host: servername }, agent: false, timeout: answerMs };
     const request = get({ ...options, ...tls }, (response) => {
       response.resume();
       resolve(response.statusCode === 200 ? undefined : `it answers ${response.statusCode}`);
     });
-    request.on('timeout', () => request.destroy(new Error(`no answer within ${ANSWER_MS / 1_000} s`)));
+    request.on('timeout', () => request.destroy(new Error(`no answer within ${answerMs / 1_000} s`)));
     request.on('error', (err) => resolve(err.message));
   });
 }

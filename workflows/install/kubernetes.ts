@@ -46,12 +46,12 @@ export interface InstallObjects {
   hasReadyEndpoint(service: string): Promise<boolean>;
 }
 
-/** Those of the cluster of `config`. */
-export function installObjects(config: KubeConfig, namespace: string): InstallObjects {
-  const core = apiClient(config, CoreV1Api);
-  const registration = apiClient(config, ApiregistrationV1Api);
-  const discovery = apiClient(config, DiscoveryV1Api);
-  const rbac = apiClient(config, RbacAuthorizationV1Api);
+/** Those of the cluster of `config`. A call ends after `callMs`, if given. */
+export function installObjects(config: KubeConfig, namespace: string, callMs?: number): InstallObjects {
+  const core = apiClient(config, CoreV1Api, callMs);
+  const registration = apiClient(config, ApiregistrationV1Api, callMs);
+  const discovery = apiClient(config, DiscoveryV1Api, callMs);
+  const rbac = apiClient(config, RbacAuthorizationV1Api, callMs);
   return {
     namespace,
     secret: (name) =>

@@ -17,8 +17,11 @@ export interface RegistrarOptions {
   readonly nowMs: () => number;
   /** Between two looks while all is well, in milliseconds. */
   readonly periodMs: number;
+  /** How long the apiserver may take to say that it is ready, in milliseconds. */
+  readonly answerMs?: number;
 }
 
+const ANSWER_MS = 3_000;
 /** How long no apiserver may be ready, or be reachable for kube-apiserver, before the APIService is taken away. */
 export const PATIENCE_MS = 10_000;
 /** Until it is tried again with an apiserver that kube-apiserver could not reach; doubled at each time, up to the second. */
@@ -140,7 +143,7 @@ export class ApiRegistrar {
   }
 
   async #register(api: V1APIService | undefined, uid: string): Promise<boolean> {
-    const { objects, owner, injectFrom, log } = this.#options;
+    const { objects, owner, injectFrom, log, answerMs = ANSWER_MS } = this.#options;
     const address = await objects.serviceAddress(SERVICE);
     if (address === undefined) return false;
     const authorities = await servingAuthorities(objects);
@@ -148,7 +151,7 @@ export class ApiRegistrar {
     const registration = { namespace, port: address.port, owner: { name: owner, uid }, authorities, injectFrom };
     const changed = changedApiService(api, registration);
     if (changed === undefined) return true;
-    const problem = await apiserverProblem(address, namespace, authorities);
+    const problem = await apiserverProblem(address, namespace, authorities, answerMs);
     if (problem !== undefined)
       return this.#tell(`cannot register the API yet: the apiserver is not ready (${problem})`);
     if (this.#sees(await objects.getNamespace()) || this.#stopping) return false;

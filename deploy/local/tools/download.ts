@@ -117,6 +117,7 @@ async function head(
   try {
     return await request(url, { dispatcher, signal: AbortSignal.any([silent.signal, signal]) });
   } catch (err) {
+    if (isTimeout(signal.reason)) throw new Error(`${url.host} ${tooSlow(patience)}`, { cause: err });
     signal.throwIfAborted();
     const reason = silent.signal.aborted ? `does not answer within ${patience.headMs / 1_000} s` : unreachable(err);
     throw new Error(`${url.host} ${reason}`, { cause: err });
@@ -126,10 +127,12 @@ async function head(
 }
 
 const codeOf = (err: unknown): string => (err as NodeJS.ErrnoException).code ?? String(err);
+const isTimeout = (reason: unknown): boolean => (reason as Partial<Error> | undefined)?.name === 'TimeoutError';
+const tooSlow = ({ fileMs }: Patience): string => `needs more than ${fileMs / 1_000} s`;
 const unreachable = (err: unknown): string => `cannot be reached (${codeOf(err)})`;
 
 function stopOf(err: unknown, patience: Patience): string {
-  if ((err as Error).name === 'TimeoutError') return `needs more than ${patience.fileMs / 1_000} s`;
+  if (isTimeout(err)) return tooSlow(patience);
   if (codeOf(err) === 'UND_ERR_BODY_TIMEOUT') return `sent nothing for ${patience.pieceMs / 1_000} s`;
   return `stopped in the middle of a file (${codeOf(err)})`;
 }
