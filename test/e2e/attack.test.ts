@@ -46,7 +46,7 @@ beforeAll(async () => {
   if (mounted === undefined) throw new Error(`Cannot attack ${name}: it has no workflow`);
   const { stdout } = await inPod(pod, 'sleep 100000 3<>/dev/fuse >/dev/null 2>&1 & echo $!');
   victim = { pod, mounted, state: await deviceState(pod), holder: stdout.trim() };
-}, 60_000);
+});
 afterAll(async () => {
   await all.deletePods();
   await attacker.stop();

@@ -97,4 +97,4 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
   expect(messageOf(await unmount(first?.pod ?? ''))).toMatch(/sleep/);
   expect((await unmount(second?.pod ?? '', '&force=1')).status).toBe(200);
   expect(await all.temporal.closed(second?.name ?? '')).toMatchObject({ status: 'COMPLETED' });
-}, 300_000);
+});

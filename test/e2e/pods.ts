@@ -81,13 +81,19 @@ export async function evictPod(name: string): Promise<void> {
   await ask('POST', `${podPath(name)}/eviction`, { apiVersion: 'policy/v1', kind: 'Eviction', metadata });
 }
 
+/** Of a request that says nothing of it: longer than the 10 s of the product, since a machine may be busy. */
+const WAIT_SECONDS = 38;
+
 /** Where devices of one type are mounted and unmounted. */
 export const pathOf = (
   pod: string,
   verb: 'mount' | 'unmount',
   query: string,
   deviceType: DeviceTypeName = 'HOSTDEV',
-): string => `${GROUP}/namespaces/${NAMESPACE}/pods/${pod}/${verb}?device_type=${deviceType}${query}`;
+): string => {
+  const wait = query.includes('&wait_second=') ? '' : `&wait_second=${WAIT_SECONDS}`;
+  return `${GROUP}/namespaces/${NAMESPACE}/pods/${pod}/${verb}?device_type=${deviceType}${query}${wait}`;
+};
 
 /** PUT of a mount of one `resource`. */
 export function mount(pod: string, resource: string, query = '', body: object = {}): Promise<KubeAnswer> {

@@ -16,7 +16,12 @@ const MOUNTED_BELOW = ['/run/containerd/', '/run/netns/cni-', '/var/lib/kubelet/
  */
 export async function losePower(node: ClusterNode): Promise<void> {
   const namespace = `mnt:[${statSync(node.paths.namespace).ino}]`;
-  await until(`all processes of ${node.name} to end`, () => Promise.resolve(endProcesses(node, namespace)), 30_000, 10);
+  await until(
+    `all processes of ${node.name} to end`,
+    () => Promise.resolve(endProcesses(node, namespace)),
+    undefined,
+    10,
+  );
   for (const target of (await mountsOf(node)).reverse()) {
     await node.run('umount', ['--lazy', target]);
     if (target.startsWith('/run/netns/')) rmSync(target);

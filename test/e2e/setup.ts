@@ -1,10 +1,7 @@
-import { beforeAll, jest } from '@jest/globals';
+import { beforeAll } from '@jest/globals';
 import { find, send } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
 import { until } from './until.ts';
-
-// Pods start and end within seconds; a part that was killed needs up to a minute to be back.
-jest.setTimeout(180_000);
 
 beforeAll(async () => {
   await send('POST', '/api/v1/namespaces', { metadata: { name: NAMESPACE } });

@@ -46,7 +46,7 @@ export class Temporal {
   }
 
   /** Waits until the mount's workflow is no longer open. */
-  closed(name: string, namespace = NAMESPACE, timeoutMs = 60_000): Promise<MountWorkflow> {
+  closed(name: string, namespace = NAMESPACE, timeoutMs?: number): Promise<MountWorkflow> {
     return until(
       `the workflow of ${namespace}/${name} to close`,
       async () => {

@@ -78,6 +78,6 @@ export function dryMount(pod: string): SendOptions {
   return { method: 'PUT', path, body: JSON.stringify({ resources: { [FUSE]: '1' } }) };
 }
 
-export function mountPath(pod: string, query = 'device_type=HOSTDEV', verb = 'mount'): string {
+export function mountPath(pod: string, query = 'device_type=HOSTDEV&wait_second=38', verb = 'mount'): string {
   return `${ROOT}/namespaces/default/pods/${pod}/${verb}?${query}`;
 }

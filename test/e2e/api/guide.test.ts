@@ -78,14 +78,14 @@ describe('docs/guides/api.md', () => {
     // Roles are in force a moment after they were bound.
     const succeeded = async () =>
       run(lines).catch((err: Error) => (lines.includes('can-i') ? undefined : Promise.reject(err)));
-    const output = await until('the example to succeed', succeeded, 10_000);
+    const output = await until('the example to succeed', succeeded);
     if (lines.includes('/mount?')) expect(output).toMatch(/"phase": ?"Mounted"/);
     // The kubelet brings its volumes up to date within a minute or so.
-    if (lines.includes('kubectl wait')) await until('the pod to see its device', () => seesFuse(true), 120_000);
+    if (lines.includes('kubectl wait')) await until('the pod to see its device', () => seesFuse(true));
     // The next mount needs the device.
     if (lines.includes('/unmount?')) {
       await slavesGone('web');
-      await until('the pod to see that it has gone', () => seesFuse(false), 120_000);
+      await until('the pod to see that it has gone', () => seesFuse(false));
     }
   });
 });

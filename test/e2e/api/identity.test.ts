@@ -97,14 +97,14 @@ describe('the front proxy’s CAs', () => {
     expect(await asked()).toEqual([401, 401]);
     try {
       await trustFrontProxyCas(`${before}\n${next.pair.cert}`);
-      await until('the new CA to be believed', async () => (await asked()).every((code) => code === 200), 20_000);
+      await until('the new CA to be believed', async () => (await asked()).every((code) => code === 200));
       // A connection of its own, that stays open.
       expect((await send(server, { ...options, agent })).code).toBe(200);
       expect((await asJane()).code).toBe(200);
     } finally {
       await trustFrontProxyCas(before);
     }
-    await until('the CA to be forgotten', async () => (await asked()).every((code) => code === 401), 20_000);
+    await until('the CA to be forgotten', async () => (await asked()).every((code) => code === 401));
     expect((await send(server, { ...options, agent })).code).toBe(401);
     expect((await asJane()).code).toBe(200);
     agent.destroy();

@@ -74,7 +74,7 @@ export class OwnServer {
     prepare?.(relay);
     const server = new OwnServer(relay, token, flags);
     try {
-      const line = await until('the server to listen', async () => server.logged('serving'), 20_000);
+      const line = await until('the server to listen', async () => server.logged('serving'));
       server.#port = Number(line['port']);
       if (prepare === undefined) await server.ready();
       return server;
@@ -85,7 +85,7 @@ export class OwnServer {
   }
 
   async ready(): Promise<void> {
-    await until('the server to know whom to believe', async () => this.logged('whom to believe was read'), 20_000);
+    await until('the server to know whom to believe', async () => this.logged('whom to believe was read'));
   }
 
   get endpoint(): Endpoint {

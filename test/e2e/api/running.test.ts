@@ -133,7 +133,7 @@ describe('the serving certificate', () => {
     );
     expect(await presented()).toBe(first);
     server.writePair(next);
-    await until('the new one', async () => (await presented()) !== first, 10_000);
+    await until('the new one', async () => (await presented()) !== first);
     expect((await aggregated(dryRun())).code).toBe(200);
     expect((await direct({ path: '/metrics' })).text).toContain('apiserver_request_total{');
   });

@@ -78,7 +78,7 @@ describe('the mount ends with its target, which', () => {
       expect(await find(`${mountsPath(namespace)}/web-fuse`)).toBeDefined();
       await remove(path);
       await until('the namespace to be gone', async () => (await find(path)) === undefined);
-      const closed = await all.temporal.closed('web-fuse', namespace, 20_000);
+      const closed = await all.temporal.closed('web-fuse', namespace);
       expect(closed).toMatchObject({ status: 'COMPLETED', mount: { status: { reason: 'TargetGone', slaves: [] } } });
       await all.expectFree(node);
     });

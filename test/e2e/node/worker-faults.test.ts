@@ -47,15 +47,18 @@ async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promi
     output += text;
   });
   const isAttached = (): boolean => (output.match(/ attached/g)?.length ?? 0) >= watched.length / 2;
-  await until('strace to be attached', async () => isAttached(), 10_000);
+  await until('strace to be attached', async () => isAttached());
   return {
-    killed: until('a helper process to be stopped', async () => output.includes('stopped by SIGSTOP'), 30_000, 5).then(
-      () => {
-        process.kill(pid, 'SIGKILL');
-        // On SIGTERM it would detach in turn, and wait for ever for a thread that has just been killed.
-        strace.kill('SIGKILL');
-      },
-    ),
+    killed: until(
+      'a helper process to be stopped',
+      async () => output.includes('stopped by SIGSTOP'),
+      undefined,
+      5,
+    ).then(() => {
+      process.kill(pid, 'SIGKILL');
+      // On SIGTERM it would detach in turn, and wait for ever for a thread that has just been killed.
+      strace.kill('SIGKILL');
+    }),
   };
 }
 
