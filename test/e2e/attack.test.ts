@@ -9,7 +9,7 @@ import { reservationOf } from '../workflows/requests.ts';
 import { Attacker, forged } from './attacker.ts';
 import { type DeviceState, deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
-import { inPod } from './exec.ts';
+import { holdOpen, inPod } from './exec.ts';
 import { nodeAt } from './nodes.ts';
 import { eventsOf, FUSE, mountOk, slavesOf, TUN, unmount } from './pods.ts';
 import { expectNoPods } from './targets.ts';
@@ -44,8 +44,8 @@ beforeAll(async () => {
   // With the UID that its slaves carry: the answer has that of the object.
   const mounted = (await all.temporal.workflowOf(name))?.mount;
   if (mounted === undefined) throw new Error(`Cannot attack ${name}: it has no workflow`);
-  const { stdout } = await inPod(pod, 'sleep 100000 3<>/dev/fuse >/dev/null 2>&1 & echo $!');
-  victim = { pod, mounted, state: await deviceState(pod), holder: stdout.trim() };
+  const holder = await holdOpen(pod, '/dev/fuse');
+  victim = { pod, mounted, state: await deviceState(pod), holder };
 });
 afterAll(async () => {
   await all.deletePods();

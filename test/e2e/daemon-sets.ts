@@ -21,14 +21,10 @@ export async function place(daemonSet: DaemonSetName, node: string, where: 'away
 
 /** Waits until the pod of a DaemonSet on a node is ready, and the only one. */
 export async function daemonPodReady(daemonSet: DaemonSetName, node: string): Promise<void> {
-  await until(
-    `the pod of ${daemonSet} on ${node} to be ready`,
-    async () => {
-      const pods = await podsOf(daemonSet, node);
-      return pods.length === 1 && hasCondition(pods[0], 'Ready');
-    },
-    120_000,
-  );
+  await until(`the pod of ${daemonSet} on ${node} to be ready`, async () => {
+    const pods = await podsOf(daemonSet, node);
+    return pods.length === 1 && hasCondition(pods[0], 'Ready');
+  });
 }
 
 export interface ProductPod {
@@ -62,7 +58,7 @@ interface Workload {
 /** Waits, as `kubectl rollout status` does, until every pod of a workload is of its newest template and available. */
 export async function rolledOut(kind: 'deployments' | 'daemonsets', name: string): Promise<void> {
   const path = `/apis/apps/v1/namespaces/${namespaceOf(name)}/${kind}/${name}`;
-  await until(`${kind}/${name} to be rolled out`, async () => isRolledOut(await find<Workload>(path)), 120_000);
+  await until(`${kind}/${name} to be rolled out`, async () => isRolledOut(await find<Workload>(path)));
 }
 
 function isRolledOut(workload: Workload | undefined): boolean {

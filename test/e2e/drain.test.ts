@@ -16,7 +16,7 @@ afterEach(() => targets.remove());
 afterAll(expectNoPods);
 
 /** Deletes pods of the product and waits until they are gone. */
-async function endPods(app: string, node: string | undefined, timeoutMs: number): Promise<void> {
+async function endPods(app: string, node?: string, timeoutMs?: number): Promise<void> {
   const paths = (await podsOf(app, node)).map(({ metadata }) => podPath(metadata.name, PRODUCT_NAMESPACE));
   expect(paths).not.toEqual([]);
   await Promise.all(paths.map(remove));
@@ -33,8 +33,8 @@ describe('a roll-out', () => {
     await until('the scheduler’s words', async () =>
       (await deviceMount(name))?.status.message?.includes('Insufficient'),
     );
-    // A worker that waited for its steps would take its 28 s.
-    await endPods('device-mounter-control', undefined, 20_000);
+    // A worker that waited for its steps would take 28 s.
+    await endPods('device-mounter-control', undefined, 27_000);
     await rolledOut('deployments', 'device-mounter-control');
     expect((await deviceMount(name))?.status.phase).toBe('Pending');
     expect((await unmount(holder)).status).toBe(200);
@@ -44,10 +44,7 @@ describe('a roll-out', () => {
 
   test('of a node worker in the middle of a mount leaves it mounted', async () => {
     const pod = await target();
-    const [mount] = await Promise.all([
-      mountOk(pod, FUSE, '&wait_second=35'),
-      endPods('device-mounter-node', NODE, 30_000),
-    ]);
+    const [mount] = await Promise.all([mountOk(pod, FUSE, '&wait_second=35'), endPods('device-mounter-node', NODE)]);
     expect(mount.status.phase).toBe('Mounted');
     await rolledOut('daemonsets', 'device-mounter-node');
     expect(await canOpen(pod, '/dev/fuse')).toBe(true);

@@ -35,6 +35,18 @@ export async function canOpen(pod: string, path: string): Promise<boolean> {
   return (await inPod(pod, `test -c ${path} && exec 3<>${path}`)).code === 0;
 }
 
+/**
+ * Starts a process `sleep` in the container that keeps a device open, and answers its pid in there. The shell opens the device, so
+ * that it is open before the process is, which this waits for: until then its name is the shell's.
+ */
+export async function holdOpen(pod: string, path: string, how: '>' | '<>' = '<>'): Promise<string> {
+  const isSleep = 'read name </proc/$!/comm && test "$name" = sleep';
+  const line = `test -c ${path} || exit 1; exec 3${how}${path}; sleep 100000 >/dev/null 2>&1 & until ${isSleep}; do :; done; echo $!`;
+  const { code, stdout, stderr } = await inPod(pod, line);
+  if (code !== 0) throw new Error(`Cannot hold ${path} open in ${pod}: ${stderr || 'it is not there'}`);
+  return stdout.trim();
+}
+
 /** As `inPod`, for a command without a shell. */
 export function exec(pod: string, command: readonly string[], namespace = NAMESPACE): Promise<Outcome> {
   const query = new URLSearchParams({ stdout: 'true', stderr: 'true' });

@@ -36,7 +36,8 @@ export function blocksOf(guide: string): readonly Block[] {
 /** Runs a block as an operator would, with the commands of the local cluster. Throws when one of its commands fails. */
 export async function runBlock(text: string, env: Readonly<Record<string, string>>): Promise<string> {
   const { stdout } = await execFileAsync('bash', ['-euo', 'pipefail', '-c', text], {
-    timeout: 60_000,
+    // Only ends what hangs.
+    timeout: 300_000,
     env: {
       ...env,
       HOME: process.env['HOME'],

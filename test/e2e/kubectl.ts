@@ -5,6 +5,8 @@ import { CLUSTER } from './cluster.ts';
 import type { Outcome } from './exec.ts';
 
 const execFileAsync = promisify(execFile);
+/** Only ends what hangs. */
+const HANGS_MS = 300_000;
 
 /** Runs the real kubectl on the local cluster, to whatever end: for tests of what kubectl does. Others use `kube.ts`. `input` is its standard input. */
 export async function kubectl(args: readonly string[], input?: string): Promise<Outcome> {
@@ -27,13 +29,21 @@ export async function kubectlOk(args: readonly string[], input?: string): Promis
   return stdout;
 }
 
-/** Runs a kubectl that does not end by itself until its output matches, ends it, and answers the output. */
-export async function kubectlUntil(args: readonly string[], pattern: RegExp, timeoutMs = 60_000): Promise<string> {
-  const child = spawn(CLUSTER.kubectl, ['--kubeconfig', CLUSTER.kubeconfig, ...args], { timeout: timeoutMs });
+/**
+ * Runs a kubectl that does not end by itself until its output matches, ends it, and answers the output. Tells `onOutput` all of it
+ * so far, each time there is more.
+ */
+export async function kubectlUntil(
+  args: readonly string[],
+  pattern: RegExp,
+  onOutput: (output: string) => void = () => undefined,
+): Promise<string> {
+  const child = spawn(CLUSTER.kubectl, ['--kubeconfig', CLUSTER.kubeconfig, ...args], { timeout: HANGS_MS });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text;
+      onOutput(output);
       if (pattern.test(output)) child.kill();
     });
   }

@@ -4,7 +4,7 @@ import { CLUSTER_NAME } from '../../deploy/local/addresses.ts';
 import { startWithEmptyTemporal } from './cluster.ts';
 import { deviceState } from './device-state.ts';
 import { Ends } from './ended.ts';
-import { inPod } from './exec.ts';
+import { holdOpen, inPod } from './exec.ts';
 import { messageOf } from './kube.ts';
 import { nodeAt, productReady } from './nodes.ts';
 import { annotatedDevices, deviceMount, KMSG, mountOk, slavesGone, unmount } from './pods.ts';
@@ -47,12 +47,6 @@ async function terminateOn(node: string): Promise<void> {
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** A process of the container that has the device open, by its pid in there. */
-async function holderIn(pod: string): Promise<string> {
-  const { stdout } = await inPod(pod, 'sleep 100000 3>/dev/kmsg >/dev/null 2>&1 & echo $!');
-  return stdout.trim();
-}
-
 async function holds(pod: string, pid: string): Promise<boolean> {
   return (await inPod(pod, `readlink /proc/${pid}/fd/3`)).stdout.trim() === '/dev/kmsg';
 }
@@ -76,7 +70,7 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
         name: metadata.name,
         objectUid: metadata.uid,
         uid: await until(`the owner of ${metadata.name}`, () => owned(metadata.name)),
-        holder: await holderIn(pod),
+        holder: await holdOpen(pod, '/dev/kmsg', '>'),
         state: await deviceState(pod),
       };
     }),

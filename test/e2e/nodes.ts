@@ -46,7 +46,7 @@ export async function bringBack(node: ClusterNode): Promise<void> {
   // A Node object that was deleted returns without the labels that were not the kubelet's.
   await until(`${node.name} to be registered`, async () => (await nodeObject(node.name)) !== undefined);
   await Promise.all(DAEMON_SETS.map((daemonSet) => place(daemonSet, node.name, 'here')));
-  await until(`${node.name} to offer its devices`, async () => offersDevices(await nodeObject(node.name)), 120_000);
+  await until(`${node.name} to offer its devices`, async () => offersDevices(await nodeObject(node.name)));
   await productReady();
 }
 

@@ -39,7 +39,7 @@ async function endPhase(name: string): Promise<string> {
     }
   };
   try {
-    return await until(`${name} to be mounted or undone`, phaseNow, 120_000);
+    return await until(`${name} to be mounted or undone`, phaseNow, 300_000);
   } finally {
     await temporal.close();
   }

@@ -16,8 +16,16 @@ export class Targets {
     return pod;
   }
 
+  /** Those that could not be removed are tried again the next time: they would keep their devices from all tests after this one. */
   async remove(): Promise<void> {
-    await removeTargets(this.#pods.splice(0));
+    const pods = [...this.#pods];
+    const removed = await Promise.allSettled(
+      pods.map(async (pod) => {
+        await removeTargets([pod]);
+        this.#pods.splice(this.#pods.indexOf(pod), 1);
+      }),
+    );
+    for (const one of removed) if (one.status === 'rejected') throw one.reason;
   }
 }
 

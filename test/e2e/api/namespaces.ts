@@ -13,7 +13,7 @@ export async function createNamespace(name: string): Promise<void> {
 
 export const deleteNamespace = (name: string): Promise<void> => remove(pathOf(name));
 
-export const namespaceGone = (name: string, timeoutMs: number) =>
+export const namespaceGone = (name: string, timeoutMs?: number) =>
   until(`namespace ${name} to be gone`, async () => (await find(pathOf(name))) === undefined, timeoutMs);
 
 export async function scale(deployment: string, replicas: number): Promise<void> {
@@ -23,7 +23,7 @@ export async function scale(deployment: string, replicas: number): Promise<void>
   // They are not asked to end well.
   for (const { metadata } of await podsOf(deployment))
     await remove(`${podPath(metadata.name, PRODUCT_NAMESPACE)}?gracePeriodSeconds=0`);
-  await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0, 110_000);
+  await until(`${deployment} to be gone`, async () => (await podsOf(deployment)).length === 0);
 }
 
 /** A pod with a mounted device in a namespace. */
@@ -47,7 +47,8 @@ export async function takeEverythingDown(): Promise<void> {
   await Promise.all([scale('device-mounter-control', 0), placeNodeWorkers('away')]);
 }
 
+/** Each part even if another fails: all tests after this one need them. */
 export async function bringEverythingBack(): Promise<void> {
-  await restartTemporal();
-  await Promise.all([scale('device-mounter-control', 2), placeNodeWorkers('here')]);
+  const parts = [restartTemporal(), scale('device-mounter-control', 2), placeNodeWorkers('here')];
+  for (const back of await Promise.allSettled(parts)) if (back.status === 'rejected') throw back.reason;
 }

@@ -112,7 +112,7 @@ export class OwnServer {
   }
 
   /** Has kube-apiserver pass the requests of the group to this server instead of the deployed one. */
-  async register(): Promise<this> {
+  async register(): Promise<void> {
     const service = await find<{ spec: { service: object; caBundle: string } }>(API_SERVICE);
     if (service === undefined) throw new Error('there is no APIService');
     await kubectlOk(['apply', '-f', '-'], JSON.stringify(placeOf(this.#port)));
@@ -123,21 +123,25 @@ export class OwnServer {
     await until('kube-apiserver to pass requests on', async () =>
       this.lineOf(await aggregated({ path: `${ROOT}/nothing` })),
     );
-    return this;
   }
 
   async stop(): Promise<void> {
-    if (this.#registered !== undefined) {
-      await route(this.#registered);
-      const path = `/api/v1/namespaces/${NAMESPACE}`;
-      await remove(path);
-      await until('its namespace to be gone', async () => (await find(path)) === undefined);
+    try {
+      if (this.#registered !== undefined) await unregister(this.#registered);
+    } finally {
+      if (this.process.exitCode === null) this.process.kill('SIGKILL');
+      await this.exited;
+      this.relay.close();
+      rmSync(this.folder, { recursive: true });
     }
-    if (this.process.exitCode === null) this.process.kill('SIGKILL');
-    await this.exited;
-    this.relay.close();
-    rmSync(this.folder, { recursive: true });
   }
+}
+
+async function unregister(deployed: object): Promise<void> {
+  await route(deployed);
+  const path = `/api/v1/namespaces/${NAMESPACE}`;
+  await remove(path);
+  await until('its namespace to be gone', async () => (await find(path)) === undefined);
 }
 
 async function route(spec: object): Promise<void> {

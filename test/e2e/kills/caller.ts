@@ -8,7 +8,7 @@ import { until } from '../until.ts';
 
 const API = '/apis/device-mounter.io/v1alpha1/namespaces/default';
 /** Long enough for every part to have come back, and for a node worker's Lease. */
-const PATIENCE_MS = 150_000;
+const PATIENCE_MS = 300_000;
 
 const AWAY: readonly (FailureType | undefined)[] = [undefined, 'TemporalUnavailable', 'Internal'];
 

@@ -1,4 +1,5 @@
 import { stopProcess } from '../../stop-process.ts';
+import { signal } from '../signal.ts';
 
 /** Processes that are held with SIGSTOP, so that the step which is theirs does not happen. */
 export class Held {
@@ -17,11 +18,7 @@ export class Held {
     for (const pid of pids.length > 0 ? pids : this.#pids) {
       if (pid === undefined || !this.#pids.has(pid)) continue;
       this.#pids.delete(pid);
-      try {
-        process.kill(pid, 'SIGCONT');
-      } catch (err) {
-        if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
-      }
+      signal(pid, 'SIGCONT');
     }
   }
 }

@@ -2,6 +2,8 @@ import type { NodeServer } from '../../../deploy/local/server.ts';
 import { CLUSTER, NODES, nodeWorkerPid } from '../cluster.ts';
 import { containerPid } from '../device-state.ts';
 import { ask, listPath } from '../kube.ts';
+import { nodeWorkerReplaced } from '../node-workers.ts';
+import { signal } from '../signal.ts';
 import type { Part } from './part.ts';
 
 /** Of the pods of a Deployment of the product. */
@@ -42,7 +44,7 @@ export async function kill(part: Part, { apiservers, controls, nodeWorkers }: Pr
     return;
   }
   const pids = { apiserver: apiservers, 'control worker': controls, 'node worker': [...nodeWorkers.values()] }[part];
-  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  for (const pid of pids) signal(pid, 'SIGKILL');
 }
 
 /** Starts what nobody else starts again. */
@@ -50,4 +52,10 @@ export function revive(part: Part): void {
   if (part === 'Temporal' || part === 'kubelet' || part === 'containerd') {
     for (const server of SERVERS[part]) server.start();
   }
+}
+
+/** Waits until what the kubelet starts again has taken the place of the node workers that were killed: their pods are called ready before that. */
+export async function replaced(part: Part, { nodeWorkers }: Processes): Promise<void> {
+  if (part !== 'node worker') return;
+  await Promise.all(NODES.map((node) => nodeWorkerReplaced(node, nodeWorkers.get(node.name) ?? 0)));
 }

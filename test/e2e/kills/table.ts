@@ -10,7 +10,7 @@ import { type Boundary, isMount, type Pods, prepare, reach, startPods } from './
 import { mountAgain, putMount, unmountAgain } from './caller.ts';
 import { Held } from './held.ts';
 import { PARTS, type Part } from './part.ts';
-import { kill, type Processes, processesOfProduct, revive } from './parts.ts';
+import { kill, type Processes, processesOfProduct, replaced, revive } from './parts.ts';
 
 const temporal = new Temporal();
 const held = new Held();
@@ -73,6 +73,7 @@ export function killTable(parts: readonly Part[]): void {
     revive(part);
     await Promise.all(requests);
     await each((pod, boundary) => (isMount(boundary) ? expectOneAnswer(pod) : expectUnmounted(pod)));
+    await replaced(part, processes);
     await productReady();
     await each((pod, boundary) => (isMount(boundary) ? expectUnmounted(pod) : Promise.resolve()));
   });

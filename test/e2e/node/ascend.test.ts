@@ -5,7 +5,7 @@ import { addNpuFiles, npuTree, removeNpuFiles } from '../../device-plugin/vendor
 import { IMAGES } from '../../kernel/injected.ts';
 import { NODES } from '../cluster.ts';
 import { type DeviceState, deviceState, mountsIn, restartContainer } from '../device-state.ts';
-import { inPod } from '../exec.ts';
+import { holdOpen, inPod } from '../exec.ts';
 import { ask, failureIn, find, send } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { libraryImage, stdoutOf, treeOf } from '../library-pods.ts';
@@ -107,7 +107,7 @@ test('NPUs of two mounts, whole and virtual, share nodes and driver until the la
   const part = await mount(VIRTUAL, 1);
   expect(await opens()).toEqual(only(ONE, OTHER, PART));
 
-  const holder = await stdoutOf(pod, `sleep 100000 3<>${ONE} >/dev/null 2>&1 & echo $!`);
+  const holder = await holdOpen(pod, ONE);
   await ask('PUT', unmountPath(whole, `&device=Ascend910-${second}`));
   expect(await opens()).toEqual(only(ONE, PART));
   const busy = await send('PUT', unmountPath(whole));

@@ -4,7 +4,7 @@ import { mountWorkflowId } from '../../../contract/names.ts';
 import { CLUSTER_NAME } from '../../../deploy/local/addresses.ts';
 import { deviceState, restartContainer } from '../device-state.ts';
 import { type Closing, Ends, type Mounted } from '../ended.ts';
-import { canOpen, inPod } from '../exec.ts';
+import { canOpen, holdOpen, inPod } from '../exec.ts';
 import { ask, remove, send } from '../kube.ts';
 import { isMine, laneNode, NAMESPACE } from '../lane.ts';
 import { busybox, deletePod, deviceMount, evictPod, FUSE, mountOk, PODS, podPath, TUN, unmount } from '../pods.ts';
@@ -40,7 +40,7 @@ const WAYS: readonly Way[] = [
   [
     'Cancel in Temporal while a process uses the device',
     async (mounted) => {
-      await inPod(mounted.pod, 'sleep 1000 3<>/dev/fuse >/dev/null 2>&1 &');
+      await holdOpen(mounted.pod, '/dev/fuse');
       await cancel(mounted);
     },
     CANCELED,

@@ -5,13 +5,12 @@ import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { ForeignPlugin } from '../../device-plugin/foreign-plugin.ts';
 import { buildLibcuda, IMAGES, VERSION } from '../../kernel/injected.ts';
 import { addDriver, addDriverNodes, requireNoDriver, UUIDS } from '../../node-worker/nvidia-tree.ts';
-import { nodeWorkerPid } from '../cluster.ts';
-import { daemonPodReady } from '../daemon-sets.ts';
 import { deviceState, restartContainer } from '../device-state.ts';
 import { inPod } from '../exec.ts';
 import { ask } from '../kube.ts';
 import { isMine, laneNode } from '../lane.ts';
 import { startLibraryPod, stdoutOf, treeOf } from '../library-pods.ts';
+import { restartNodeWorker } from '../node-workers.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
 import { pathOf } from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
@@ -73,8 +72,7 @@ test.each(IMAGES.filter((_image, index) => isMine(index)))(
       async () => (await stdoutOf(pod, 'load libcuda.so.1')) === 'cuInit 6',
     );
 
-    process.kill(await nodeWorkerPid(node), 'SIGKILL');
-    await daemonPodReady('device-mounter-node', node.name);
+    await restartNodeWorker(node);
     expect(await stdoutOf(pod, 'load libcuda.so.1')).toBe('cuInit 6');
     await ask('PUT', pathOf(pod, 'unmount', `&wait_second=30&mount=${metadata.name}`, 'NVIDIA_GPU'));
     expect(await stdoutOf(pod, 'load libcuda.so.1')).toMatch(/libcuda\.so\.1/);

@@ -7,7 +7,7 @@ import type { DeviceTypeName } from '../../../contract/device-types.ts';
 import { ForeignPlugin, type Offered } from '../../device-plugin/foreign-plugin.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, requireNoDriver, UUIDS } from '../../node-worker/nvidia-tree.ts';
 import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
-import { canOpen, inPod } from '../exec.ts';
+import { canOpen, holdOpen, inPod } from '../exec.ts';
 import { ask, failureIn, messageOf, send } from '../kube.ts';
 import { laneNode } from '../lane.ts';
 import { filesOf, nodeObject } from '../nodes.ts';
@@ -97,8 +97,11 @@ beforeAll(async () => {
   });
 });
 
-// A failed test may leave something mounted.
-afterEach(() => Promise.all([unmountAll('NVIDIA_GPU'), unmountAll('GENERIC')]));
+// A failed test may leave something mounted. A slave that ends keeps its devices until it is gone.
+afterEach(async () => {
+  await Promise.all([unmountAll('NVIDIA_GPU'), unmountAll('GENERIC')]);
+  await slavesGone(pod);
+});
 
 afterAll(async () => {
   try {
@@ -189,18 +192,16 @@ test('the GPU and the control node that a container had itself stay when a GPU i
 
 test('a GENERIC device that a process uses is taken by force only', async () => {
   await ask('PUT', mountPath('GENERIC'), oneOf(SPECS));
-  const { stdout } = await inPod(pod, 'sleep 100000 3<>/dev/by-specs >/dev/null 2>&1 & echo $!');
+  const holder = await holdOpen(pod, '/dev/by-specs');
   const busy = await send('PUT', pathOf(pod, 'unmount', '&wait_second=30', 'GENERIC'));
   expect([busy.status, failureIn(busy)]).toEqual([409, 'DeviceBusy']);
   expect(await canOpen(pod, '/dev/by-specs')).toBe(true);
   expect((await unmountAll('GENERIC')).status).toBe(200);
-  expect((await inPod(pod, `test -e /proc/${stdout.trim()}/fd/3`)).code).toBe(1);
+  expect((await inPod(pod, `test -e /proc/${holder}/fd/3`)).code).toBe(1);
   expect(await deviceState(pod)).toEqual(before);
 });
 
 test('a device that the container had itself stays when the same one is mounted and given back', async () => {
-  // The node has one of these, and the slave of the test before may have it still.
-  await slavesGone(pod);
   const limits = { [SPECS]: '1' };
   const owner = await targets.start(node.name, {
     containers: [busybox(['sleep', '100000'], { resources: { limits } })],

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { hasCondition, type KubeAnswer } from '../../../deploy/local/kube-api.ts';
+import { hasCondition } from '../../../deploy/local/kube-api.ts';
 import { stopProcess } from '../../stop-process.ts';
 import { place } from '../daemon-sets.ts';
 import { containerIdOf, deviceState } from '../device-state.ts';
@@ -7,7 +7,18 @@ import { ask, find, messageOf } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { nodeObject } from '../nodes.ts';
 import { loadOpenerImage, openAnswers, startOpener } from '../opener/image.ts';
-import { deviceMount, eventsOf, FUSE, mount, mountOk, podPath, slavesGone, slavesOf, unmount } from '../pods.ts';
+import {
+  deviceMount,
+  eventsOf,
+  FUSE,
+  mount,
+  mountOk,
+  podPath,
+  type ShownMount,
+  slavesGone,
+  slavesOf,
+  unmount,
+} from '../pods.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -25,8 +36,11 @@ beforeAll(async () => {
 afterEach(() => targets.remove());
 afterAll(expectNoPods);
 
+/** Once it has seen that there is no device: it could miss that if the mount came first. */
 async function startedOpener(): Promise<string> {
-  return targets.add(await startOpener(node.name, opener));
+  const pod = targets.add(await startOpener(node.name, opener));
+  await answers(pod, 'ENOENT');
+  return pod;
 }
 
 const answersOf = async (pod: string): Promise<string[]> => (await openAnswers(pod)).map(({ answer }) => answer);
@@ -112,8 +126,7 @@ test('a kubelet restarted without its device plugin gives the device to nobody e
 test('a slave that the kubelet rejects after it has allocated gives nothing', async () => {
   const [pod, other] = await Promise.all([startedOpener(), targets.start(node.name)]);
   const before = await deviceState(pod);
-  const refused = await refusedWithoutCpu(pod);
-  expect(messageOf(refused)).toMatch(/OutOfcpu/);
+  expect((await refusedWithoutCpu(pod)).message).toMatch(/OutOfcpu/);
   await slavesGone(pod);
   expect(await deviceState(pod)).toEqual(before);
   expect((await answersOf(pod)).at(-1)).toBe('ENOENT');
@@ -122,10 +135,14 @@ test('a slave that the kubelet rejects after it has allocated gives nothing', as
 });
 
 /** The kubelet may tell its CPUs before it looks at the slave; then the mount is right, and it is tried again. */
-async function refusedWithoutCpu(pod: string): Promise<KubeAnswer> {
+async function refusedWithoutCpu(pod: string): Promise<ShownMount['status']> {
   return until('the kubelet to refuse a slave', async () => {
-    const answer = await mountWithoutCpu(pod);
-    if (answer.status !== 200) return answer;
+    const name = await mountWithoutCpu(pod);
+    const status = await until(`${name} to be made or refused`, async () => {
+      const now = (await deviceMount(name))?.status;
+      return (now?.phase === 'Mounted' || now?.phase === 'Failed') && now;
+    });
+    if (status.phase !== 'Mounted') return status;
     expect((await unmount(pod, '&force=1')).status).toBe(200);
     await slavesGone(pod);
     return undefined;
@@ -134,20 +151,20 @@ async function refusedWithoutCpu(pod: string): Promise<KubeAnswer> {
 
 /**
  * A mount whose slave is bound by hand to a node that has no CPU left for it. No scheduler knows the name in its spec, and
- * the kubelet is stopped until it finds both. It allocates devices first, and looks at CPUs then.
+ * the kubelet is stopped until it finds both. It allocates devices first, and looks at CPUs then. Answers the mount's name.
  */
-async function mountWithoutCpu(pod: string): Promise<KubeAnswer> {
+async function mountWithoutCpu(pod: string): Promise<string> {
   const kubelet = node.kubelet.pid() ?? 0;
   await stopProcess(kubelet);
   try {
     const patches = [{ op: 'replace', path: '/spec/schedulerName', value: 'nobody' }];
-    const mounting = mount(pod, FUSE, '&wait_second=30', { patches });
+    // It must not end before all of this is done.
+    const { metadata } = await mountOk(pod, FUSE, '&wait_second=0', { patches });
     const slave = await until('the slave to be there', async () => (await slavesOf(pod))[0]);
     await ask('PATCH', `/api/v1/nodes/${node.name}/status`, { status: { allocatable: { cpu: FEW_CPUS } } });
     const binding = { metadata: { name: slave, namespace: NAMESPACE }, target: { kind: 'Node', name: node.name } };
     await ask('POST', `${podPath(slave)}/binding`, { apiVersion: 'v1', kind: 'Binding', ...binding });
-    process.kill(kubelet, 'SIGCONT');
-    return await mounting;
+    return metadata.name;
   } finally {
     process.kill(kubelet, 'SIGCONT');
   }
@@ -188,7 +205,9 @@ if (node.systemd)
         // How long that takes, `npm run bench -- node` measures.
         expect(returned?.answer).toBe('opened');
       }
-      expect((await eventsOf(spec.podUid, 'MendDevice')).join()).toContain('Healed at');
+      await until('an Event to tell of it', async () =>
+        (await eventsOf(spec.podUid, 'MendDevice')).join().includes('Healed at'),
+      );
       expect((await unmount(pod, '&force=1')).status).toBe(200);
       expect(await deviceState(pod)).toEqual(await deviceState(twin));
     });

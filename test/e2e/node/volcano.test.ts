@@ -11,7 +11,7 @@ import { UUIDS, UVM_MAJOR } from '../../node-worker/nvidia-tree.ts';
 import { VGPU } from '../../node-worker/vgpu.ts';
 import { NODES } from '../cluster.ts';
 import { type DeviceState, deviceState, restartContainer } from '../device-state.ts';
-import { inPod } from '../exec.ts';
+import { holdOpen, inPod } from '../exec.ts';
 import { ask, failureIn, find, messageOf, send } from '../kube.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
@@ -212,7 +212,7 @@ test('a vGPU that a process uses is taken by force only, and is in the container
   await until('the vGPU in the new container', async () => (await load()) === limits);
   expect(await opens()).toEqual(only(gpu));
 
-  const holder = await stdoutOf(pod, `sleep 100000 3<>${gpu} >/dev/null 2>&1 & echo $!`);
+  const holder = await holdOpen(pod, gpu);
   const busy = await send('PUT', unmountPath(mounted));
   expect([busy.status, failureIn(busy)]).toEqual([409, 'DeviceBusy']);
   expect(await load()).toBe(limits);

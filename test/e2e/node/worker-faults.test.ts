@@ -1,15 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
-import { NODE_LABEL, NODE_LEASE_SECONDS, nodeLease } from '../../../contract/names.ts';
+import { NODE_LABEL, NODE_LEASE_SECONDS } from '../../../contract/names.ts';
 import { stopProcess } from '../../stop-process.ts';
 import { nodeWorkerPid } from '../cluster.ts';
-import { daemonPodReady, PRODUCT_NAMESPACE, place } from '../daemon-sets.ts';
+import { daemonPodReady, place } from '../daemon-sets.ts';
 import { deviceState } from '../device-state.ts';
-import { ask, failureIn, find, messageOf } from '../kube.ts';
+import { ask, failureIn, messageOf } from '../kube.ts';
 import { isMine, laneNode } from '../lane.ts';
+import { leaseRenewedMs, nodeWorkerReplaced } from '../node-workers.ts';
 import { expectNothingMounted, FUSE, mount, mountOk, slavesGone, unmount } from '../pods.ts';
 import { settled } from '../settled.ts';
+import { signal } from '../signal.ts';
 import { expectNoPods, Targets } from '../targets.ts';
 import { until } from '../until.ts';
 
@@ -27,11 +29,8 @@ afterEach(async () => {
 });
 afterAll(expectNoPods);
 
-async function leaseLapsed(): Promise<boolean> {
-  const path = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases/${nodeLease(node.name)}`;
-  const lease = await find<{ spec: { renewTime: string } }>(path);
-  return lease === undefined || Date.parse(lease.spec.renewTime) + NODE_LEASE_SECONDS * 1_000 < Date.now();
-}
+const leaseLapsed = async (): Promise<boolean> =>
+  (await leaseRenewedMs(node.name)) + NODE_LEASE_SECONDS * 1_000 < Date.now();
 
 /**
  * Kills the node worker with SIGKILL at the moment one of its helper processes enters the system call `name`: strace stops the helper
@@ -55,7 +54,7 @@ async function killAtSyscall(pid: number, name: string): Promise<{ killed: Promi
       undefined,
       5,
     ).then(() => {
-      process.kill(pid, 'SIGKILL');
+      signal(pid, 'SIGKILL');
       // On SIGTERM it would detach in turn, and wait for ever for a thread that has just been killed.
       strace.kill('SIGKILL');
     }),
@@ -93,7 +92,7 @@ if (isMine(1))
       expect([refused.status, failureIn(refused)]).toEqual([503, 'NodeUnreachable']);
       expect(messageOf(refused)).toMatch(/node worker/i);
     } finally {
-      process.kill(pid, 'SIGCONT');
+      signal(pid, 'SIGCONT');
     }
     await slavesGone(pod);
     await expectNothingMounted(pod);
@@ -106,11 +105,12 @@ test.each(['mknodat', 'renameat2'])(
   async (call) => {
     const pod = await target();
     const begun = { pod, name: `killed-${call}-${pod}`, device: '/dev/fuse', before: await deviceState(pod) } as const;
-    const { killed } = await killAtSyscall(await nodeWorkerPid(node), call);
+    const pid = await nodeWorkerPid(node);
+    const { killed } = await killAtSyscall(pid, call);
     const mounting = mount(pod, FUSE, '&wait_second=38', { name: begun.name });
     await killed;
     await mounting;
-    await nodeWorkerReady();
+    await nodeWorkerReplaced(node, pid);
     if ((await settled(begun)) === 'undone') await mountOk(pod, FUSE, '&wait_second=30');
     expect((await unmount(pod, '&wait_second=30')).status).toBe(200);
     await expectNothingMounted(pod);
