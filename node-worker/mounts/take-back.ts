@@ -107,14 +107,22 @@ export async function usersLeft(deps: Deps, record: MountRecord): Promise<Users>
 
 /**
  * Takes back what an attach has begun to give. A process may have opened it by then: the record stays for the end of
- * its slave, or goes when there is none. Answers whether it stays.
+ * its slave, or goes when there is none. A mount that was there before goes on: the healer tries again, or has it released, in the
+ * container that uses it.
  */
-export async function undoAttach(deps: Deps, handle: ContainerHandle, record: MountRecord): Promise<boolean> {
+export async function undoAttach(deps: Deps, handle: ContainerHandle, record: MountRecord): Promise<void> {
   await revokeDevices(deps, handle, record.devices);
   const { left } = await usersLeft(deps, record);
-  if (left.length === 0) await deps.store.delete(record.mount);
-  else await deps.store.put({ ...record, phase: 'revoked', leftToDo: 'endUsers' });
-  return left.length > 0;
+  const { before, ...own } = record;
+  if (left.length === 0) await forgetAttach(deps, record);
+  else if (before === undefined) await deps.store.put({ ...own, phase: 'revoked', leftToDo: 'endUsers' });
+  else await deps.store.put({ ...own, phase: 'attached' });
+}
+
+/** As if an attach had not begun, of which nothing is left in a container. */
+export async function forgetAttach({ store }: Pick<Deps, 'store'>, { mount, before }: MountRecord): Promise<void> {
+  if (before === undefined) await store.delete(mount);
+  else await store.put(before);
 }
 
 type Lost = ReturnType<typeof devicesLost>;

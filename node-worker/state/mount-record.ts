@@ -62,10 +62,12 @@ export interface MountRecord {
   readonly devices: readonly RecordedDevice[];
   /** RFC 3339; when the record was begun. */
   readonly since: string;
+  /** While `attaching`: the record of a mount that was made and is to be given to a new container. It stands again when that fails or is cut off. */
+  readonly before?: MountRecord;
 }
 
 /** Checks what recovery depends on; the rest was written by this process and is readable by it. */
-const RECORD = z.looseObject({
+const OWN = z.looseObject({
   version: z.literal(1),
   mount: z.object({ namespace: z.string().min(1), name: z.string().min(1) }),
   phase: z.enum(['attaching', 'attached', 'revoking', 'revoked']),
@@ -86,6 +88,7 @@ const RECORD = z.looseObject({
   ),
   since: z.string(),
 });
+const RECORD = OWN.extend({ before: OWN.optional() });
 
 /** Reads a checkpoint file. Throws on one that is damaged or of a later version. */
 export function parseMountRecord(text: string): MountRecord {

@@ -59,15 +59,13 @@ export async function attachToContainer(
       since,
       ...(kept === undefined && findings.every(wasLive) && { confirmed: true }),
     };
-    await deps.store.put(record);
+    await deps.store.put({ ...record, ...(before !== undefined && { before }) });
     try {
       await grantDevices(deps, handle, record);
       await checkStill(deps, request, slaves, findings);
       await deps.store.put({ ...record, phase: 'attached' });
     } catch (err) {
-      const isUsed = await undoAttach(deps, handle, record);
-      // A mount that was there goes on: the healer tries again, or has it released, in the container that uses it.
-      if (before !== undefined) await deps.store.put(isUsed ? { ...record, phase: 'attached' } : before);
+      await undoAttach(deps, handle, { ...record, ...(before !== undefined && { before }) });
       throw err;
     }
     const warnings = await preflight(deps, handle, request, known);

@@ -1,10 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { attachInput, inTime, MemoryNode, USER, unmountRequest } from '../../test/node-worker/memory-node.ts';
+import {
+  attachInput,
+  inTime,
+  MemoryNode,
+  restartContainer,
+  USER,
+  unmountRequest,
+} from '../../test/node-worker/memory-node.ts';
 import { Healer } from '../guards/healer.ts';
 import { recover } from '../guards/recover.ts';
 import { SlaveGuard } from '../guards/slave-guard.ts';
-import { attach } from './attach.ts';
+import { attach, attachAgain } from './attach.ts';
 import { detach } from './detach.ts';
 
 const MOUNT = { namespace: 'default', name: 'm1' };
@@ -141,5 +148,59 @@ describe('the healer', () => {
     change();
     await start();
     expect([usable(), phase()]).toEqual([[], 'attached']);
+  });
+});
+
+describe('an attach to a container that has restarted', () => {
+  /** The worker is killed while it gives the device to container `c2`. */
+  async function cutOffAgain(granted: boolean): Promise<void> {
+    restartContainer(node, 'c2');
+    node.engine.before = (change) => {
+      if (change === 'grant' && granted) node.engine.containers.get('c2')?.add('/dev/fuse');
+      throw new Error('killed');
+    };
+    const record = node.deps.store.get(MOUNT);
+    if (record === undefined) throw new Error('nothing was attached');
+    await expect(attachAgain(node.deps, record, { signal: inTime() })).rejects.toThrow('killed');
+    await node.restart();
+    expect(phase()).toBe('attaching');
+    node.engine.before = () => undefined;
+  }
+  const usableIn = (id: string): readonly string[] => [...(node.engine.containers.get(id) ?? [])];
+
+  test.each([
+    ['before anything was given', false],
+    ['after all was given', true],
+  ])('that was cut off %s is made again', async (_name, granted) => {
+    await cutOffAgain(granted);
+    await recover(node.deps);
+    expect(usableIn('c2')).toEqual([]);
+    await start();
+    expect([usableIn('c2'), phase()]).toEqual([['/dev/fuse'], 'attached']);
+    expect(node.deps.store.get(MOUNT)).not.toHaveProperty('before');
+  });
+
+  test('that was cut off is made in the next container when that has restarted meanwhile', async () => {
+    await cutOffAgain(true);
+    node.engine.containers.delete('c2');
+    restartContainer(node, 'c3');
+    await start();
+    expect([usableIn('c3'), phase()]).toEqual([['/dev/fuse'], 'attached']);
+  });
+
+  test('that was cut off leaves the container its device when a process uses it already', async () => {
+    await cutOffAgain(true);
+    node.engine.users.set('c2', [USER]);
+    await start();
+    expect([usableIn('c2'), phase(), node.engine.killed]).toEqual([['/dev/fuse'], 'attached', []]);
+    expect(node.deps.store.get(MOUNT)).not.toHaveProperty('before');
+  });
+
+  test('that was cut off is not made again when its slave has ended', async () => {
+    await cutOffAgain(true);
+    node.pods.delete('s1');
+    await recover(node.deps);
+    await endSlave();
+    expect([usableIn('c2'), phase()]).toEqual([[], undefined]);
   });
 });

@@ -222,10 +222,10 @@ export const USER: DeviceUser = {
   device: 'c 10:229',
 };
 
-/** Container `c1` is replaced by `id`, as when it restarts. */
 /** For steps that nothing keeps waiting. A busy machine may stand still for seconds. */
 export const inTime = (): AbortSignal => AbortSignal.timeout(60_000);
 
+/** Container `c1` is replaced by `id`, as when it restarts. */
 export function restartContainer(node: MemoryNode, id: string): void {
   node.engine.containers.delete('c1');
   node.engine.containers.set(id, new Set());
