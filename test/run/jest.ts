@@ -6,7 +6,7 @@ import { type Result, resultOf, type TimedTest } from './suite.ts';
 
 /** Niceness of what is not waited for: a third of what others get. */
 export const BESIDE = 5;
-/** As the control worker has it: workflows take less than half of the time. */
+/** What the control worker preloads, for tests that run its workflows: they take less than half of the time. */
 const PRELOADED = ['no-watchdog', 'no-stack-traces'].map((name) => `--require=${join(ROOT, 'process', `${name}.ts`)}`);
 /** Of a failure, for the summary. */
 const FIRST_LINES = 6;
@@ -46,12 +46,13 @@ async function runJest(project: string, more: readonly string[], niceness: numbe
   const logFile = join(RESULTS, `${project}.log`);
   rmSync(outputFile, { force: true });
   const args = ['--json', '--outputFile', outputFile, '--selectProjects', project, ...more];
+  const preloaded = project.startsWith('workflows') ? PRELOADED : [];
   // By this Node: the one on the PATH may be an older one.
   const code = await runCommand(
     logFile,
     process.execPath,
     [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args],
-    { env: { NODE_OPTIONS: ['--experimental-vm-modules', '--no-warnings', ...PRELOADED].join(' ') }, niceness },
+    { env: { NODE_OPTIONS: ['--experimental-vm-modules', '--no-warnings', ...preloaded].join(' ') }, niceness },
   );
   // Without a report nothing was run, and the output says why.
   if (!existsSync(outputFile)) return resultOf(1, logFile);
