@@ -151,23 +151,23 @@ describe('the healer', () => {
   });
 });
 
-describe('an attach to a container that has restarted', () => {
-  /** The worker is killed while it gives the device to container `c2`. */
-  async function cutOffAgain(granted: boolean): Promise<void> {
-    restartContainer(node, 'c2');
-    node.engine.before = (change) => {
-      if (change === 'grant' && granted) node.engine.containers.get('c2')?.add('/dev/fuse');
-      throw new Error('killed');
-    };
-    const record = node.deps.store.get(MOUNT);
-    if (record === undefined) throw new Error('nothing was attached');
-    await expect(attachAgain(node.deps, record, { signal: inTime() })).rejects.toThrow('killed');
-    await node.restart();
-    expect(phase()).toBe('attaching');
-    node.engine.before = () => undefined;
-  }
-  const usableIn = (id: string): readonly string[] => [...(node.engine.containers.get(id) ?? [])];
+/** The worker is killed while it gives the device to container `c2`. */
+async function cutOffAgain(granted: boolean): Promise<void> {
+  restartContainer(node, 'c2');
+  node.engine.before = (change) => {
+    if (change === 'grant' && granted) node.engine.containers.get('c2')?.add('/dev/fuse');
+    throw new Error('killed');
+  };
+  const record = node.deps.store.get(MOUNT);
+  if (record === undefined) throw new Error('nothing was attached');
+  await expect(attachAgain(node.deps, record, { signal: inTime() })).rejects.toThrow('killed');
+  await node.restart();
+  expect(phase()).toBe('attaching');
+  node.engine.before = () => undefined;
+}
+const usableIn = (id: string): readonly string[] => [...(node.engine.containers.get(id) ?? [])];
 
+describe('an attach to a container that has restarted', () => {
   test.each([
     ['before anything was given', false],
     ['after all was given', true],
