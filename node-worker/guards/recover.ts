@@ -5,7 +5,8 @@ import { keyOf, type MountRecord } from '../state/mount-record.ts';
 
 /**
  * Undoes each attach that was cut off while this process was away; its workflow tries again, or the healer where the mount was made and
- * its container has restarted. Nothing is given to anybody: what was complete is mended by the healer, and a revocation that was cut off is gone on with by the guard of slaves, once either
+ * its container has restarted. Nothing is given to anybody: what was complete is mended by the healer, and a revocation that was cut
+ * off is gone on with by the guard of slaves, once either
  * has seen whether the slaves are well.
  * What cannot be done now is logged and left for the owner's detach, and all are done at once, so that one broken or slow
  * container does not stop the rest.

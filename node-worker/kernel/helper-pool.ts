@@ -11,7 +11,10 @@ export interface HelperLimits {
   readonly slowMs: number;
   /** Whoever waits longer, while no step ends, gets a new helper, or that of the slowest step. */
   readonly waitMs: number;
-  /** A step that takes longer is given up, and its helper killed. Of both times, standing in line for a processor counts only beyond three times as long. */
+  /**
+   * A step that takes longer is given up, and its helper killed. Of both times, standing in line for a processor counts only beyond
+   * three times as long.
+   */
   readonly deadlineMs: number;
   /** How long a helper that was killed may take to end before it counts as stuck. */
   readonly killMs: number;

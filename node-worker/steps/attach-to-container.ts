@@ -59,13 +59,14 @@ export async function attachToContainer(
       since,
       ...(kept === undefined && findings.every(wasLive) && { confirmed: true }),
     };
-    await deps.store.put({ ...record, ...(before !== undefined && { before }) });
+    const begun = before === undefined ? record : { ...record, before };
+    await deps.store.put(begun);
     try {
       await grantDevices(deps, handle, record);
       await checkStill(deps, request, slaves, findings);
       await deps.store.put({ ...record, phase: 'attached' });
     } catch (err) {
-      await undoAttach(deps, handle, { ...record, ...(before !== undefined && { before }) });
+      await undoAttach(deps, handle, begun);
       throw err;
     }
     const warnings = await preflight(deps, handle, request, known);

@@ -1,6 +1,9 @@
 import { until as wait } from '../../deploy/local/wait.ts';
 
-/** Minutes only tell what hangs from what is slow on a busy machine. Asks every `everyMs` until `condition` answers something else than `undefined` or `false`. Throws after `timeoutMs` naming `what`. */
+/**
+ * Asks every `everyMs` until `condition` answers something else than `undefined` or `false`. Throws after `timeoutMs` naming `what`: minutes,
+ * since on a busy machine less does not tell what hangs from what is slow.
+ */
 export function until<T>(
   what: string,
   condition: () => Promise<T | undefined | false>,

@@ -6,7 +6,7 @@ import { type Result, resultOf, type TimedTest } from './suite.ts';
 
 /** Niceness of what is not waited for: a third of what others get. */
 export const BESIDE = 5;
-/** What the control worker preloads, for tests that run its workflows: they take less than half of the time. */
+/** What the control worker preloads, for tests that run its workflows: a limit of 5 s for a call would fail tasks on a busy machine. */
 const PRELOADED = ['no-watchdog', 'no-stack-traces'].map((name) => `--require=${join(ROOT, 'process', `${name}.ts`)}`);
 /** Of a failure, for the summary. */
 const FIRST_LINES = 6;
