@@ -15,6 +15,8 @@ const frozenByUs = new Set<string>();
 /** A process in an uninterruptible wait delays the freeze; then the scan runs without it being complete. */
 const FREEZE_WAIT_MS = 2_000;
 const POLL_MS = 2;
+/** At least as many polls, whatever the time: a node worker that stood still has not waited. On a quiet machine the time is longer. */
+const MIN_POLLS = 500;
 
 /**
  * Runs `use` while no process of the container does, so that a scan sees all there are. A container that somebody else
@@ -29,7 +31,8 @@ export async function whileFrozen<T>(
     frozenByUs.add(freezer.path);
     freeze(freezer);
     const end = performance.now() + FREEZE_WAIT_MS;
-    while (!isFrozen(freezer) && performance.now() < end) await delay(POLL_MS);
+    for (let polls = 0; !isFrozen(freezer) && (polls < MIN_POLLS || performance.now() < end); polls++)
+      await delay(POLL_MS);
     return await use();
   } finally {
     frozenByUs.delete(freezer.path);

@@ -13,6 +13,8 @@ import { suspectsIn, usersOf } from './users.ts';
 const LIMIT_MS = 10_000;
 /** How often a process is asked whether it still lives. */
 const POLL_MS = 5;
+/** At least as many polls, whatever the time: a node worker that stood still may find it over at its first look. */
+const MIN_POLLS = 20;
 /** Processes that fork faster than they are found are frozen from this round on: then a scan finds all of them. */
 const FREEZE_FROM_ROUND = 3;
 const MAX_ROUNDS = 8;
@@ -39,11 +41,12 @@ export async function killUsers(
     const kill = (): Promise<readonly number[]> => signal('SIGKILL');
     stands ||= round >= FREEZE_FROM_ROUND;
     const pidfds: readonly number[] = stands ? await whileFrozen(container, kill) : await kill();
-    const noneLeft = pidfds.length === 0 && stands;
-    // A process that was not found may have forked, or moved its descriptor: the last look is at a frozen container.
-    stands = pidfds.length === 0;
-    await closingAfter(pidfds, (fds) => waitUntilGone(fds, end));
-    if (noneLeft || round === MAX_ROUNDS || performance.now() >= end) return [...signalled.values()];
+    const areGone = await closingAfter(pidfds, (fds) => waitUntilGone(fds, end));
+    const isLast = pidfds.length === 0 || performance.now() >= end;
+    if (round === MAX_ROUNDS || !areGone || (stands && isLast)) return [...signalled.values()];
+    // A process that was not found may have forked, or moved its descriptor: the last look is at a frozen container, even when the
+    // time is over. Where one does not end, more looks prove nothing.
+    stands = isLast;
   }
 }
 
@@ -61,17 +64,19 @@ const distinct = (users: readonly DeviceUser[]): readonly DeviceUser[] => [
   ...new Map(users.map((user) => [user.pid, user])).values(),
 ];
 
-async function closingAfter(
-  pidfds: readonly number[],
-  use: (pidfds: readonly number[]) => Promise<void>,
-): Promise<void> {
+async function closingAfter<T>(pidfds: readonly number[], use: (pidfds: readonly number[]) => Promise<T>): Promise<T> {
   try {
-    await use(pidfds);
+    return await use(pidfds);
   } finally {
     for (const fd of pidfds) closeSync(fd);
   }
 }
 
-async function waitUntilGone(pidfds: readonly number[], end: number): Promise<void> {
-  while (!pidfds.every(pidfdHasEnded) && performance.now() < end) await delay(POLL_MS);
+/** Whether all of them are gone in time. */
+async function waitUntilGone(pidfds: readonly number[], end: number): Promise<boolean> {
+  for (let polls = 0; !pidfds.every(pidfdHasEnded); polls++) {
+    if (polls >= MIN_POLLS && performance.now() >= end) return false;
+    await delay(POLL_MS);
+  }
+  return true;
 }

@@ -47,7 +47,7 @@ const MACHINE_PIDS = '/run/machine-pids';
 /** Far more than all tests need, far less than a machine has. */
 const MAX_PROCESSES = '6000';
 
-/** Throws when one of this checkout runs already, or with what systemd said when it is not up within 30 s. */
+/** Throws when one of this checkout runs already, or with what systemd said when it is not up within 5 minutes. */
 export async function startHost(): Promise<NestedHost> {
   const other = livePid(PID_FILE);
   if (other !== undefined) throw new Error(`Cannot start: process ${other} is the nested host of this checkout`);

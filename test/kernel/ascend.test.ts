@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { Allocation } from '../../node-worker/kubelet/checkpoint.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
@@ -12,13 +11,13 @@ import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts'
 import { byAscendRuntime, runtimeOfAscend } from './ascend-runtime.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { IMAGES, treeOf } from './injected.ts';
 import { DRIVER, makeNpuHost, type Name, NODES, ownDevice, SHARED, specs } from './npu-host.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
 const REAL = 'huawei.com/AscendReal';
 
-const engine = createEngine();
 let hostRoot: string;
 beforeAll(() => {
   cleanUp();

@@ -2,15 +2,15 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode, Grant } from '../../node-worker/kernel/engine.ts';
 import { type Canary, makeCanary } from './canary.ts';
+import { clean } from './clean.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { possible } from './places.ts';
 import { rounds } from './rounds.ts';
 
-const engine = createEngine();
 let canary: Canary;
 let untouched: readonly string[];
 let container: TestContainer;
@@ -92,7 +92,11 @@ describe.each(
   const userNamespace = 'userNamespaceBase' in options;
   beforeAll(() => start(options));
   afterAll(stop);
-  afterEach(() => container.run('rm -rf /dev/dri /dev/real /dev/fuse /dev/.fuse.devmnt /dev/kept'));
+  afterEach(async () => {
+    if (await clean(container, ['/dev/dri', '/dev/real', '/dev/fuse', '/dev/.fuse.devmnt', '/dev/kept'])) return;
+    await stop();
+    await start(options);
+  });
 
   test.each(BEFORE)('by %s reaches nothing', async (_, line, device, outcome) => {
     const policy = policyOf(container);

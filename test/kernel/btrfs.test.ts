@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
 /** The smallest that mkfs.btrfs makes is a little less. */
@@ -16,7 +16,6 @@ const MOUNT = join(WORK, 'btrfs');
 const SUBVOLUME = join(MOUNT, 'subvolume');
 const DRI = join(SUBVOLUME, 'dri');
 
-const engine = createEngine();
 beforeAll(() => {
   cleanUp();
   mkdirSync(MOUNT, { recursive: true });

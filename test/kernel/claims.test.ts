@@ -4,12 +4,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import { AllocationGuard } from '../../node-worker/guards/allocation-guard.ts';
 import { SlaveGuard } from '../../node-worker/guards/slave-guard.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
 const PATH = '/dev/claimed';
@@ -45,7 +45,7 @@ async function start(cgroupVersion: 1 | 2): Promise<void> {
   node.claims = [{ namespace: slave.namespace, name: CLAIM.resourceClaimName, podUids: [slave.uid], devices }];
   node.container = runtimeOf(container);
   const containers = { ...node.deps.containers, allRunning: async () => [runtimeOf(slaveContainer)] };
-  node.deps = { ...node.deps, engine: createEngine(), hostRoot, containers };
+  node.deps = { ...node.deps, engine, hostRoot, containers };
 }
 afterEach(async () => {
   await container.stop();

@@ -22,6 +22,7 @@ import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
 import { NAME, PIDS_ROOT, V1_ROOT, V2_ROOT, WORK } from './places.ts';
 import { restoreSysctls } from './sysctl.ts';
 import type { NestedSystemd } from './systemd.ts';
+import { unmountBelow } from './unmount-below.ts';
 
 const MAX_PROCESSES = 200;
 const APPLETS = [
@@ -137,10 +138,13 @@ export async function startContainer(options: StartOptions): Promise<TestContain
       return nested;
     },
     async stop() {
-      deleteContainer(command, id);
-      await shell.ended;
-      if (PIDS_ROOT !== undefined) removeTree(join(PIDS_ROOT, NAME, id));
-      rmSync(bundle, { recursive: true, force: true });
+      try {
+        deleteContainer(command, id);
+        await shell.ended;
+      } finally {
+        if (PIDS_ROOT !== undefined) removeTree(join(PIDS_ROOT, NAME, id));
+        rmSync(bundle, { recursive: true, force: true });
+      }
     },
   };
 }
@@ -277,6 +281,7 @@ export function cleanUp(): void {
     const command = runtimeCommand(runtime, version === 'v1' ? 1 : 2);
     for (const id of readdirSync(join(WORK, state))) deleteContainer(command, id);
   }
+  unmountBelow(WORK);
   rmSync(WORK, { recursive: true, force: true });
   const pids = PIDS_ROOT === undefined ? [] : [PIDS_ROOT];
   for (const hierarchy of [...hierarchies(), ...pids]) removeTree(join(hierarchy, NAME));

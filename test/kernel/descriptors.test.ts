@@ -1,15 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
 const ROUNDS = 15;
 /** Opens the device, and from then on moves its descriptor between three numbers, all the time. */
 const MOVE =
   "exec 3<>/dev/fuse; trap '' TERM; while :; do exec 4<&3; exec 3<&-; exec 5<&4; exec 4<&-; exec 3<&5; exec 5<&-; done";
-const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
 let plan: Grant;

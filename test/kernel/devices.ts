@@ -38,13 +38,13 @@ export function programsOf({ cgroup }: Pick<Policed, 'cgroup'>): readonly Progra
     .map((id) => withProgram(id, programInfo));
 }
 
-/** Polls a condition of the kernel's, which nothing announces. Throws with the last value after a minute. */
+/** Polls a condition of the kernel's, which nothing announces. Throws with the last value after five minutes: a machine may be slow. */
 export async function until<T>(look: () => T | Promise<T>, holds: (value: T) => boolean): Promise<T> {
-  const end = performance.now() + 60_000;
+  const end = performance.now() + 300_000;
   for (;;) {
     const value = await look();
     if (holds(value)) return value;
-    if (performance.now() > end) throw new Error(`waited a minute in vain, last: ${JSON.stringify(value)}`);
+    if (performance.now() > end) throw new Error(`waited five minutes in vain, last: ${JSON.stringify(value)}`);
     await new Promise((resolve) => {
       setTimeout(resolve, 5);
     });

@@ -1,11 +1,11 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { possible } from './places.ts';
 
 /** All there is in the image. It is told what to do as the shell of other containers is, and knows `open PATH` and `drop`. */
@@ -42,7 +42,6 @@ function leaveOnlyTheApp(rootfs: string): void {
   for (const name of ['proc', 'dev']) mkdirSync(join(rootfs, name));
 }
 
-const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);

@@ -8,13 +8,12 @@ import {
   withProgram,
 } from '../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { ALLOW_ALL, DENY_FUSE, FUSE, policyOf, programsOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
-const engine = createEngine();
 const MULTI = 2;
 let container: TestContainer;
 let handle: ContainerHandle;

@@ -2,7 +2,6 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { mend } from '../../node-worker/mounts/mend.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
@@ -10,6 +9,8 @@ import { inTime, MemoryNode, mountRequest, TARGET } from '../node-worker/memory-
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, runtimeOf, startContainer, type TestContainer } from './container.ts';
+import { until } from './devices.ts';
+import { engine } from './engine.ts';
 import { buildHami } from './hami-core.ts';
 import { possible, WORK } from './places.ts';
 
@@ -20,7 +21,6 @@ const OWN = 'a1 1000 MiB 30 %\n';
 const GROWN = 'a1 3000 MiB 80 %\n';
 const BOTH = 'a1 5000 MiB 100 %\n';
 
-const engine = createEngine();
 let hostRoot: string;
 let folder: string;
 beforeAll(() => {
@@ -87,9 +87,13 @@ const unmount = (name: string, slave: SlaveRef) =>
   detach(node.deps, { mounts: [{ namespace: 'default', name }], slaves: [slave], force: false });
 /** What a program says that begins now. */
 const hami = (): Promise<string> => container.run('hami');
-/** Waits until a program that runs in the container has written this. */
+/** Waits until the last program that runs in the background has written this. Fails when it has ended without. */
 async function seen(file: string, text: string): Promise<void> {
-  await container.run(`until grep -q '${text}' ${file}; do :; done`);
+  const written = await until(
+    () => container.run(`kill -0 $! 2>/dev/null || echo ended; cat ${file} 2>/dev/null`),
+    (said) => said.includes(text) || said.startsWith('ended'),
+  );
+  expect(written).toContain(text);
 }
 
 const PLACES = possible([

@@ -3,19 +3,19 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileS
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant, HostFile } from '../../node-worker/kernel/engine.ts';
 import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
+import { clean } from './clean.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { engine } from './engine.ts';
 import { AT_LINK, BEFORE, BETWEEN, MOUNTED, OTHER } from './hostile-layouts.ts';
 import { addVendorFiles, buildLibcuda, ownedBy, VERSION } from './injected.ts';
 import { possible, WORK } from './places.ts';
 import { rounds } from './rounds.ts';
 import { NEVER_ANSWERS } from './slow-programs.ts';
 
-const engine = createEngine();
 let host: string;
 const files = (): Readonly<Record<'tool' | 'data' | 'lib' | 'firmware' | 'region', HostFile>> => ({
   tool: { hostPath: join(host, 'opt/vendor/tool'), path: '/opt/vendor/bin/tool' },
@@ -97,7 +97,11 @@ const PLACES = possible([
 describe.each(PLACES)('an attack on files from inside a container %s', (_, options) => {
   beforeAll(() => start(options));
   afterAll(stop);
-  afterEach(() => container.run('rm -rf /opt /moved /real /usr /lib /tmp/region'));
+  afterEach(async () => {
+    if (await clean(container, ['/opt', '/moved', '/real', '/usr', '/lib', '/tmp/region'])) return;
+    await stop();
+    await start(options);
+  });
 
   test.each(BEFORE)('by %s reaches nothing', async (_name, line, which, why) => {
     await container.run(line.replaceAll('HOST', canary.path));

@@ -1,13 +1,12 @@
 import { mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, HostFile } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { engine } from './engine.ts';
 import { addVendorFiles, buildLibcuda, treeOf, VERSION } from './injected.ts';
 import { WORK } from './places.ts';
 
-const engine = createEngine();
 let host: string;
 let libcuda: HostFile;
 let tool: HostFile;

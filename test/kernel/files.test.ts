@@ -3,14 +3,13 @@ import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'n
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant, HostFile } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
+import { engine } from './engine.ts';
 import { addVendorFiles, buildLibcuda, IMAGES, ownedBy, treeOf, VERSION } from './injected.ts';
 import { CGROUP_VERSIONS, possible, WORK } from './places.ts';
 
-const engine = createEngine();
 let host: string;
 let libcuda: HostFile;
 let tool: HostFile;

@@ -2,13 +2,12 @@ import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { membersOf } from '../../node-worker/kernel/cgroup-tree.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { processStat } from '../../node-worker/kernel/process.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
-const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 

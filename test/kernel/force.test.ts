@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceUser, Grant } from '../../node-worker/kernel/engine.ts';
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
 /** Holds the device in ways that are hard to see or to end. */
@@ -63,7 +63,6 @@ int main(int count, char **words) {
 const LOOKS = 100;
 /** What is proved is that all are ended, on a machine that is as busy as it may be. */
 const LIMIT_MS = 100_000;
-const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
 let plan: Grant;

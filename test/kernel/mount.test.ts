@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
 const FUSE: DeviceNode = {
@@ -14,7 +14,6 @@ const FUSE: DeviceNode = {
   uid: 0,
   gid: 0,
 };
-const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 

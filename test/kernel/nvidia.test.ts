@@ -3,16 +3,15 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
 import type { MountRequest } from '../../contract/requests.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach, attachAgain } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, DRIVER_NODES, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { cleanUp, runtimeOf, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { engine } from './engine.ts';
 import { buildLibcuda, distroless, IMAGES, treeOf, VERSION } from './injected.ts';
 import { CGROUP_VERSIONS, WORK } from './places.ts';
 
-const engine = createEngine();
 let hostRoot: string;
 /** The same, with the libraries of its driver. */
 let wholeHost: string;

@@ -2,12 +2,12 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { failureOf } from '../../contract/failures.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode } from '../../node-worker/kernel/engine.ts';
 import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { possible } from './places.ts';
 import { rounds } from './rounds.ts';
 
@@ -70,7 +70,6 @@ const RACES: readonly (readonly [string, string, DeviceNode])[] = [
   ["the node's name gets a node of the host's", 'touch /dev/fuse; racer bind /dev/fuse /volume/fuse', FUSE],
 ];
 
-const engine = createEngine();
 let canary: Canary;
 let untouched: readonly string[];
 let container: TestContainer;

@@ -1,6 +1,7 @@
 /**
  * Programs of a tenant that make slow, or endless, what others read of its container. Each prints one word when it is so, and
- * ends after a minute, so that a failing test ends too.
+ * ends after five minutes: long after a busy machine has looked, and so that what a failing test leaves does not stop for ever who reads
+ * /proc.
  */
 
 /** What a FUSE file system needs to be mounted and to have one file, named `file`; what else it is asked it never answers. */
@@ -56,7 +57,7 @@ static void mount_on(const char *path) {
 
 /**
  * Mounts a file system on a path, whose root is of the mode it is told, and never answers a request of the kernel's. Then it
- * holds the root open (O_PATH asks nothing), says "up", and after some seconds ends, so that a failing test ends too.
+ * holds the root open (O_PATH asks nothing) and says "up".
  */
 export const NEVER_ANSWERS = `
 #define _GNU_SOURCE
@@ -70,7 +71,7 @@ int main(int count, char **words) {
   if (fd < 0) fd = open("/dev/fuse", O_RDWR);
   snprintf(options, sizeof options, "fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, words[2]);
   if (fd < 0 || mount("slow", words[1], "fuse", 0, options)) return perror("mount"), 1;
-  alarm(8);
+  alarm(300);
   int held = open(words[1], O_PATH);
   puts(held < 0 ? "not up" : "up");
   fflush(stdout);
@@ -82,7 +83,7 @@ export const SLOW_EXEC = `${FUSE_SERVER}
 int main(int count, char **words) {
   char path[128];
   mount_on(words[1]);
-  alarm(60);
+  alarm(300);
   if (!fork()) {
     snprintf(path, sizeof path, "%s/file", words[1]);
     if (open(path, O_RDONLY | O_CLOEXEC) < 0) { perror("open"); _exit(1); }
@@ -116,7 +117,7 @@ int main(int count, char **words) {
   page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct uffdio_register range = {.range = {(unsigned long)page, 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
   if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &range)) return perror("userfaultfd"), 1;
-  alarm(60);
+  alarm(300);
   pthread_t thread;
   pthread_create(&thread, 0, list, words[1]);
   if (read(faults, &event, sizeof event) > 0) puts("slow");
@@ -174,6 +175,6 @@ int main(int count, char **words) {
   }
   puts("slow");
   fflush(stdout);
-  alarm(120);
+  alarm(300);
   pause();
 }`;

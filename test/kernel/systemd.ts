@@ -32,7 +32,7 @@ const MOUNT_CGROUPS: Readonly<Record<1 | 2, string>> = {
   2: MOUNT_CGROUP2,
 };
 
-/** Throws with what it said when it is not up within 10 s. */
+/** Throws with what it said when it is not up within minutes. */
 export async function startSystemd(cgroupVersion: 1 | 2): Promise<NestedSystemd> {
   const home = join(WORK, 'systemd');
   const [units, scratch, shown] = [join(home, 'units'), join(home, 'root'), { [WORK]: WORK }];

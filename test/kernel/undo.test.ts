@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceNode } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
-const engine = createEngine();
 const NULL_TWIN: DeviceNode = { ...FUSE, path: '/dev/sub/dir/full', major: 1, minor: 7, mode: 0o640, uid: 7, gid: 8 };
 beforeAll(cleanUp);
 afterAll(cleanUp);

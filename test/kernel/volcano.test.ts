@@ -3,19 +3,18 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from 'node
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { attach } from '../../node-worker/steps/attach.ts';
 import { detach } from '../../node-worker/steps/detach.ts';
 import { inTime, MemoryNode, mountRequest } from '../node-worker/memory-node.ts';
 import { addDriver, addDriverNodes, UUIDS } from '../node-worker/nvidia-tree.ts';
 import { VGPU } from '../node-worker/vgpu.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
+import { engine } from './engine.ts';
 import { buildHamiCore, buildOldHamiCore } from './hami-core.ts';
 import { addVgpu, buildLibcuda, IMAGES, ownedBy, treeOf } from './injected.ts';
 import { possible, WORK } from './places.ts';
 import { restoreSysctls, setSysctls } from './sysctl.ts';
 
-const engine = createEngine();
 let hostRoot: string;
 beforeAll(() => {
   cleanUp();

@@ -9,19 +9,18 @@ import { CLASS, type Program } from '../../../node-worker/cgroup/instruction.ts'
 import { disagreements, inspectionReport } from '../../../node-worker/inspect/report.ts';
 import { attachProgram, programInfo, withLoaded, withProgram } from '../../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../../node-worker/kernel/cgroup-v2.ts';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Inspection } from '../../../node-worker/kernel/engine.ts';
 import { forgetProved, rememberLoaded } from '../../../node-worker/kernel/recover.ts';
 import { stableBytes, syscall } from '../../../node-worker/kernel/syscall.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from '../container.ts';
 import { ALLOW_ALL, CARD, DENY_FUSE, FUSE, policyOf, programsOf, until } from '../devices.ts';
+import { engine } from '../engine.ts';
 import { CGROUP_VERSIONS, possible, V2_ROOT } from '../places.ts';
 import { restoreSysctls, setSysctls } from '../sysctl.ts';
 
 const MULTI = 2;
 const COMMAND = fileURLToPath(new URL('../../../node-worker/inspect.ts', import.meta.url));
 const PROBE = 'device-mounter-inspect-';
-const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);

@@ -2,15 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../../node-worker/kernel/engine.ts';
 import { processStat } from '../../../node-worker/kernel/process.ts';
 import { signalUser } from '../../../node-worker/kernel/signal-user.ts';
 import { cleanUp, startContainer } from '../container.ts';
 import { FUSE, until } from '../devices.ts';
+import { engine } from '../engine.ts';
 import { CGROUP_VERSIONS } from '../places.ts';
 
-const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 

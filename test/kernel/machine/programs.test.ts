@@ -13,16 +13,15 @@ import {
   withProgram,
 } from '../../../node-worker/kernel/bpf.ts';
 import { withCgroup } from '../../../node-worker/kernel/cgroup-v2.ts';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../../node-worker/kernel/engine.ts';
 import { forgetProved } from '../../../node-worker/kernel/recover.ts';
 import { cleanUp, startContainer, type TestContainer } from '../container.ts';
 import { CARD, DENY_FUSE, FUSE, policyOf, programsOf } from '../devices.ts';
+import { engine } from '../engine.ts';
 import { restoreSysctls, setSysctls } from '../sysctl.ts';
 
 const MULTI = 2;
 const NO_MULTI = 0;
-const engine = createEngine();
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);

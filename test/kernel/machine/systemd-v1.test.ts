@@ -1,11 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, Grant } from '../../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from '../container.ts';
 import { FUSE, policyOf, until } from '../devices.ts';
+import { engine } from '../engine.ts';
 import { type NestedSystemd, startSystemd } from '../systemd.ts';
 
-const engine = createEngine();
 let systemd: NestedSystemd;
 let container: TestContainer;
 let handle: ContainerHandle;

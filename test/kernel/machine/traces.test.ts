@@ -71,8 +71,12 @@ test('leftSince() names a socket', async () => {
   }
 });
 
-const startFor = (root: string): ChildProcess =>
-  spawn('sh', ['-c', 'echo up; exec cat'], { env: { ...process.env, [OWNER_VARIABLE]: root } });
+/** Gives back the line that it gets once it is `cat`, whose name the test reads. */
+function startFor(root: string): ChildProcess {
+  const child = spawn('cat', { env: { ...process.env, [OWNER_VARIABLE]: root } });
+  child.stdin.write('up\n');
+  return child;
+}
 
 test('leftSince() names a process of the cluster, and none of another one', async () => {
   const [ours, other] = [startFor(state), startFor(`${state}-2`)];

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle, DeviceUser } from '../../../node-worker/kernel/engine.ts';
 import { type Freezer, whileFrozen } from '../../../node-worker/kernel/freeze.ts';
 import { buildProgram } from '../c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from '../container.ts';
 import { FUSE, until } from '../devices.ts';
+import { engine } from '../engine.ts';
 import { CGROUP_VERSIONS } from '../places.ts';
 
 /** Maps the file it is told to, closes it and waits. */
@@ -48,7 +48,6 @@ const freezerOf = (handle: ContainerHandle): Freezer => (handle as ContainerHand
 const stateOf = ({ version, path }: Freezer): string =>
   readFileSync(`${path}/${version === 1 ? 'freezer.state' : 'cgroup.events'}`, 'latin1');
 
-const engine = createEngine();
 beforeAll(cleanUp);
 afterAll(cleanUp);
 

@@ -2,15 +2,13 @@ import type { SlaveRef } from '../../../contract/device-mount.ts';
 import type { MountRequest } from '../../../contract/requests.ts';
 import { Healer } from '../../../node-worker/guards/healer.ts';
 import { SlaveGuard } from '../../../node-worker/guards/slave-guard.ts';
-import { createEngine } from '../../../node-worker/kernel/create-engine.ts';
 import type { NodeDependencies } from '../../../node-worker/mounts/dependencies.ts';
 import type { PlacedContainer, RuntimeContainer } from '../../../node-worker/runtime/cri.ts';
 import type { Notice } from '../../../node-worker/state/mount-record.ts';
 import { attach } from '../../../node-worker/steps/attach.ts';
 import { attachInput, inTime, MemoryNode, TARGET } from '../../node-worker/memory-node.ts';
 import { type StartOptions, startContainer, type TestContainer } from '../container.ts';
-
-const engine = createEngine();
+import { engine } from '../engine.ts';
 
 /** A node worker with the real kernel and real containers; only kube-apiserver and the kubelet are in memory. */
 export class KernelNode {
@@ -108,8 +106,11 @@ export class KernelNode {
 
   async stop(): Promise<void> {
     await this.#stopWatching();
-    await Promise.all(this.#containers.map((container) => container.stop()));
-    this.memory.remove();
+    try {
+      await Promise.all(this.#containers.map((container) => container.stop()));
+    } finally {
+      this.memory.remove();
+    }
   }
 }
 
