@@ -4,7 +4,7 @@ import type { Grant } from '../kernel/engine.ts';
 import { lockOf, type NodeDependencies } from '../mounts/dependencies.ts';
 import { endOfSlaveNow } from '../mounts/ownership.ts';
 import type { PlacedContainer } from '../runtime/cri.ts';
-import { ownKernelOf } from '../runtime/shared-kernel.ts';
+import { unsupported } from '../runtime/unsupported.ts';
 import type { MountRecord } from '../state/mount-record.ts';
 import { grantsOf } from '../state/mount-store.ts';
 
@@ -35,7 +35,7 @@ export async function takeOrphansBack(deps: Deps): Promise<void> {
 async function takeOrphanBack(deps: Deps, container: PlacedContainer): Promise<void> {
   const { engine, store, log } = deps;
   const { id, pid, spec } = container;
-  if (store.later.some(({ containerId }) => containerId === id) || ownKernelOf(container) !== undefined) return;
+  if (store.later.some(({ containerId }) => containerId === id) || unsupported(container) !== undefined) return;
   // What a mount still has while it is being changed must not be given to it by the way.
   if (heldIn(deps, id).some(({ phase }) => phase !== 'attached')) return;
   const handle = engine.openContainer({ containerId: id, pid, spec });

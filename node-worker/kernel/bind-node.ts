@@ -43,15 +43,17 @@ export function makeTarget(container: ContainerRoot, dev: Dev, parts: readonly s
 export function mountNode(container: ContainerRoot, dev: Dev, parts: readonly string[], device: DeviceNode): void {
   const { uid, gid } = idsOf(container);
   const node = { ...device, uid: uid(device.uid), gid: gid(device.gid) };
-  const mount = (target: number): void => {
+  const mount = (parent: number, target: number): void => {
     if (!isTarget(target)) throw new SyscallError('move_mount', 'EEXIST', device.path);
-    withMountOfNode(node, (mountFd) =>
+    withMountOfNode(node, parent, (mountFd) =>
       inNamespaceOf(container, () =>
         syscall('move_mount', [mountFd, '', target, '', MOVE_MOUNT_BOTH_EMPTY_PATHS], device.path),
       ),
     );
   };
-  withDirectory(dev, parts.slice(0, -1), (parent) => withPath(parent, parts.at(-1) ?? '', O_NOFOLLOW, mount));
+  withDirectory(dev, parts.slice(0, -1), (parent) =>
+    withPath(parent, parts.at(-1) ?? '', O_NOFOLLOW, (target) => mount(parent, target)),
+  );
 }
 
 /** Undo of `mountNode`. Returns whether a node was mounted. */

@@ -4,6 +4,7 @@ import { makedev } from './device-number.ts';
 import type { DeviceNode } from './engine.ts';
 import { MNT_DETACH, O_DIRECTORY, O_PATH, OPEN_TREE_CLONE } from './flags.ts';
 import { andBack, CLONE_NEWNS, inMountNamespace } from './mount-namespace.ts';
+import { labelAs } from './security-label.ts';
 import { syscall } from './syscall.ts';
 
 /** include/uapi/linux/mount.h */
@@ -26,16 +27,17 @@ interface Workbench {
 let workbench: Workbench | undefined;
 
 /**
- * Runs `use` with a detached mount of nothing but the node, with owner and mode of the device as the host sees them. It
- * ends with `use` unless that moves it somewhere. Throws `SyscallError`.
+ * Runs `use` with a detached mount of nothing but the node, with owner and mode of the device as the host sees them, and the label of
+ * `model`, a directory of its container. It ends with `use` unless that moves it somewhere. Throws `SyscallError`.
  */
-export function withMountOfNode<T>(device: DeviceNode, use: (mountFd: number) => T): T {
+export function withMountOfNode<T>(device: DeviceNode, model: number, use: (mountFd: number) => T): T {
   workbench ??= andBack(makeWorkbench);
   const { namespace, directory } = workbench;
   syscall('mknodat', [directory, NODE, typeOf(device) | 0o600, makedev(device.major, device.minor)]);
   try {
     syscall('fchownat', [directory, NODE, device.uid, device.gid, 0]);
     syscall('fchmodat', [directory, NODE, device.mode]);
+    labelAs(model, directory, NODE);
     const mountFd = inMountNamespace(namespace, () => syscall('open_tree', [directory, NODE, OPEN_TREE_CLONE]));
     try {
       return use(mountFd);

@@ -16,7 +16,7 @@ import { preflight } from '../mounts/preflight.ts';
 import { undoAttach, usersLeft } from '../mounts/take-back.ts';
 import { busy } from '../mounts/users.ts';
 import type { RuntimeContainer } from '../runtime/cri.ts';
-import { ownKernelOf } from '../runtime/shared-kernel.ts';
+import { unsupported } from '../runtime/unsupported.ts';
 import { type MountRecord, mountedDevicesOf, type RecordedDevice } from '../state/mount-record.ts';
 import { checkAlive } from './await-allocation.ts';
 import { stillFound, wasLive } from './findings.ts';
@@ -82,9 +82,9 @@ async function runningContainer(deps: NodeDependencies, { target }: MountRequest
   if (container === undefined) {
     throw fail('ContainerNotReady', `Cannot attach to container "${target.container}": it must be running, is not`);
   }
-  const ownKernel = ownKernelOf(container);
-  if (ownKernel === undefined) return container;
-  throw fail('ContainerUnsupported', `Cannot attach to container "${target.container}": ${ownKernel}`);
+  const reason = unsupported(container);
+  if (reason === undefined) return container;
+  throw fail('ContainerUnsupported', `Cannot attach to container "${target.container}": ${reason}`);
 }
 
 /**

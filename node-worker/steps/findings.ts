@@ -7,7 +7,7 @@ import { hostOf } from '../drivers/host.ts';
 import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { NodeDependencies } from '../mounts/dependencies.ts';
-import { ownKernelOf } from '../runtime/shared-kernel.ts';
+import { unsupported } from '../runtime/unsupported.ts';
 import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
 import { claimedDevices } from './claimed-devices.ts';
 
@@ -145,9 +145,9 @@ export async function liveDevices(
   if (running.length === 0)
     throw fail('ContainerNotReady', `Cannot see what "${name}" has: none of its containers runs`);
   for (const container of running) {
-    const ownKernel = ownKernelOf(container);
-    if (ownKernel !== undefined) {
-      throw fail('ContainerUnsupported', `Cannot see what "${name}" has: ${ownKernel}`);
+    const reason = unsupported(container);
+    if (reason !== undefined) {
+      throw fail('ContainerUnsupported', `Cannot see what "${name}" has: ${reason}`);
     }
     const handle = engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
     try {

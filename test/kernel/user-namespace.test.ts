@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import type { ContainerHandle } from '../../node-worker/kernel/engine.ts';
+import { stableBytes, syscall } from '../../node-worker/kernel/syscall.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
+import { engine } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
-const engine = createEngine();
+/** Of the files of one container, as container-selinux has them. */
+const LABEL = 'system_u:object_r:container_file_t:s0:c12,c34';
+
 let container: TestContainer;
 let handle: ContainerHandle;
 beforeAll(cleanUp);
@@ -61,6 +64,19 @@ describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i'
     expect(await engine.revoke(handle, plan, [])).toMatchObject({ rulesChanged: 0, nodesRemoved: [] });
     expect(whereabouts()).toEqual(mine);
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toMatch(/ \/sys .* tmpfs /);
+  });
+
+  // As a file system for everything in a container of SELinux has it; this kernel may have none, and keep it as any attribute.
+  test('gets nodes with the label of its own files', async () => {
+    const bytes = stableBytes(LABEL.length);
+    bytes.write(LABEL, 'latin1');
+    syscall('setxattr', [`/proc/${container.pid}/root/dev`, 'security.selinux', bytes, LABEL.length, 0]);
+    const plan = await engine.plan(handle, 'a', [FUSE], []);
+    await engine.grant(handle, plan, []);
+    bytes.fill(0);
+    syscall('getxattr', [`/proc/${container.pid}/root/dev/fuse`, 'security.selinux', bytes, bytes.length]);
+    expect(bytes.toString('latin1', 0, LABEL.length)).toBe(LABEL);
+    await engine.revoke(handle, plan, []);
   });
 
   test('is refused where something else is in the way, and keeps it', async () => {

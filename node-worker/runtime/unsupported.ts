@@ -6,8 +6,14 @@ const SHARED_KERNEL_SHIMS = /^io\.containerd\.(runc|runtime|crun|youki)\b/;
 const OWN_KERNEL_HANDLERS =
   /kata|runsc|gvisor|firecracker|cloud-hypervisor|qemu|\bclh\b|\bfc\b|urunc|wasm|spin|peerpods|remote/i;
 
+/** Sysbox moves a container's processes into cgroups of its own below that of the container. */
+const OWN_CGROUPS_HANDLERS = /sysbox/i;
+
 /** Why devices cannot be changed from outside of the container; undefined when they can. */
-export function ownKernelOf({ runtimeHandler, runtimeType }: RuntimeContainer): string | undefined {
+export function unsupported({ runtimeHandler, runtimeType }: RuntimeContainer): string | undefined {
+  if (OWN_CGROUPS_HANDLERS.test(runtimeHandler)) {
+    return `its runtime "${runtimeHandler}" keeps it in cgroups of its own, which is not supported`;
+  }
   if (runtimeType !== undefined) {
     return SHARED_KERNEL_SHIMS.test(runtimeType)
       ? undefined

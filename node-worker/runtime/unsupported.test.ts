@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { ownKernelOf } from './shared-kernel.ts';
+import { unsupported } from './unsupported.ts';
 
-describe('ownKernelOf()', () => {
+describe('unsupported()', () => {
   test.each([
     ['', 'io.containerd.runc.v2'],
     ['nvidia', 'io.containerd.runc.v2'],
@@ -12,8 +12,8 @@ describe('ownKernelOf()', () => {
     ['runc', undefined],
     ['crun', undefined],
     ['nvidia-cdi', undefined],
-  ])('takes handler "%s" with shim %s for one on the kernel of the node', (runtimeHandler, runtimeType) => {
-    expect(ownKernelOf({ id: 'c', pid: 1, runtimeHandler, runtimeType })).toBeUndefined();
+  ])('takes handler "%s" with shim %s for one that can be changed', (runtimeHandler, runtimeType) => {
+    expect(unsupported({ id: 'c', pid: 1, runtimeHandler, runtimeType })).toBeUndefined();
   });
 
   test.each([
@@ -24,8 +24,13 @@ describe('ownKernelOf()', () => {
     ['kata-qemu', undefined, 'its runtime "kata-qemu" does not run it on the kernel of the node'],
     ['gvisor', undefined, 'its runtime "gvisor" does not run it on the kernel of the node'],
     ['runsc', undefined, 'its runtime "runsc" does not run it on the kernel of the node'],
+    [
+      'sysbox-runc',
+      'io.containerd.runc.v2',
+      'its runtime "sysbox-runc" keeps it in cgroups of its own, which is not supported',
+    ],
     ['kata-clh', undefined, 'its runtime "kata-clh" does not run it on the kernel of the node'],
-  ])('says why not, of handler "%s" with shim %s', (runtimeHandler, runtimeType, why) => {
-    expect(ownKernelOf({ id: 'c', pid: 1, runtimeHandler, runtimeType })).toBe(why);
+  ])('says why it cannot be changed, of handler "%s" with shim %s', (runtimeHandler, runtimeType, why) => {
+    expect(unsupported({ id: 'c', pid: 1, runtimeHandler, runtimeType })).toBe(why);
   });
 });
