@@ -10,9 +10,12 @@ export const CHART = join(import.meta.dirname, 'chart');
 /** Runs Helm, which is built at the first call on a machine. Answers what it prints. @throws with what it complains of */
 export type Helm = (...args: readonly string[]) => Promise<string>;
 
+/** The program's file. */
+export const helmProgram = async (): Promise<string> => join(await ensureTool(HELM), 'helm');
+
 /** Helm, without plugins or settings of this machine. */
 export async function ensureHelm(): Promise<Helm> {
-  const command = join(await ensureTool(HELM), 'helm');
+  const command = await helmProgram();
   return async (...args) => {
     const home = mkdtempSync(join(tmpdir(), 'helm-'));
     try {

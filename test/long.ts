@@ -45,6 +45,7 @@ const LONG: readonly Part[] = [
   onCluster('upgrade', 6, 'upgrade'),
   // Last but for chaos: they install the product anew.
   onCluster('quick start', 6, 'quick-start'),
+  onCluster('cert-manager', 12, 'cert-manager'),
   onCluster('removal', 15, 'removal'),
   ...[1, 2].map(
     (seed): Part => ({

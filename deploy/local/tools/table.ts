@@ -156,6 +156,14 @@ export const HELM: Tool = {
   usualMinutes: 2,
 };
 
+/** For the test of its certificates. The programs of later releases are modules of their own, which no module proxy has. */
+export const CERT_MANAGER: Tool = {
+  name: 'cert-manager',
+  version: '1.11.5',
+  packages: ['cainjector', 'controller'].map((name) => `github.com/cert-manager/cert-manager/cmd/${name}`),
+  usualMinutes: 5,
+};
+
 /** A driver of dynamic resource allocation that nobody here has written. */
 export const DRA_EXAMPLE_DRIVER: Tool = {
   name: 'dra-example-driver',
