@@ -62,6 +62,9 @@ export function nodeLease(node: string): string {
 /** Seconds without renewal after which a node worker counts as gone; it renews three times as often. */
 export const NODE_LEASE_SECONDS = 9;
 
+/** The same for one that was asked to end: the next one may only be on its way, and its image may have to be pulled first. */
+export const NODE_RESTART_SECONDS = 20;
+
 /**
  * Name of the slave pod `index` (from 0) of a mount for the pod `pod`. `mountUid` is the mount's `metadata.uid`, so that a retry
  * finds the slave that is there and two mounts never share one. At most 63 characters.

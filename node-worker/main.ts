@@ -156,7 +156,7 @@ async function stop(signal: string): Promise<void> {
   log.info({ signal }, 'stopping');
   await worker.stop();
   // Not before: what still waits in the queue is for the next worker, and must not be told that there is none.
-  lease.stop();
+  await lease.stop();
   stopping.abort();
   await healer.stop();
   await allocations.stop();

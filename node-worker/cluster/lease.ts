@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { NODE_LEASE_SECONDS, nodeLease } from '../../contract/names.ts';
+import { NODE_LEASE_SECONDS, NODE_RESTART_SECONDS, nodeLease } from '../../contract/names.ts';
 import type { KubeApi } from '../../process/kube-api.ts';
 
 export interface LeaseOptions {
@@ -13,13 +13,13 @@ export interface LeaseOptions {
 const LEASE = z.looseObject({ spec: z.looseObject({}).optional() });
 type Lease = z.infer<typeof LEASE>;
 
-/** Shows that this node worker is alive: renews its Lease until stopped, three times in its duration. */
+/** Shows that this node worker is alive: renews its Lease until it is stopped, three times in its duration. */
 export class LeaseRenewal {
   readonly #options: LeaseOptions;
   readonly #folder: string;
   #lease: Lease | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #renewing = false;
+  #renewing: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -31,30 +31,35 @@ export class LeaseRenewal {
     this.#timer ??= setInterval(() => this.#tick(), (NODE_LEASE_SECONDS * 1_000) / 3);
   }
 
-  stop(): void {
+  /** Renews it for the last time: until then nobody takes the node for one without a node worker. */
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
+    await this.#renewing;
+    await this.#renew(NODE_RESTART_SECONDS);
   }
 
   #tick(): void {
-    if (this.#renewing) return;
-    this.#renewing = true;
-    this.#renew()
-      .catch((err: unknown) => {
-        this.#lease = undefined;
-        this.#options.onError(err);
-      })
-      .finally(() => {
-        this.#renewing = false;
-      });
+    this.#renewing ??= this.#renew(NODE_LEASE_SECONDS).finally(() => {
+      this.#renewing = undefined;
+    });
   }
 
-  async #renew(): Promise<void> {
+  async #renew(seconds: number): Promise<void> {
+    try {
+      await this.#write(seconds);
+    } catch (err) {
+      this.#lease = undefined;
+      this.#options.onError(err);
+    }
+  }
+
+  async #write(leaseDurationSeconds: number): Promise<void> {
     const { api, namespace, node } = this.#options;
     const name = nodeLease(node);
     const path = `${this.#folder}/${name}`;
     this.#lease ??= LEASE.optional().parse(await api.get(path));
     const renewTime = microTime(new Date());
-    const spec = { holderIdentity: node, leaseDurationSeconds: NODE_LEASE_SECONDS, renewTime };
+    const spec = { holderIdentity: node, leaseDurationSeconds, renewTime };
     if (this.#lease === undefined) {
       const kind = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
       const lease = { ...kind, metadata: { namespace, name }, spec: { ...spec, acquireTime: renewTime } };
