@@ -153,7 +153,7 @@ describe('LeaseRenewal', () => {
     const renewal = new LeaseRenewal({ api, namespace: 'ns', node: 'n1', onError: done.reject });
     renewal.start();
     await done.promise;
-    renewal.stop();
-    expect(requests).toEqual(['GET device-mounter-node-n1', 'POST leases']);
+    await renewal.stop();
+    expect(requests).toEqual(['GET device-mounter-node-n1', 'POST leases', 'PUT device-mounter-node-n1']);
   });
 });

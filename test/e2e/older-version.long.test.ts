@@ -50,9 +50,10 @@ async function unmounted(all: readonly Standing[]): Promise<void> {
   }
 }
 
-async function setControlWorker(to: string): Promise<void> {
+/** As an administrator takes the last change of it back, and the next time that of this. */
+async function rollBackControlWorker(): Promise<void> {
   const name = 'device-mounter-control';
-  await kubectlOk(['set', 'image', `deployment/${name}`, `control=${to}`, `--namespace=${PRODUCT_NAMESPACE}`]);
+  await kubectlOk(['rollout', 'undo', `deployment/${name}`, `--namespace=${PRODUCT_NAMESPACE}`]);
   await rolledOut('deployments', name);
 }
 
@@ -66,10 +67,12 @@ test('the older control worker goes on with mounts of the newer one, and the new
   const half = Math.ceil(NODES.length / 2);
   await unmounted(byOlder.slice(0, half));
   byNewer = await startStanding('/dev/net/tun');
-  await setControlWorker(image);
+  await rollBackControlWorker();
+  expect(await imageOfProduct()).toBe(image);
   await expectStanding([...byOlder.slice(half), ...byNewer]);
   await unmounted(byNewer.slice(0, half));
-  await setControlWorker(product);
+  await rollBackControlWorker();
+  expect(await imageOfProduct()).toBe(product);
   await expectStanding([...byOlder.slice(half), ...byNewer.slice(half)]);
   await unmounted([...byOlder.slice(half), ...byNewer.slice(half)]);
 });
