@@ -4,10 +4,24 @@ import { expect, test } from '@jest/globals';
 import { PACKAGES } from './prerequisites.ts';
 import { REPOSITORY } from './state.ts';
 
-/** Asked for by `missingPrerequisites` or `ensureSystemPackages`, or come with Node. */
-const ASKED_FOR = ['apt-get', 'gcc', 'go', 'node', 'npm'];
+/** Asked for by `missingPrerequisites` or `ensureSystemPackages`, or come with Node, or what this repository came by. */
+const ASKED_FOR = ['apt-get', 'gcc', 'git', 'go', 'node', 'npm'];
 /** In packages that every Debian has (`Essential: yes`, or Priority `required`): bash, coreutils, dash, mount, tar. */
-const ESSENTIAL = ['bash', 'chroot', 'cp', 'ldd', 'mknod', 'mount', 'mv', 'sh', 'sleep', 'stat', 'tar', 'umount'];
+const ESSENTIAL = [
+  'bash',
+  'cat',
+  'chroot',
+  'cp',
+  'ldd',
+  'mknod',
+  'mount',
+  'mv',
+  'sh',
+  'sleep',
+  'stat',
+  'tar',
+  'umount',
+];
 /** A command's name as a literal, first in a call that starts it. */
 const START = /(?<![.\w])(?:spawn|spawnSync|execFile\w*|run|runSync|runToFile|ended)\(\s*'([\w/.-]+)'/g;
 

@@ -6,18 +6,21 @@ import { find } from './kube.ts';
 import { signal } from './signal.ts';
 import { until } from './until.ts';
 
-/** When the node worker renewed its Lease last, in milliseconds since 1970; 0 when it has none. */
-export async function leaseRenewedMs(node: string): Promise<number> {
+/** Its Lease: when the node worker renewed it last, and until when that counts, in milliseconds since 1970; 0 when it has none. */
+async function leaseOf(node: string): Promise<{ readonly renewedMs: number; readonly endsMs: number }> {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${PRODUCT_NAMESPACE}/leases/${nodeLease(node)}`;
-  const lease = await find<{ spec: { renewTime: string } }>(path);
-  return lease === undefined ? 0 : Date.parse(lease.spec.renewTime);
+  const lease = await find<{ spec: { renewTime: string; leaseDurationSeconds: number } }>(path);
+  const renewedMs = lease === undefined ? 0 : Date.parse(lease.spec.renewTime);
+  return { renewedMs, endsMs: renewedMs + (lease?.spec.leaseDurationSeconds ?? 0) * 1_000 };
 }
+
+export const leaseLapsed = async (node: string): Promise<boolean> => (await leaseOf(node)).endsMs < Date.now();
 
 /** Waits until another process has taken the place of a killed node worker and is ready: for a while its pod is still called ready. */
 export async function nodeWorkerReplaced(node: ClusterNode, killed: number): Promise<void> {
   await until(`a new node worker of ${node.name}`, async () => (await nodeWorkerPid(node)) !== killed);
   const since = Date.now();
-  await until(`the new node worker of ${node.name} to serve`, async () => (await leaseRenewedMs(node.name)) > since);
+  await until(`the new node worker of ${node.name} to serve`, async () => (await leaseOf(node.name)).renewedMs > since);
   await daemonPodReady('device-mounter-node', node.name);
 }
 

@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
-import { NODE_LABEL, NODE_LEASE_SECONDS } from '../../../contract/names.ts';
+import { NODE_LABEL } from '../../../contract/names.ts';
 import { stopProcess } from '../../stop-process.ts';
 import { nodeWorkerPid } from '../cluster.ts';
 import { daemonPodReady, place } from '../daemon-sets.ts';
 import { deviceState } from '../device-state.ts';
 import { ask, failureIn, messageOf } from '../kube.ts';
 import { isMine, laneNode } from '../lane.ts';
-import { leaseRenewedMs, nodeWorkerReplaced } from '../node-workers.ts';
+import { leaseLapsed, nodeWorkerReplaced } from '../node-workers.ts';
 import { expectNothingMounted, FUSE, mount, mountOk, slavesGone, unmount } from '../pods.ts';
 import { settled } from '../settled.ts';
 import { signal } from '../signal.ts';
@@ -28,9 +28,6 @@ afterEach(async () => {
   await targets.remove();
 });
 afterAll(expectNoPods);
-
-const leaseLapsed = async (): Promise<boolean> =>
-  (await leaseRenewedMs(node.name)) + NODE_LEASE_SECONDS * 1_000 < Date.now();
 
 /**
  * Kills the node worker with SIGKILL at the moment one of its helper processes enters the system call `name`: strace stops the helper
@@ -126,7 +123,7 @@ if (isMine(2))
     const pod = await target();
     await enabled(null);
     try {
-      await until('the Lease of the node worker to lapse', leaseLapsed);
+      await until('the Lease of the node worker to lapse', () => leaseLapsed(node.name));
       const refused = await mount(pod, FUSE);
       expect(messageOf(refused)).toMatch(/device-mounter-enable=enable/);
     } finally {
