@@ -11,8 +11,8 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
 /**
  * Runs everything: `npm test`. Suites by name as arguments: only those. Its last line counts all tests together. What needs the machine
  * runs one after the other: what changes settings of its kernel, while the cluster of the end-to-end tests starts; a lane of tests for
- * each node, side by side; what concerns the whole cluster. Beside all that, with what they leave of the processors, run the suites that
- * need no cluster.
+ * each node and one for the kernel, side by side; what concerns the whole cluster. Beside all that, with what they leave of the
+ * processors, run the suites that need nothing.
  */
 const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine-at-once', '--runInBand') };
 const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: () => startCluster() };
@@ -21,7 +21,7 @@ const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   budgetSeconds: 420,
   run: () => jest(name, '--runInBand'),
 }));
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jestBeside('kernel-at-once', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel-at-once', '--runInBand') };
 const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 40, run: check },
@@ -68,12 +68,8 @@ const starting = needsCluster ? report.run(START) : undefined;
 const besides = oneByOne(BESIDES);
 await oneByOne([MACHINE]);
 const isReady = await starting;
-const kernel = oneByOne([KERNEL]);
-if (isReady) await Promise.all(NODES.map((suite) => oneByOne([suite])));
-await Promise.all([
-  oneByOne(isReady ? [CLUSTER] : []),
-  Promise.all([kernel, besides]).then(() => oneByOne([WORKFLOWS])),
-]);
+await Promise.all([...(isReady ? NODES : []), KERNEL].map((suite) => oneByOne([suite])));
+await Promise.all([oneByOne(isReady ? [CLUSTER] : []), besides.then(() => oneByOne([WORKFLOWS]))]);
 if (needsCluster) await report.run({ name: 'cluster stop', budgetSeconds: 20, run: () => stopCluster(traces) });
 process.exitCode = report.end();
 

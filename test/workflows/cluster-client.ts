@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Client, WithStartWorkflowOperation } from '@temporalio/client';
+import { type Client, WithStartWorkflowOperation, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
 import { type Owners, temporalOwners } from '../../activities/owners.ts';
 import { TemporalMounts } from '../../apiserver/mounts/temporal-mounts.ts';
 import type { DeviceMount, DeviceMountList } from '../../contract/device-mount.ts';
@@ -10,6 +10,18 @@ import { ClusterClaim } from '../../process/cluster-claim.ts';
 import type { ClusterIdentity } from '../../process/cluster-identity.ts';
 import { eventually } from './outcome.ts';
 import { NAMESPACE } from './requests.ts';
+
+/** Asks again as long as Temporal does not answer in time, as on a busy machine: it knows what it was asked by the id of the update. */
+async function untilAnswered<T>(ask: (updateId: string) => Promise<T>): Promise<T> {
+  const updateId = randomUUID();
+  for (;;) {
+    try {
+      return await ask(updateId);
+    } catch (err) {
+      if (!(err instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) throw err;
+    }
+  }
+}
 
 /** The workflows of one cluster, as their clients reach them. */
 export class ClusterClient {
@@ -42,24 +54,28 @@ export class ClusterClient {
   /** Starts a mount and waits until it is mounted or has failed, as the apiserver does. */
   async mount(signed: Signed<MountRequest>): Promise<DeviceMount> {
     const { name, target } = signed.request;
-    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
-      workflowId: mountWorkflowId(this.identity.name, target.namespace, name),
-      taskQueue: this.queue,
-      args: [signed],
-      workflowIdConflictPolicy: 'USE_EXISTING',
+    return untilAnswered((updateId) => {
+      const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
+        workflowId: mountWorkflowId(this.identity.name, target.namespace, name),
+        taskQueue: this.queue,
+        args: [signed],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      });
+      return this.client.workflow.executeUpdateWithStart(UPDATES.mounted, { startWorkflowOperation, updateId });
     });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.mounted, { startWorkflowOperation });
   }
 
   async unmount(signed: Signed<UnmountRequest>): Promise<DeviceMountList> {
     const { id, target } = signed.request;
-    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
-      workflowId: unmountWorkflowId(this.identity.name, target.namespace, id),
-      taskQueue: this.queue,
-      args: [signed],
-      workflowIdConflictPolicy: 'USE_EXISTING',
+    return untilAnswered((updateId) => {
+      const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
+        workflowId: unmountWorkflowId(this.identity.name, target.namespace, id),
+        taskQueue: this.queue,
+        args: [signed],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      });
+      return this.client.workflow.executeUpdateWithStart(UPDATES.released, { startWorkflowOperation, updateId });
     });
-    return this.client.workflow.executeUpdateWithStart(UPDATES.released, { startWorkflowOperation });
   }
 
   /** One run of the reconciler. */
