@@ -21,16 +21,16 @@ const paths = statePaths(process.env);
 const folder = mkdtempSync(join(tmpdir(), 'device-mounter-older-'));
 const report = new Report();
 
-async function upgrade(): Promise<Result> {
+const upgrade = async (): Promise<Result> => {
   const archive = join(folder, 'source.tar');
-  await run('git', ['archive', '--output', archive, commit ?? ''], { cwd: REPOSITORY });
+  await run('git', ['archive', '--output', archive, commit], { cwd: REPOSITORY });
   await run('tar', ['-xf', archive, '-C', folder]);
   rmSync(archive);
   const image = await productImage(join(cacheFolder(process.env), 'images'), folder);
   await loadImage(paths, loadCluster(paths.root).nodes, image);
   const older = { image: image.tag, deploy: join(folder, 'deploy') };
   return await jest('e2e-long', '--runInBand', 'older-version', '--globals', JSON.stringify({ older }));
-}
+};
 
 try {
   const traces = await readTracesBefore();
