@@ -69,6 +69,7 @@ if (isMine(0))
     const pod = await target();
     await place('device-mounter-node', node.name, 'away');
     try {
+      await until('its Lease to lapse', () => leaseLapsed(node.name));
       const refused = await mount(pod, FUSE, '&wait_second=38');
       expect([refused.status, failureIn(refused)]).toEqual([503, 'NodeUnreachable']);
       await slavesGone(pod);
