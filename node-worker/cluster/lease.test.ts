@@ -8,10 +8,12 @@ interface Lease {
 
 let lease: Lease | undefined;
 let errors: unknown[] = [];
+/** Resolves at the next write. */
+let written = Promise.withResolvers<void>();
 let renewal: LeaseRenewal | undefined;
 afterEach(async () => {
   await renewal?.stop();
-  [lease, errors, renewal] = [undefined, [], undefined];
+  [lease, errors, renewal, written] = [undefined, [], undefined, Promise.withResolvers<void>()];
 });
 
 /** kube-apiserver with one Lease, which may refuse to write. */
@@ -21,6 +23,7 @@ function renewalWith(refusal?: Error): LeaseRenewal {
     send: async (_method, _path, body) => {
       if (refusal !== undefined) throw refusal;
       lease = body as Lease;
+      written.resolve();
       return lease;
     },
   };
@@ -42,9 +45,9 @@ test('stop() leaves the node its time until the next node worker, also when the 
 
 test('the next node worker takes that back', async () => {
   await renewalWith().stop();
+  written = Promise.withResolvers<void>();
   renewalWith().start();
-  // What follows its start is already under way when a promise has been waited for a few times.
-  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  await written.promise;
   expect(lease?.spec.leaseDurationSeconds).toBe(9);
 });
 

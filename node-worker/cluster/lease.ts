@@ -31,7 +31,7 @@ export class LeaseRenewal {
     this.#timer ??= setInterval(() => this.#tick(), (NODE_LEASE_SECONDS * 1_000) / 3);
   }
 
-  /** Renews it for the last time: until then nobody takes the node for one without a node worker. */
+  /** Renews it for the last time, for as long as the next node worker may take to be there. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#renewing;
