@@ -11,6 +11,7 @@ import { type ProjectMountInput, projectMount } from './project-mount.ts';
 import { type FailedUnmount, type PublishInput, publish, publishFailedUnmount } from './publish.ts';
 import { type Reservation, type ReserveInput, reserveDevices } from './reserve-devices.ts';
 import { confirmMounts, settleMount, showMount } from './settle-mount.ts';
+import { type Shortage, type ShortageInput, shortage } from './shortage.ts';
 import { type SurveyInput, type SurveyPage, surveyMounts } from './survey-mounts.ts';
 import { type TargetState, targetState } from './target.ts';
 
@@ -20,6 +21,7 @@ export interface ClusterActivities {
   deleteSlave(input: DeleteSlaveInput): Promise<void>;
   findMounts(input: FindMountsInput): Promise<readonly FoundMount[]>;
   nodeState(input: { readonly node: string }): Promise<NodeState>;
+  shortage(input: ShortageInput): Promise<Shortage>;
   targetState(input: { readonly target: Target }): Promise<TargetState>;
   surveyMounts(input?: SurveyInput): Promise<SurveyPage>;
   /** Starts an owner for a mount; one that has started in the meantime stays. */
@@ -47,6 +49,7 @@ export function createClusterActivities(deps: Dependencies): ClusterActivities {
     deleteSlave: (input) => deleteSlave(deps, input),
     findMounts: (input) => findMounts(deps, input),
     nodeState: ({ node }) => nodeState(deps, node),
+    shortage: (input) => shortage(deps, input),
     targetState: ({ target }) => targetState(deps.cluster, target),
     surveyMounts: (input) => surveyMounts(deps, input),
     adoptMount: async ({ signed, mount }) => void (await deps.owners.adopt(signed, mount)),

@@ -39,6 +39,8 @@ export interface Cluster {
     labels: string,
     namespace?: string,
   ): Promise<{ readonly items: readonly V1Pod[]; readonly resourceVersion: string }>;
+  /** All pods that are bound to a node, also those that have ended. */
+  podsOn(node: string): Promise<readonly V1Pod[]>;
   /** Ends when the server closes the watch; throws `ClusterError` 410 when `resourceVersion` is too old. */
   watchPods(labels: string, resourceVersion: string, signal: AbortSignal, namespace?: string): AsyncIterable<PodEvent>;
   createEvent(namespace: string, event: CoreV1Event): Promise<void>;

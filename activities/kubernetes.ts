@@ -75,6 +75,9 @@ export function kubernetesCluster(config: KubeConfig, callMs?: number): Cluster 
       );
       return { items: list.items, resourceVersion: list.metadata?.resourceVersion ?? '' };
     },
+    async podsOn(node: string): Promise<readonly V1Pod[]> {
+      return (await answered(lists.listPodForAllNamespaces({ fieldSelector: `spec.nodeName=${node}` }))).items;
+    },
     watchPods: (
       labels: string,
       resourceVersion: string,

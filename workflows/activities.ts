@@ -20,7 +20,8 @@ import {
   SURVEY,
 } from './timeouts.ts';
 
-export const { nodeState, targetState, adoptMount, settleMount, tellOwner } = proxyActivities<ClusterActivities>(CHECK);
+export const { nodeState, shortage, targetState, adoptMount, settleMount, tellOwner } =
+  proxyActivities<ClusterActivities>(CHECK);
 export const { checkAdoption } = proxyActivities<ClusterActivities>(ADOPT);
 export const { deleteSlave } = proxyActivities<ClusterActivities>(DELETE);
 export const { publish, publishFailedUnmount } = proxyActivities<ClusterActivities>(PUBLISH);
@@ -45,7 +46,8 @@ export function isFinal(err: unknown): boolean {
 
 /**
  * A short step on the way to an answer: tried once by the process that has the workflow at hand, with no round through Temporal; when that
- * fails and may pass, a step that Temporal shows and repeats.
+ * fails and may pass, a step that Temporal shows and repeats. Not while something else is being cancelled: what comes of both would be repeated in
+ * another order (https://github.com/temporalio/sdk-rust/issues/803).
  */
 function atOnce<Input, Answer>(
   first: (input: Input) => Promise<Answer>,

@@ -11,6 +11,7 @@ import { endOfTarget } from './hold.ts';
 import { failureOfEnd, type MountEnds } from './mount-ends.ts';
 import type { MountOutcome } from './mount-outcome.ts';
 import { attachOnNode, detachPatiently } from './node.ts';
+import type { PluginRestart } from './plugin-restart.ts';
 import { type Register, saga } from './saga.ts';
 import type { SlaveScheduling } from './slave-scheduling.ts';
 import { madeSlaves } from './slaves.ts';
@@ -22,17 +23,22 @@ export interface MountContext {
   readonly ends: MountEnds;
   readonly outcome: MountOutcome;
   readonly scheduling: SlaveScheduling;
+  readonly restart: PluginRestart;
 }
 
 /**
- * Makes the mount within the deadline of its request, or undoes what was begun.
+ * Makes the mount within the deadline of its request, or undoes what was begun. Begins again when a slave was refused because its device plugin
+ * restarts.
+ * @param turn `again`: after such a restart
  * @throws any of `FAILURES`, or a cancellation, when all is undone; RollbackIncomplete when it is not
  */
-export async function establish(context: MountContext): Promise<void> {
-  const { request } = context.input;
+export async function establish(context: MountContext, turn: 'first' | 'again' = 'first'): Promise<void> {
+  const { input, record, restart } = context;
+  const { request } = input;
   const scope = new CancellationScope();
   const guard = new CancellationScope();
   let stopped: unknown;
+  let isToBeginAgain = false;
   const guarding = guard.run(async () => {
     // Not 0, which would mean no limit.
     const ended = await condition(() => context.ends.next !== undefined, Math.max(1, remainingMs(request)));
@@ -46,22 +52,31 @@ export async function establish(context: MountContext): Promise<void> {
     await scope.run(() =>
       saga(async (register) => {
         try {
+          if (turn === 'again') await restart.pause();
           await steps(context, register);
         } catch (err) {
           // The undo ends the slave, which must not be taken for the reason.
           guard.cancel();
           stopped ??= err;
-          if (failureOf(stopped)?.type === 'SlaveEnded') stopped = await reasonBehind(context, stopped);
-          context.outcome.failed(stopped);
+          if (failureOf(stopped)?.type === 'SlaveEnded') {
+            stopped = await reasonBehind(context, stopped);
+            isToBeginAgain = await restart.explains(stopped, record.status, remainingMs(request));
+          }
+          if (!isToBeginAgain) context.outcome.failed(stopped);
           throw err;
         }
       }),
     );
   } catch (err) {
-    throw failureOf(err)?.type === 'RollbackIncomplete' ? err : (stopped ?? err);
+    if (failureOf(err)?.type === 'RollbackIncomplete') throw err;
+    if (!isToBeginAgain) throw stopped ?? err;
   } finally {
     guard.cancel();
   }
+  if (!isToBeginAgain) return;
+  // What is still told of these slaves does not count any more.
+  record.change({ slaves: [], message: `Trying again: ${failureOf(stopped)?.message}` });
+  await establish(context, 'again');
 }
 
 /** With its target a slave ends, too; then the target is the reason, whichever was heard of first. */
@@ -116,7 +131,7 @@ async function steps(context: MountContext, register: Register): Promise<void> {
   );
 }
 
-type Doing = Pick<MountContext, 'input' | 'record' | 'scheduling'>;
+type Doing = Pick<MountContext, 'input' | 'record' | 'scheduling' | 'restart'>;
 
 function undoSlave({ request }: MountInput, name: string, register: Register): void {
   const { namespace, podUid: targetUid } = request.target;
@@ -154,7 +169,7 @@ async function attach(
       begun = true;
     });
     // A mount that queues has waited for that.
-    const refusing = scheduling.refused(slaves);
+    const refusing = refused(doing, slaves);
     try {
       return await Promise.race([attaching, refusing]);
     } finally {
@@ -162,4 +177,17 @@ async function attach(
       await Promise.allSettled([attaching, refusing]);
     }
   });
+}
+
+/**
+ * Waits until the scheduler has no node for a slave, and that is not because its device plugin restarts: then it finds one later.
+ * @throws InsufficientDevices, with the scheduler's words
+ */
+async function refused({ input, record, scheduling, restart }: Doing, slaves: readonly SlaveRef[]): Promise<never> {
+  for (;;) {
+    const refusal = await scheduling.refusal(slaves);
+    if (!(await restart.explains(refusal, record.status, remainingMs(input.request)))) throw refusal;
+    record.change({ message: refusal.message });
+    await restart.pause();
+  }
 }

@@ -20,6 +20,7 @@ import { hold } from './hold.ts';
 import { ENDS, type End, failureOfSlave, MountEnds } from './mount-ends.ts';
 import { MountOutcome } from './mount-outcome.ts';
 import { MountParts } from './mount-parts.ts';
+import { PluginRestart } from './plugin-restart.ts';
 import { onSignal } from './signals.ts';
 import { SlaveScheduling } from './slave-scheduling.ts';
 import { newMount, type StatusChange, StatusRecord } from './status-record.ts';
@@ -45,10 +46,11 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   const parts = new MountParts(record, ends, refused);
   const scheduling = new SlaveScheduling(refused);
   const outcome = new MountOutcome(record);
+  const restart = new PluginRestart(input.request);
   setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
   handleChanges(record, ends, refused);
   try {
-    if (carried === undefined) await establish({ input, record, ends, outcome, scheduling });
+    if (carried === undefined) await establish({ input, record, ends, outcome, scheduling, restart });
     // A new run of this workflow goes on unchecked. Another workflow could pass for one, and gain nothing: each step checks for itself.
     else if (workflowInfo().continuedFromExecutionRunId === undefined) {
       await checkAdoption.executeWithOptions({ summary: 'check what is adopted' }, [{ signed: input, mount: carried }]);

@@ -41,11 +41,8 @@ export class SlaveScheduling {
     }
   }
 
-  /**
-   * Waits until there is no node for one of the slaves.
-   * @throws InsufficientDevices, with the scheduler's words
-   */
-  async refused(slaves: readonly SlaveRef[]): Promise<never> {
+  /** Waits until there is no node for one of the slaves. Answers InsufficientDevices, with the scheduler's words. */
+  async refusal(slaves: readonly SlaveRef[]): Promise<Error> {
     let refusal = '';
     await condition(() => {
       const slave = slaves.find(({ uid }) => this.#said.get(uid)?.words !== undefined);
@@ -53,6 +50,6 @@ export class SlaveScheduling {
         refusal = `Cannot schedule slave pod "${slave.name}": ${this.#said.get(slave.uid)?.words}`;
       return slave !== undefined;
     });
-    throw fail('InsufficientDevices', refusal);
+    return fail('InsufficientDevices', refusal);
   }
 }

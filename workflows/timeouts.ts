@@ -123,6 +123,14 @@ export const CONFIRM: ActivityOptions = { startToCloseTimeout: MINUTE, retry: { 
 /** Time for one repair of the reconciler: less than a minute, which is how often it runs by default. */
 export const RECONCILE_MS = 50 * SECOND;
 
+/** How long a device plugin may take to come back, from the first attempt that misses it: its image may have to be pulled. */
+export const PLUGIN_RESTART_MS = 20 * SECOND;
+
+/** Pause before the `attempt`th repetition of a whole mount, from 0. */
+export function mountRetryDelayMs(attempt: number): number {
+  return Math.min(4 * SECOND, SECOND * 2 ** attempt);
+}
+
 /** Pause before the `attempt`th repetition of a node step, from 0: each try takes some 17 events of the history. */
 export function nodeRetryDelayMs(attempt: number): number {
   return Math.min(MINUTE, RETRY.initialInterval * RETRY.backoffCoefficient ** attempt);

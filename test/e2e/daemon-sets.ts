@@ -5,8 +5,9 @@ import { until } from './until.ts';
 
 export const PRODUCT_NAMESPACE = 'device-mounter';
 
-const namespaceOf = (app: string): string =>
-  app in DAEMON_SET_NAMESPACES ? DAEMON_SET_NAMESPACES[app as DaemonSetName] : PRODUCT_NAMESPACE;
+export function namespaceOf(app: string): string {
+  return app in DAEMON_SET_NAMESPACES ? DAEMON_SET_NAMESPACES[app as DaemonSetName] : PRODUCT_NAMESPACE;
+}
 
 /** Takes the pod of a DaemonSet away from one node, or lets it return, and waits until that is so. */
 export async function place(daemonSet: DaemonSetName, node: string, where: 'away' | 'here'): Promise<void> {

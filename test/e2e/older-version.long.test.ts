@@ -16,14 +16,10 @@ import { expectNoPods, removeTargets } from './targets.ts';
 const { older } = globalThis as { readonly older?: { readonly image: string; readonly deploy: string } };
 const { image, deploy } = older ?? { image: '', deploy: '' };
 
-/** The manifests of a version, with the device plugin of the older one: while that restarts, the kubelet refuses pods that ask for its devices. */
 const manifestsOf =
   (folder: string) =>
-  (name: string): readonly unknown[] => {
-    const isPlugin = name === 'hostdev-plugin-ds.yaml';
-    const text = readFileSync(join(isPlugin ? deploy : folder, name), 'utf8');
-    return loadAll(isPlugin ? text.replaceAll(/\bdevice-mounter:\S+/g, image) : text);
-  };
+  (name: string): readonly unknown[] =>
+    loadAll(readFileSync(join(folder, name), 'utf8'));
 
 let product: string;
 let clients: readonly string[] = [];

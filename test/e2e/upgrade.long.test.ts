@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { NODES } from './cluster.ts';
-import { PRODUCT_NAMESPACE, rolledOut } from './daemon-sets.ts';
+import { namespaceOf, rolledOut } from './daemon-sets.ts';
 import { ask } from './kube.ts';
 import { expectNothingMounted, startPod } from './pods.ts';
 import { expectStanding, type Standing, startStanding, underStreams } from './stream.ts';
@@ -11,6 +11,7 @@ const PARTS = [
   ['deployments', 'device-mounter-apiserver'],
   ['deployments', 'device-mounter-control'],
   ['daemonsets', 'device-mounter-node'],
+  ['daemonsets', 'hostdev-device-plugin'],
 ] as const;
 
 let standing: readonly Standing[] = [];
@@ -27,7 +28,7 @@ afterAll(async () => {
 
 async function restart(kind: string, name: string): Promise<void> {
   const annotations = { 'kubectl.kubernetes.io/restartedAt': new Date().toISOString() };
-  await ask('PATCH', `/apis/apps/v1/namespaces/${PRODUCT_NAMESPACE}/${kind}/${name}`, {
+  await ask('PATCH', `/apis/apps/v1/namespaces/${namespaceOf(name)}/${kind}/${name}`, {
     spec: { template: { metadata: { annotations } } },
   });
 }

@@ -98,6 +98,17 @@ export function testCluster(underTest: () => ClusterUnderTest): void {
     await Promise.all(pods.map((pod) => removed(pod)));
   });
 
+  test('lists the pods of a node, whatever they are labelled', async () => {
+    const { cluster, namespace } = underTest();
+    const node = unique();
+    const { spec, ...pod } = podNamed(`${node}-1`, 'any');
+    const containers = spec?.containers ?? [];
+    const here = await cluster.createPod(namespace, { ...pod, spec: { nodeName: node, containers } });
+    const elsewhere = await made(`${node}-2`, 'any');
+    expect((await cluster.podsOn(node)).map(nameOf)).toEqual([`${node}-1`]);
+    await Promise.all([here, elsewhere].map((pod) => removed(pod)));
+  });
+
   test('tells what has happened since a list, until it is told to end', async () => {
     const { cluster, namespace } = underTest();
     const group = unique();

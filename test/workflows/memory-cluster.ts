@@ -1,21 +1,15 @@
-import type { CoreV1Event, V1Lease, V1Node, V1Pod } from '@kubernetes/client-node';
+import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
 import { type Cluster, ClusterError, type PodEvent, type PodRef } from '../../activities/cluster.ts';
-import { ANNOTATIONS, MANAGER, NODE_LABEL, NODE_LEASE_SECONDS, nodeLease, SLAVE_LABELS } from '../../contract/names.ts';
-import { MemoryMounts, matches } from './memory-mounts.ts';
+import { ANNOTATIONS, MANAGER, SLAVE_LABELS } from '../../contract/names.ts';
+import { matches } from './memory-mounts.ts';
+import { HELD_BY_OTHERS, MemoryNodes } from './memory-nodes.ts';
 
-interface MemoryNode {
-  readonly free: Map<string, number>;
-  readonly enabled: boolean;
-  /** When its node worker has renewed the Lease for the last time; absent while it goes on. */
-  lapsedAt?: { readonly renewTime?: Date } | undefined;
-  /** How far its clock is ahead. */
-  aheadMs: number;
-}
+/** Of a pod whose devices the kubelet could not allocate. */
+const REFUSED = { phase: 'Failed', reason: 'UnexpectedAdmissionError', message: 'Allocate failed: connection refused' };
 
 /** Pods, nodes and Leases in memory, with a scheduler, a kubelet and a garbage collector that do their parts at once. */
-export class MemoryCluster extends MemoryMounts implements Cluster {
+export class MemoryCluster extends MemoryNodes implements Cluster {
   readonly events: CoreV1Event[] = [];
-  readonly nodes = new Map<string, MemoryNode>();
   /** Names of claims and templates that pods may name. */
   readonly claims = new Set<string>();
   readonly hasClaim: Cluster['hasClaim'] = async (_namespace, { resourceClaimName, resourceClaimTemplateName }) =>
@@ -24,12 +18,8 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
   refuse: ClusterError | undefined;
   /** What reads of a pod end with, as from a kube-apiserver that is not well. */
   unwell: ClusterError | undefined;
-  /** What reads of Nodes end with. */
-  unwellNodes: ClusterError | undefined;
   /** The pod whose reads end so; all, if there is no name. */
   unwellPod: string | undefined;
-  /** How often a pod, a node or a Lease was read. */
-  reads = 0;
   /** Pods that are deleted stay until `finishEnding`, as on a node that is away. */
   endSlowly = false;
   /** Of each deletion of a pod its name and `gracePeriodSeconds`, in their order. */
@@ -40,27 +30,20 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
   #version = 0;
 
   addNode(name: string, devices: Readonly<Record<string, number>>, enabled = true): void {
-    this.nodes.set(name, { free: new Map(Object.entries(devices)), enabled, aheadMs: 0 });
+    this.putNode(name, devices, enabled);
+    const limits = Object.fromEntries(Object.keys(devices).map((resource) => [resource, String(HELD_BY_OTHERS)]));
+    this.#put({
+      metadata: { namespace: 'others', name, uid: crypto.randomUUID() },
+      spec: { nodeName: name, containers: [{ name: 'other', resources: { limits } }] },
+      status: { phase: 'Running' },
+    });
     this.#schedulePending();
-  }
-
-  /** What is left of a node whose worker has stopped. */
-  lapse(name: string, renewTime: Date | null = new Date(0)): void {
-    this.#node(name).lapsedAt = { ...(renewTime !== null && { renewTime }) };
-  }
-
-  revive(name: string): void {
-    this.#node(name).lapsedAt = undefined;
-  }
-
-  setClock(name: string, aheadSeconds: number): void {
-    this.#node(name).aheadMs = aheadSeconds * 1_000;
   }
 
   /** What a plugin's device freed elsewhere looks like. */
   addDevices(node: string, resource: string, count: number): void {
-    const { free } = this.#node(node);
-    free.set(resource, (free.get(resource) ?? 0) + count);
+    const { free, allocatable } = this.node(node);
+    for (const counts of [free, allocatable]) counts.set(resource, (counts.get(resource) ?? 0) + count);
     this.#schedulePending();
   }
 
@@ -130,21 +113,6 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
     return this.#pods.get(keyOf({ namespace, name }));
   }
 
-  async getNode(name: string): Promise<V1Node | undefined> {
-    this.reads++;
-    if (this.unwellNodes !== undefined) throw this.unwellNodes;
-    const node = this.nodes.get(name);
-    return node && { metadata: { name, labels: node.enabled ? { [NODE_LABEL.key]: NODE_LABEL.value } : {} } };
-  }
-
-  async getLease(_namespace: string, name: string): Promise<V1Lease | undefined> {
-    this.reads++;
-    const node = [...this.nodes].find(([each]) => nodeLease(each) === name)?.[1];
-    if (node === undefined) return undefined;
-    const renewed = node.lapsedAt ?? { renewTime: new Date(Date.now() + node.aheadMs) };
-    return { spec: { leaseDurationSeconds: NODE_LEASE_SECONDS, ...renewed } };
-  }
-
   async createPod(namespace: string, pod: V1Pod): Promise<V1Pod> {
     if (this.refuse !== undefined) throw this.refuse;
     const name = pod.metadata?.name ?? '';
@@ -199,6 +167,10 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
     return { items, resourceVersion: String(this.#version) };
   }
 
+  async podsOn(node: string): Promise<readonly V1Pod[]> {
+    return [...this.#pods.values()].filter(({ spec }) => spec?.nodeName === node);
+  }
+
   async *watchPods(
     labels: string,
     resourceVersion: string,
@@ -230,12 +202,6 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
     this.events.push(event);
   }
 
-  #node(name: string): MemoryNode {
-    const node = this.nodes.get(name);
-    if (node === undefined) throw new Error(`no node ${name}`);
-    return node;
-  }
-
   #put(pod: V1Pod): V1Pod {
     const { namespace = '', name = '' } = pod.metadata ?? {};
     const key = keyOf({ namespace, name });
@@ -262,18 +228,17 @@ export class MemoryCluster extends MemoryMounts implements Cluster {
     const node = pinOf(pod);
     // Others than slaves are nobody's to schedule.
     if (node === '') return;
-    const free = this.nodes.get(node)?.free;
+    const { free, refusals = 0, overlooked = 0 } = this.nodes.get(node) ?? {};
     const wanted = devicesOf(pod);
-    const lacking = wanted.find(([resource, count]) => (free?.get(resource) ?? 0) < count);
+    const lacking = wanted.find(([resource, count]) => overlooked > 0 || (free?.get(resource) ?? 0) < count);
     if (lacking === undefined) {
       for (const [resource, count] of wanted) free?.set(resource, (free.get(resource) ?? 0) - count);
-      this.#put({
-        ...pod,
-        spec: { ...pod.spec, nodeName: node, containers: pod.spec?.containers ?? [] },
-        status: { phase: 'Running' },
-      });
+      if (refusals > 0) this.refusePods(node, refusals - 1);
+      const status = refusals > 0 ? REFUSED : { phase: 'Running' };
+      this.#put({ ...pod, spec: { ...pod.spec, nodeName: node, containers: pod.spec?.containers ?? [] }, status });
       return;
     }
+    if (overlooked > 0) this.overlookPods(node, overlooked - 1);
     const message = `0/1 nodes are available: 1 Insufficient ${lacking[0]}.`;
     const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message };
     this.#put({ ...pod, status: { phase: 'Pending', conditions: [{ type: 'Other', status: 'True' }, condition] } });

@@ -1,3 +1,4 @@
+import type { V1Pod } from '@kubernetes/client-node';
 import { Context } from '@temporalio/activity';
 import type { MountedDevice, MountWarning } from '../../contract/device-mount.ts';
 import { type FailureType, fail } from '../../contract/failures.ts';
@@ -143,14 +144,20 @@ export class MemoryNode implements NodeActivities {
     const labels = 'app.kubernetes.io/managed-by=device-mounter';
     const { items, resourceVersion } = await this.#cluster.listPods(labels);
     const here = items.find(({ metadata }) => metadata?.name === name && metadata.namespace === namespace);
-    if (here?.spec?.nodeName !== undefined) return;
+    if (isAllocated(here)) return;
     for await (const { type, pod } of this.#cluster.watchPods(labels, resourceVersion, cancellationSignal)) {
       if (pod.metadata?.name !== name || pod.metadata.namespace !== namespace) continue;
       if (type === 'DELETED') throw fail('SlaveEnded', 'Cannot attach: the slave was deleted');
-      if (pod.spec?.nodeName !== undefined) return;
+      if (isAllocated(pod)) return;
     }
     await cancelled;
   }
+}
+
+/** @throws SlaveEnded for a pod that the kubelet has refused */
+function isAllocated(pod: V1Pod | undefined): boolean {
+  if (pod?.status?.phase === 'Failed') throw fail('SlaveEnded', `Cannot attach: it has failed: ${pod.status.reason}`);
+  return pod?.spec?.nodeName !== undefined;
 }
 
 function keyOf({ namespace, name }: MountRef): string {

@@ -104,6 +104,13 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     await harness.mount(signed(mountRequest(pod))).catch(() => undefined);
     return closed(harness, pod);
   },
+  'mount-begun-again': async (harness, pod) => {
+    await harness.addNode(pod, 1);
+    harness.cluster.refusePods(pod, 1);
+    await harness.mount(signed(mountRequest(pod)));
+    await harness.handle(`${pod}-m`).signal(SIGNALS.release);
+    return closed(harness, pod);
+  },
   'mount-too-late': async (harness, pod) => {
     await harness.addNode(pod, 1);
     const { workflowId } = harness.handle(`${pod}-m`);

@@ -3,6 +3,7 @@ import { hasCondition } from '../../../deploy/local/kube-api.ts';
 import { stopProcess } from '../../stop-process.ts';
 import { place } from '../daemon-sets.ts';
 import { containerIdOf, deviceState } from '../device-state.ts';
+import { canOpen } from '../exec.ts';
 import { ask, find, messageOf } from '../kube.ts';
 import { laneNode, NAMESPACE } from '../lane.ts';
 import { nodeObject } from '../nodes.ts';
@@ -111,7 +112,8 @@ test('a kubelet restarted without its device plugin gives the device to nobody e
   try {
     await restartKubelet();
     await until('the device to be no longer offered', async () => (await allocatable(FUSE)) === '0');
-    expect(messageOf(await mount(other, FUSE))).toMatch(/Insufficient hostdev\.k8s\.io\/dev_fuse/);
+    // Not long enough to wait for the plugin.
+    expect(messageOf(await mount(other, FUSE, '&wait_second=3'))).toMatch(/Insufficient hostdev\.k8s\.io\/dev_fuse/);
   } finally {
     await place('hostdev-device-plugin', node.name, 'here');
   }
@@ -121,6 +123,21 @@ test('a kubelet restarted without its device plugin gives the device to nobody e
   expect((await unmount(pod, '&force=1')).status).toBe(200);
   await slavesGone(pod);
   await mountOk(other, FUSE);
+});
+
+test('a mount waits for a device plugin that restarts', async () => {
+  const pod = await targets.start(node.name);
+  const name = `outlasts-${pod}`;
+  await place('hostdev-device-plugin', node.name, 'away');
+  const mounting = mountOk(pod, FUSE, '&wait_second=55', { name });
+  try {
+    await until('the mount to say why it waits', async () => (await deviceMount(name))?.status.message !== undefined);
+  } finally {
+    await place('hostdev-device-plugin', node.name, 'here');
+  }
+  const { status } = await mounting;
+  expect(await slavesOf(pod)).toEqual(status.slaves.map((slave) => slave.name));
+  expect(await canOpen(pod, '/dev/fuse')).toBe(true);
 });
 
 test('a slave that the kubelet rejects after it has allocated gives nothing', async () => {
