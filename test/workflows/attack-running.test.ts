@@ -153,6 +153,7 @@ describe('whoever can do everything with Temporal', () => {
       deleteSlave: [controlQueue(CLUSTER), of, 'Forbidden'],
       findMounts: [controlQueue(CLUSTER), { signed: forged(unmountRequest('steps')) }, 'InvalidSignature'],
       nodeState: [controlQueue(CLUSTER), { node: 'steps' }, 'none'],
+      shortage: [controlQueue(CLUSTER), { node: 'steps', wanted: { [FUSE]: '1' }, slaves: status.slaves }, 'none'],
       targetState: [controlQueue(CLUSTER), { target }, 'none'],
       surveyMounts: [controlQueue(CLUSTER), {}, 'none'],
       adoptMount: [controlQueue(CLUSTER), { signed: mine, mount }, 'none'],
