@@ -106,7 +106,9 @@ export class Projection {
       const events = this.#events.splice(0);
       this.#isTelling = events.length > 0;
       try {
-        if (this.#first !== undefined) await this.#awaitFirst(this.#first);
+        const first = this.#first;
+        this.#first = undefined;
+        if (first !== undefined && this.#of.mount.status.phase === 'Mounted') await this.#awaitFirst(first);
         if (this.#isStale) await this.#showWith(events);
         else await this.#tell(events);
       } catch (err) {
@@ -116,9 +118,11 @@ export class Projection {
     this.#isBusy = this.#isTelling = false;
   }
 
-  /** No round through Temporal: whoever waits for the mount waits for this. */
+  /**
+   * No round through Temporal: whoever waits for the mount waits for this. Not before it is mounted: an attach that is cancelled at the same
+   * moment and this local activity would be repeated in another order (https://github.com/temporalio/sdk-rust/issues/803).
+   */
   async #awaitFirst(mount: DeviceMount): Promise<void> {
-    this.#first = undefined;
     try {
       this.#take(await firstObject({ signed: this.#of.signed, mount }));
     } catch (err) {

@@ -181,6 +181,22 @@ describe('a mount', () => {
     expect(await objectOf(`${pod}-m`)).toBeUndefined();
   });
 
+  test('is cancelled, and can be repeated, when it is to show something at the same moment', async () => {
+    const node = await harness.addNode('told', 1);
+    const handle = harness.handle('told-m');
+    const attaching = harness.gates.stop(handle.workflowId, { activity: 'attachDevices', when: 'before' });
+    const mounting = failureFrom(harness.mount(signed(mountRequest('told'))));
+    await attaching;
+    await harness.stopControl();
+    await handle.signal(SIGNALS.renew, 'nonsense');
+    await handle.cancel();
+    await harness.startControl();
+    expect(await mounting).toMatchObject({ type: 'Canceled' });
+    harness.gates.open();
+    await harness.closed('told-m');
+    expect(harness.leftOf('told', node)).toEqual([]);
+  });
+
   test('is answered when its object cannot be written in time, and is shown later', async () => {
     await harness.addNode('slow', 1);
     harness.cluster.refuseMounts = AWAY;
