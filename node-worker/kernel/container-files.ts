@@ -164,14 +164,15 @@ function takeFile(tree: OwnTree, file: GrantedFile): boolean {
     withPath(parent, base, O_NOFOLLOW, (mountFd) => unmount(tree.container, mountFd));
     isThere = true;
   }
-  removeMountPoint(parent, base);
+  removeMountPoint(parent, base, isThere);
   return isThere;
 }
 
-function removeMountPoint(parent: number, name: string): void {
-  const { mountPoint } = fileAt(parent, name);
+/** @param wasCovered our mount was on it until now: it is ours also when a program of root has found and filled it since. */
+function removeMountPoint(parent: number, name: string, wasCovered: boolean): void {
+  const { mountPoint, isBare } = fileAt(parent, name);
   if (mountPoint === 'directory') removeDirectory(parent, name);
-  if (mountPoint === 'file') syscall('unlinkat', [parent, name, 0], name);
+  if (mountPoint === 'file' || (wasCovered && isBare)) syscall('unlinkat', [parent, name, 0], name);
 }
 
 function ifNew(make: () => unknown): void {

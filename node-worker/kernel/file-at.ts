@@ -15,6 +15,8 @@ export interface FileAt {
   readonly mounted?: string;
   /** It is what we mount on, and nothing is mounted on it. */
   readonly mountPoint?: 'file' | 'directory';
+  /** A file without any permission, as what we mount on; it may hold something. */
+  readonly isBare?: true;
 }
 
 export function fileAt(parent: number, name: string): FileAt {
@@ -22,8 +24,9 @@ export function fileAt(parent: number, name: string): FileAt {
     return withPath(parent, name, O_NOFOLLOW, (fd) => {
       const stat = statNow(fd);
       if (!isSameMount(fd, parent)) return { isThere: true, mounted: identityOf(stat) };
-      if (!isMountPoint(fd)) return { isThere: true };
-      return { isThere: true, mountPoint: stat.kind === 'directory' ? 'directory' : 'file' };
+      const isBare = stat.kind === 'file' && stat.permissions === 0;
+      const there = { isThere: true, ...(isBare && { isBare }) };
+      return isMountPoint(fd) ? { ...there, mountPoint: stat.kind === 'directory' ? 'directory' : 'file' } : there;
     });
   } catch (err) {
     if (hasCode(err, 'ENOENT')) return { isThere: false };

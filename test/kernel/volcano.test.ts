@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SlaveRef } from '../../contract/device-mount.ts';
@@ -114,6 +114,8 @@ describe.each(PLACES)('a container %s', (_, options) => {
     );
     expect(await container.run('rm /tmp/cudevshr.cache')).toMatch(/busy/);
 
+    // As a program that loads the library while the file goes, since root may write to a file without permissions.
+    writeFileSync(join(container.rootfs, 'tmp/cudevshr.cache'), 'x');
     await unmount('m1', [slave]);
     expect(await container.run('load libcuda.so.1')).toMatch(NO_DRIVER);
     expect(treeOf(container.rootfs)).toEqual(before);
