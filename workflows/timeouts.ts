@@ -126,7 +126,7 @@ export const RECONCILE_MS = 50 * SECOND;
 /** How long a device plugin may take to come back, from the first attempt that misses it: its image may have to be pulled. */
 export const PLUGIN_RESTART_MS = 20 * SECOND;
 
-/** Pause before the `attempt`th repetition of a whole mount, from 0. */
+/** Pause before a mount makes another slave, or looks again whether there are devices for its slave, for the `attempt`th time, from 0. */
 export function mountRetryDelayMs(attempt: number): number {
   return Math.min(4 * SECOND, SECOND * 2 ** attempt);
 }
