@@ -46,7 +46,7 @@ async function inspect({ containerId, stateDir, hostRoot }: InspectArguments): P
   const engine = createEngine();
   const { records, unreadable } = await readRecords(stateDir);
   for (const { path } of unreadable) process.stderr.write(`Cannot read the checkpoint "${path}"\n`);
-  const container = engine.openContainer({ containerId, lookOnly: true });
+  const container = await engine.openContainer({ containerId, lookOnly: true });
   try {
     const grants = records.flatMap(({ devices }) => devices.map(({ grant }) => grant));
     const host = devicesOfHost(engine, hostRoot);

@@ -81,7 +81,7 @@ export class Healer {
 
   async #lookAt(containerId: string, records: readonly MountRecord[]): Promise<void> {
     const [first] = records;
-    const handle = first && this.#handles.of(first);
+    const handle = first && (await this.#handles.of(first));
     if (handle === undefined) return this.#followRestart(records);
     const grants = records.flatMap(({ devices }) => devices.map(({ grant }) => grant));
     if (await this.#options.deps.engine.drifted(handle, grants)) return this.#mend(records);
@@ -138,7 +138,7 @@ export class Healer {
 
   async #mend([first]: readonly MountRecord[]): Promise<void> {
     const { deps, tellOwner } = this.#options;
-    const handle = first && this.#handles.of(first);
+    const handle = first && (await this.#handles.of(first));
     if (first === undefined || handle === undefined) return;
     const { mended, failures } = await deps.locks.run([lockOf(first.signed.request.target)], () => mend(deps, handle));
     for (const { mount, what } of mended) {

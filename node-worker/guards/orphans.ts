@@ -38,7 +38,7 @@ async function takeOrphanBack(deps: Deps, container: PlacedContainer): Promise<v
   if (store.later.some(({ containerId }) => containerId === id) || unsupported(container) !== undefined) return;
   // What a mount still has while it is being changed must not be given to it by the way.
   if (heldIn(deps, id).some(({ phase }) => phase !== 'attached')) return;
-  const handle = engine.openContainer({ containerId: id, pid, spec });
+  const handle = await engine.openContainer({ containerId: id, pid, spec });
   try {
     const nothing: Grant = { owner: 'nobody', containerId: id, devices: [] };
     const { rulesChanged } = await engine.revoke(handle, nothing, grantsOf(store, id));

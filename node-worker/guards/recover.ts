@@ -27,7 +27,7 @@ async function tryToRecover(deps: NodeDependencies, { mount, signed }: MountReco
 }
 
 async function recoverOne(deps: NodeDependencies, record: MountRecord): Promise<void> {
-  const handle = openIfThere(deps, record);
+  const handle = await openIfThere(deps, record);
   try {
     if (handle === undefined) await forgetAttach(deps, record);
     else await undoAttach(deps, handle, record);

@@ -20,15 +20,15 @@ export interface OpenContainer extends ContainerHandle {
   readonly files: TenantFiles;
 }
 
-/** See `KernelEngine.openContainer`. Throws `Invalid` and `ContainerNotReady`. */
-export function openContainer(
+/** See `KernelEngine.openContainer`. Throws `Invalid`, `ContainerNotReady` and `ContainerStuck`. */
+export async function openContainer(
   { containerId, pid: told, init, spec, lookOnly = false }: ContainerQuery,
   roots: CgroupRoots,
   files: TenantFiles,
-): OpenContainer {
+): Promise<OpenContainer> {
   if (!isContainerId(containerId))
     throw fail('Invalid', `Cannot find container "${containerId}": it is not a container id`);
-  const pid = told ?? liveInit(init, containerId) ?? findInit(containerId, roots);
+  const pid = told ?? liveInit(init, containerId) ?? (await findInit(containerId, roots, files));
   let pidfd: number | undefined;
   try {
     pidfd = pidfdOpen(pid);

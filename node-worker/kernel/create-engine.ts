@@ -37,8 +37,8 @@ export function createEngine({
     return container;
   };
   return {
-    openContainer(query) {
-      const container = openContainer(query, cgroupRoots, files);
+    async openContainer(query) {
+      const container = await openContainer(query, cgroupRoots, files);
       opened.set(container, container);
       return container;
     },

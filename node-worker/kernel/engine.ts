@@ -11,7 +11,7 @@ import type { RuntimeRule } from '../cgroup/runtime-rule.ts';
  */
 export interface KernelEngine {
   /** Finds a running container by its id and proves it is the one meant. Close the handle when done. */
-  openContainer(container: ContainerQuery): ContainerHandle;
+  openContainer(container: ContainerQuery): Promise<ContainerHandle>;
   /**
    * Says what `grant` will do for `owner`, and what is there now, without changing anything. `others` are the live grants
    * of other owners on the same container: what they made is counted as ours, not as found.

@@ -4,6 +4,7 @@ import { type ContainerPlace, withRoot } from './container-root.ts';
 import { nodesBelowDev } from './dev-nodes.ts';
 import type { DeviceId, DeviceNode, FilesPlan, GrantedDevice, GrantedFile, HostFile } from './engine.ts';
 import { hasFile } from './file-at.ts';
+import { initOf } from './init-of.ts';
 import { lookForUsers, type UserLook, type UsersSeen } from './look-for-users.ts';
 import { withPath } from './open-in-root.ts';
 import { withOwnTree } from './own-tree.ts';
@@ -69,6 +70,8 @@ export const STEPS = {
   setLimits,
 
   hasLimits,
+
+  initOf: (pids: readonly number[]): number | null => initOf(pids) ?? null,
 
   lookForUsers: (look: UserLook): UsersSeen => lookForUsers(look),
 } as const;

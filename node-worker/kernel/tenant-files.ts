@@ -84,6 +84,11 @@ export class TenantFiles {
     return this.#ask(place, 'hasAnyFile', placeOf(place), paths);
   }
 
+  /** Of its processes the one that started first; undefined when all of them have ended. */
+  async initOf(containerId: string, pids: readonly number[]): Promise<number | undefined> {
+    return (await this.#ask({ containerId }, 'initOf', pids)) ?? undefined;
+  }
+
   /** Processes that hold a device. */
   lookForUsers(place: ContainerPlace, look: UserLook): Promise<UsersSeen> {
     return this.#ask(place, 'lookForUsers', look);
@@ -131,14 +136,14 @@ export class TenantFiles {
   }
 
   async #ask<K extends keyof Steps>(
-    place: ContainerPlace,
+    place: Pick<ContainerPlace, 'containerId'>,
     step: K,
     ...args: Parameters<Steps[K]>
   ): Promise<ReturnType<Steps[K]>> {
     return resultOf<K>(await this.#answer(place, [step, ...args]));
   }
 
-  async #answer({ containerId }: ContainerPlace, question: Question): Promise<Answer> {
+  async #answer({ containerId }: Pick<ContainerPlace, 'containerId'>, question: Question): Promise<Answer> {
     const line = await this.#helpers.ask(containerId, JSON.stringify([question]));
     const [answer] = JSON.parse(line) as readonly [Answer];
     return answer;

@@ -5,12 +5,12 @@ import type { MountRecord } from '../state/mount-record.ts';
 type Container = Pick<MountRecord, 'containerId' | 'init'>;
 
 /** Undefined when the container is gone, and with it all that was changed in it. */
-export function openIfThere(
+export async function openIfThere(
   { engine }: { readonly engine: Pick<KernelEngine, 'openContainer'> },
   { containerId, init }: Container,
-): ContainerHandle | undefined {
+): Promise<ContainerHandle | undefined> {
   try {
-    return engine.openContainer({ containerId, init });
+    return await engine.openContainer({ containerId, init });
   } catch (err) {
     if (failureOf(err)?.type === 'ContainerNotReady') return undefined;
     throw err;
@@ -32,14 +32,14 @@ export class OpenHandles {
   }
 
   /** Undefined when the container was not found at the last look for it, some seconds ago at most. */
-  of(container: Container, nowMs = performance.now()): ContainerHandle | undefined {
+  async of(container: Container, nowMs = performance.now()): Promise<ContainerHandle | undefined> {
     const { containerId } = container;
     const handle = this.#handles.get(containerId);
     if (handle?.isAlive()) return handle;
     handle?.close();
     this.#handles.delete(containerId);
     if (nowMs < (this.#lookAgainAt.get(containerId) ?? 0)) return undefined;
-    const found = openIfThere({ engine: this.#engine }, container);
+    const found = await openIfThere({ engine: this.#engine }, container);
     if (found === undefined) this.#lookAgainAt.set(containerId, nowMs + LOOK_AGAIN_MS);
     else this.#handles.set(containerId, found);
     return found;

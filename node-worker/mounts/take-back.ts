@@ -46,7 +46,7 @@ export async function takeBack(
   why: string,
 ): Promise<Users> {
   const [first] = takings;
-  const handle = first && openIfThere(deps, first.record);
+  const handle = first && (await openIfThere(deps, first.record));
   if (first === undefined || handle === undefined) return NO_USERS;
   try {
     const lost = lostBy(deps, handle.containerId, takings);
@@ -132,7 +132,7 @@ async function withUsersOf(
   record: MountRecord,
   use: (handle: ContainerHandle, lost: Lost) => Promise<Users>,
 ): Promise<Users> {
-  const handle = openIfThere(deps, record);
+  const handle = await openIfThere(deps, record);
   if (handle === undefined) return NO_USERS;
   try {
     return await use(handle, lostBy(deps, record.containerId, [{ record, devices: record.devices }]));

@@ -35,7 +35,11 @@ export async function attachToContainer(
   const { request } = signed;
   const mount: MountRef = { namespace: request.target.namespace, name: request.name };
   const container = await runningContainer(deps, request);
-  const handle = deps.engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
+  const handle = await deps.engine.openContainer({
+    containerId: container.id,
+    pid: container.pid,
+    spec: container.spec,
+  });
   try {
     call.signal.throwIfAborted();
     const before = turn === 'again' ? deps.store.get(mount) : undefined;

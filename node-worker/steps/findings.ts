@@ -149,7 +149,7 @@ export async function liveDevices(
     if (reason !== undefined) {
       throw fail('ContainerUnsupported', `Cannot see what "${name}" has: ${reason}`);
     }
-    const handle = engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
+    const handle = await engine.openContainer({ containerId: container.id, pid: container.pid, spec: container.spec });
     try {
       devices.push(...(await engine.devicesOf(handle)));
     } finally {

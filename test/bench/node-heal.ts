@@ -62,7 +62,7 @@ async function lostFor(
   container: TestContainer,
   drift: (container: TestContainer) => Promise<void>,
 ): Promise<number> {
-  const handle = deps.engine.openContainer({ containerId: container.id });
+  const handle = await deps.engine.openContainer({ containerId: container.id });
   const grants = deps.store.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
   try {
     const lost = whenDrifted(deps.engine, handle, grants, true);

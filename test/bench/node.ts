@@ -76,7 +76,7 @@ async function attach(
   { id, pid }: TestContainer,
 ): Promise<{ readonly stepMs: number; readonly wholeMs: number }> {
   const start = performance.now();
-  const handle = engine.openContainer({ containerId: id, pid });
+  const handle = await engine.openContainer({ containerId: id, pid });
   const plan = await engine.plan(handle, 'bench', [FUSE], []);
   const stepMs = await timed(() => engine.grant(handle, plan, []));
   const wholeMs = performance.now() - start;
@@ -97,7 +97,7 @@ async function benchDrift(
   { id, cgroup, cgroupVersion }: TestContainer,
   name: string,
 ): Promise<readonly Figure[]> {
-  const handle = engine.openContainer({ containerId: id });
+  const handle = await engine.openContainer({ containerId: id });
   const plan = await engine.plan(handle, 'bench', [FUSE], []);
   await engine.grant(handle, plan, []);
   const check = (): Promise<number> => timed(() => engine.drifted(handle, [plan]));
@@ -126,7 +126,7 @@ function takeBack(cgroup: string): void {
 async function benchManyMounts(engine: KernelEngine): Promise<readonly Figure[]> {
   const container = await startContainer({ cgroupVersion: 2 });
   try {
-    const handle = engine.openContainer({ containerId: container.id });
+    const handle = await engine.openContainer({ containerId: container.id });
     const grants: Grant[] = [];
     for (let index = 0; index < MOUNTS; index++) {
       const device: DeviceNode = { ...CARD, path: `/dev/dri/card${index}`, minor: index };

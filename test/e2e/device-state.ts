@@ -59,7 +59,7 @@ export async function deviceState(pod: string, which: ContainerOf = {}): Promise
   const containerId = await containerIdOf(pod, which);
   for (let attempt = 1; ; attempt++) {
     try {
-      return stateOf(containerId);
+      return await stateOf(containerId);
     } catch (err) {
       // A program or node that was listed has been replaced before it was read.
       if (!hasCode(err, 'ENOENT') || attempt === MAX_READS) throw err;
@@ -69,7 +69,7 @@ export async function deviceState(pod: string, which: ContainerOf = {}): Promise
 
 /** Pid of the container's first process in the host's pid namespace. */
 export async function containerPid(pod: string, which: ContainerOf = {}): Promise<number> {
-  const handle = open(await containerIdOf(pod, which));
+  const handle = await open(await containerIdOf(pod, which));
   handle.close();
   return handle.pid;
 }
@@ -92,8 +92,8 @@ function open(containerId: string): ReturnType<KernelEngine['openContainer']> {
   return engine.openContainer({ containerId });
 }
 
-function stateOf(containerId: string): DeviceState {
-  const handle = open(containerId);
+async function stateOf(containerId: string): Promise<DeviceState> {
+  const handle = await open(containerId);
   try {
     const { version, path } = handle.cgroup;
     const rulesOf = version === 1 ? listOf : programsOf;

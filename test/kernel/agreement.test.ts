@@ -42,7 +42,7 @@ async function opens(): Promise<readonly string[]> {
 describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     const mknods = NUMBERS.map(([major, minor]) => `mknod /dev/t/${major}.${minor} c ${major} ${minor}`);
     expect(await container.run(`mkdir /dev/t; ${mknods.join('; ')}`)).toBe('');
   });

@@ -25,7 +25,7 @@ afterEach(() => canary.remove());
 
 async function start(options: StartOptions): Promise<void> {
   container = await startContainer(options);
-  handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
 }
 async function stop(): Promise<void> {
   handle.close();
@@ -164,7 +164,7 @@ describe('a /dev that is not a mount', () => {
   ])('is never written: %s', async (_, line) => {
     await container.run(line.replaceAll('HOST', canary.path));
     handle.close();
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     expect((await grantOrRefusal(FUSE)).refusal).toMatch(/Cannot make device node/);
     expect(canary.look()).toEqual(untouched);
   });

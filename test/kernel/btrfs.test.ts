@@ -39,7 +39,7 @@ describe.each(CGROUP_VERSIONS)('a subvolume of btrfs on cgroup v%i', (cgroupVers
   const start = async (source?: string, destination = '', options: readonly string[] = ['rbind']): Promise<void> => {
     const mounts = source === undefined ? [] : [{ destination, type: 'bind', source, options }];
     container = await startContainer({ cgroupVersion, mounts });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
   };
   const stop = async (): Promise<void> => {
     handle.close();

@@ -13,9 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupHost, hierarchies, removeTree } from '../../deploy/local/cgroup.ts';
-import { findCgroupRoots } from '../../node-worker/kernel/cgroup-roots.ts';
 import { membersOf } from '../../node-worker/kernel/cgroup-tree.ts';
-import { findInit } from '../../node-worker/kernel/find-container.ts';
+import { initOf } from '../../node-worker/kernel/init-of.ts';
 import { parseContainerInfo } from '../../node-worker/runtime/container-info.ts';
 import type { RuntimeContainer } from '../../node-worker/runtime/cri.ts';
 import { type BundleOptions, ociConfig, runcBinary } from './oci-config.ts';
@@ -113,7 +112,8 @@ export async function startContainer(options: StartOptions): Promise<TestContain
   }
   const { cgroup } = place;
   // Not what the runtime says: under the nested systemd it speaks of another pid namespace.
-  const pid = findInit(id, findCgroupRoots());
+  const pid = initOf(membersOf(cgroup));
+  if (pid === undefined) throw new Error(`the container's cgroup ${cgroup} is empty`);
   limitProcesses(id, pid);
   return {
     id,

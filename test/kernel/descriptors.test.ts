@@ -24,7 +24,7 @@ async function start(name: string): Promise<void> {
 describe.each(CGROUP_VERSIONS)('a process that moves its descriptor all the time, on cgroup v%i', (cgroupVersion) => {
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     plan = await engine.plan(handle, 'a', [FUSE], []);
   });
   afterEach(async () => {

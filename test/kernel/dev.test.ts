@@ -29,7 +29,7 @@ afterEach(async () => {
 
 async function start(options: Omit<StartOptions, 'cgroupVersion'>, cgroupVersion: 1 | 2): Promise<void> {
   container = await startContainer({ ...options, cgroupVersion });
-  handle = engine.openContainer({ containerId: container.id });
+  handle = await engine.openContainer({ containerId: container.id });
   policy = policyOf(container);
 }
 const bind = (source: string, destination: string): NonNullable<StartOptions['mounts']>[number] => ({

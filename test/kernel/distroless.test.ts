@@ -63,7 +63,7 @@ describe.each(
   test('gets its devices, is found using them, and gives them back', async () => {
     container = await startContainer({ ...options, prepare: leaveOnlyTheApp, args: ['/app'] });
     expect(readdirSync(container.rootfs).toSorted()).toEqual(['app', 'dev', 'proc']);
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     const before = policyOf(container);
     expect(await container.run('open /dev/fuse')).toBe('No such file or directory\n');
     const plan = await engine.plan(handle, 'a', [FUSE, CARD], []);

@@ -28,7 +28,7 @@ afterEach(async () => {
 
 async function startAndGrant(runtime: 'runc' | 'crun', cgroupVersion: 1 | 2): Promise<void> {
   container = await startContainer({ cgroupVersion, runtime });
-  handle = engine.openContainer({ containerId: container.id });
+  handle = await engine.openContainer({ containerId: container.id });
   before = policyOf(container);
   plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);

@@ -255,7 +255,7 @@ function recordOf(name: string) {
 
 /** What the healer would mend now. */
 async function mended(): Promise<readonly string[]> {
-  const handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  const handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
   try {
     const { mended: mounts, failures } = await mend(node.deps, handle);
     expect(failures).toEqual([]);

@@ -54,7 +54,7 @@ async function start(options: StartOptions): Promise<void> {
       if (options.userNamespaceBase !== undefined) ownedBy(options.userNamespaceBase, rootfs);
     },
   });
-  handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
 }
 async function stop(): Promise<void> {
   handle.close();

@@ -26,7 +26,7 @@ let container: TestContainer;
 let handle: ContainerHandle;
 beforeEach(async () => {
   container = await startContainer({ cgroupVersion: 2 });
-  handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
 });
 afterEach(async () => {
   handle.close();

@@ -37,7 +37,7 @@ async function start(options: StartOptions): Promise<void> {
       if (options.userNamespaceBase !== undefined) ownedBy(options.userNamespaceBase, rootfs);
     },
   });
-  handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
   before = treeOf(container.rootfs);
 }
 afterEach(async () => {

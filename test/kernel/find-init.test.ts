@@ -27,8 +27,8 @@ describe.each(CGROUP_VERSIONS)('the init of a container on cgroup v%i', (cgroupV
     await pod.stop();
   });
 
-  function found(query: { init?: { pid: number } } = {}): number {
-    const handle = engine.openContainer({ containerId: container.id, ...query });
+  async function found(query: { init?: { pid: number } } = {}): Promise<number> {
+    const handle = await engine.openContainer({ containerId: container.id, ...query });
     handle.close();
     return handle.pid;
   }
@@ -43,9 +43,9 @@ describe.each(CGROUP_VERSIONS)('the init of a container on cgroup v%i', (cgroupV
       () => membersOf(container.cgroup).filter(isNestedInit),
       (inits) => inits.length === 1,
     );
-    expect(found()).toBe(container.pid);
+    expect(await found()).toBe(container.pid);
 
-    const handle = engine.openContainer({ containerId: container.id });
+    const handle = await engine.openContainer({ containerId: container.id });
     await engine.grant(handle, await engine.plan(handle, 'a', [FUSE], []), []);
     await container.run('exec 4<>/dev/fuse; sleep 1000 4>&- 5<>/dev/fuse &');
     const users = await until(
@@ -64,7 +64,7 @@ describe.each(CGROUP_VERSIONS)('the init of a container on cgroup v%i', (cgroupV
       try {
         writeFileSync(`${cgroup}/cgroup.procs`, String(stranger.pid));
         expect(membersOf(cgroup)).toContain(stranger.pid);
-        const handle = engine.openContainer({ containerId: id });
+        const handle = await engine.openContainer({ containerId: id });
         handle.close();
         expect(handle.pid).toBe(pid);
       } finally {
@@ -80,9 +80,9 @@ describe.each(CGROUP_VERSIONS)('the init of a container on cgroup v%i', (cgroupV
       (pid) => pid !== undefined,
     );
     const pid = other ?? 0;
-    expect(found({ init: { pid } })).toBe(pid);
-    expect(found({ init: { pid: process.pid } })).toBe(container.pid);
+    expect(await found({ init: { pid } })).toBe(pid);
+    expect(await found({ init: { pid: process.pid } })).toBe(container.pid);
     await container.run('kill -9 $!; wait');
-    expect(found({ init: { pid } })).toBe(container.pid);
+    expect(await found({ init: { pid } })).toBe(container.pid);
   });
 });

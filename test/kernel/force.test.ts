@@ -78,7 +78,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
       capabilities: ['CAP_SYS_ADMIN'],
       prepare: (rootfs) => buildProgram(HOLDER, join(rootfs, 'bin/holder')),
     });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
   });

@@ -22,15 +22,15 @@ describe.each(CGROUP_VERSIONS)('a runc container on cgroup v%i', (cgroupVersion)
   let handle: ContainerHandle;
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion });
-    handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+    handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
   });
   afterEach(async () => {
     handle.close();
     await container.stop();
   });
 
-  test('is found by its id alone', () => {
-    const found = engine.openContainer({ containerId: container.id });
+  test('is found by its id alone', async () => {
+    const found = await engine.openContainer({ containerId: container.id });
     expect(found).toMatchObject({
       pid: container.pid,
       cgroup: { version: cgroupVersion, path: container.cgroup },

@@ -98,7 +98,7 @@ describe.each(
         buildProgram(RACER, join(rootfs, 'bin/racer'));
       },
     });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
   });
   afterEach(async () => {
     handle.close();

@@ -47,7 +47,7 @@ async function start(options: Omit<StartOptions, 'cgroupVersion'> = {}): Promise
     },
     ...options,
   });
-  handle = engine.openContainer({ containerId: container.id });
+  handle = await engine.openContainer({ containerId: container.id });
 }
 
 /** Runs a program in the background until it has said what it is to say. */
@@ -62,7 +62,7 @@ const mountSlow = (path: string, rootMode = '40000'): Promise<void> => begin(`ne
 
 /** A clear refusal, and nothing else. */
 async function expectRefused(device: DeviceNode, planned?: Grant): Promise<void> {
-  const opened = engine.openContainer({ containerId: container.id });
+  const opened = await engine.openContainer({ containerId: container.id });
   try {
     const granted = async () => engine.grant(opened, planned ?? (await engine.plan(opened, 'a', [device], [])), []);
     expect(await typeOf(granted())).toBe('ContainerUnsupported');
@@ -152,11 +152,14 @@ describe('a file system that never answers', () => {
     await expectServed(other);
     expect(look.done).toBe(false);
     await other.stop();
-    const opened = impatient.openContainer({ containerId: container.id, pid: container.pid });
+    const found = engine.openContainer({ containerId: container.id });
+    expect(await typeOf(impatient.openContainer({ containerId: container.id }))).toBe('ContainerStuck');
+    const opened = await impatient.openContainer({ containerId: container.id, pid: container.pid });
     expect(await typeOf(impatient.usersOf(opened, [FUSE]))).toBe('ContainerStuck');
     expect(look.done).toBe(false);
     await container.run('kill -9 $!');
     await look.promise;
+    (await found).close();
     await until(
       () => typeOf(impatient.usersOf(opened, [FUSE])),
       (type) => type === undefined,
@@ -168,7 +171,7 @@ describe('a file system that never answers', () => {
     await start();
     await container.run('mkdir /tmp/slow; sleep 1000 3<>/tmp/fuse &');
     await begin('slow-exec /tmp/slow', 'slow');
-    const opened = impatient.openContainer({ containerId: container.id, pid: container.pid });
+    const opened = await impatient.openContainer({ containerId: container.id, pid: container.pid });
     const ended = await impatient.killUsers(opened, [FUSE], { graceMs: 0 });
     opened.close();
     expect(ended.filter(({ containerInit }) => containerInit)).toMatchObject([{ via: 'unknown' }]);
@@ -187,7 +190,7 @@ test('a directory that a process keeps locked for ever keeps no rule, and nobody
   await engine.grant(handle, plan, []);
   await begin('locked-directory /dev/dri', 'slow');
   const other = await startContainer({ cgroupVersion: 2 });
-  const opened = impatient.openContainer({ containerId: container.id, pid: container.pid });
+  const opened = await impatient.openContainer({ containerId: container.id, pid: container.pid });
   const revoked = waiting(engine.revoke(handle, plan, []));
   expect(policyOf(container)).toEqual(policy);
   await expectServed(other);
@@ -226,7 +229,7 @@ async function typeOf(answer: Promise<unknown>): Promise<string | undefined> {
 
 /** Everything that is asked of a container's files and processes. */
 async function expectServed({ id }: TestContainer): Promise<void> {
-  const opened = engine.openContainer({ containerId: id });
+  const opened = await engine.openContainer({ containerId: id });
   const plan = await engine.plan(opened, 'other', [CARD], []);
   await engine.grant(opened, plan, []);
   expect(await engine.drifted(opened, [plan])).toBe(false);

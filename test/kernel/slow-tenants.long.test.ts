@@ -34,7 +34,7 @@ beforeAll(async () => {
   cleanUp();
   helpers.start();
   victim = await startContainer({ cgroupVersion: 2 });
-  handle = engine.openContainer({ containerId: victim.id });
+  handle = await engine.openContainer({ containerId: victim.id });
 }, START_MS);
 afterAll(async () => {
   for (const tenant of tenants) {
@@ -55,7 +55,7 @@ async function startTenant(attack: string): Promise<void> {
       for (const [name, source] of Object.entries(PROGRAMS)) buildProgram(source, join(rootfs, 'bin', name));
     },
   });
-  tenants.push({ container, handle: engine.openContainer({ containerId: container.id }) });
+  tenants.push({ container, handle: await engine.openContainer({ containerId: container.id }) });
   const said = await container.run(
     `mkdir /tmp/slow; mkfifo /tmp/up; ${attack} >/tmp/up 2>&1 & read said </tmp/up; echo $said`,
   );

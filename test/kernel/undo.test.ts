@@ -15,7 +15,7 @@ let handle: ContainerHandle;
 let before: readonly string[];
 async function start(options: StartOptions): Promise<void> {
   container = await startContainer(options);
-  handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+  handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
   before = policyOf(container);
 }
 afterEach(async () => {

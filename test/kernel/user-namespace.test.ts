@@ -28,7 +28,7 @@ describe.each(CGROUP_VERSIONS)('a container with a user namespace on cgroup v%i'
   let before: readonly string[];
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion, userNamespaceBase: 1_000_000 });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     before = policyOf(container);
   });
   afterEach(async () => {

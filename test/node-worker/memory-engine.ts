@@ -57,7 +57,7 @@ export class MemoryEngine
   /** Where the files of the host's device nodes are. */
   hostRoot = '';
 
-  openContainer({ containerId }: { readonly containerId: string }): ContainerHandle {
+  async openContainer({ containerId }: { readonly containerId: string }): Promise<ContainerHandle> {
     if (!this.containers.has(containerId)) throw fail('ContainerNotReady', `Cannot find container "${containerId}"`);
     this.opened++;
     return {

@@ -34,7 +34,7 @@ afterEach(async () => {
 
 async function start(options: StartOptions): Promise<void> {
   container = await startContainer(options);
-  handle = engine.openContainer({ containerId: container.id, lookOnly: true });
+  handle = await engine.openContainer({ containerId: container.id, lookOnly: true });
 }
 const leftovers = (): readonly string[] =>
   [...hierarchies(), tmpdir()].flatMap((folder) => readdirSync(folder).filter((name) => name.startsWith(PROBE)));
@@ -185,7 +185,7 @@ describe('device-mounter-node inspect', () => {
       expect(inspect(container.id).status).toBe(0);
       expect(frozen()).toContain('frozen 1');
     } finally {
-      engine.openContainer({ containerId: container.id }).close();
+      (await engine.openContainer({ containerId: container.id })).close();
       await until(frozen, (events) => events.includes('frozen 0'));
     }
   });

@@ -34,7 +34,7 @@ async function processWithPid(pid: number): Promise<ChildProcess | undefined> {
 async function replacedContainer(cgroupVersion: 1 | 2) {
   for (let attempt = 0; attempt < 10; attempt++) {
     const container = await startContainer({ cgroupVersion });
-    const handle = engine.openContainer({ containerId: container.id });
+    const handle = await engine.openContainer({ containerId: container.id });
     const plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);
     await container.stop();
@@ -52,7 +52,7 @@ describe.each(CGROUP_VERSIONS)('a pid that was used again, on cgroup v%i', (cgro
     try {
       expect(processStat(handle.pid).command).toBe('sleep');
       expect(handle.isAlive()).toBe(false);
-      expect(() => engine.openContainer({ containerId: id, pid })).toThrow('no cgroup of its process');
+      await expect(engine.openContainer({ containerId: id, pid })).rejects.toThrow('no cgroup of its process');
       await expect(engine.grant(handle, plan, [])).rejects.toMatchObject({ type: 'ContainerNotReady' });
       expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: [] });
       expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
@@ -101,11 +101,13 @@ function zombieOf(parent: number): number {
 
 test.each(WRONG)('%s is not taken for a container', async (_, pidOf) => {
   const [container, other] = [await startContainer({ cgroupVersion: 2 }), await startContainer({ cgroupVersion: 2 })];
-  const [handle, otherHandle] = [container, other].map(({ id }) => engine.openContainer({ containerId: id }));
-  if (handle === undefined || otherHandle === undefined) throw new Error('no containers');
+  const [handle, otherHandle] = [
+    await engine.openContainer({ containerId: container.id }),
+    await engine.openContainer({ containerId: other.id }),
+  ];
   try {
     const pid = await pidOf(handle, otherHandle);
-    expect(() => engine.openContainer({ containerId: container.id, pid })).toThrow(
+    await expect(engine.openContainer({ containerId: container.id, pid })).rejects.toThrow(
       expect.objectContaining({ type: 'ContainerNotReady' }),
     );
   } finally {

@@ -33,7 +33,7 @@ afterEach(async () => {
 });
 async function start(runtime: 'runc' | 'crun' = 'runc'): Promise<void> {
   container = await startContainer({ cgroupVersion: 2, runtime });
-  handle = engine.openContainer({ containerId: container.id });
+  handle = await engine.openContainer({ containerId: container.id });
 }
 const opens = async (): Promise<boolean> => (await container.run('true </dev/fuse && echo opened')).includes('opened');
 
@@ -105,7 +105,7 @@ describe('a program whose instructions the kernel hides', () => {
 
   test.each(SPECS)('is known by its tag when %s made it of a spec with %s', async (runtime, _, more) => {
     container = await startContainer({ cgroupVersion: 2, runtime, ...more });
-    handle = engine.openContainer({ containerId: container.id, spec: container.spec });
+    handle = await engine.openContainer({ containerId: container.id, spec: container.spec });
     const before = policyOf(container);
     expect(programsOf(container)[0]?.dump).toBeUndefined();
     const fuse = await engine.plan(handle, 'a', [FUSE], []);
@@ -115,7 +115,7 @@ describe('a program whose instructions the kernel hides', () => {
     expect(await opens()).toBe(true);
     // A worker that starts anew has the plans, and nobody tells it the spec.
     handle.close();
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     forgetProved();
     expect(await engine.drifted(handle, [twin, fuse])).toBe(false);
     forgetProved();
@@ -129,14 +129,17 @@ describe('a program whose instructions the kernel hides', () => {
 
   test('is refused when it is another, and nothing is changed', async () => {
     container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     const before = policyOf(container);
     await expect(engine.plan(handle, 'a', [FUSE], [])).rejects.toThrow('the kernel hides its instructions');
     expect(engine.inspect(handle)).toMatchObject({
       policies: [{ readable: false }],
       nodes: expect.arrayContaining([expect.objectContaining({ path: '/dev/dri/card0', access: '?' })]),
     });
-    const foreign = engine.openContainer({ containerId: container.id, spec: [everything(false), allow('c', 226, 1)] });
+    const foreign = await engine.openContainer({
+      containerId: container.id,
+      spec: [everything(false), allow('c', 226, 1)],
+    });
     await expect(engine.plan(foreign, 'a', [FUSE], [])).rejects.toThrow('the kernel hides its instructions');
     foreign.close();
     expect(policyOf(container)).toEqual(before);
@@ -145,7 +148,7 @@ describe('a program whose instructions the kernel hides', () => {
 
   test('is not guessed again and again when no guess was right', async () => {
     container = await startContainer({ cgroupVersion: 2, devices: [CARD] });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     const planned = (): Promise<unknown> => engine.plan(handle, 'a', [FUSE], []);
     const first = nextId();
     await expect(planned()).rejects.toThrow('the kernel hides its instructions');

@@ -25,7 +25,7 @@ afterEach(async () => {
 
 async function start(): Promise<void> {
   container = await startContainer({ cgroupVersion: 1, systemd });
-  handle = engine.openContainer({ containerId: container.id });
+  handle = await engine.openContainer({ containerId: container.id });
   before = policyOf(container);
   plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);

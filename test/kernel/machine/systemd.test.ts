@@ -29,7 +29,7 @@ describe('a container in a scope of systemd', () => {
     (await container.run('true </dev/fuse && echo opened')).includes('opened');
   const start = async (runtime: 'runc' | 'crun'): Promise<void> => {
     container = await startContainer({ cgroupVersion: 2, runtime, systemd });
-    handle = engine.openContainer({ containerId: container.id });
+    handle = await engine.openContainer({ containerId: container.id });
     before = programsOf(container);
     plan = await engine.plan(handle, 'a', [FUSE], []);
     await engine.grant(handle, plan, []);

@@ -56,7 +56,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
   let handle: ContainerHandle;
   beforeEach(async () => {
     container = await startContainer({ cgroupVersion, prepare: addPrograms });
-    handle = engine.openContainer({ containerId: container.id, pid: container.pid });
+    handle = await engine.openContainer({ containerId: container.id, pid: container.pid });
     await engine.grant(handle, await engine.plan(handle, 'a', [FUSE], []), []);
   });
   afterEach(async () => {
@@ -121,7 +121,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
 
   test('stay frozen while they are looked at, whoever opens the container meanwhile', async () => {
     const state = await whileFrozen({ freezer: freezerOf(handle) }, async () => {
-      engine.openContainer({ containerId: container.id }).close();
+      (await engine.openContainer({ containerId: container.id })).close();
       return stateOf(freezerOf(handle));
     });
     expect(state).toMatch(/FROZEN|frozen 1/);
@@ -141,7 +141,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
       () => stateOf(freezer),
       (text) => /FROZEN|frozen 1/.test(text),
     );
-    engine.openContainer({ containerId: container.id }).close();
+    (await engine.openContainer({ containerId: container.id })).close();
     expect(await container.run('echo alive')).toBe('alive\n');
   });
 });

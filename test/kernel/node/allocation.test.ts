@@ -119,7 +119,7 @@ describe.each(CGROUP_VERSIONS)('a device is never granted twice: on cgroup v%i',
     await until(users, (count) => count > 0);
   }
   async function users(): Promise<number> {
-    const handle = node.deps.engine.openContainer({ containerId: target.id });
+    const handle = await node.deps.engine.openContainer({ containerId: target.id });
     try {
       return (await node.deps.engine.usersOf(handle, [{ type: 'c', major: 10, minor: 229 }])).length;
     } finally {

@@ -87,7 +87,7 @@ describe.each(CGROUP_VERSIONS)('when the reservation of a device ends, on cgroup
     before = policyOf(target);
     slave = node.memory.addSlave('s1', ['loop'], 'm1', '/dev/loop-control', RESOURCE);
     await node.attach(slave, { resources: { [RESOURCE]: '1' } });
-    handle = node.deps.engine.openContainer({ containerId: target.id });
+    handle = await node.deps.engine.openContainer({ containerId: target.id });
     toldOf = [];
     const tellOwner = async (): Promise<void> => void toldOf.push((await users()).length);
     guard = new SlaveGuard({ deps: node.deps, tellOwner, retryMs: 100 });

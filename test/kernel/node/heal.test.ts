@@ -23,9 +23,9 @@ describe.each(CGROUP_VERSIONS)('a node worker with runc on cgroup v%i', (cgroupV
   afterEach(() => node.stop());
 
   /** Makes the container's rules as they were before any mount. */
-  function takeRulesAway(before: readonly string[]): void {
+  async function takeRulesAway(before: readonly string[]): Promise<void> {
     const engine = node.deps.engine;
-    const handle = engine.openContainer({ containerId: target.id });
+    const handle = await engine.openContainer({ containerId: target.id });
     try {
       const grants = node.deps.store.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
       for (const grant of grants) void engine.revoke(handle, grant, []);
@@ -43,7 +43,7 @@ describe.each(CGROUP_VERSIONS)('a node worker with runc on cgroup v%i', (cgroupV
     await target.run('rm /dev/fuse');
     await node.look();
     expect(await target.run(OPEN)).toBe('opened\n');
-    takeRulesAway(before);
+    await takeRulesAway(before);
     expect(await target.run(OPEN)).not.toContain('opened');
     await node.look();
     expect(await target.run(OPEN)).toBe('opened\n');

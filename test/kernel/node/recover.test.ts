@@ -46,13 +46,13 @@ describe.each(CGROUP_VERSIONS)('a node worker that starts, on cgroup v%i', (cgro
   /** As another program does that sets the container's rules anew. */
   async function takeAway(): Promise<void> {
     const { engine } = node.deps;
-    const handle = engine.openContainer({ containerId: target.id });
+    const handle = await engine.openContainer({ containerId: target.id });
     for (const { grant } of node.deps.store.get(MOUNT)?.devices ?? []) await engine.revoke(handle, grant, []);
     handle.close();
   }
   async function grantUnaccounted(): Promise<void> {
     const { engine } = node.deps;
-    const handle = engine.openContainer({ containerId: target.id });
+    const handle = await engine.openContainer({ containerId: target.id });
     const live = node.deps.store.records().flatMap(({ devices }) => devices.map(({ grant }) => grant));
     await engine.grant(handle, await engine.plan(handle, 'nobody', [CARD], live), live);
     handle.close();

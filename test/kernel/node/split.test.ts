@@ -56,7 +56,7 @@ describe.each(CGROUP_VERSIONS)('a split mount with runc on cgroup v%i', (cgroupV
   test('gives one device back while a process holds the other, which is refused', async () => {
     await target.run('sleep 1000 3<>/dev/fuse &');
     const { engine } = node.deps;
-    const handle = engine.openContainer({ containerId: target.id });
+    const handle = await engine.openContainer({ containerId: target.id });
     try {
       const fuse = node.deps.store.get(MOUNT)?.devices[0]?.grant.devices ?? [];
       await until(
