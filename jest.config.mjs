@@ -42,15 +42,9 @@ const onTemporal = { globalSetup: '<rootDir>/test/workflows/global-setup.ts' };
 const onCluster = { setupFilesAfterEnv: ['<rootDir>/test/e2e/setup.ts'] };
 const long = (name, testMatch, more = {}) => suite(`${name}-long`, testMatch, { ...more, testPathIgnorePatterns: [] });
 
-/** Those of one node, see test/e2e/lane.ts; one by one and at once. */
+/** Those of one node, see test/e2e/lane.ts. */
 const lane = (laneNode, more = {}) =>
-  [suite, atOnce].map((make) =>
-    make(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode }, ...more }),
-  );
-
-/** What concerns the whole cluster. */
-const E2E = ['test/e2e/**/*.test.ts'];
-const onWholeCluster = { ...onCluster, testPathIgnorePatterns: [LONG, 'test/e2e/node/'] };
+  suite(laneNode, ['test/e2e/node/**/*.test.ts'], { ...onCluster, globals: { laneNode }, ...more });
 
 /** What these plugins grant is the same whoever manages the cgroups: once for v1 and once for v2. */
 const VENDORS = 'test/e2e/node/(ascend|claims|gpu)\\.test\\.ts$';
@@ -103,11 +97,13 @@ export default {
     }),
     suite('gpu-kernel', ['test/gpu/kernel.test.ts']),
     suite('gpu-cluster', ['test/gpu/cluster.test.ts'], onCluster),
-    ...lane('node-1'),
-    ...lane('node-2'),
-    ...lane('node-3', { testPathIgnorePatterns: [LONG, VENDORS] }),
-    suite('e2e', E2E, onWholeCluster),
-    atOnce('e2e', E2E, onWholeCluster),
+    lane('node-1'),
+    lane('node-2'),
+    lane('node-3', { testPathIgnorePatterns: [LONG, VENDORS] }),
+    suite('e2e', ['test/e2e/**/*.test.ts'], {
+      ...onCluster,
+      testPathIgnorePatterns: [LONG, '<rootDir>/test/e2e/node/'],
+    }),
     long('e2e', ['test/e2e/**/*.long.test.ts'], onCluster),
   ],
 };

@@ -19,10 +19,10 @@ const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: () => star
 const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
   budgetSeconds: 420,
-  run: () => jest(`${name}-at-once`, '--runInBand'),
+  run: () => jest(name, '--runInBand'),
 }));
 const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel-at-once', '--runInBand') };
-const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e-at-once', '--runInBand') };
+const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
 const BESIDES: readonly Suite[] = [
   { name: 'check', budgetSeconds: 40, run: check },
   { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit-at-once', '--runInBand') },
