@@ -70,6 +70,7 @@ const VALUES: Readonly<Record<string, object>> = {
     affinity: null,
   },
   'no metrics': { networkPolicies: { metricsFrom: [] }, apiserver: { replicas: 1 }, crd: { keep: true } },
+  'tokens for metrics': { apiserver: { tokenAudience: 'device-mounter' } },
   placement: {
     namespace: { create: true },
     apiserver: EVERYWHERE,

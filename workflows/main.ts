@@ -25,6 +25,7 @@ import { settingsOrExit } from '../process/options.ts';
 import { publicKeysOf } from '../process/public-keys.ts';
 import { quantitiesOf } from '../process/quantities.ts';
 import { repeat } from '../process/repeat.ts';
+import { sdkMetrics } from '../process/sdk-metrics.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
@@ -62,6 +63,9 @@ const CONCURRENCY = {
  * files for Temporal are looked at.
  */
 const PREPARE_PERIOD_MS = 15_000;
+
+/** In seconds: from a mount on an idle node to one that waits for a device in the queue. */
+const BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 
 async function slaveSettings(): Promise<SlaveSettings> {
   return {
@@ -230,7 +234,11 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
 }
 
 const logger = sdkLogger();
-Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } } });
+const metrics = await sdkMetrics({ device_mounter_mount_seconds: BUCKETS, device_mounter_unmount_seconds: BUCKETS });
+Runtime.install({
+  logger,
+  telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} }, metrics: metrics.exporter },
+});
 const endEarly = (): never => process.exit(0);
 process.once('SIGTERM', endEarly).once('SIGINT', endEarly);
 
@@ -250,6 +258,7 @@ const health = await serveHealth({
     temporal: () => (connection === undefined ? 'is not connected' : temporalProblem(connection, access.namespace)),
     slaves: () => (slaves.synced ? undefined : 'are not listed yet'),
   },
+  metrics: () => metrics.text(),
 });
 onChangedFiles(access.files, PREPARE_PERIOD_MS, () => {
   log.info('another certificate or key for Temporal: stopping');

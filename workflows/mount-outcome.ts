@@ -20,11 +20,15 @@ export class MountOutcome {
 
   constructor(record: StatusRecord) {
     // Not cancellable: after a Cancel of the workflow the caller is still to be told how it ended.
-    setHandler(defineUpdate<MountedResult>(UPDATES.mounted), () =>
-      CancellationScope.nonCancellable(() => this.#mounted(record)),
+    setHandler(
+      defineUpdate<MountedResult>(UPDATES.mounted),
+      () => CancellationScope.nonCancellable(() => this.#mounted(record)),
+      { description: 'Answers the DeviceMount once it is mounted.' },
     );
-    setHandler(defineUpdate<ShownResult>(UPDATES.shown), () =>
-      CancellationScope.nonCancellable(() => this.#shown(record)),
+    setHandler(
+      defineUpdate<ShownResult>(UPDATES.shown),
+      () => CancellationScope.nonCancellable(() => this.#shown(record)),
+      { description: 'Answers the DeviceMount as soon as it is in kube-apiserver.' },
     );
   }
 

@@ -47,7 +47,9 @@ export async function mountDevices(input: MountInput, carried?: DeviceMount): Pr
   const scheduling = new SlaveScheduling(refused);
   const outcome = new MountOutcome(record);
   const restart = new PluginRestart(input.request);
-  setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount);
+  setHandler(defineQuery<DeviceMount>(QUERIES.deviceMount), () => record.mount, {
+    description: 'The DeviceMount as it is now.',
+  });
   handleChanges(record, ends, refused);
   try {
     if (carried === undefined) await establish({ input, record, ends, outcome, scheduling, restart });

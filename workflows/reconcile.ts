@@ -15,6 +15,7 @@ import {
 } from './activities.ts';
 import { Attempts } from './attempts.ts';
 import { detachInUse } from './detach-in-use.ts';
+import { countFinding } from './metrics.ts';
 import { missedDetaches } from './missed-detaches.ts';
 import { detachOnNode } from './node.ts';
 import { deleteSlaves, type MadeSlave, madeSlaves } from './slaves.ts';
@@ -44,7 +45,9 @@ export async function reconcileMounts(input: ReconcileInput = {}): Promise<Recon
   const attempts = new Attempts(input.attempts ?? lastReport()?.attempts ?? [], report.attempts ?? []);
   const repairAll = async (findings: readonly Finding[]): Promise<void> => {
     const results = findings.map(async (finding) => (dryRun ? resultOf(finding, false) : repaired(finding, attempts)));
-    report = reportOf(report, await Promise.all(results), attempts);
+    const done = await Promise.all(results);
+    if (!dryRun) done.forEach(countFinding);
+    report = reportOf(report, done, attempts);
     setCurrentDetails(detailsOf(report));
   };
   let mounted: readonly Mounted[] = [];

@@ -53,6 +53,22 @@ const PARSERS = {
   project: (): undefined => undefined,
 } as const satisfies Record<keyof typeof SIGNALS, (...args: unknown[]) => unknown>;
 
+/** For operators, who see them in Temporal's UI beside the names. */
+const DESCRIPTIONS: Readonly<Record<keyof typeof SIGNALS, string>> = {
+  release:
+    'Unmount, unless processes use the devices: the message of the mount then names them. Input, optional: {"by": "who", "reason": "why"}.',
+  released: 'For device-mounter: the node has taken all devices back.',
+  deviceReleased: 'For device-mounter: the node has taken one device of several back.',
+  targetGone: 'For device-mounter: the pod was deleted or has finished.',
+  slaveEnding: 'For device-mounter: a slave pod ends.',
+  slaveScheduling: 'For device-mounter: what the scheduler says of a slave pod.',
+  containerRestarted: 'For device-mounter: the container was restarted.',
+  driftHealed: 'For device-mounter: something had taken the devices away; the node has given them back.',
+  degraded: 'For device-mounter: the node cannot give the container back what it has lost.',
+  renew: 'Set the lease to so many seconds from now. Input: {"leaseSeconds": 3600}.',
+  project: 'Write the DeviceMount in kube-apiserver again. No input.',
+};
+
 /**
  * Handles a signal that anyone may have sent. Input that cannot be used is left out and `refused` is told why: an error would
  * be thrown again and again, and nothing would reach the workflow any more, not even a Cancel.
@@ -63,7 +79,7 @@ export function onSignal<Name extends keyof typeof SIGNALS>(
   act: (input: ReturnType<(typeof PARSERS)[Name]>) => void | Promise<void>,
 ): void {
   const parse = PARSERS[name] as (...args: unknown[]) => ReturnType<(typeof PARSERS)[Name]>;
-  setHandler(defineSignal<unknown[]>(SIGNALS[name]), (...args) => {
+  const handle = (...args: unknown[]): void | Promise<void> => {
     let input: ReturnType<typeof parse>;
     try {
       input = parse(...args);
@@ -74,7 +90,8 @@ export function onSignal<Name extends keyof typeof SIGNALS>(
       return;
     }
     return act(input);
-  });
+  };
+  setHandler(defineSignal<unknown[]>(SIGNALS[name]), handle, { description: DESCRIPTIONS[name] });
 }
 
 function fieldsOf(input: unknown): Fields {

@@ -7,6 +7,7 @@ import { mountOfRequest } from '../contract/mount-of-request.ts';
 import { SEARCH_ATTRIBUTES } from '../contract/names.ts';
 import type { MountRequest } from '../contract/requests.ts';
 import { MOUNT_MEMO, type MountInput } from '../contract/workflows.ts';
+import { countChange } from './metrics.ts';
 import { detailsOf } from './mount-details.ts';
 import type { OwnSlaves } from './mount-ends.ts';
 import { Projection } from './projection.ts';
@@ -52,6 +53,7 @@ export class StatusRecord {
     // The time of the change, for readers.
     const resourceVersion = String(Math.max(last + 1, Date.now()));
     this.#mount = { ...this.#mount, metadata: { ...metadata, resourceVersion }, status };
+    countChange(this.signed.request.deviceType, before, status);
     this.#show();
     this.projection.changed(event);
   }

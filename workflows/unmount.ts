@@ -1,4 +1,5 @@
 import {
+  type ApplicationFailure,
   allHandlersFinished,
   CancellationScope,
   condition,
@@ -15,6 +16,7 @@ import { GROUP_VERSION, mountWorkflowId } from '../contract/names.ts';
 import type { DetachedMount } from '../contract/node-activities.ts';
 import { type ReleasedResult, SIGNALS, type UnmountInput, UPDATES } from '../contract/workflows.ts';
 import { findMounts, publishFailedUnmount } from './activities.ts';
+import { countUnmount } from './metrics.ts';
 import { detachOnNode } from './node.ts';
 import { deleteSlaves, slavesOf } from './slaves.ts';
 
@@ -30,7 +32,8 @@ const CALLERS = new Set<unknown>(['NothingMounted', 'BadRequest', 'InvalidSignat
  */
 export async function unmountDevices(input: UnmountInput): Promise<DeviceMountList> {
   let result: ReleasedResult | undefined;
-  let failure: Error | undefined;
+  let failure: ApplicationFailure | undefined;
+  let deviceType: string | undefined;
   let listenedUntilMs = 0;
   setHandler(defineUpdate<ReleasedResult, [patienceMs?: number]>(UPDATES.released), async (patienceMs = 0) => {
     if (Number.isFinite(patienceMs))
@@ -41,12 +44,14 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
   });
   try {
     const { target } = input.request;
+    deviceType = input.request.deviceType;
     const found = await findMounts(`find mounts of pod ${target.pod}`, { signed: input });
     const detached = await detach(input, found);
     // What has lost its devices must not stay mounted: a Cancel comes too late.
     return await CancellationScope.nonCancellable(async () => {
       // The answer goes out together with the signals.
       result = listOf(found, detached);
+      countUnmount(deviceType);
       const told = await Promise.all(found.map((each) => tellOwner(each, input)));
       // An owner deletes the slaves of what it has lost. Of a mount without one there is only the whole.
       const orphans = found.filter(({ device }, index) => told[index] !== true && device === undefined);
@@ -56,6 +61,7 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
   } catch (err) {
     const known = failureOf(err);
     failure = known ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
+    if (result === undefined) countUnmount(deviceType, failure.type);
     await CancellationScope.nonCancellable(async () => {
       const isAnswered = Date.now() < listenedUntilMs;
       if (known !== undefined && !isForCaller(known.type, isAnswered)) await tellFailed(input, known.message);

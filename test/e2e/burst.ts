@@ -48,13 +48,14 @@ export class Burst {
     // Each has a device of its own, and every container the node once.
     expect(new Set(mounted.flatMap(({ status }) => status.devices.map(({ id }) => id))).size).toBe(all);
     for (const pod of this.#pods) expect((await inPod(pod, 'exec 3>/dev/kmsg')).code).toBe(0);
-    for (const pod of this.#pods) expect((await unmount(pod, '&wait_second=38')).status).toBe(200);
-    expect(await Promise.all(this.#pods.map((pod) => deviceState(pod)))).toEqual(before);
+    // 202: it goes on, while the ends of hundreds of mounts keep the machine busy.
+    for (const pod of this.#pods) expect([200, 202]).toContain((await unmount(pod, '&wait_second=38')).status);
     await until(
       'all mounts to be released',
       async () => (await this.#mounts()).every(({ status }) => status.phase === 'Released'),
       BURST_TIMEOUT_MS,
     );
+    expect(await Promise.all(this.#pods.map((pod) => deviceState(pod)))).toEqual(before);
     return tookMs;
   }
 

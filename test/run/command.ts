@@ -10,6 +10,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** nice(1) of it and of all that it starts. */
   readonly niceness?: number;
+  /** After this time it is killed. */
+  readonly timeoutMs?: number;
 }
 
 /** Runs a command to its end with all output in `logFile` and answers its exit status; 1 when a signal ended it. */
@@ -17,11 +19,16 @@ export async function runCommand(
   logFile: string,
   command: string,
   args: readonly string[],
-  { env = {}, niceness = 0 }: CommandOptions = {},
+  { env = {}, niceness = 0, timeoutMs }: CommandOptions = {},
 ): Promise<number> {
   mkdirSync(dirname(logFile), { recursive: true });
   const log = openSync(logFile, 'w');
-  const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', log, log], env: { ...process.env, ...env } });
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...env },
+    ...(timeoutMs !== undefined && { timeout: timeoutMs, killSignal: 'SIGKILL' }),
+  });
   closeSync(log);
   if (child.pid !== undefined && niceness > 0) setPriority(child.pid, niceness);
   return new Promise((resolve, reject) => {

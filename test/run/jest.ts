@@ -8,6 +8,8 @@ import { type Result, resultOf, type TimedTest } from './suite.ts';
 export const BESIDE = 5;
 /** What the control worker preloads, for tests that run its workflows: a limit of 5 s for a call would fail tasks on a busy machine. */
 const PRELOADED = ['no-watchdog', 'no-stack-traces'].map((name) => `--require=${join(ROOT, 'process', `${name}.ts`)}`);
+/** Longer than any suite takes on a slow machine. Jest's limit of a test ends nothing that never comes back to the event loop. */
+const HANGS_MS = 45 * 60_000;
 /** Of a failure, for the summary. */
 const FIRST_LINES = 6;
 const LINE_LENGTH = 160;
@@ -52,7 +54,11 @@ async function runJest(project: string, more: readonly string[], niceness: numbe
     logFile,
     process.execPath,
     [join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), ...args],
-    { env: { NODE_OPTIONS: ['--experimental-vm-modules', '--no-warnings', ...preloaded].join(' ') }, niceness },
+    {
+      env: { NODE_OPTIONS: ['--experimental-vm-modules', '--no-warnings', ...preloaded].join(' ') },
+      niceness,
+      timeoutMs: HANGS_MS,
+    },
   );
   // Without a report nothing was run, and the output says why.
   if (!existsSync(outputFile)) return resultOf(1, logFile);

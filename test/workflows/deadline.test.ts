@@ -77,6 +77,7 @@ test('a mount that Temporal has taken late is told to go on, as it does', async 
   await attaching;
   expect(await told).toMatchObject({ state: 'pending' });
   harness.gates.open();
+  await eventually(() => harness.eventsOf('young').length === 1);
 });
 
 test('a caller is told of a deadline only when no worker has a task any more that began before it', async () => {
@@ -86,12 +87,14 @@ test('a caller is told of a deadline only when no worker has a task any more tha
   const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, 'deciding-m');
   const request = newMount(mountRequest('deciding', { deadlineSeconds: 3 }));
   const told = failureFrom(harness.mounts().mount(request, 40_000));
-  // A worker that takes the task and never answers.
+  // A worker that takes tasks, also the last ones of mounts before, and never answers.
   const poll = { namespace: 'default', taskQueue: { name: harness.queue, kind: 1 }, identity: 'test' };
-  const task = await connection.withDeadline(Date.now() + 60_000, () =>
-    connection.workflowService.pollWorkflowTaskQueue(poll),
-  );
-  expect(task.workflowExecution?.workflowId).toBe(workflowId);
+  await eventually(async () => {
+    const { workflowExecution } = await connection.withDeadline(Date.now() + 60_000, () =>
+      connection.workflowService.pollWorkflowTaskQueue(poll),
+    );
+    return workflowExecution?.workflowId === workflowId;
+  });
   expect(await told).toMatchObject({ type: 'Timeout', causes: ['RollingBack'] });
   const { raw } = await workflow.getHandle(workflowId).describe();
   expect(raw.pendingWorkflowTask?.startedTime ?? undefined).toBeUndefined();

@@ -11,10 +11,15 @@ import { imageOfProduct, provideImages, withdrawImages } from './images.ts';
 export const API_SERVICE = '/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.device-mounter.io';
 const LABEL = 'device-mounter-enable';
 
-/** The commands of a section of the guide, with the words that a reader replaces. */
-export function commands(heading: string, part: string, words: Readonly<Record<string, string>> = {}): string {
-  const block = blocksOf('install.md').find((one) => one.heading === heading && one.text.includes(part));
-  if (block === undefined) throw new Error(`Cannot find "${part}" below "${heading}"`);
+/** The commands of a section of a guide, with the words that a reader replaces. */
+export function commands(
+  heading: string,
+  part: string,
+  words: Readonly<Record<string, string>> = {},
+  guide = 'install.md',
+): string {
+  const block = blocksOf(guide).find((one) => one.heading === heading && one.text.includes(part));
+  if (block === undefined) throw new Error(`Cannot find "${part}" below "${heading}" of ${guide}`);
   return Object.entries(words).reduce((text, [word, own]) => text.replaceAll(word, own), block.text);
 }
 
