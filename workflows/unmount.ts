@@ -35,12 +35,15 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
   let failure: ApplicationFailure | undefined;
   let deviceType: string | undefined;
   let listenedUntilMs = 0;
-  setHandler(defineUpdate<ReleasedResult, [patienceMs?: number]>(UPDATES.released), async (patienceMs = 0) => {
+  const answer = async (patienceMs = 0): Promise<ReleasedResult> => {
     if (Number.isFinite(patienceMs))
       listenedUntilMs = Math.max(listenedUntilMs, Date.now() + patienceMs - ANSWER_LATE_MS);
     await CancellationScope.nonCancellable(() => condition(() => result !== undefined || failure !== undefined));
     if (result === undefined) throw failure ?? fail('Internal', 'Cannot unmount');
     return result;
+  };
+  setHandler(defineUpdate<ReleasedResult, [patienceMs?: number]>(UPDATES.released), answer, {
+    description: 'Answers what the container has lost, as soon as it has.',
   });
   try {
     const { target } = input.request;

@@ -71,6 +71,7 @@ const STEPS: readonly Step[] = [
     after: async (output) => {
       expect(output).toContain('"phase":"Mounted"');
       expect(output).toContain('ActivityTaskCompleted');
+      expect(output).toMatch(/renew +Set the lease/);
     },
   },
   {
