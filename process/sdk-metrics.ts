@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import type { PrometheusMetricsExporter } from '@temporalio/worker';
+import { freePort } from './free-port.ts';
 
 /** Where Temporal's SDK serves its metrics, and those of our workflows, which it collects. */
 export interface SdkMetrics {
@@ -12,9 +11,9 @@ export interface SdkMetrics {
 
 /**
  * The SDK only serves them by itself: on loopback, for `/metrics` of the health port to pass on.
- * @param buckets of histograms of our workflows, by name
+ * @param histogramBucketOverrides buckets of histograms of our workflows, by name
  */
-export async function sdkMetrics(buckets: Readonly<Record<string, readonly number[]>>): Promise<SdkMetrics> {
+export async function sdkMetrics(histogramBucketOverrides: Record<string, number[]>): Promise<SdkMetrics> {
   const bindAddress = `127.0.0.1:${await freePort()}`;
   return {
     exporter: {
@@ -23,7 +22,7 @@ export async function sdkMetrics(buckets: Readonly<Record<string, readonly numbe
         countersTotalSuffix: true,
         unitSuffix: true,
         useSecondsForDurations: true,
-        histogramBucketOverrides: Object.fromEntries(Object.entries(buckets).map(([name, upTo]) => [name, [...upTo]])),
+        histogramBucketOverrides,
       },
     },
     text: async () => {
@@ -32,13 +31,4 @@ export async function sdkMetrics(buckets: Readonly<Record<string, readonly numbe
       return response.text();
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

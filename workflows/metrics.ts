@@ -18,8 +18,8 @@ export function countChange(deviceType: string, before: Status, { phase, reason 
 }
 
 /** Counts an unmount. @param failure its type, if it has failed */
-export function countUnmount(deviceType: string | undefined, failure: string | null = OK): void {
-  unmounts().record(secondsSinceStart(), { ...typeLabel(deviceType), result: failure ?? 'Internal' });
+export function countUnmount(deviceType: string | undefined, failure?: string): void {
+  unmounts().record(secondsSinceStart(), { ...typeLabel(deviceType), result: failure ?? OK });
 }
 
 /** Counts what the reconciler has found, and whether it was repaired. */

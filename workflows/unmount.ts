@@ -64,7 +64,7 @@ export async function unmountDevices(input: UnmountInput): Promise<DeviceMountLi
   } catch (err) {
     const known = failureOf(err);
     failure = known ?? fail(isCancellation(err) ? 'Canceled' : 'Internal', String(err), err);
-    if (result === undefined) countUnmount(deviceType, failure.type);
+    if (result === undefined) countUnmount(deviceType, failure.type ?? 'Internal');
     await CancellationScope.nonCancellable(async () => {
       const isAnswered = Date.now() < listenedUntilMs;
       if (known !== undefined && !isForCaller(known.type, isAnswered)) await tellFailed(input, known.message);

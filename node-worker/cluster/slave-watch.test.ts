@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { eventually } from '../../test/workflows/outcome.ts';
 import type { PodView } from './pod-view.ts';
 import type { SlaveSource } from './pods.ts';
 import { SlaveWatch } from './slave-watch.ts';
@@ -53,10 +54,6 @@ class MemorySource implements SlaveSource {
   }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
-}
-
 function watchOf(source: MemorySource, periodMs = 60_000) {
   const ended: string[] = [];
   const listed: string[][] = [];
@@ -79,7 +76,7 @@ describe('SlaveWatch', () => {
     const source = new MemorySource();
     source.pods = [pod('a'), pod('b', 'it has failed')];
     const { watch, ended, listed } = watchOf(source);
-    await until(() => source.watched);
+    await eventually(() => source.watched);
     source.change(pod('a', 'it is being deleted'));
     source.change(pod('c'));
     source.change(pod('c'), true);
@@ -94,13 +91,13 @@ describe('SlaveWatch', () => {
     const source = new MemorySource();
     source.pods = [{ ...pod('a'), running: false }];
     const { watch } = watchOf(source);
-    await until(() => source.watched);
+    await eventually(() => source.watched);
     expect(watch.lastStartMs).toBe(0);
     const before = Date.now();
     source.change(pod('a'));
     const { lastStartMs } = watch;
     expect(lastStartMs).toBeGreaterThanOrEqual(before);
-    await until(() => Date.now() > lastStartMs);
+    await eventually(() => Date.now() > lastStartMs);
     source.change(pod('a'));
     expect(watch.lastStartMs).toBe(lastStartMs);
     await watch.stop();
@@ -109,7 +106,7 @@ describe('SlaveWatch', () => {
   test('knows nothing of a slave it has not seen', async () => {
     const source = new MemorySource();
     const { watch } = watchOf(source);
-    await until(() => watch.synced);
+    await eventually(() => watch.synced);
     expect(watch.endOf('x')).toBeUndefined();
     await watch.stop();
   });
@@ -117,9 +114,9 @@ describe('SlaveWatch', () => {
   test('lists again when the watch ends, and after its period', async () => {
     const source = new MemorySource();
     const { watch } = watchOf(source, 20);
-    await until(() => source.watched);
+    await eventually(() => source.watched);
     source.breakWatch();
-    await until(() => source.lists >= 3);
+    await eventually(() => source.lists >= 3);
     await watch.stop();
   });
 
@@ -127,10 +124,10 @@ describe('SlaveWatch', () => {
     const source = new MemorySource();
     source.failing = true;
     const { watch, errors } = watchOf(source);
-    await until(() => errors.length > 1);
+    await eventually(() => errors.length > 1);
     expect(watch.synced).toBe(false);
     source.failing = false;
-    await until(() => watch.synced);
+    await eventually(() => watch.synced);
     await watch.stop();
   });
 });

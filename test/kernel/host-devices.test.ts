@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { freePort } from '../../process/free-port.ts';
 import { KubeletSide } from '../device-plugin/kubelet-side.ts';
 import { eventually } from '../workflows/outcome.ts';
 import { buildProgram } from './c-program.ts';
@@ -68,15 +68,6 @@ afterEach(async () => {
   rmSync(disk, { force: true });
   rmSync(dir, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('the server has no port');
-  return address.port;
-}
 
 /** It looks once a second. */
 const seen = (...devices: readonly string[]): Promise<unknown> =>

@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { freePort } from '../../process/free-port.ts';
 import { TestCa } from '../apiserver/pki.ts';
 
 /** Nothing of what a worker talks to is there, and it starts all the same. */
@@ -34,15 +33,6 @@ afterEach(() => {
   for (const worker of workers.splice(0)) worker.kill('SIGKILL');
   rmSync(folder, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** A node worker on the one state directory; `said` resolves with the first line of its log that matches. */
 async function start(): Promise<{ readonly worker: ChildProcess; readonly said: (text: RegExp) => Promise<string> }> {
