@@ -12,11 +12,12 @@ const PATIENCE_MS = 300_000;
 
 const AWAY: readonly (FailureType | undefined)[] = [undefined, 'TemporalUnavailable', 'Internal'];
 
-/** `undefined` when nobody could answer: no connection, or somebody for a server that is away. */
+/** `undefined` when nobody could answer: no connection, or somebody for a server that is away, or a 404 while the API is. */
 async function put(path: string, body?: object): Promise<KubeAnswer | undefined> {
   try {
     const answer = await send('PUT', path, body ?? {});
-    return answer.status >= 500 && AWAY.includes(failureIn(answer)) ? undefined : answer;
+    const isAway = (answer.status >= 500 || answer.status === 404) && AWAY.includes(failureIn(answer));
+    return isAway ? undefined : answer;
   } catch {
     return undefined;
   }
