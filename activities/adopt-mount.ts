@@ -6,9 +6,9 @@ import { ANNOTATIONS } from '../contract/names.ts';
 import type { MountRequest, Signed, Target } from '../contract/requests.ts';
 import { type Verifier, verifiedRequest } from '../contract/signature.ts';
 import type { Dependencies } from './dependencies.ts';
-import { parseAnnotation } from './publish.ts';
 import { hasSlaveLabels, isMadeBy, isOwnedBy, mountNameOf } from './slave-pod.ts';
 import { endOf } from './target.ts';
+import { parseAnnotation } from './target-annotations.ts';
 
 export interface Adoption {
   readonly signed: Signed<MountRequest>;

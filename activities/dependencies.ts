@@ -4,6 +4,7 @@ import type { FirstObjects } from './first-objects.ts';
 import type { Owners } from './owners.ts';
 import type { PodWatch } from './pod-watch.ts';
 import type { SlaveSettings } from './slave-settings.ts';
+import type { TargetAnnotations } from './target-annotations.ts';
 import type { TargetWatch } from './watch-targets.ts';
 
 /** What the cluster activities work with. */
@@ -14,6 +15,7 @@ export interface Dependencies extends Verifier {
   /** Follows the pods of the namespaces that have slaves. */
   readonly targets: Pick<TargetWatch, 'get'>;
   readonly owners: Owners;
+  readonly annotations: TargetAnnotations;
   readonly firstObjects: FirstObjects;
   /** Namespace of device-mounter, where the node workers' Leases are. */
   readonly namespace: string;

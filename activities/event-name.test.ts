@@ -5,6 +5,7 @@ import { CLUSTER, mountRequest, PUBLIC_KEY, signed } from '../test/workflows/req
 import type { Dependencies } from './dependencies.ts';
 import { eventName } from './event-name.ts';
 import { publish } from './publish.ts';
+import { TargetAnnotations } from './target-annotations.ts';
 
 /** RFC 1123, as kube-apiserver checks names of Events. */
 const SUBDOMAIN = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
@@ -34,9 +35,9 @@ describe('publish()', () => {
   test.each(LONG)('tells a mount whose long name is cut after %s', async (_, name) => {
     const cluster = new MemoryCluster();
     const request = mountRequest('p', { name });
-    const targets = { get: () => undefined };
+    const annotations = new TargetAnnotations(cluster, { get: () => undefined });
     const keys = { clusterName: CLUSTER, publicKeys: () => [{ key: PUBLIC_KEY }] };
-    const deps = { ...keys, cluster, targets, now: () => new Date() };
+    const deps = { ...keys, cluster, annotations, now: () => new Date() };
     const identity = { uid: 'u', creationTimestamp: '', resourceVersion: '1' };
     const mount = mountOfRequest(request, identity, { phase: 'Mounted', devices: [], slaves: [] });
     const event = { type: 'Normal', reason: 'MountDevice', message: 'Mounted' } as const;

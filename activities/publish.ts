@@ -1,7 +1,6 @@
-import type { CoreV1Event, V1Pod } from '@kubernetes/client-node';
+import type { CoreV1Event } from '@kubernetes/client-node';
 import type { DeviceMount } from '../contract/device-mount.ts';
 import { mountOfObject, OBJECT_GROUP_VERSION, OBJECT_LABELS } from '../contract/device-mount-object.ts';
-import { ANNOTATIONS, slaveIndex, slaveName } from '../contract/names.ts';
 import { isMeant, type MountRequest, type Signed, type Target, type UnmountRequest } from '../contract/requests.ts';
 import { verifiedRequest } from '../contract/signature.ts';
 import { ClusterError } from './cluster.ts';
@@ -26,20 +25,6 @@ export interface PublishInput {
   readonly object?: { readonly uid: string };
 }
 
-/** An item of the annotation that tells the target what it can use; a downward-API volume shows it inside the pod. */
-interface AnnotatedDevice {
-  readonly mount: string;
-  readonly container: string;
-  readonly type: string;
-  readonly resource: string;
-  readonly id: string;
-  readonly slave?: string;
-  /** Device nodes in the container. */
-  readonly nodes: readonly string[];
-}
-
-/** Many mounts of one pod at once each meet some changes of the others. */
-const CONFLICTS = 10;
 const REPORTER = 'device-mounter';
 /** Longest message of an Event that kube-apiserver takes. */
 const MESSAGE_LENGTH = 1_024;
@@ -62,7 +47,7 @@ export async function publish(deps: Dependencies, { signed, mount, events, objec
     return [toPod, tell(deps, aboutObject({ namespace, name, ...object }), { ...event, cause })];
   });
   // All are tried, so that what fails is all that is left for the next attempt.
-  const told = await Promise.allSettled([annotate(deps, mount), ...telling]);
+  const told = await Promise.allSettled([deps.annotations.show(mount), ...telling]);
   for (const each of told) if (each.status === 'rejected') throw each.reason;
 }
 
@@ -148,71 +133,4 @@ function eventOf({ now }: Dependencies, involvedObject: Involved, event: Told): 
     lastTimestamp: at,
     count: 1,
   };
-}
-
-async function annotate({ cluster, targets }: Dependencies, mount: DeviceMount): Promise<void> {
-  const ref = { namespace: mount.metadata.namespace, name: mount.spec.podName };
-  const isTarget = (pod: V1Pod | undefined): pod is V1Pod => pod?.metadata?.uid === mount.spec.podUid;
-  for (let attempt = 1; ; attempt++) {
-    // What a watch has seen may be old: it can be changed, since kube-apiserver refuses a change of what is old, but not be left as it is.
-    const seen = attempt === 1 ? targets.get(ref) : undefined;
-    const pod = isTarget(seen) && annotationPatch(seen, mount) !== undefined ? seen : await cluster.getPod(ref);
-    const patch = isTarget(pod) ? annotationPatch(pod, mount) : undefined;
-    if (patch === undefined) return;
-    try {
-      await cluster.mergePod(ref, patch);
-      return;
-    } catch (err) {
-      const isOld = err instanceof ClusterError && (err.code === 409 || err.code === 404);
-      if (!isOld || attempt === CONFLICTS) throw err;
-    }
-  }
-}
-
-/** What brings the annotation of the pod up to date; `undefined` when it is. */
-function annotationPatch({ metadata }: V1Pod, mount: DeviceMount): object | undefined {
-  const before = metadata?.annotations?.[ANNOTATIONS.devices];
-  const devices = [...parseAnnotation(before).filter((device) => !isOf(device, mount)), ...annotatedDevices(mount)];
-  const after = devices.length > 0 ? JSON.stringify(devices) : undefined;
-  if (after === before) return undefined;
-  // With the resource version, so that of two mounts at once neither loses its entry.
-  const { resourceVersion } = metadata ?? {};
-  return { metadata: { resourceVersion, annotations: { [ANNOTATIONS.devices]: after ?? null } } };
-}
-
-/** Whether an entry is of the mount. The name alone says so while the mount lives; afterwards another may have it. */
-function isOf({ mount, slave }: AnnotatedDevice, { metadata, spec, status }: DeviceMount): boolean {
-  if (mount !== metadata.name) return false;
-  if (status.phase === 'Mounted' || slave === undefined) return true;
-  return slave === slaveName(spec.podName, metadata.uid, slaveIndex(slave));
-}
-
-function annotatedDevices({ metadata, spec, status }: DeviceMount): readonly AnnotatedDevice[] {
-  if (status.phase !== 'Mounted') return [];
-  return status.devices.map(({ id, resource, slave, nodes }) => ({
-    mount: metadata.name,
-    container: spec.container,
-    type: spec.deviceType,
-    resource,
-    id,
-    ...(slave !== undefined && { slave }),
-    nodes: nodes.map(({ path }) => path),
-  }));
-}
-
-function isAnnotated(item: Partial<AnnotatedDevice> | null): item is AnnotatedDevice {
-  const texts = [item?.mount, item?.id, item?.resource, item?.slave ?? ''];
-  const nodes: unknown = item?.nodes;
-  const isList = Array.isArray(nodes) && nodes.every((path) => typeof path === 'string');
-  return texts.every((text) => typeof text === 'string') && isList;
-}
-
-/** A tenant may have written anything there: what is not ours is dropped. */
-export function parseAnnotation(text: string | undefined): readonly AnnotatedDevice[] {
-  try {
-    const value: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(value) ? value.filter(isAnnotated) : [];
-  } catch {
-    return [];
-  }
 }

@@ -12,6 +12,7 @@ import { PodWatch } from '../activities/pod-watch.ts';
 import { SchedulingTeller } from '../activities/scheduling-teller.ts';
 import { SLAVE_SELECTOR } from '../activities/slave-pod.ts';
 import { holdsBy, type SlaveSettings } from '../activities/slave-settings.ts';
+import { TargetAnnotations } from '../activities/target-annotations.ts';
 import { tellOwners } from '../activities/tell-owners.ts';
 import { TargetWatch } from '../activities/watch-targets.ts';
 import { controlQueue } from '../contract/names.ts';
@@ -28,6 +29,7 @@ import { repeat } from '../process/repeat.ts';
 import { sdkMetrics } from '../process/sdk-metrics.ts';
 import { temporalAccess } from '../process/temporal-access.ts';
 import { buildWorkflowBundle } from './bundle.ts';
+import { concurrency } from './concurrency.ts';
 import { OPTIONS, SUMMARY } from './config.ts';
 import { installObjects } from './install/kubernetes.ts';
 import { ApiRegistrar } from './install/registrar.ts';
@@ -50,13 +52,6 @@ const SHUTDOWN_FORCE_MS = 28_000;
 /** How often the Secrets and the ConfigMap with certificates and keys are looked at, and the APIService. */
 const KEYS_PERIOD_MS = 30_000;
 const REGISTRATION_PERIOD_MS = 5_000;
-
-const CONCURRENCY = {
-  // Waiting activities only wait: each takes memory, not processor time.
-  maxConcurrentActivityTaskExecutions: 1_000,
-  workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
-  activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: 20 },
-} as const;
 
 /**
  * How often search attributes and Schedule are looked for: Temporal may come back with an empty database; and how often the
@@ -212,6 +207,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
       slaves,
       targets,
       owners,
+      annotations: new TargetAnnotations(cluster, targets),
       firstObjects: new FirstObjects(),
       clusterName,
       publicKeys,
@@ -221,7 +217,7 @@ async function run(connection: NativeConnection, identity: ClusterIdentity, code
     }),
     shutdownGraceTime: 0,
     shutdownForceTime: SHUTDOWN_FORCE_MS,
-    ...CONCURRENCY,
+    ...concurrency(),
   });
   log.info({ taskQueue, cluster: identity }, 'running');
   process.off('SIGTERM', endEarly).off('SIGINT', endEarly);

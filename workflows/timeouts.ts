@@ -18,8 +18,11 @@ const NODE_QUEUE_MS = 5 * SECOND;
 /** A request to kube-apiserver is answered within its own 60 s or not at all; ours take milliseconds. */
 const REQUEST_MS = 10 * SECOND;
 
-/** Waiting activities beat every 2 s, so that a worker that died is replaced soon. */
-const HEARTBEAT_MS = 10 * SECOND;
+/**
+ * A worker that has died is replaced after this time. Each beat is two writes of Temporal's database: with 10 s, most of what it wrote for 300
+ * mounts at once was beats of those that waited.
+ */
+const HEARTBEAT_MS = 30 * SECOND;
 
 /** Quick at first: most errors are a connection that a restart has broken. */
 const RETRY = { initialInterval: 200, backoffCoefficient: 2, maximumInterval: 5 * SECOND } as const;
@@ -67,16 +70,19 @@ export const DELETE: ActivityOptions = {
   retry: { ...RETRY, maximumInterval: MINUTE },
 };
 
+/** Time for what is for readers, which waits in the queue behind hundreds of others when hundreds of mounts end at once. */
+const READERS_MS = 5 * MINUTE;
+
 /** Events and annotations are for readers: worth some tries, not worth keeping a workflow. */
 export const PUBLISH: ActivityOptions = {
-  scheduleToCloseTimeout: MINUTE,
+  scheduleToCloseTimeout: READERS_MS,
   startToCloseTimeout: REQUEST_MS,
   retry: RETRY,
 };
 
 /** The object of a mount is for readers: after that time the reconciler goes on with it. */
 export const PROJECT: ActivityOptions = {
-  scheduleToCloseTimeout: MINUTE,
+  scheduleToCloseTimeout: READERS_MS,
   startToCloseTimeout: REQUEST_MS,
   retry: RETRY,
 };

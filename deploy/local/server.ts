@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { forgetIdentity, identityOf, livePid, writeIdentity } from './identity.ts';
 import type { StatePaths } from './state.ts';
@@ -15,6 +15,8 @@ export interface ServerSpec {
   readonly mountNamespace?: string;
   /** File of the network namespace to run in; the machine's when left out. */
   readonly networkNamespace?: string;
+  /** For one that everything else waits for: it gets the processors before others. */
+  readonly isFirst?: boolean;
 }
 
 /** Set for every server and inherited by what it starts, so that a sweep finds them even where a pid file was lost. */
@@ -22,6 +24,9 @@ export const OWNER_VARIABLE = 'DEVICE_MOUNTER_LOCAL_CLUSTER';
 
 /** For the servers, which are all written in Go: processor time is scarce on a small machine, and memory is not, up to a point. */
 export const GO_VARIABLES = { GOGC: '400', GOMEMLIMIT: '1GiB' } as const;
+
+/** Of 2.4 times the weight of other processes; sched(7). With much more, node workers would be late to renew their Leases. */
+const FIRST_NICE = -4;
 
 /** What a test or the start does with a program of the cluster, however it is run. */
 export interface NodeServer {
@@ -62,14 +67,15 @@ export class Server implements NodeServer {
     if (this.pid() !== undefined) return;
     mkdirSync(join(this.logFile, '..'), { recursive: true });
     const log = openSync(this.logFile, 'a');
-    const { command, args, env, mountNamespace, networkNamespace } = this.#spec;
-    // nsenter replaces itself by the command, so the pid is the server's own.
+    const { command, args, env, mountNamespace, networkNamespace, isFirst = false } = this.#spec;
+    // nsenter and nice replace themselves by the command, so the pid is the server's own.
     const namespaces = [
       ...(mountNamespace === undefined ? [] : [`--mount=${mountNamespace}`]),
       ...(networkNamespace === undefined ? [] : [`--net=${networkNamespace}`]),
     ];
     const enter = namespaces.length === 0 ? [] : ['nsenter', ...namespaces, '--'];
-    const [program = command, ...rest] = [...enter, command, ...args];
+    const priority = isFirst ? ['nice', `--adjustment=${FIRST_NICE}`] : [];
+    const [program = command, ...rest] = [...enter, ...priority, command, ...args];
     const child = spawn(program, rest, {
       cwd: '/',
       detached: true,
@@ -80,6 +86,7 @@ export class Server implements NodeServer {
     child.once('error', () => undefined);
     child.unref();
     closeSync(log);
+    if (child.pid !== undefined && isFirst) putFirst(child.pid);
     const identity = child.pid === undefined ? undefined : identityOf(child.pid);
     if (identity !== undefined) writeIdentity(this.#pidFile, identity);
   }
@@ -106,5 +113,14 @@ export class Server implements NodeServer {
     } catch {
       return '';
     }
+  }
+}
+
+/** Where the kernel shares the processors among sessions, a nice value counts within its session only; sched(7), "The autogroup feature". */
+function putFirst(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(FIRST_NICE));
+  } catch {
+    // Not every kernel has it, and not every root may; then it is slower.
   }
 }

@@ -30,6 +30,8 @@ export function temporalSpec(paths: StatePaths, tools: ToolFolders): ServerSpec 
     name: 'temporal',
     command: join(tools.temporal, 'temporal'),
     networkNamespace: TEMPORAL_NETWORK,
+    // While hundreds of pods start beside it, its tasks would run into their deadlines and be done again, all of them.
+    isFirst: true,
     args: [
       'server',
       'start-dev',

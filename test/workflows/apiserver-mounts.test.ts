@@ -32,11 +32,27 @@ async function known({ name }: MountRequest): Promise<DeviceMount> {
   return mount;
 }
 
+/** How often callers have asked the workflow of a mount, with one update each. */
+async function updatesOf(name: string): Promise<number> {
+  const { events } = await harness.handle(name).fetchHistory();
+  return (events ?? []).filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes).length;
+}
+
+/** Until then the one that comes later could find the mount mounted, and be answered without the identity of its object. */
+async function bothAsk({ name }: MountRequest): Promise<void> {
+  await eventually(async () => (await updatesOf(name).catch(() => 0)) === 2);
+}
+
 describe('TemporalMounts.mount()', () => {
   test('answers the one mount to requests that are the same, one after the other and at once', async () => {
-    await harness.addNode('same', 4);
+    const node = await harness.addNode('same', 4);
+    const attached = Promise.withResolvers<void>();
+    node.slow = attached.promise;
     const request = mountRequest('same', { idempotencyKey: 'k1' });
-    const answers = await Promise.all([mount(request), mount({ ...request, user: { name: 'joe' } })]);
+    const asking = Promise.all([mount(request), mount({ ...request, user: { name: 'joe' } })]);
+    await bothAsk(request);
+    attached.resolve();
+    const answers = await asking;
     const first = await known(request);
     const again = await mount({ ...request, requestedAt: new Date().toISOString(), deadlineSeconds: 5 });
     expect([...answers, again].map(({ state }) => state)).toEqual(['mounted', 'mounted', 'mounted']);
@@ -132,10 +148,7 @@ describe('TemporalMounts.mount()', () => {
     expect(new Set((await asking).map(({ state }) => state))).toEqual(new Set(['mounted']));
     await client.connection.close();
     // A workflow takes only some updates at a time: one is of the first request, one of all others, few of those who did not wait long.
-    const { events } = await harness.handle(request.name).fetchHistory();
-    expect(events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes).length).toBeLessThanOrEqual(
-      5,
-    );
+    expect(await updatesOf(request.name)).toBeLessThanOrEqual(5);
   });
 
   test('renews the lease when only that is another', async () => {
@@ -163,6 +176,7 @@ describe('TemporalMounts.mount()', () => {
     const object = await harness.cluster.getMount({ namespace: NAMESPACE, name: request.name });
     expect(object?.metadata.uid).toBe(begun.mount.metadata.uid);
     const joining = mount(request);
+    await bothAsk(request);
     attached.resolve();
     const { state, mount: mounted } = await joining;
     expect([state, mounted.metadata.uid]).toEqual(['mounted', begun.mount.metadata.uid]);

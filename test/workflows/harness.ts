@@ -5,6 +5,7 @@ import { DefaultLogger, Runtime, type WorkerOptions } from '@temporalio/worker';
 import { createClusterActivities } from '../../activities/cluster-activities.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { FirstObjects } from '../../activities/first-objects.ts';
+import { TargetAnnotations } from '../../activities/target-annotations.ts';
 import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { nodeQueue } from '../../contract/names.ts';
 import type { NodeActivities } from '../../contract/node-activities.ts';
@@ -12,6 +13,7 @@ import type { PublicKey } from '../../contract/signature.ts';
 import { SIGNALS } from '../../contract/workflows.ts';
 import type { ClusterIdentity } from '../../process/cluster-identity.ts';
 import { type TemporalAccess, temporalAccess } from '../../process/temporal-access.ts';
+import { concurrency } from '../../workflows/concurrency.ts';
 import { BUNDLE_FILE } from './bundle-file.ts';
 import { ClusterClient } from './cluster-client.ts';
 import { ControlWatches } from './control-watches.ts';
@@ -145,6 +147,7 @@ export class Harness extends ClusterClient {
       slaves,
       targets,
       owners: this.owners,
+      annotations: new TargetAnnotations(this.cluster, targets),
       clusterName: this.identity.name,
       publicKeys: () => this.publicKeys,
       namespace: 'device-mounter',
@@ -158,8 +161,7 @@ export class Harness extends ClusterClient {
     return {
       activities: this.gates.around(createClusterActivities(this.dependencies(watches))),
       workflowBundle: { code: this.bundle },
-      workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
-      maxConcurrentActivityTaskExecutions: 1_000,
+      ...concurrency(),
     };
   }
 
