@@ -23,6 +23,11 @@ export class Changes {
     return this.#count;
   }
 
+  /** How many wait now. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Wakes all who wait now. */
   notify(): void {
     this.#count++;

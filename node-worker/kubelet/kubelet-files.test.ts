@@ -39,6 +39,17 @@ describe('kubeletOf()', () => {
     expect(await kubelet.allocations()).toMatchObject([{ podUid: 'u2' }]);
   });
 
+  test('reads a replaced checkpoint once for all who ask at the same moment, and anew for who asks after that', async () => {
+    write('u1');
+    const [first, ...others] = await Promise.all([1, 2, 3].map(() => kubelet.allocations()));
+    expect(others.map((entries) => entries === first)).toEqual([true, true]);
+    const asking = kubelet.allocations();
+    await Promise.resolve();
+    write('u2');
+    expect(await kubelet.allocations()).toMatchObject([{ podUid: 'u2' }]);
+    await asking;
+  });
+
   test('reads claims, none where none was ever prepared, and says so when their file is not what it should be', async () => {
     expect(await kubelet.claims()).toEqual([]);
     const file = join(dir, 'dra_manager_state');

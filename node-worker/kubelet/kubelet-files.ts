@@ -68,7 +68,7 @@ function checkpointReader<Entry>(
 ): () => Promise<readonly Entry[]> {
   const none: readonly Entry[] = [];
   let known: { readonly version: string; readonly entries: readonly Entry[] } | undefined;
-  return async () => {
+  const read = async (): Promise<readonly Entry[]> => {
     try {
       const version = await versionOf(path);
       if (known?.version === version) return known.entries;
@@ -81,5 +81,14 @@ function checkpointReader<Entry>(
       if (codeOf(err) === 'ENOENT') return none;
       throw fail('KubeletUnavailable', problem, err);
     }
+  };
+  let beginning: Promise<readonly Entry[]> | undefined;
+  // A change wakes all who wait, at once: they share one look, which begins after each of them has asked for it.
+  return () => {
+    beginning ??= Promise.resolve().then(() => {
+      beginning = undefined;
+      return read();
+    });
+    return beginning;
   };
 }

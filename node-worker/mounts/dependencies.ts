@@ -30,7 +30,7 @@ export interface NodeDependencies extends Verifier {
   /** When any slave of this node last began to run, in milliseconds since 1970: the kubelet still makes progress. */
   readonly lastSlaveStartMs: () => number;
   /** Wakes those who wait for the kubelet or a slave. */
-  readonly changes: Pick<Changes, 'count' | 'next'>;
+  readonly changes: Pick<Changes, 'count' | 'next' | 'waiting'>;
   /** Root of the host's file system, where device files are looked up. */
   readonly hostRoot: string;
   /** See `Host`. */

@@ -10,7 +10,9 @@ import type { NodeDependencies } from '../mounts/dependencies.ts';
 type Deps = Pick<NodeDependencies, 'kubelet' | 'changes' | 'endOfSlave' | 'store'>;
 
 /** Notifications are what usually wakes; polling is for those that were lost. */
-export const POLL_MS = 100;
+const POLL_MS = 100;
+/** So many attaches poll as often. More of them poll more seldom, so that all together are no more work than these. */
+const AT_FULL_PACE = 10;
 
 /**
  * Waits until the kubelet has allocated what was asked for to the slaves and has accepted each of them.
@@ -28,8 +30,16 @@ export async function awaitAllocation(
     const allocations = await allocated(deps, request, slaves);
     if (allocations !== undefined) return allocations;
     await refuseClaims(deps, slaves);
-    await deps.changes.next(seen, POLL_MS, signal);
+    await nextChange(deps, seen, signal);
   }
+}
+
+/**
+ * Waits until there were more changes than `seen`, or it is time to look all the same.
+ * @throws the reason of `signal`
+ */
+export function nextChange({ changes }: Pick<Deps, 'changes'>, seen: number, signal: AbortSignal): Promise<void> {
+  return changes.next(seen, POLL_MS * Math.max(1, changes.waiting / AT_FULL_PACE), signal);
 }
 
 /**
@@ -64,8 +74,9 @@ export async function allocated(
   if (claim.state === 'wrong') {
     throw fail('NotAllocated', `Cannot attach what "${slaves[0]?.name}" has: ${claim.message}`);
   }
+  if (claim.state !== 'complete') return undefined;
   const accepted = await Promise.all(uids.map((uid) => kubelet.accepted(uid)));
-  return claim.state === 'complete' && accepted.every(Boolean) ? claim.allocations : undefined;
+  return accepted.every(Boolean) ? claim.allocations : undefined;
 }
 
 /** What these slaves ask for together: a split mount may have given some back. @throws NotAllocated */

@@ -8,7 +8,7 @@ import type { DeviceNode } from '../kernel/engine.ts';
 import type { Allocation } from '../kubelet/checkpoint.ts';
 import type { NodeDependencies } from '../mounts/dependencies.ts';
 import { unsupported } from '../runtime/unsupported.ts';
-import { allocated, awaitAllocation, checkAlive, POLL_MS } from './await-allocation.ts';
+import { allocated, awaitAllocation, checkAlive, nextChange } from './await-allocation.ts';
 import { claimedDevices } from './claimed-devices.ts';
 
 /**
@@ -35,7 +35,7 @@ export async function awaitFindings(
     checkAlive(deps, slaves);
     const findings = await runningFindings(deps, request, slaves);
     if (findings !== undefined) return withWords(deps, driver, findings);
-    await deps.changes.next(seen, POLL_MS, signal);
+    await nextChange(deps, seen, signal);
   }
 }
 
