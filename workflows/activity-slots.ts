@@ -14,8 +14,8 @@ class Permit implements SlotPermit {
 
 /**
  * Slots for activities of which few work at a time. They share the one thread of this process: with more, each would take longer, at last longer than
- * its time-out, and be done again. Others are left in the queue of Temporal, where no clock runs for them. An activity that only waits for
- * something takes no slot.
+ * its time-out, and be done again. Others are left in the queue of Temporal, where that time-out does not run yet. An activity that only waits
+ * for something takes no slot.
  */
 export class ActivitySlots implements CustomSlotSupplier<ActivitySlotInfo> {
   readonly type = 'custom';
