@@ -4,6 +4,7 @@ import { ActivitySlots } from './activity-slots.ts';
 
 /** What this process does at a time of each kind. Its one thread is busy with less. */
 const AT_ONCE = 10;
+/** They take no processor time, only memory. */
 const WAITING: readonly (keyof ClusterActivities)[] = ['deleteSlave'];
 
 /** Fewer than the SDK would take on: what is begun ends in time, and what is not is left in the queue of Temporal. */

@@ -20,7 +20,7 @@ const PAUSE_MS = 2_000;
 /** Who ask for mounts, each for one after the other. */
 const CLIENTS = 50;
 
-/** Mounts of one node's shared device, all begun at once, into some pods. */
+/** Mounts of one node's shared device into some pods, begun by all clients at once. */
 export class Burst {
   readonly #node = nodeAt(0).name;
   readonly #pods: string[] = [];
