@@ -87,17 +87,20 @@ function switchesOf(status: string): string | undefined {
 function usesOf(pid: number, look: Look): readonly DeviceUser[] {
   return ifThere([], () => {
     // Before the scan: a later process of this pid has another start time and is not taken for this one.
-    const { startTime, command } = processStat(pid);
+    const before = processStat(pid);
+    const open = devicesOpenBy(pid, look);
+    const mapped = devicesMappedBy(pid, look).filter((device) => !open.includes(device));
+    if (open.length + mapped.length === 0) return [];
+    // After it: the program that holds the device may have been started in the middle of it.
+    const after = ifThere(before, () => processStat(pid));
     const user = (via: 'fd' | 'map') => (device: string) => ({
       pid,
-      startTime,
-      command,
+      startTime: before.startTime,
+      command: (after.startTime === before.startTime ? after : before).command,
       containerInit: pid === look.init,
       via,
       device,
     });
-    const open = devicesOpenBy(pid, look);
-    const mapped = devicesMappedBy(pid, look).filter((device) => !open.includes(device));
     return [...open.map(user('fd')), ...mapped.map(user('map'))];
   });
 }
