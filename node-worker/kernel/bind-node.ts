@@ -2,7 +2,7 @@ import { closeSync, constants } from 'node:fs';
 import { asRootOf, idsOf } from './container-ids.ts';
 import type { ContainerRoot } from './container-root.ts';
 import { deviceAt, isSameDevice } from './device-at.ts';
-import { type Dev, withDirectory } from './device-node.ts';
+import { type Dev, removeFile, withDirectory } from './device-node.ts';
 import type { DeviceNode } from './engine.ts';
 import { MNT_DETACH, MOVE_MOUNT_BOTH_EMPTY_PATHS, O_NOFOLLOW } from './flags.ts';
 import { inNamespaceOf } from './mount-namespace.ts';
@@ -81,7 +81,7 @@ function unmount(parent: number, name: string): boolean {
 /** Removes the empty file of `makeTarget`, also one that was interrupted. Anything else is left where it is. */
 export function removeTarget(directoryFd: number, name: string): void {
   try {
-    if (withPath(directoryFd, name, O_NOFOLLOW, isTarget)) syscall('unlinkat', [directoryFd, name, 0], name);
+    if (withPath(directoryFd, name, O_NOFOLLOW, isTarget)) removeFile(directoryFd, name);
   } catch (err) {
     if (!hasCode(err, 'ENOENT', 'ELOOP')) throw err;
   }

@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { asRootOf } from './container-ids.ts';
 import { ifWritable } from './container-nodes.ts';
 import type { ContainerRoot } from './container-root.ts';
-import { removeDirectory } from './device-node.ts';
+import { removeDirectory, removeFile } from './device-node.ts';
 import type { GrantedFile } from './engine.ts';
 import { fileAt, hasFile, isMountPoint, linkAt } from './file-at.ts';
 import { MNT_DETACH, MOVE_MOUNT_BOTH_EMPTY_PATHS, O_DIRECTORY, O_NOFOLLOW, O_PATH } from './flags.ts';
@@ -116,6 +116,9 @@ function unmount(container: ContainerRoot, mountFd: number): void {
       syscall('fchdir', [descriptors]);
       syscall('umount2', [String(mountFd), MNT_DETACH]);
     });
+  } catch (err) {
+    // The container has done it meanwhile.
+    if (!hasCode(err, 'EINVAL')) throw err;
   } finally {
     closeSync(descriptors);
   }
@@ -154,9 +157,7 @@ function takeFile(tree: OwnTree, file: GrantedFile): boolean {
   const { dir, base } = posix.parse(file.path);
   const parent = tree.directory(dir);
   if (file.kind === 'link') {
-    if (linkAt(parent, base) !== file.from) return false;
-    syscall('unlinkat', [parent, base, 0], file.path);
-    return true;
+    return linkAt(parent, base) === file.from && removeFile(parent, base);
   }
   let isThere = false;
   // More than one only where the container has put the same mount on it again.
@@ -172,7 +173,7 @@ function takeFile(tree: OwnTree, file: GrantedFile): boolean {
 function removeMountPoint(parent: number, name: string, wasCovered: boolean): void {
   const { mountPoint, isBare } = fileAt(parent, name);
   if (mountPoint === 'directory') removeDirectory(parent, name);
-  if (mountPoint === 'file' || (wasCovered && isBare)) syscall('unlinkat', [parent, name, 0], name);
+  if (mountPoint === 'file' || (wasCovered && isBare)) removeFile(parent, name);
 }
 
 function ifNew(make: () => unknown): void {

@@ -91,12 +91,16 @@ export function unwritable(path: string, err: unknown): unknown {
 
 /** Removes a node if it stands for this device. Returns whether it was there. Anything else is left where it is. */
 export function removeNode(directoryFd: number, name: string, device: DeviceId): boolean {
-  if (!isSameDevice(deviceAt(directoryFd, name), device)) return false;
+  return isSameDevice(deviceAt(directoryFd, name), device) && removeFile(directoryFd, name);
+}
+
+/** Unless the container has moved it away since it was looked at, or exchanged it with a directory. Returns whether it was removed. */
+export function removeFile(directoryFd: number, name: string): boolean {
   try {
     syscall('unlinkat', [directoryFd, name, 0], name);
     return true;
   } catch (err) {
-    if (hasCode(err, 'ENOENT')) return false;
+    if (hasCode(err, 'ENOENT', 'EISDIR')) return false;
     throw err;
   }
 }

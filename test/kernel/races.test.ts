@@ -63,6 +63,12 @@ const RACES: readonly (readonly [string, string, DeviceNode])[] = [
     'ln -s HOST/fuse /dev/other; racer exchange /dev/fuse /dev/other',
     FUSE,
   ],
+  ['the node is exchanged with a directory', 'mkdir /dev/other; racer exchange /dev/fuse /dev/other', FUSE],
+  [
+    'the temporary name is exchanged with a directory',
+    'mkdir /dev/other; racer exchange /dev/.fuse.devmnt /dev/other',
+    FUSE,
+  ],
   ["a directory gets a volume of the host's", 'mkdir /dev/dri; racer bind /dev/dri /volume', CARD],
   ["a directory gets a deeper volume of the host's", 'mkdir -p /dev/a/b; racer bind /dev/a /volume', NESTED],
   ["/dev gets a volume of the host's", 'racer bind /dev /volume', FUSE],
