@@ -8,7 +8,7 @@ const SCRIPT = `
   const { Worker } = require('node:worker_threads');
   const inThread = () => {
     const { createContext, Script } = require('node:vm');
-    const slow = new Script('const end = Date.now() + 50; while (Date.now() < end); "ended"');
+    const slow = new Script('const end = Date.now() + 2_000; while (Date.now() < end); "ended"');
     const run = () => {
       try {
         return slow.runInContext(createContext({ Date }), { timeout: 1, displayErrors: true });

@@ -8,19 +8,18 @@ const AT_ONCE = 10;
 const WAITING: readonly (keyof ClusterActivities)[] = ['deleteSlave'];
 
 /** Fewer than the SDK would take on: what is begun ends in time, and what is not is left in the queue of Temporal. */
-export function concurrency(): Pick<
-  WorkerOptions,
-  'tuner' | 'workflowTaskPollerBehavior' | 'activityTaskPollerBehavior'
-> {
-  const slots = { type: 'fixed-size', numSlots: AT_ONCE } as const;
+export function concurrency(
+  atOnce = AT_ONCE,
+): Pick<WorkerOptions, 'tuner' | 'workflowTaskPollerBehavior' | 'activityTaskPollerBehavior'> {
+  const slots = { type: 'fixed-size', numSlots: atOnce } as const;
   return {
     tuner: {
       workflowTaskSlotSupplier: slots,
-      activityTaskSlotSupplier: new ActivitySlots(AT_ONCE, WAITING),
+      activityTaskSlotSupplier: new ActivitySlots(atOnce, WAITING),
       localActivityTaskSlotSupplier: slots,
       nexusTaskSlotSupplier: slots,
     },
-    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: AT_ONCE },
-    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: AT_ONCE },
+    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: atOnce },
+    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 4, maximum: atOnce },
   };
 }

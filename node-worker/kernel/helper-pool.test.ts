@@ -31,8 +31,11 @@ beforeEach(() => {
   killed = [];
 });
 afterEach(async () => {
-  for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
-  await until(() => pool.pids.length === 0);
+  // Again for one that has started meanwhile in the place of another.
+  await until(() => {
+    for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
+    return pool.pids.length === 0;
+  });
   rmSync(folder, { recursive: true });
 });
 
@@ -174,8 +177,10 @@ describe('HelperPool', () => {
     use();
     const stuck = slow('a');
     await until(() => pool.pids.some(isBlocked));
-    for (const pid of pool.pids) process.kill(pid, 'SIGKILL');
+    const { pids } = pool;
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     expect(await typeOfRefusal(stuck.answer)).toBe('ContainerStuck');
+    await until(() => !pool.pids.some((pid) => pids.includes(pid)));
     expect(await quick('a')).toBe(NOBODY);
   });
 

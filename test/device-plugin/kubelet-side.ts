@@ -75,8 +75,13 @@ export class KubeletSide {
       {},
     ) as ClientReadableStream<{ devices: unknown }>;
     stream.on('data', ({ devices }: { devices: unknown }) => lists.push(devices));
-    stream.on('error', () => this.lists.delete(request.resourceName));
+    const before = this.streams.get(request.resourceName);
+    stream.on('error', () => {
+      if (this.streams.get(request.resourceName) === stream) this.lists.delete(request.resourceName);
+    });
     this.streams.set(request.resourceName, stream);
+    // A plugin that registers again replaces itself.
+    before?.cancel();
     this.lists.set(request.resourceName, lists);
     this.registered.push(request);
   }

@@ -7,7 +7,7 @@ import { type Canary, makeCanary } from './canary.ts';
 import { clean } from './clean.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf } from './devices.ts';
-import { engine } from './engine.ts';
+import { engine, KILL_LIMIT_MS } from './engine.ts';
 import { possible } from './places.ts';
 import { rounds } from './rounds.ts';
 
@@ -184,7 +184,7 @@ test('hostile programs of the image are never run', async () => {
   const plan = await engine.plan(handle, 'a', [FUSE], []);
   await engine.grant(handle, plan, []);
   await container.run('sleep 1000 3<>/dev/fuse &');
-  await engine.killUsers(handle, [FUSE], { graceMs: 100 });
+  await engine.killUsers(handle, [FUSE], { graceMs: 100, limitMs: KILL_LIMIT_MS });
   engine.inspect(handle);
   await engine.devicesOf(handle);
   await engine.revoke(handle, plan, []);

@@ -24,11 +24,7 @@ export function makeCanary(): Canary {
   spawnSync('mknod', [join(path, 'fuse'), 'c', '10', '229']);
   return {
     path,
-    look: () => [
-      ...list(path),
-      ...list('/dev').filter((line) => !NOT_OURS.test(line)),
-      readFileSync(join(path, 'file'), 'utf8'),
-    ],
+    look: () => [...list(path), ...list('/dev'), readFileSync(join(path, 'file'), 'utf8')],
     remove: () => {
       rmSync(path, { recursive: true });
     },
@@ -40,6 +36,7 @@ function list(directory: string): readonly string[] {
     .sort((a, b) => a.name.localeCompare(b.name))
     .flatMap((entry) => {
       const path = join(directory, entry.name);
+      if (NOT_OURS.test(path)) return [];
       const stat = lstatSync(path, { throwIfNoEntry: false });
       if (stat === undefined) return [];
       const line = `${path} ${stat.mode} ${stat.uid} ${stat.gid} ${stat.rdev}`;

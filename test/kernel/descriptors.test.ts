@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { ContainerHandle, Grant } from '../../node-worker/kernel/engine.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE } from './devices.ts';
-import { engine } from './engine.ts';
+import { engine, KILL_LIMIT_MS } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
 const ROUNDS = 15;
@@ -41,7 +41,7 @@ describe.each(CGROUP_VERSIONS)('a process that moves its descriptor all the time
     for (let round = 0; round < ROUNDS; round++) {
       await start(`forced-${round}`);
       await engine.revoke(handle, plan, []);
-      await engine.killUsers(handle, [FUSE], { graceMs: 0 });
+      await engine.killUsers(handle, [FUSE], { graceMs: 0, limitMs: KILL_LIMIT_MS });
       // An ended child that its parent has not waited for has no descriptors.
       expect(await container.run('ls /proc/$!/fd 2>/dev/null')).toBe('');
     }

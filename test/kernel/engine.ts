@@ -1,6 +1,9 @@
 import { createEngine } from '../../node-worker/kernel/create-engine.ts';
 import { HelperPool } from '../../node-worker/kernel/helper-pool.ts';
 
+/** For `killUsers`: no process of these tests is stuck, the machine only is busy. */
+export const KILL_LIMIT_MS = 100_000;
+
 /** Each look into a container that `engine` gave up, with the reason: no test wants one. */
 export const givenUp: string[] = [];
 

@@ -4,7 +4,7 @@ import type { ContainerHandle, DeviceUser, Grant } from '../../node-worker/kerne
 import { buildProgram } from './c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from './container.ts';
 import { FUSE, until } from './devices.ts';
-import { engine } from './engine.ts';
+import { engine, KILL_LIMIT_MS } from './engine.ts';
 import { CGROUP_VERSIONS } from './places.ts';
 
 /** Holds the device in ways that are hard to see or to end. */
@@ -61,8 +61,6 @@ int main(int count, char **words) {
 }`;
 
 const LOOKS = 100;
-/** What is proved is that all are ended, on a machine that is as busy as it may be. */
-const LIMIT_MS = 100_000;
 let container: TestContainer;
 let handle: ContainerHandle;
 let plan: Grant;
@@ -99,7 +97,7 @@ describe.each(CGROUP_VERSIONS)('on cgroup v%i', (cgroupVersion) => {
     await container.run(`holder ${way}`);
     await until(users, (found) => found.length >= least);
     await engine.revoke(handle, plan, []);
-    await engine.killUsers(handle, [FUSE], { graceMs: 50, limitMs: LIMIT_MS });
+    await engine.killUsers(handle, [FUSE], { graceMs: 50, limitMs: KILL_LIMIT_MS });
     // Who forks all the time may be missed by one look.
     for (let look = 0; look < LOOKS; look++) expect(await users()).toEqual([]);
     expect(await container.run('echo alive; true </dev/fuse')).toMatch(/^alive\n.*(no such file|not permitted)/i);

@@ -8,7 +8,7 @@ import { buildProgram } from './c-program.ts';
 import { type Canary, makeCanary } from './canary.ts';
 import { cleanUp, type StartOptions, startContainer, type TestContainer } from './container.ts';
 import { CARD, FUSE, policyOf, until } from './devices.ts';
-import { engine, givenUp } from './engine.ts';
+import { engine, givenUp, KILL_LIMIT_MS } from './engine.ts';
 import { LOCKED_DIRECTORY, NEVER_ANSWERS, SLOW_EXEC } from './slow-programs.ts';
 
 /** For what is to be given up: with the product's own limits, of seconds. */
@@ -111,7 +111,7 @@ describe('a file system that never answers', () => {
       (found) => found.length === 2,
     );
     expect(users.map(({ via }) => via)).toEqual(['fd', 'fd']);
-    await engine.killUsers(handle, [FUSE], { graceMs: 500 });
+    await engine.killUsers(handle, [FUSE], { graceMs: 500, limitMs: KILL_LIMIT_MS });
     expect(await engine.usersOf(handle, [FUSE])).toEqual([]);
   });
 
@@ -206,7 +206,7 @@ test('a directory that a process keeps locked for ever keeps no rule, and nobody
     () => typeOf(impatient.grant(opened, plan, [])),
     (type) => type === undefined,
   );
-  expect(await impatient.revoke(opened, plan, [])).toMatchObject({ nodesRemoved: ['/dev/dri/card0'] });
+  expect(await engine.revoke(handle, plan, [])).toMatchObject({ nodesRemoved: ['/dev/dri/card0'] });
   opened.close();
 });
 

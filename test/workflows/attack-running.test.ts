@@ -113,7 +113,7 @@ describe('whoever can do everything with Temporal', () => {
 
   test('gets nothing by a Schedule that starts mounts, and the reconciler’s comes back', async () => {
     const node = await harness.addNode('timed', 1);
-    await ensureSchedule(harness.client, CLUSTER, 60);
+    await ensureSchedule(harness.client, CLUSTER, 3_600);
     const schedule = harness.client.schedule.getHandle(reconcileSchedule(CLUSTER));
     const workflowId = mountWorkflowId(CLUSTER, NAMESPACE, 'timed-m');
     await schedule.update(({ policies, spec, state }) => ({
@@ -129,10 +129,12 @@ describe('whoever can do everything with Temporal', () => {
       },
     }));
     await schedule.trigger();
-    await eventually(async () => (await schedule.describe()).info.recentActions.length > 0);
-    const { info } = await schedule.describe();
-    const action = info.recentActions[0]?.action.workflow;
-    const run = harness.client.workflow.getHandle(action?.workflowId ?? '', action?.firstExecutionRunId);
+    const action = await eventually(async () => {
+      const { info } = await schedule.describe();
+      const started = info.recentActions.map((recent) => recent.action.workflow);
+      return started.find((workflow) => workflow.workflowId.startsWith(workflowId));
+    });
+    const run = harness.client.workflow.getHandle(action.workflowId, action.firstExecutionRunId);
     expect((await failureFrom(run.result())).type).toMatch(/^(BadRequest|InvalidSignature)$/);
     expect(harness.leftOf('timed', node)).toEqual([]);
     await ensureSchedule(harness.client, CLUSTER, 60);

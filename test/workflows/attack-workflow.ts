@@ -4,7 +4,7 @@ import { proxyActivities } from '@temporalio/workflow';
 export async function runActivity(taskQueue: string, activity: string, input: object): Promise<unknown> {
   const activities = proxyActivities<Record<string, (input: unknown) => Promise<unknown>>>({
     taskQueue,
-    startToCloseTimeout: '5s',
+    startToCloseTimeout: '1m',
     retry: { maximumAttempts: 1 },
   });
   return activities[activity]?.(input);

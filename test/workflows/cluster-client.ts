@@ -12,7 +12,7 @@ import { eventually } from './outcome.ts';
 import { NAMESPACE } from './requests.ts';
 
 /** Asks again as long as Temporal does not answer in time, as on a busy machine: it knows what it was asked by the id of the update. */
-async function untilAnswered<T>(ask: (updateId: string) => Promise<T>): Promise<T> {
+export async function untilAnswered<T>(ask: (updateId: string) => Promise<T>): Promise<T> {
   const updateId = randomUUID();
   for (;;) {
     try {

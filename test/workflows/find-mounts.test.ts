@@ -4,6 +4,7 @@ import { type Finder, findMounts } from '../../activities/find-mounts.ts';
 import { type DeviceMountObject, OBJECT_LABELS } from '../../contract/device-mount-object.ts';
 import type { UnmountRequest } from '../../contract/requests.ts';
 import { UPDATES } from '../../contract/workflows.ts';
+import { untilAnswered } from './cluster-client.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -77,7 +78,7 @@ async function begun(pod: string): Promise<() => Promise<unknown>> {
   const mounting = mount(pod);
   // Where nobody waits for the mount alone, it is shown before it has a slave.
   await eventually(() => harness.statusOf(`${pod}-m`).catch(() => undefined));
-  await harness.handle(`${pod}-m`).executeUpdate(UPDATES.shown);
+  await untilAnswered((updateId) => harness.handle(`${pod}-m`).executeUpdate(UPDATES.shown, { updateId }));
   return async () => {
     harness.cluster.refuse = undefined;
     await mounting;

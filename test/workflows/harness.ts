@@ -40,6 +40,8 @@ export interface HarnessOptions {
   readonly reach?: (address: string) => Promise<TemporalAccess>;
   /** How long a worker may take to stop; one that is killed takes all of it. */
   readonly forceMs?: number;
+  /** How many steps of each kind a control worker does at a time; those that stop at a gate are among them. */
+  readonly atOnce?: number;
 }
 
 const IDENTITY: ClusterIdentity = { name: CLUSTER, uid: 'uid-of-test' };
@@ -56,6 +58,7 @@ export class Harness extends ClusterClient {
   publicKeys: readonly PublicKey[] = [{ key: PUBLIC_KEY }];
   /** How far the control worker's clock is ahead. */
   aheadMs = 0;
+  #atOnce: number | undefined;
   readonly #connection: Connection;
   /** Of the first control worker: those before it have stopped. */
   #watches: ControlWatches;
@@ -82,9 +85,9 @@ export class Harness extends ClusterClient {
   }
 
   /** @param options what is not as usual */
-  static async start({ settings = [], reach = plain, forceMs }: HarnessOptions = {}): Promise<Harness> {
+  static async start({ settings = [], reach = plain, ...options }: HarnessOptions = {}): Promise<Harness> {
     const server = await TemporalServer.start(settings.flatMap((value) => ['--dynamic-config-value', value]));
-    return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster(), forceMs);
+    return Harness.#at(server, IDENTITY, await reach(server.address), new MemoryCluster(), options);
   }
 
   /** Another cluster in the same namespace of Temporal, or the same one by another name. */
@@ -97,13 +100,14 @@ export class Harness extends ClusterClient {
     identity: ClusterIdentity,
     access: TemporalAccess,
     cluster: MemoryCluster,
-    forceMs?: number,
+    { forceMs, atOnce }: Pick<HarnessOptions, 'forceMs' | 'atOnce'> = {},
   ): Promise<Harness> {
     const bundle = readFileSync(BUNDLE_FILE, 'utf8');
     const { apiKey } = access;
     const connection = await Connection.connect({ ...access.connection, ...(apiKey !== undefined && { apiKey }) });
     const workers = await Workers.connect(access, forceMs);
     const harness = new Harness(server, identity, cluster, access, connection, workers, bundle);
+    harness.#atOnce = atOnce;
     await harness.claim().claim();
     await harness.#workers.start(harness.queue, harness.#control(harness.#watches));
     return harness;
@@ -161,7 +165,7 @@ export class Harness extends ClusterClient {
     return {
       activities: this.gates.around(createClusterActivities(this.dependencies(watches))),
       workflowBundle: { code: this.bundle },
-      ...concurrency(),
+      ...concurrency(this.#atOnce),
     };
   }
 

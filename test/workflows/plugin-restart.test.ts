@@ -23,6 +23,9 @@ async function attachesOf(mount: string): Promise<number> {
   return steps.filter((name) => name === 'attachDevices').length;
 }
 
+/** A mount pauses for 1, 2 and 4 s, and not for 4 s more; that leaves some seconds for all that is slow. */
+const DEADLINE_SECONDS = 11;
+
 describe('a mount while the device plugin restarts', () => {
   test('gets another slave for each that the kubelet refuses', async () => {
     const node = await harness.addNode('refusing', 1);
@@ -61,7 +64,9 @@ describe('a mount while the device plugin restarts', () => {
   test('fails with the words of the scheduler when the devices stay away', async () => {
     const node = await harness.addNode('away', 0);
     harness.cluster.setAllocatable('away', FUSE, 0);
-    const failure = await failureFrom(harness.mount(signed(mountRequest('away', { deadlineSeconds: 4 }))));
+    const failure = await failureFrom(
+      harness.mount(signed(mountRequest('away', { deadlineSeconds: DEADLINE_SECONDS }))),
+    );
     expect(failure).toMatchObject({ type: 'InsufficientDevices', message: expect.stringContaining('Insufficient') });
     await harness.closed('away-m');
     expect(harness.leftOf('away', node)).toEqual([]);
@@ -80,7 +85,9 @@ describe('a mount while the device plugin restarts', () => {
   test('fails with what it was refused for when there is no time left to begin again', async () => {
     const node = await harness.addNode('for-ever', 1);
     harness.cluster.refusePods('for-ever', 1_000);
-    const failure = await failureFrom(harness.mount(signed(mountRequest('for-ever', { deadlineSeconds: 5 }))));
+    const failure = await failureFrom(
+      harness.mount(signed(mountRequest('for-ever', { deadlineSeconds: DEADLINE_SECONDS }))),
+    );
     expect(failure).toMatchObject({ type: 'SlaveEnded', message: expect.stringContaining('UnexpectedAdmissionError') });
     expect(await attachesOf('for-ever-m')).toBeGreaterThan(1);
     await harness.closed('for-ever-m');

@@ -6,6 +6,7 @@ import type { DeviceMountObject } from '../../contract/device-mount-object.ts';
 import { mountWorkflowId } from '../../contract/names.ts';
 import type { MountRequest, Signed } from '../../contract/requests.ts';
 import { SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { untilAnswered } from './cluster-client.ts';
 import { Harness } from './harness.ts';
 import { eventually, failureFrom } from './outcome.ts';
 import { CLUSTER, FUSE, forged, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -25,13 +26,15 @@ const objectOf = (name: string): Promise<DeviceMountObject | undefined> =>
 /** Starts a mount, and waits for its object, as an apiserver does whose caller does not wait for the mount. */
 function begin(request: Signed<MountRequest>): Promise<DeviceMount> {
   const { name } = request.request;
-  const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
-    workflowId: mountWorkflowId(CLUSTER, NAMESPACE, name),
-    taskQueue: harness.queue,
-    args: [request],
-    workflowIdConflictPolicy: 'USE_EXISTING',
+  return untilAnswered((updateId) => {
+    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.mount, {
+      workflowId: mountWorkflowId(CLUSTER, NAMESPACE, name),
+      taskQueue: harness.queue,
+      args: [request],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    });
+    return harness.client.workflow.executeUpdateWithStart(UPDATES.shown, { startWorkflowOperation, updateId });
   });
-  return harness.client.workflow.executeUpdateWithStart(UPDATES.shown, { startWorkflowOperation });
 }
 
 describe('the object of a mount', () => {

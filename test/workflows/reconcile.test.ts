@@ -197,8 +197,7 @@ describe('reconcileMounts()', () => {
     expect(items).toHaveLength(MOUNTS);
     expect(await harness.handle('kept-0').result()).toMatchObject({ status: { phase: 'Released' } });
     await eventually(() => harness.leftOf('kept', node).length === 0);
-    // The machine may be busy with other suites.
-  }, 180_000);
+  });
 });
 
 describe('a mount that is adopted', () => {

@@ -3,6 +3,7 @@ import { WithStartWorkflowOperation } from '@temporalio/client';
 import type { DeviceMount } from '../../contract/device-mount.ts';
 import { controlQueue, unmountWorkflowId } from '../../contract/names.ts';
 import { QUERIES, SIGNALS, UPDATES, WORKFLOWS } from '../../contract/workflows.ts';
+import { untilAnswered } from './cluster-client.ts';
 import { Harness } from './harness.ts';
 import { eventually } from './outcome.ts';
 import { CLUSTER, mountRequest, NAMESPACE, signed, unmountRequest } from './requests.ts';
@@ -96,27 +97,31 @@ describe('a mount', () => {
       const pod = `asked-${JSON.stringify(args).length}`;
       await harness.addNode(pod, 1);
       const mount = await harness.mount(signed(mountRequest(pod)));
-      const asked = await harness.handle(`${pod}-m`).executeUpdate<DeviceMount, []>(UPDATES.mounted, {
-        args: args as [],
-      });
+      const handle = harness.handle(`${pod}-m`);
+      const asked = await untilAnswered((updateId) =>
+        handle.executeUpdate<DeviceMount, []>(UPDATES.mounted, { args: args as [], updateId }),
+      );
       // Its object may have changed in between.
       const { resourceVersion } = asked.metadata;
       expect(asked).toEqual({ ...mount, metadata: { ...mount.metadata, resourceVersion } });
-      expect(await harness.handle(`${pod}-m`).query(QUERIES.deviceMount, ...args)).toMatchObject({
+      expect(await handle.query(QUERIES.deviceMount, ...args)).toMatchObject({
         kind: 'DeviceMount',
       });
       const unmount = signed(unmountRequest(pod));
-      const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
-        workflowId: unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id),
-        taskQueue: controlQueue(CLUSTER),
-        args: [unmount],
-        workflowIdConflictPolicy: 'FAIL',
+      const released = await untilAnswered((updateId) => {
+        const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOWS.unmount, {
+          workflowId: unmountWorkflowId(CLUSTER, NAMESPACE, unmount.request.id),
+          taskQueue: controlQueue(CLUSTER),
+          args: [unmount],
+          workflowIdConflictPolicy: 'USE_EXISTING',
+        });
+        return harness.client.workflow.executeUpdateWithStart(UPDATES.released, {
+          args,
+          startWorkflowOperation,
+          updateId,
+        });
       });
-      const released = harness.client.workflow.executeUpdateWithStart(UPDATES.released, {
-        args,
-        startWorkflowOperation,
-      });
-      expect(await released).toMatchObject({ items: [{ metadata: { name: `${pod}-m` } }] });
+      expect(released).toMatchObject({ items: [{ metadata: { name: `${pod}-m` } }] });
     },
   );
 });

@@ -154,8 +154,14 @@ describe('a program whose instructions the kernel hides', () => {
     await expect(planned()).rejects.toThrow('the kernel hides its instructions');
     const second = nextId();
     expect(second - first).toBeGreaterThan(10);
-    await expect(planned()).rejects.toThrow('the kernel hides its instructions');
-    expect(nextId() - second).toBeLessThan(10);
+    // Others on this machine load programs, too: one time without them proves it.
+    const loaded: number[] = [];
+    for (let turn = 0; turn < 10; turn++) {
+      const from = nextId();
+      await expect(planned()).rejects.toThrow('the kernel hides its instructions');
+      loaded.push(nextId() - from);
+    }
+    expect(Math.min(...loaded)).toBeLessThan(10);
   });
 });
 

@@ -6,7 +6,7 @@ import { type Freezer, whileFrozen } from '../../../node-worker/kernel/freeze.ts
 import { buildProgram } from '../c-program.ts';
 import { cleanUp, startContainer, type TestContainer } from '../container.ts';
 import { FUSE, until } from '../devices.ts';
-import { engine } from '../engine.ts';
+import { engine, KILL_LIMIT_MS } from '../engine.ts';
 import { CGROUP_VERSIONS } from '../places.ts';
 
 /** Maps the file it is told to, closes it and waits. */
@@ -82,7 +82,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
       'sleep 1000 3<>/dev/fuse & sh -c "trap : TERM; while :; do sleep 1000 3<&-; done" 3<>/dev/fuse &',
     );
     await untilUsed(2);
-    const killed = await engine.killUsers(handle, [FUSE], { graceMs: 200 });
+    const killed = await engine.killUsers(handle, [FUSE], { graceMs: 200, limitMs: KILL_LIMIT_MS });
     // The shell's next child holds the device too, until it has closed it.
     expect(killed.length).toBeGreaterThanOrEqual(2);
     expect(await users()).toEqual([]);
@@ -92,7 +92,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
   test('are ended with the container when its init is one of them', async () => {
     await container.run('sleep 1000 3<>/dev/fuse & exec 4<>/dev/fuse');
     expect((await untilUsed(2)).filter(({ containerInit }) => containerInit)).toHaveLength(1);
-    expect(await engine.killUsers(handle, [FUSE], { graceMs: 50 })).toHaveLength(2);
+    expect(await engine.killUsers(handle, [FUSE], { graceMs: 50, limitMs: KILL_LIMIT_MS })).toHaveLength(2);
     expect(await users()).toEqual([]);
     expect(handle.isAlive()).toBe(false);
   });
@@ -102,7 +102,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
     await container.run('/bin/rabbits 3<>/dev/fuse &');
     await until(users, (found) => found.length > 4);
     await engine.revoke(handle, plan, []);
-    await engine.killUsers(handle, [FUSE], { graceMs: 50 });
+    await engine.killUsers(handle, [FUSE], { graceMs: 50, limitMs: KILL_LIMIT_MS });
     expect(await users()).toEqual([]);
     expect(handle.isAlive()).toBe(true);
   });
@@ -115,7 +115,7 @@ describe.each(CGROUP_VERSIONS)('users of a device on cgroup v%i', (cgroupVersion
       (found) => found.length === 1 && found[0]?.via === 'map',
     );
     expect(user).toMatchObject({ command: 'map-device', device: 'c 1:5', containerInit: false });
-    await engine.killUsers(handle, [zero], { graceMs: 1000 });
+    await engine.killUsers(handle, [zero], { graceMs: 1000, limitMs: KILL_LIMIT_MS });
     expect(await engine.usersOf(handle, [zero])).toEqual([]);
   });
 
