@@ -92,6 +92,7 @@ async function stop(why: string): Promise<void> {
   if (stopping) return;
   stopping = true;
   log.info({ why }, 'stopping');
+  server.leave();
   await delay(Number(settings['shutdown-delay']) * 1_000);
   await server.drain(DRAIN_MS);
   stopWatching();

@@ -19,10 +19,10 @@ const NODE_QUEUE_MS = 5 * SECOND;
 const REQUEST_MS = 10 * SECOND;
 
 /**
- * A worker that has died is replaced after this time. Each beat is two writes of Temporal's database: with 10 s, most of what it wrote for 300
- * mounts at once was beats of those that waited.
+ * A worker that has died is replaced after this time, and who waits for a mount is told of one that stands still, within the longest answer.
+ * Each beat is two writes of Temporal's database: with 10 s, most of what it wrote for 300 mounts at once was beats of those that waited.
  */
-const HEARTBEAT_MS = 30 * SECOND;
+const HEARTBEAT_MS = 15 * SECOND;
 
 /** Quick at first: most errors are a connection that a restart has broken. */
 const RETRY = { initialInterval: 200, backoffCoefficient: 2, maximumInterval: 5 * SECOND } as const;

@@ -28,7 +28,7 @@ export class TlsServer {
   #ca: string;
   /** Answers that are not out yet. */
   readonly #answering = new Set<ServerResponse>();
-  #draining = false;
+  #leaving = false;
 
   constructor(pair: ServingPair, ca: string, listener: RequestListener) {
     this.#pair = pair;
@@ -44,7 +44,7 @@ export class TlsServer {
         requestTimeout: REQUEST_MS,
       },
       (req, res) => {
-        if (this.#draining || this.#old.has(req.socket)) res.setHeader('Connection', 'close');
+        if (this.#leaving || this.#old.has(req.socket)) res.setHeader('Connection', 'close');
         this.#silent.delete(otherEnd(req.socket));
         this.#answering.add(res);
         res.once('close', () => this.#answering.delete(res));
@@ -89,12 +89,20 @@ export class TlsServer {
   }
 
   /**
+   * Ends each connection with its next answer, and still takes new ones. Some time before `drain`: a client that has no connection left cannot
+   * send anything into one while we close it. Go's proxy does not repeat a PUT that was lost so.
+   */
+  leave(): void {
+    this.#leaving = true;
+    for (const res of this.#answering) endWith(res);
+  }
+
+  /**
    * Takes no new connection, and waits until all requests are answered, at most `patienceMs`. Go clients keep connections in stock that they
    * have asked nothing on; those end at once.
    */
   async drain(patienceMs: number): Promise<void> {
-    this.#draining = true;
-    for (const res of this.#answering) endWith(res);
+    this.leave();
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });

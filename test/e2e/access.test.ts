@@ -9,6 +9,7 @@ import { kubectl, kubectlOk } from './kubectl.ts';
 import { apiAvailable } from './nodes.ts';
 import { FUSE, slavesOf, startPod } from './pods.ts';
 import { expectNoPods, removeTargets } from './targets.ts';
+import { until } from './until.ts';
 
 const MOUNT = 'device_type=HOSTDEV';
 let pod: string;
@@ -70,11 +71,15 @@ async function tokenOf(node: string): Promise<string> {
   return status.token;
 }
 
-/** Writes what is there, as an update. */
+/** Writes what is there, as an update. kubectl asks for its version just before, and its node worker may write it in between. */
 async function renewed(bearer: string, node: string): Promise<Outcome> {
-  const lease = await ask('GET', `${LEASES}/device-mounter-node-${node}`);
-  const { resourceVersion: _, ...metadata } = (lease as { readonly metadata: Record<string, unknown> }).metadata;
-  return kubectl([...as(bearer), 'replace', '-f', '-'], JSON.stringify({ ...(lease as object), metadata }));
+  return until('a write between two of its node worker', async () => {
+    const lease = await ask('GET', `${LEASES}/device-mounter-node-${node}`);
+    const { resourceVersion: _, ...metadata } = (lease as { readonly metadata: Record<string, unknown> }).metadata;
+    const body = JSON.stringify({ ...(lease as object), metadata });
+    const outcome = await kubectl([...as(bearer), 'replace', '-f', '-'], body);
+    return !outcome.stderr.includes('the object has been modified') && outcome;
+  });
 }
 
 describe('a node worker', () => {

@@ -5,9 +5,8 @@ import { attachedPrograms, programInfo, withProgram } from '../../node-worker/ke
 import { cgroupTree } from '../../node-worker/kernel/cgroup-tree.ts';
 import { readDeviceListText } from '../../node-worker/kernel/cgroup-v1.ts';
 import { withCgroup } from '../../node-worker/kernel/cgroup-v2.ts';
-import { createEngine } from '../../node-worker/kernel/create-engine.ts';
-import type { KernelEngine } from '../../node-worker/kernel/engine.ts';
 import { hasCode } from '../../node-worker/kernel/syscall.ts';
+import { engine } from '../kernel/engine.ts';
 import { find } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
 import { podPath, podReady } from './pods.ts';
@@ -40,8 +39,6 @@ interface PodStatus {
 /** A change of a container takes some milliseconds, as a read does. */
 const MAX_READS = 20;
 
-let engine: KernelEngine | undefined;
-
 /** Id of a pod's container, without the runtime's prefix. Throws when the container has none yet. */
 export async function containerIdOf(
   pod: string,
@@ -69,7 +66,7 @@ export async function deviceState(pod: string, which: ContainerOf = {}): Promise
 
 /** Pid of the container's first process in the host's pid namespace. */
 export async function containerPid(pod: string, which: ContainerOf = {}): Promise<number> {
-  const handle = await open(await containerIdOf(pod, which));
+  const handle = await engine.openContainer({ containerId: await containerIdOf(pod, which) });
   handle.close();
   return handle.pid;
 }
@@ -87,13 +84,8 @@ export async function mountsIn(pod: string, which: ContainerOf = {}): Promise<re
   return mountsOf(await containerPid(pod, which));
 }
 
-function open(containerId: string): ReturnType<KernelEngine['openContainer']> {
-  engine ??= createEngine();
-  return engine.openContainer({ containerId });
-}
-
 async function stateOf(containerId: string): Promise<DeviceState> {
-  const handle = await open(containerId);
+  const handle = await engine.openContainer({ containerId });
   try {
     const { version, path } = handle.cgroup;
     const rulesOf = version === 1 ? listOf : programsOf;

@@ -33,8 +33,8 @@ describe('a roll-out', () => {
     await until('the scheduler’s words', async () =>
       (await deviceMount(name))?.status.message?.includes('Insufficient'),
     );
-    // A worker that waited for its steps would take 28 s.
-    await endPods('device-mounter-control', undefined, 27_000);
+    // The kubelet kills one that does not end by itself after 45 s.
+    await endPods('device-mounter-control', undefined, 44_000);
     await rolledOut('deployments', 'device-mounter-control');
     expect((await deviceMount(name))?.status.phase).toBe('Pending');
     expect((await unmount(holder)).status).toBe(200);

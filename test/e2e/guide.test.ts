@@ -2,6 +2,7 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { reconcileSchedule } from '../../contract/names.ts';
 import { CLUSTER_NAME as CLUSTER } from '../../deploy/local/addresses.ts';
 import { NODES } from './cluster.ts';
 import { canOpen } from './exec.ts';
@@ -9,11 +10,13 @@ import { blocksOf, runBlock } from './guide.ts';
 import { kubectlOk } from './kubectl.ts';
 import { deviceMount, expectNothingMounted, FUSE, mountOk, slavesGone, startPod } from './pods.ts';
 import { expectNoPods, removeTargets } from './targets.ts';
+import { Temporal } from './temporal.ts';
 import { until } from './until.ts';
 
 const NODE = NODES[0]?.name ?? '';
 const BLOCKS = blocksOf('operate-with-temporal.md').filter(({ language }) => language === 'sh');
 
+const temporal = new Temporal();
 let pod: string;
 let holder: string;
 /** Of the mount that the next block is about. */
@@ -24,6 +27,7 @@ beforeAll(async () => {
 afterAll(async () => {
   // A test that failed half-way must not leave the reconciler asleep.
   await toggled('unpause');
+  await temporal.close();
   await removeTargets([pod, holder]);
   await expectNoPods();
 });
@@ -130,6 +134,9 @@ const STEPS: readonly Step[] = [
     heading: 'Terminate',
     before: async () => {
       await toggled('pause');
+      // A run that has begun before would free the mount.
+      const schedule = temporal.client.schedule.getHandle(reconcileSchedule(CLUSTER));
+      await until('the reconciler to rest', async () => (await schedule.describe()).info.runningActions.length === 0);
     },
     after: () => closed('Terminated'),
   },
@@ -163,7 +170,6 @@ describe('docs/guides/operate-with-temporal.md', () => {
       const output = index === 0 ? '' : await run(BLOCKS[index]?.text ?? '');
       await after(output);
     },
-    120_000,
   );
 });
 

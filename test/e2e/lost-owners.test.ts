@@ -12,8 +12,6 @@ import { expectNoPods } from './targets.ts';
 import { temporalCli } from './temporal.ts';
 import { until } from './until.ts';
 
-/** Two runs of the reconciler. */
-const RECONCILED_MS = 120_000;
 const ONCE = { idempotencyKey: 'once' };
 
 const all = new Ends();
@@ -33,13 +31,9 @@ async function terminateOn(node: string): Promise<void> {
   const { pod, mounted, before } = await all.mountedTarget(node);
   const { name } = mounted.metadata;
   await temporalCli('workflow', 'terminate', '--workflow-id', mountWorkflowId(CLUSTER_NAME, 'default', name));
-  await until(
-    'the reconciler to show its end',
-    async () => (await deviceMount(name))?.status.reason === 'Terminated',
-    RECONCILED_MS,
-  );
+  await until('the reconciler to show its end', async () => (await deviceMount(name))?.status.reason === 'Terminated');
   expect((await deviceMount(name))?.status.phase).toBe('Failed');
-  await until('the reconciler to free the device', async () => same(await deviceState(pod), before), RECONCILED_MS);
+  await until('the reconciler to free the device', async () => same(await deviceState(pod), before));
   await slavesGone(pod);
   await until('the pod to be told', async () => (await annotatedDevices(pod)) === undefined);
   await all.expectFree(node);
@@ -76,9 +70,7 @@ test('20 mounts go on and get owners again when the database of Temporal is lost
     }),
   );
   await startWithEmptyTemporal();
-  const uids = await Promise.all(
-    mounts.map(({ name }) => until(`an owner of ${name}`, () => owned(name), RECONCILED_MS)),
-  );
+  const uids = await Promise.all(mounts.map(({ name }) => until(`an owner of ${name}`, () => owned(name))));
   expect(uids).toEqual(mounts.map(({ uid }) => uid));
   expect(await Promise.all(mounts.map(({ pod, holder }) => holds(pod, holder)))).not.toContain(false);
   expect(await Promise.all(mounts.map(({ pod }) => deviceState(pod)))).toEqual(mounts.map(({ state }) => state));

@@ -106,7 +106,7 @@ export async function mountOk(pod: string, resource: string, query = '', body: o
   const mount = await ask<DeviceMount>('PUT', path, { resources: { [resource]: '1' }, ...body });
   if (mount.status.phase !== 'Mounted') return mount;
   const { name } = mount.metadata;
-  await until(`${name} to be shown`, async () => (await deviceMount(name))?.status.phase !== 'Pending');
+  await until(`${name} to be shown`, async () => ((await deviceMount(name))?.status.phase ?? 'Pending') !== 'Pending');
   return mount;
 }
 

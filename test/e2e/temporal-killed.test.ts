@@ -36,7 +36,8 @@ test('Temporal killed at any moment of a mount and started again: each is mounte
   await Promise.all(mounting);
   await Promise.all(
     begun.map(async (each) => {
-      if ((await settled(each)) === 'mounted') expect((await unmount(each.pod, '&wait_second=30')).status).toBe(200);
+      // 202 where the workers, whose polls have failed meanwhile, take it up later.
+      if ((await settled(each)) === 'mounted') expect([200, 202]).toContain((await unmount(each.pod)).status);
       await slavesGone(each.pod);
       expect(await deviceState(each.pod)).toEqual(each.before);
     }),

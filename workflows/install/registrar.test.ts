@@ -258,9 +258,7 @@ describe('ApiRegistrar', () => {
     await eventually(() => told.length > 0);
     await eventually(() => kube.reads.filter((path) => path.includes('clusterroles')).length > 2);
     kube.mayDo = () => true;
-    // The object is there before its writer has been answered.
     await eventually(() => told.length > 1);
-    expect(api()).toBeDefined();
     expect(told).toEqual([
       'cannot look after the APIService: Error: kube-apiserver answers 403: cannot get clusterroles device-mounter',
       'registered the API',

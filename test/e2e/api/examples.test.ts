@@ -11,6 +11,7 @@ import { kubectl, kubectlOk } from '../kubectl.ts';
 import { NAMESPACE } from '../lane.ts';
 import { FUSE, slavesGone, startPod } from '../pods.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
+import { until } from '../until.ts';
 
 const execFileAsync = promisify(execFile);
 let pod: string;
@@ -21,6 +22,9 @@ beforeAll(async () => {
   await kubectlOk(['create', 'serviceaccount', 'api-user']);
   const role = ['--clusterrole=device-mounter.io:generate', '--serviceaccount=default:api-user'];
   await kubectlOk(['create', 'rolebinding', 'api-user', ...role]);
+  const rights = ['auth', 'can-i', 'update', 'pods.device-mounter.io', '--subresource=mount'];
+  const asUser = ['--as=system:serviceaccount:default:api-user'];
+  await until('its rights to be known', async () => (await kubectl([...rights, ...asUser])).code === 0);
   token = (await kubectlOk(['create', 'token', 'api-user'])).trim();
 });
 
@@ -61,7 +65,7 @@ const HOSTDEV = JSON.stringify({
 
 describe('curl with a token', () => {
   test('mounts and unmounts, in JSON and in the sentences of the original', async () => {
-    const query = 'device_type=HOSTDEV&container=main&wait_second=30';
+    const query = 'device_type=HOSTDEV&container=main&wait_second=38';
     expect(await curl('mount', query, ['--data', HOSTDEV])).toMatch(/"phase": ?"Mounted"[\s\S]*\n200$/);
     const text = ['-H', 'Accept: text/plain'];
     expect(await curl('unmount', `${query}&force=1`, text)).toBe('Successfully uninstalled HOSTDEV devices\n200');
@@ -93,7 +97,7 @@ describe('the bodies of the original’s API page', () => {
     ['with comments', ORIGINAL_BODY],
     ['with patches', LATER_ORIGINAL_BODY],
   ])('%s are understood; only the devices are missing here', async (_name, body) => {
-    const asked = path('mount', 'device_type=GENERIC&container=main&wait_second=30');
+    const asked = path('mount', 'device_type=GENERIC&container=main&wait_second=38');
     const refused = await kubectl(['replace', '--raw', asked, '-f', '-'], body);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/Insufficient volcano\.sh\/vgpu-number/);
@@ -111,7 +115,7 @@ describe('the bodies of the original’s API page', () => {
 
 describe('kubectl replace --raw', () => {
   test('mounts and unmounts', async () => {
-    const query = 'device_type=HOSTDEV&container=main&wait_second=30';
+    const query = 'device_type=HOSTDEV&container=main&wait_second=38';
     expect(await kubectl(['replace', '--raw', path('mount', query), '-f', '-'], HOSTDEV)).toMatchObject({ code: 0 });
     expect(await kubectl(['replace', '--raw', path('unmount', query), '-f', '/dev/null'])).toMatchObject({ code: 0 });
     await slavesGone(pod);

@@ -39,7 +39,7 @@ const POD = {
 beforeAll(async () => {
   await cleanUp();
   await kubectlOk(['create', '-f', '-'], JSON.stringify(POD));
-  await kubectlOk(['wait', '--for=condition=Ready', 'pod/web', '--timeout=60s']);
+  await kubectlOk(['wait', '--for=condition=Ready', 'pod/web', '--timeout=180s']);
 });
 
 afterAll(cleanUp);

@@ -38,7 +38,12 @@ describe('kubectl', () => {
     const again = await mountOk(pod, TUN, '&wait_second=3', body);
     expect(again.metadata.uid).toBe(first.metadata.uid);
     expect((await unmount(pod, `&mount=${first.metadata.name}`)).status).toBe(200);
-    await kubectlOk(['wait', `devicemount/${first.metadata.name}`, '--for=jsonpath={.status.phase}=Released']);
+    await kubectlOk([
+      'wait',
+      `devicemount/${first.metadata.name}`,
+      '--for=jsonpath={.status.phase}=Released',
+      '--timeout=180s',
+    ]);
     await expect(mountOk(pod, TUN, '', body)).rejects.toThrow('it was mounted, and has ended since');
     await slavesGone(pod);
   });

@@ -21,7 +21,7 @@ beforeAll(async () => {
   [holder, pod] = await Promise.all([startPod(node), startPod(node)]);
   await mountOk(holder, FUSE);
   // Long enough for all requests of the test that stops it, on a machine that stands still for seconds.
-  server = await OwnServer.start(['--shutdown-delay=15']);
+  server = await OwnServer.start(['--shutdown-delay=12']);
   await server.register();
 });
 

@@ -88,15 +88,16 @@ describe('the mount ends, and its container is as before, after', () => {
       const pod = await all.target(node);
       const before = await deviceState(pod);
       const name = `lease-${pod}`;
-      const first = await mountOk(pod, FUSE, '', { name, leaseSeconds: 3 });
-      const renewed = await mountOk(pod, FUSE, '', { name, leaseSeconds: 7 });
-      expect(renewed.metadata.uid).toBe(first.metadata.uid);
-      const [firstEnd, end] = [first, renewed].map(({ status }) => Date.parse(status.leaseEndsAt ?? '')) as [
-        number,
-        number,
-      ];
-      expect(end - firstEnd).toBeGreaterThan(3_000);
-      await all.expectEnded(renewed, { status: 'COMPLETED', reason: 'LeaseEnded' });
+      const first = await mountOk(pod, FUSE, '', { name, leaseSeconds: 600 });
+      const longer = await mountOk(pod, FUSE, '', { name, leaseSeconds: 900 });
+      const shorter = await mountOk(pod, FUSE, '', { name, leaseSeconds: 5 });
+      expect([longer, shorter].map(({ metadata }) => metadata.uid)).toEqual([first.metadata.uid, first.metadata.uid]);
+      const [firstEnd = NaN, longerEnd = NaN, end = NaN] = [first, longer, shorter].map(({ status }) =>
+        Date.parse(status.leaseEndsAt ?? ''),
+      );
+      expect(longerEnd - firstEnd).toBeGreaterThanOrEqual(300_000);
+      expect(end).toBeLessThan(firstEnd);
+      await all.expectEnded(shorter, { status: 'COMPLETED', reason: 'LeaseEnded' });
       expect(Date.now()).toBeGreaterThan(end);
       expect(await deviceState(pod)).toEqual(before);
       await all.expectFree(node);

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { DeviceMount } from '../../../contract/device-mount.ts';
 import { hasCondition } from '../../../deploy/local/kube-api.ts';
 import { stopProcess } from '../../stop-process.ts';
 import { place } from '../daemon-sets.ts';
@@ -25,6 +27,9 @@ import { until } from '../until.ts';
 
 /** Less than a slave requests. */
 const FEW_CPUS = '1m';
+
+/** What a pod has seen of its device shows in its log by then. */
+const UNSEEN_MS = 10_000;
 
 const node = laneNode();
 const targets = new Targets();
@@ -127,18 +132,28 @@ test('a kubelet restarted without its device plugin gives the device to nobody e
 
 test('a mount waits for a device plugin that restarts', async () => {
   const pod = await targets.start(node.name);
-  const name = `outlasts-${pod}`;
+  const { status } = await until('a mount to outlast a restart', () => mountOverRestart(pod));
+  expect(await slavesOf(pod)).toEqual(status.slaves.map((slave) => slave.name));
+  expect(await canOpen(pod, '/dev/fuse')).toBe(true);
+});
+
+/** A mount waits 20 s. A plugin that takes longer, as on a busy machine, comes too late for it: `undefined`. */
+async function mountOverRestart(pod: string): Promise<DeviceMount | undefined> {
+  const name = `outlasts-${randomBytes(4).toString('hex')}`;
   await place('hostdev-device-plugin', node.name, 'away');
-  const mounting = mountOk(pod, FUSE, '&wait_second=55', { name });
+  const since = performance.now();
+  const mounting = mount(pod, FUSE, '', { name });
   try {
     await until('the mount to say why it waits', async () => (await deviceMount(name))?.status.message !== undefined);
   } finally {
     await place('hostdev-device-plugin', node.name, 'here');
   }
-  const { status } = await mounting;
-  expect(await slavesOf(pod)).toEqual(status.slaves.map((slave) => slave.name));
-  expect(await canOpen(pod, '/dev/fuse')).toBe(true);
-});
+  const tookLong = performance.now() - since > 10_000;
+  const answer = await mounting;
+  if (answer.status !== 200 && tookLong) return undefined;
+  expect(answer).toMatchObject({ status: 200 });
+  return answer.body as DeviceMount;
+}
 
 test('a slave that the kubelet rejects after it has allocated gives nothing', async () => {
   const [pod, other] = await Promise.all([startedOpener(), targets.start(node.name)]);
@@ -212,9 +227,14 @@ if (node.systemd)
       await answers(pod, 'ENOENT', 'opened');
       for (let round = 1; round <= 3; round++) {
         const seen = (await openAnswers(pod)).length;
-        for (const command of await commandsFor([pod, twin])) await node.run('systemctl', command);
+        let changedMs = -Infinity;
         await until('systemd to have taken the device away, and its return', async () => {
           const since = await openAnswers(pod);
+          // Again, when the node worker has mended it before the pod has tried to open it.
+          if (since.length === seen && performance.now() - changedMs > UNSEEN_MS) {
+            for (const command of await commandsFor([pod, twin])) await node.run('systemctl', command);
+            changedMs = performance.now();
+          }
           return since.length >= seen + 2 && since.at(-1)?.answer === 'opened';
         });
         const [taken, returned] = (await openAnswers(pod)).slice(seen);

@@ -73,7 +73,7 @@ describe('the mount ends with its target, which', () => {
       const account = `${path}/serviceaccounts/default`;
       await until('its service account', async () => (await find(account)) !== undefined);
       await createPod('web', { nodeName: node }, namespace);
-      const mount = `${GROUP}/namespaces/${namespace}/pods/web/mount?device_type=HOSTDEV`;
+      const mount = `${GROUP}/namespaces/${namespace}/pods/web/mount?device_type=HOSTDEV&wait_second=38`;
       await ask('PUT', mount, { name: 'web-fuse', resources: { [FUSE]: '1' } });
       expect(await find(`${mountsPath(namespace)}/web-fuse`)).toBeDefined();
       await remove(path);
