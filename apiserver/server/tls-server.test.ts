@@ -46,7 +46,7 @@ test('no request is lost by clients that keep connections and are sent elsewhere
   await eventually(() => asking.every(({ answers }) => answers > 10));
   port = second.port;
   first.server.leave();
-  const [...before] = asking.map(({ answers }) => answers);
+  const before = asking.map(({ answers }) => answers);
   await eventually(() => asking.every(({ answers }, index) => answers > (before[index] ?? 0) + 2));
   await first.server.drain(3_600_000);
   expect((await Promise.all(asking.map((client) => client.end()))).flat()).toEqual([]);
