@@ -5,7 +5,7 @@ import { APISERVER_URL } from '../../deploy/local/addresses.ts';
 import { CLUSTER } from './cluster.ts';
 import { ask, remove } from './kube.ts';
 import { NAMESPACE } from './lane.ts';
-import { until } from './until.ts';
+import { mayMount } from './rights.ts';
 
 const execFileAsync = promisify(execFile);
 const HOST = "'https://{cluster-ip}:6443";
@@ -62,14 +62,7 @@ export class OriginalUser {
       spec: {},
     });
     this.#token = status.token;
-    // kube-apiserver itself learns of the binding a moment later.
-    const update = { group: 'device-mounter.io', resource: 'pods', subresource: 'mount', verb: 'update' };
-    const resourceAttributes = { ...update, namespace: NAMESPACE };
-    const review = { spec: { user: `system:serviceaccount:${NAMESPACE}:${USER}`, resourceAttributes } };
-    await until('its rights to be known', async () => {
-      const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
-      return (await ask<{ status: { allowed: boolean } }>('POST', path, review)).status.allowed;
-    });
+    await mayMount(USER);
   }
 
   async remove(): Promise<void> {

@@ -10,8 +10,8 @@ import { send } from '../kube.ts';
 import { kubectl, kubectlOk } from '../kubectl.ts';
 import { NAMESPACE } from '../lane.ts';
 import { FUSE, slavesGone, startPod } from '../pods.ts';
+import { mayMount } from '../rights.ts';
 import { expectNoPods, removeTargets } from '../targets.ts';
-import { until } from '../until.ts';
 
 const execFileAsync = promisify(execFile);
 let pod: string;
@@ -22,9 +22,7 @@ beforeAll(async () => {
   await kubectlOk(['create', 'serviceaccount', 'api-user']);
   const role = ['--clusterrole=device-mounter.io:generate', '--serviceaccount=default:api-user'];
   await kubectlOk(['create', 'rolebinding', 'api-user', ...role]);
-  const rights = ['auth', 'can-i', 'update', 'pods.device-mounter.io', '--subresource=mount'];
-  const asUser = ['--as=system:serviceaccount:default:api-user'];
-  await until('its rights to be known', async () => (await kubectl([...rights, ...asUser])).code === 0);
+  await mayMount('api-user');
   token = (await kubectlOk(['create', 'token', 'api-user'])).trim();
 });
 
