@@ -9,7 +9,6 @@ import { TlsServer } from './tls-server.ts';
 
 const ca = TestCa.selfSigned('test');
 const { cert, key } = ca.issue({ subject: '/CN=server', use: 'serverAuth', hosts: ['server.test'] });
-
 const SERVER = { host: '127.0.0.1', ca: ca.pair.cert, servername: 'server.test' };
 
 const servers: TlsServer[] = [];

@@ -15,7 +15,7 @@ afterAll(async () => {
 
 test('what README.md says to try next works as it is printed', async () => {
   const block = blocksOf('../../README.md').find(({ heading }) => heading === 'What to try next');
-  // But for how long it waits, on a busy machine also until the object shows the mount, which is a moment after its answer.
+  // All but how long it waits. The object shows the mount a moment after its answer.
   const patient = (block?.text ?? 'false')
     .replaceAll('device_type=HOSTDEV', 'device_type=HOSTDEV&wait_second=38')
     .replace('kubectl wait ', 'kubectl wait --timeout=180s ')

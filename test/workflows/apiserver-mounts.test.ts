@@ -32,15 +32,9 @@ async function known({ name }: MountRequest): Promise<DeviceMount> {
   return mount;
 }
 
-/** How often callers have asked the workflow of a mount, with one update each. */
-async function updatesOf(name: string): Promise<number> {
-  const { events } = await harness.handle(name).fetchHistory();
-  return (events ?? []).filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes).length;
-}
-
 /** Until then the one that comes later could find the mount mounted, and be answered without the identity of its object. */
 async function bothAsk({ name }: MountRequest): Promise<void> {
-  await eventually(async () => (await updatesOf(name).catch(() => 0)) === 2);
+  await eventually(async () => (await harness.updatesOf(name).catch(() => 0)) === 2);
 }
 
 describe('TemporalMounts.mount()', () => {
@@ -148,7 +142,7 @@ describe('TemporalMounts.mount()', () => {
     expect(new Set((await asking).map(({ state }) => state))).toEqual(new Set(['mounted']));
     await client.connection.close();
     // A workflow takes only some updates at a time: one is of the first request, one of all others, few of those who did not wait long.
-    expect(await updatesOf(request.name)).toBeLessThanOrEqual(5);
+    expect(await harness.updatesOf(request.name)).toBeLessThanOrEqual(5);
   });
 
   test('renews the lease when only that is another', async () => {

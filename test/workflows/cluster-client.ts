@@ -121,6 +121,12 @@ export class ClusterClient {
     return (raw.pendingActivities ?? []).map(({ activityType }) => activityType?.name ?? '');
   }
 
+  /** How often callers have asked the workflow of a mount, with one update each. */
+  async updatesOf(name: string): Promise<number> {
+    const { events } = await this.handle(name).fetchHistory();
+    return (events ?? []).filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes).length;
+  }
+
   async statusOf(name: string): Promise<string> {
     return (await this.handle(name).describe()).status.name;
   }
