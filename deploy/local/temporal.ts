@@ -22,6 +22,12 @@ const SEARCH_ATTRIBUTES = [
  */
 const POLLS = ['transfer', 'timer', 'visibility'].map((queue) => `history.${queue}ProcessorMaxPollRPS=2000`);
 
+/**
+ * "start-dev" would read the namespace from its database at each start of a workflow, one after the other, and say that there is none when
+ * that takes 3 s.
+ */
+const CACHED_NAMESPACES = 'system.forceSearchAttributesCacheRefreshOnRead=false';
+
 /** A workflow is told to go on in a new run after a quarter of the usual number of events: tests see it in seconds. */
 const EVENTS_OF_A_RUN = 'limit.historyCount.suggestContinueAsNew=1024';
 
@@ -40,7 +46,7 @@ export function temporalSpec(paths: StatePaths, tools: ToolFolders): ServerSpec 
       `--port=${TEMPORAL_PORTS.frontend}`,
       `--ui-port=${TEMPORAL_PORTS.ui}`,
       '--log-level=warn',
-      ...[...POLLS, EVENTS_OF_A_RUN].map((value) => `--dynamic-config-value=${value}`),
+      ...[...POLLS, CACHED_NAMESPACES, EVENTS_OF_A_RUN].map((value) => `--dynamic-config-value=${value}`),
       '--sqlite-pragma=journal_mode=wal',
       '--sqlite-pragma=synchronous=normal',
       ...SEARCH_ATTRIBUTES.map((name) => `--search-attribute=${name}=Keyword`),

@@ -18,11 +18,15 @@ const STARTS = 3;
 /** Not among the ports from which connections are made (ip_local_port_range), so that none takes it before Temporal does. */
 const PORTS = { first: 15_000, last: 31_999 } as const;
 
-/** One-shard start-dev loads its queues 20 times a second by default, so that each hop takes up to 50 ms. */
+/**
+ * One-shard start-dev loads its queues 20 times a second by default, so that each hop takes up to 50 ms. It also reads the namespace from
+ * its database at each start of a workflow, one after the other, and says "not found" when that takes 3 s.
+ */
 const TUNING = [
   'history.transferProcessorMaxPollRPS=2000',
   'history.timerProcessorMaxPollRPS=2000',
   'history.visibilityProcessorMaxPollRPS=2000',
+  'system.forceSearchAttributesCacheRefreshOnRead=false',
 ];
 
 /** A real Temporal server of this test run, on a loopback port, with its database in a folder of its own. */
