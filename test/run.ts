@@ -14,24 +14,24 @@ import { type Result, resultOf, type Suite } from './run/suite.ts';
  * each node and one for the kernel, side by side; what concerns the whole cluster. Beside all that, with what they leave of the
  * processors, run the suites that need nothing.
  */
-const MACHINE: Suite = { name: 'machine', budgetSeconds: 90, run: () => jest('machine-at-once', '--runInBand') };
-const START: Suite = { name: 'cluster start', budgetSeconds: 90, run: () => startCluster() };
+const MACHINE: Suite = { name: 'machine', budgetSeconds: 130, run: () => jest('machine-at-once', '--runInBand') };
+const START: Suite = { name: 'cluster start', budgetSeconds: 70, run: () => startCluster() };
 const NODES: readonly Suite[] = ['node-1', 'node-2', 'node-3'].map((name) => ({
   name,
-  budgetSeconds: 420,
+  budgetSeconds: 840,
   run: () => jest(name, '--runInBand'),
 }));
-const KERNEL: Suite = { name: 'kernel', budgetSeconds: 430, run: () => jest('kernel-at-once', '--runInBand') };
-const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 410, run: () => jest('e2e', '--runInBand') };
+const KERNEL: Suite = { name: 'kernel', budgetSeconds: 900, run: () => jest('kernel-at-once', '--runInBand') };
+const CLUSTER: Suite = { name: 'e2e', budgetSeconds: 800, run: () => jest('e2e', '--runInBand') };
 const BESIDES: readonly Suite[] = [
-  { name: 'check', budgetSeconds: 40, run: check },
-  { name: 'unit', budgetSeconds: 290, run: () => jestBeside('unit-at-once', '--runInBand') },
-  { name: 'fuzz', budgetSeconds: 60, run: fuzz },
+  { name: 'check', budgetSeconds: 90, run: check },
+  { name: 'unit', budgetSeconds: 780, run: () => jestBeside('unit-at-once', '--runInBand') },
+  { name: 'fuzz', budgetSeconds: 200, run: fuzz },
 ];
 /** It needs most: the tests of the whole cluster wait most. */
 const WORKFLOWS: Suite = {
   name: 'workflows',
-  budgetSeconds: 320,
+  budgetSeconds: 560,
   run: () => jestBeside('workflows-at-once-1', 'workflows-at-once-2', '--maxWorkers=2'),
 };
 

@@ -1,12 +1,13 @@
 import { Metadata, status } from '@grpc/grpc-js';
 import { describe, expect, test } from '@jest/globals';
 import { ServiceError } from '@temporalio/client';
-import { isAbsence } from './temporal-connection.ts';
+import { failureOf } from '../../contract/failures.ts';
+import { isAbsence, withoutTemporal } from './temporal-connection.ts';
 
 /** As the SDK throws it: what gRPC has said is the cause. */
-const said = (code: status): Error =>
+const said = (code: status, words = 'not now'): Error =>
   new ServiceError('Update-with-Start could not be executed', {
-    cause: Object.assign(new Error('not now'), { code, details: 'not now', metadata: new Metadata() }),
+    cause: Object.assign(new Error(words), { code, details: words, metadata: new Metadata() }),
   });
 
 describe('isAbsence()', () => {
@@ -21,4 +22,20 @@ describe('isAbsence()', () => {
   );
 
   test('is false of what gRPC has not said', () => expect(isAbsence(new Error('out of memory'))).toBe(false));
+});
+
+describe('withoutTemporal()', () => {
+  test.each([
+    // With SQL, and with Elasticsearch.
+    'Namespace default has no mapping defined for search attribute MountPod',
+    'search attribute MountPod is not defined',
+  ])('makes TemporalUnavailable of "%s"', (words) => {
+    const failure = failureOf(withoutTemporal(said(status.INVALID_ARGUMENT, words), 'nothing was begun'));
+    expect(failure?.type).toBe('TemporalUnavailable');
+  });
+
+  test('passes on what a later try does not change', () => {
+    const err = said(status.INVALID_ARGUMENT, 'search attribute MountUser value size 4096 exceeds size limit 2048');
+    expect(withoutTemporal(err, 'nothing was begun')).toBe(err);
+  });
 });

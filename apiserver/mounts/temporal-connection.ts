@@ -1,4 +1,4 @@
-import { status as grpcStatus } from '@grpc/grpc-js';
+import { status as grpcStatus, type ServiceError } from '@grpc/grpc-js';
 import {
   Client,
   Connection,
@@ -45,22 +45,34 @@ const ABSENT: readonly grpcStatus[] = [
   grpcStatus.NOT_FOUND,
 ];
 
+/** What Temporal says of a namespace that the control worker has not prepared yet, with Elasticsearch and without. */
+const UNPREPARED = /search attribute \S+ is not defined|no mapping defined for search attribute/;
+const PREPARING =
+  'Cannot begin workflows yet: the Temporal namespace has no search attributes of mounts. ' +
+  'The control worker registers them, or tells in its log why it cannot';
+
 /** The gRPC error in a chain of causes; the SDK wraps most of them. */
-function grpcCodeOf(err: unknown): grpcStatus | undefined {
+function grpcErrorOf(err: unknown): ServiceError | undefined {
   for (let e = err; e instanceof Error; e = e.cause) {
-    if (isGrpcServiceError(e)) return e.code;
+    if (isGrpcServiceError(e)) return e;
   }
   return undefined;
 }
 
 /** Whether an error shows that Temporal is not there, so that a moment later it may be. */
 export function isAbsence(err: unknown): boolean {
-  const code = grpcCodeOf(err);
+  const code = grpcErrorOf(err)?.code;
   return code !== undefined && ABSENT.includes(code);
 }
 
-/** Passes failures of ours on; makes `TemporalUnavailable` of what shows that Temporal is not there. */
+/** Passes failures of ours on; makes `TemporalUnavailable` of what shows that Temporal is not there, or not prepared. */
 export function withoutTemporal(err: unknown, consequence: string): unknown {
   if (err instanceof NameOfAnotherCluster) return fail('TemporalUnavailable', err.message, err);
-  return isAbsence(err) ? fail('TemporalUnavailable', `Cannot reach Temporal: ${consequence}`, err) : err;
+  if (isAbsence(err)) return fail('TemporalUnavailable', `Cannot reach Temporal: ${consequence}`, err);
+  return isUnprepared(err) ? fail('TemporalUnavailable', PREPARING, err) : err;
+}
+
+function isUnprepared(err: unknown): boolean {
+  const refusal = grpcErrorOf(err);
+  return refusal?.code === grpcStatus.INVALID_ARGUMENT && UNPREPARED.test(refusal.message);
 }

@@ -1,12 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { NativeConnection } from '@temporalio/worker';
+import { temporalClient } from '../../apiserver/mounts/temporal-connection.ts';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.ts';
+import { temporalAccess } from '../../process/temporal-access.ts';
 import { prepareNamespace } from '../../workflows/temporal-namespace.ts';
 import { TestCa } from '../apiserver/pki.ts';
+import { newMount } from './apiserver-mount.ts';
+import { ClusterClient } from './cluster-client.ts';
+import { eventually, failureFrom } from './outcome.ts';
+import { CLUSTER, mountRequest, NAMESPACE } from './requests.ts';
 import { TemporalServer } from './temporal-server.ts';
 import { TlsFront } from './tls-front.ts';
 
 const DAYS = 86_400;
+const PATIENCE_MS = 1_000;
 let temporal: TemporalServer;
 let connection: NativeConnection;
 
@@ -42,6 +49,25 @@ describe('prepareNamespace()', () => {
     await create('long', '720h');
     expect(await prepareNamespace(connection, 'long')).toEqual([]);
     expect(await stateOf('long')).toEqual({ ...READY, seconds: 30 * DAYS });
+  });
+
+  test('ends that mounts are refused for now, since Temporal does not know their search attributes', async () => {
+    await create('bare', '168h');
+    const client = temporalClient(
+      temporalAccess({ 'temporal-address': temporal.address, 'temporal-namespace': 'bare' }),
+    );
+    const mounts = new ClusterClient(client, { name: CLUSTER, uid: 'uid-of-test' }).mounts();
+    const ask = () => failureFrom(mounts.mount(newMount(mountRequest('early')), PATIENCE_MS, 0));
+    try {
+      const refused = { type: 'TemporalUnavailable', message: expect.stringContaining('search attributes') };
+      expect(await ask()).toMatchObject(refused);
+      expect(await mounts.earlier(NAMESPACE, mountRequest('early').name)).toBeUndefined();
+      expect(await prepareNamespace(connection, 'bare')).toEqual([]);
+      // Temporal's frontend learns them within seconds. There is no worker, so that the mount is only begun.
+      await eventually(async () => (await ask()).type === 'none');
+    } finally {
+      await client.connection.close();
+    }
   });
 
   test('names the commands that mend what it has no rights for', async () => {
